@@ -1,0 +1,66 @@
+//! What can be wrong with a checkpoint, each in one sentence: what was found, what was expected, what to do.
+
+use std::path::PathBuf;
+
+use super::{Checkpoint, Content};
+
+/// Why a checkpoint or its manifest was refused.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum CheckpointError {
+    #[error("no file is there: give the path of a .safetensors or .pt file, or one of the bundled models\n{}", path.display())]
+    NotFound { path: PathBuf },
+    #[error("this is a folder, but a checkpoint is one file: give the .safetensors or .pt file inside it\n{}", path.display())]
+    Folder { path: PathBuf },
+    #[error("the file cannot be read: check its permissions and the disk\n{}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("this is {found}, but a checkpoint is a .safetensors or PyTorch file: {}\n{}", found.hint(), path.display())]
+    NotACheckpoint { path: PathBuf, found: Content },
+    #[error("the file ends after {found} bytes, but its header promises {expected}: the download was cut off, fetch it again\n{}", path.display())]
+    Truncated { path: PathBuf, expected: u64, found: u64 },
+    #[error("the header claims {found} bytes, but at most {limit} are accepted: the file is damaged or hostile, fetch it again from its source\n{}", path.display())]
+    HeaderTooLarge { path: PathBuf, found: u64, limit: u64 },
+    #[error("the safetensors header contradicts itself: the file is damaged, fetch it again\n{}", path.display())]
+    Header { path: PathBuf, source: serde_json::Error },
+    #[error("this PyTorch file holds something else than a plain dictionary of tensors, and nothing in it is executed: save it again with torch.save(model.state_dict(), file)\n{}", path.display())]
+    Pytorch { path: PathBuf, source: Box<pytorch_reader::PytorchError> },
+    #[error("the file lists {found} tensors, but at most {limit} are accepted: it is damaged or hostile\n{}", path.display())]
+    TooMany { path: PathBuf, found: usize, limit: usize },
+    #[error("the file holds no tensors: save the weights with torch.save(model.state_dict(), file)\n{}", path.display())]
+    NoTensors { path: PathBuf },
+    #[error("the values of {tensor:?} cannot be read: the file is damaged, fetch it again\n{}", path.display())]
+    Damaged { path: PathBuf, tensor: String, source: std::io::Error },
+    #[error("{tensor:?} does not hold floating-point numbers, but the network needs f16, bf16, f32 or f64: export the weights in one of these\n{}", path.display())]
+    NotFloat { path: PathBuf, tensor: String },
+    #[error("{tensor:?} is missing{}: the manifest's architecture does not fit this file, correct one of them\n{}", nearest_hint(nearest.as_deref()), path.display())]
+    Missing { path: PathBuf, tensor: String, nearest: Option<String> },
+    #[error("{tensor:?} has shape {found:?}, but the manifest's architecture needs {expected:?}: correct the manifest or choose the file that it describes\n{}", path.display())]
+    Shape { path: PathBuf, tensor: String, expected: Vec<usize>, found: Vec<usize> },
+    #[error("the file's SHA-256 is {found}, but its manifest says {expected}: fetch the file again, or correct the manifest if you changed the weights yourself\n{}", path.display())]
+    Hash { path: PathBuf, expected: String, found: String },
+    #[error("there is no bundled model {name:?} and no such file: choose one of {known}, or give a path")]
+    Unknown { name: String, known: String },
+    #[error("the file has no manifest that says which architecture it holds: write {} beside it (README, \"Your own checkpoints\", shows one)\n{}", manifest.display(), path.display())]
+    NoManifest { path: PathBuf, manifest: PathBuf },
+    #[error("the manifest is not valid: correct the line that the cause names\n{}", path.display())]
+    Manifest { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("the manifest says {what}, but {expected}\n{}", path.display())]
+    ManifestValue { path: PathBuf, what: String, expected: String },
+    #[error("the bundled model cannot be unpacked: make room or allow writing there\n{}", path.display())]
+    Unpack { path: PathBuf, source: std::io::Error },
+    #[error("{name:?} is a {found}, but a {expected} is needed here: choose another model")]
+    Role { name: String, expected: &'static str, found: &'static str },
+}
+
+impl CheckpointError {
+    pub(super) fn missing(checkpoint: &Checkpoint, tensor: &str) -> Self {
+        let leaf = tensor.rsplit('.').next().unwrap_or(tensor);
+        let nearest = checkpoint.tensors().keys().find(|name| name.ends_with(tensor) || tensor.ends_with(name.as_str()));
+        let nearest = nearest.or_else(|| checkpoint.tensors().keys().find(|name| name.ends_with(leaf)));
+        Self::Missing { path: checkpoint.path().to_owned(), tensor: tensor.to_owned(), nearest: nearest.cloned() }
+    }
+}
+
+fn nearest_hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!(" (the file has, for example, {name:?})"))
+}

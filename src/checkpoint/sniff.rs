@@ -1,0 +1,127 @@
+//! What a file is, from its first bytes.
+
+/// Kind of content that the first bytes of a file announce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Content {
+    Safetensors,
+    Zip,
+    Pickle,
+    Tar,
+    Empty,
+    Html,
+    GitLfsPointer,
+    Gzip,
+    Picture,
+    Numpy,
+    Hdf5,
+    Text,
+    Unknown,
+}
+
+impl Content {
+    /// What the user should do with a file of this kind that is no checkpoint.
+    #[must_use]
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::Html => "open the address in a browser and download the file itself",
+            Self::GitLfsPointer => "run `git lfs pull`, or download the file itself",
+            Self::Gzip => "unpack it first",
+            Self::Picture => "open it with \"Open images\", or give it to --input",
+            Self::Empty => "the download failed, fetch it again",
+            Self::Numpy => "save the weights as .safetensors",
+            Self::Hdf5 => "convert the Keras/HDF5 weights to .safetensors",
+            _ => "check that this is the file you meant",
+        }
+    }
+}
+
+impl std::fmt::Display for Content {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::Safetensors => "a safetensors file",
+            Self::Zip => "a zip archive",
+            Self::Pickle => "a pickle",
+            Self::Tar => "a tar archive",
+            Self::Empty => "an empty file",
+            Self::Html => "a web page (HTML)",
+            Self::GitLfsPointer => "a Git LFS pointer, not the file it points to",
+            Self::Gzip => "a gzip archive",
+            Self::Picture => "a picture",
+            Self::Numpy => "a NumPy array",
+            Self::Hdf5 => "an HDF5 file",
+            Self::Text => "a text file",
+            Self::Unknown => "a file of unknown kind",
+        })
+    }
+}
+
+/// Decides by the first bytes (512 are enough) and the length of the file.
+#[must_use]
+pub fn sniff(head: &[u8], bytes: u64) -> Content {
+    if bytes == 0 {
+        return Content::Empty;
+    }
+    let starts = |prefix: &[u8]| head.starts_with(prefix);
+    if starts(b"PK\x03\x04") || starts(b"PK\x05\x06") {
+        return Content::Zip;
+    }
+    if starts(b"version https://git-lfs") {
+        return Content::GitLfsPointer;
+    }
+    if starts(b"\x1f\x8b") {
+        return Content::Gzip;
+    }
+    if starts(b"\x93NUMPY") {
+        return Content::Numpy;
+    }
+    if starts(b"\x89HDF") {
+        return Content::Hdf5;
+    }
+    if ::image::guess_format(head).is_ok_and(|format| format != ::image::ImageFormat::Tga) {
+        return Content::Picture;
+    }
+    if head.len() > 262 && &head[257..262] == b"ustar" {
+        return Content::Tar;
+    }
+    let text = String::from_utf8_lossy(&head[..head.len().min(256)]).to_lowercase();
+    let trimmed = text.trim_start_matches('\u{feff}').trim_start();
+    if trimmed.starts_with("<!doctype") || trimmed.starts_with("<html") || trimmed.starts_with("<head") {
+        return Content::Html;
+    }
+    // A length, then JSON. Eight bytes of printable text are a huge length, so text does not pass for it.
+    if head.len() > 8 && head[8] == b'{' {
+        return Content::Safetensors;
+    }
+    // Protocol 2 and later begin so; torch's legacy container is a sequence of such pickles.
+    if head[0] == 0x80 && head.get(1).is_some_and(|protocol| (2..=5).contains(protocol)) {
+        return Content::Pickle;
+    }
+    if std::str::from_utf8(head).is_ok_and(|text| !text.contains('\0')) {
+        return Content::Text;
+    }
+    Content::Unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_decides_and_not_the_name() {
+        let cases: [(&[u8], Content); 9] = [
+            (b"", Content::Empty),
+            (b"\n <!DOCTYPE html><html>", Content::Html),
+            (b"PK\x03\x04rest", Content::Zip),
+            (b"\x80\x02\x8a\x0alegacy", Content::Pickle),
+            (b"version https://git-lfs.github.com/spec/v1", Content::GitLfsPointer),
+            (b"\x10\0\0\0\0\0\0\0{\"a\":1}", Content::Safetensors),
+            (b"\x89PNG\r\n\x1a\n", Content::Picture),
+            (b"hello", Content::Text),
+            (b"\0\x01\x02\xff\xfe", Content::Unknown),
+        ];
+        for (head, expected) in cases {
+            assert_eq!(sniff(head, head.len() as u64), expected, "{head:?}");
+        }
+    }
+}

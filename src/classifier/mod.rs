@@ -1,0 +1,103 @@
+//! Joint classifier-discriminators (and plain robust classifiers): pictures in `[0, 1]` to logits.
+//!
+//! Mean and standard deviation belong to the classifier; whoever calls it speaks `[0, 1]` only.
+//! `f_y(x)` is the logit of class `y`; `sigmoid(f_y)` reads as "real picture of class y", and the energy is
+//! `E(x, y) = -f_y(x)` (Golan, Ganz, Elad 2024).
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::checkpoint::{Checkpoint, CheckpointError, LoadReport, Manifest, ManifestKind, Weights};
+use crate::net::resnet::{Resnet, ResnetConfig};
+
+/// A classifier, ready to judge.
+#[derive(Debug)]
+pub struct Classifier {
+    net: Resnet,
+    /// `[1, C, 1, 1]`
+    mean: Tensor<4>,
+    /// `[1, C, 1, 1]`
+    std: Tensor<4>,
+    num_classes: usize,
+    sample_shape: [usize; 3],
+}
+
+impl Classifier {
+    /// Reads a classifier's weights as its manifest describes them.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when the manifest is a generator's or the weights do not fit it.
+    pub fn load(
+        manifest: &Manifest,
+        checkpoint: &Checkpoint,
+        device: &Device,
+    ) -> Result<(Self, LoadReport), CheckpointError> {
+        let ManifestKind::Classifier(spec) = &manifest.kind else {
+            return Err(CheckpointError::Role {
+                name: manifest.name.clone(),
+                expected: "classifier",
+                found: manifest.role(),
+            });
+        };
+        let num_classes = manifest.classes.len();
+        let config = ResnetConfig { arch: spec.resnet.clone(), channels: manifest.channels, num_classes };
+        let mut weights = Weights::new(checkpoint);
+        let net = Resnet::load(&config, &mut weights, device)?;
+        let column = |values: &[f32]| {
+            Tensor::from_data(TensorData::new(values.to_vec(), [1, manifest.channels, 1, 1]), device)
+        };
+        let sample_shape = [manifest.channels, manifest.resolution, manifest.resolution];
+        let classifier = Self { net, mean: column(&spec.mean), std: column(&spec.std), num_classes, sample_shape };
+        Ok((classifier, weights.report()))
+    }
+
+    /// Number of classes.
+    #[must_use]
+    pub const fn num_classes(&self) -> usize {
+        self.num_classes
+    }
+
+    /// `[C, H, W]` of the pictures it was trained on.
+    #[must_use]
+    pub const fn sample_shape(&self) -> [usize; 3] {
+        self.sample_shape
+    }
+
+    /// Logits.
+    ///
+    /// # Shapes
+    /// `x`: `[N, C, H, W]` in `[0, 1]`; returns `[N, K]`.
+    #[must_use]
+    pub fn logits(&self, x: Tensor<4>) -> Tensor<2> {
+        self.net.forward((x - self.mean.clone()) / self.std.clone())
+    }
+}
+
+/// Softmax of one sample's logits.
+#[must_use]
+pub fn probabilities(logits: &[f32]) -> Vec<f32> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exp: Vec<f64> = logits.iter().map(|logit| f64::from(logit - max).exp()).collect();
+    let sum: f64 = exp.iter().sum();
+    exp.iter().map(|value| (value / sum) as f32).collect()
+}
+
+/// Classes in order of falling logit, at most `count`.
+#[must_use]
+pub fn top_classes(logits: &[f32], count: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+    order.truncate(count);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probabilities_sum_to_one_even_for_large_logits() {
+        let p = probabilities(&[1000.0, 1000.0, -1000.0]);
+        assert_eq!(p, [0.5, 0.5, 0.0]);
+        assert_eq!(top_classes(&[0.1, 3.0, 2.0], 2), [1, 2]);
+    }
+}

@@ -1,0 +1,10 @@
+pub mod checkpoint;
+pub mod classifier;
+pub mod generator;
+pub mod image;
+pub mod net;
+pub mod parameter;
+pub mod refiner;
+pub mod trace;
+pub mod worker;
+pub mod session;

@@ -1,0 +1,173 @@
+//! One description per parameter.
+//!
+//! A [`Parameter`] or [`Choice`] says everything about a setting once: flags, `--help`, sliders, tooltips, session
+//! files and captions are made from it. It knows nothing of the programs that read it.
+
+/// A number that the user sets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Parameter {
+    /// Name in code and files, e.g. `eps`.
+    pub key: &'static str,
+    /// Long flag on the command line, without the dashes.
+    pub flag: &'static str,
+    /// Name in the window, in sentence case.
+    pub label: &'static str,
+    /// Symbol of the papers, e.g. `ε`.
+    pub symbol: &'static str,
+    /// Unit or range of what is measured.
+    pub unit: &'static str,
+    /// Smallest value that makes sense, included.
+    pub min: f64,
+    /// Largest value that is accepted, included.
+    pub max: f64,
+    /// Range offered by the slider; a typed value may leave it.
+    pub slider: (f64, f64),
+    /// Value in a new session.
+    pub default: f64,
+    /// Whole numbers only.
+    pub integer: bool,
+    /// One sentence about its effect.
+    pub about: &'static str,
+    /// Where default and meaning come from.
+    pub source: &'static str,
+}
+
+/// A value that a [`Parameter`] does not accept.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{label} is {found}, but must be {expected}; give a value such as {default}")]
+pub struct ParameterError {
+    /// Label of the parameter.
+    pub label: &'static str,
+    /// What was given.
+    pub found: String,
+    /// The accepted range in words.
+    pub expected: String,
+    /// A value that works.
+    pub default: f64,
+}
+
+impl Parameter {
+    /// Checks that `value` is a number inside the range.
+    ///
+    /// # Errors
+    /// [`ParameterError`] for NaN, infinities and values outside `min..=max`.
+    pub fn check(&self, value: f64) -> Result<f64, ParameterError> {
+        let whole = !self.integer || value.fract() == 0.0;
+        if value.is_finite() && value >= self.min && value <= self.max && whole {
+            return Ok(value);
+        }
+        Err(self.refuse(&value.to_string()))
+    }
+
+    /// Parses and checks text, as typed on a command line.
+    ///
+    /// # Errors
+    /// [`ParameterError`] when the text is no number or out of range.
+    pub fn parse(&self, text: &str) -> Result<f64, ParameterError> {
+        let value = text.trim().parse::<f64>().map_err(|_not_a_number| self.refuse(&format!("{text:?}")))?;
+        self.check(value)
+    }
+
+    fn refuse(&self, found: &str) -> ParameterError {
+        let kind = if self.integer { "a whole number" } else { "a number" };
+        ParameterError {
+            label: self.label,
+            found: found.to_owned(),
+            expected: format!("{kind} from {} to {}", self.min, self.max),
+            default: self.default,
+        }
+    }
+
+    /// Text of a tooltip: symbol, unit, effect and source.
+    #[must_use]
+    pub fn tooltip(&self) -> String {
+        format!("{} ({}), {}\n{}\nDefault {}. Source: {}", self.label, self.symbol, self.unit, self.about, self.default, self.source)
+    }
+
+    /// Text of `--help`.
+    #[must_use]
+    pub fn help(&self) -> String {
+        format!("{} ({}, {})", self.about, self.symbol, self.unit)
+    }
+}
+
+/// One value of a [`Choice`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChoiceOption {
+    /// Name in files and on the command line.
+    pub key: &'static str,
+    /// Name in the window.
+    pub label: &'static str,
+    /// One sentence about it, with its formula.
+    pub about: &'static str,
+}
+
+/// A setting with a few named values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// Long flag on the command line, without the dashes.
+    pub flag: &'static str,
+    /// Name in the window.
+    pub label: &'static str,
+    /// One sentence about what is chosen.
+    pub about: &'static str,
+}
+
+/// An enum whose values are described by a [`Choice`].
+pub trait Choosable: Copy + PartialEq + Sized + 'static {
+    /// The description of the setting.
+    const CHOICE: Choice;
+    /// All values, in the order in which they are offered; the first is the default.
+    const ALL: &'static [Self];
+
+    /// The description of this value.
+    fn option(self) -> ChoiceOption;
+
+    /// Finds a value by its key.
+    #[must_use]
+    fn from_key(key: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|value| value.option().key == key)
+    }
+
+    /// Text of `--help`: the sentence and one line per value.
+    #[must_use]
+    fn help() -> String {
+        use std::fmt::Write as _;
+        let mut text = Self::CHOICE.about.to_owned();
+        for value in Self::ALL {
+            let option = value.option();
+            let _infallible = write!(text, "\n- {}: {}", option.key, option.about);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPS: Parameter = Parameter {
+        key: "eps",
+        flag: "radius",
+        label: "Radius",
+        symbol: "ε",
+        unit: "L2",
+        min: 0.001,
+        max: 10.0,
+        slider: (0.1, 5.0),
+        default: 3.0,
+        integer: false,
+        about: "How far",
+        source: "test",
+    };
+
+    #[test]
+    fn values_inside_the_range_pass_and_others_are_refused_in_one_sentence() {
+        assert_eq!(EPS.parse("2.5"), Ok(2.5));
+        for bad in ["NaN", "inf", "-1", "0", "11", "wide", ""] {
+            let message = EPS.parse(bad).unwrap_err().to_string();
+            assert!(message.starts_with("Radius is "), "{message}");
+            assert!(message.contains("a number from 0.001 to 10"), "{message}");
+        }
+    }
+}

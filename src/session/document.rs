@@ -1,0 +1,203 @@
+//! `session.json`: the readable half of a session: settings, seeds, hashes, versions. Enough to compute it again.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::record::Provenance;
+use super::settings::Settings;
+use super::storage::StorageError;
+use crate::checkpoint::BUNDLED;
+use crate::trace::{Change, RunId, StateId, Trace};
+use crate::worker::Origins;
+
+/// Value of `format`.
+const FORMAT: &str = "lapidary-session";
+/// Value of `version`.
+const VERSION: u32 = 1;
+/// Largest description that is read.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// `session.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// Always `lapidary-session`.
+    pub format: String,
+    /// Version of this format.
+    pub version: u32,
+    /// Everything the user set.
+    pub settings: Settings,
+    /// What computed it.
+    pub provenance: Provenance,
+    /// The pictures.
+    #[serde(default)]
+    pub samples: Vec<Sample>,
+    /// The runs.
+    #[serde(default)]
+    pub runs: Vec<RunSummary>,
+    /// Picture files that were given instead of generating, relative to this file.
+    #[serde(default)]
+    pub inputs: Vec<String>,
+}
+
+/// One picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Its seed.
+    pub seed: u64,
+    /// Its target class.
+    pub label: usize,
+    /// Its file, if it was opened.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+}
+
+/// One run, without its numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Its name.
+    pub id: RunId,
+    /// Where it started.
+    pub parent: Option<StateId>,
+    /// Iterations behind its last state.
+    pub last_iteration: u32,
+    /// Its settings at the start.
+    pub settings: crate::refiner::RefineSettings,
+    /// Later settings.
+    pub changes: Vec<Change>,
+}
+
+impl Document {
+    /// Describes a session; model paths become relative to `folder`.
+    #[must_use]
+    pub fn new(
+        settings: &Settings,
+        provenance: &Provenance,
+        origins: Option<&Origins>,
+        trace: &Trace,
+        folder: Option<&Path>,
+    ) -> Self {
+        let mut settings = settings.clone();
+        let mut provenance = provenance.clone();
+        if let Some(folder) = folder {
+            relative_models(&mut settings, folder);
+            for info in provenance.generator.iter_mut().chain(&mut provenance.classifier) {
+                info.reference = relative(&info.reference, folder);
+            }
+        }
+        let samples = origins.map_or_else(Vec::new, |origins| {
+            let name = |i: usize| origins.names.get(i).cloned().unwrap_or_default();
+            (0..origins.labels.len())
+                .map(|i| Sample { seed: origins.seeds[i], label: origins.labels[i], name: name(i) })
+                .collect()
+        });
+        let runs = trace
+            .runs()
+            .map(|run| RunSummary {
+                id: run.id,
+                parent: run.parent,
+                last_iteration: run.last_iteration().unwrap_or(run.first_iteration()),
+                settings: run.settings.clone(),
+                changes: run.changes.clone(),
+            })
+            .collect();
+        let inputs = Vec::new();
+        Self { format: FORMAT.to_owned(), version: VERSION, settings, provenance, samples, runs, inputs }
+    }
+
+    /// As text.
+    ///
+    /// # Panics
+    /// Never: it holds finite numbers and strings only.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain values") + "\n"
+    }
+
+    /// Reads and checks a description.
+    ///
+    /// # Errors
+    /// [`StorageError`] when it is none, of a newer version, or has impossible settings.
+    pub fn read(path: &Path, file: File) -> Result<Self, StorageError> {
+        use std::io::Read as _;
+        let mut text = String::new();
+        file.take(MAX_BYTES)
+            .read_to_string(&mut text)
+            .map_err(|_| StorageError::NotASession { path: path.to_owned() })?;
+        let damaged = |what: String| StorageError::Damaged { path: path.to_owned(), what };
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|_| StorageError::NotASession { path: path.to_owned() })?;
+        if value.get("format").and_then(serde_json::Value::as_str) != Some(FORMAT) {
+            return Err(StorageError::NotASession { path: path.to_owned() });
+        }
+        let version = value.get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        if version > u64::from(VERSION) {
+            return Err(damaged(format!("it has version {version}, this program reads up to {VERSION}: update Lapidary")));
+        }
+        let document: Self = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
+        document.settings.check().map_err(|error| damaged(error.to_string()))?;
+        Ok(document)
+    }
+}
+
+fn is_bundled(reference: &str) -> bool {
+    BUNDLED.iter().any(|bundled| bundled.name == reference)
+}
+
+/// A path as seen from `folder`; bundled names stay.
+#[must_use]
+pub fn relative(reference: &str, folder: &Path) -> String {
+    if is_bundled(reference) {
+        return reference.to_owned();
+    }
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let seen = pathdiff::diff_paths(absolute(Path::new(reference)), absolute(folder));
+    seen.map_or_else(|| reference.to_owned(), |path| path.to_string_lossy().replace('\\', "/"))
+}
+
+fn relative_models(settings: &mut Settings, folder: &Path) {
+    settings.generate.generator = relative(&settings.generate.generator, folder);
+    settings.refine.classifier = relative(&settings.refine.classifier, folder);
+}
+
+/// Undoes [`relative`] after reading a session that lies in `folder`.
+pub(super) fn absolute_models(settings: &mut Settings, folder: &Path) {
+    for reference in [&mut settings.generate.generator, &mut settings.refine.classifier] {
+        if !is_bundled(reference) {
+            let path: PathBuf = folder.join(&*reference);
+            *reference = path.to_string_lossy().into_owned();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn model_paths_travel_with_the_session() {
+        let mut settings = Settings::default();
+        settings.generate.generator = "/data/project/models/mine.pt".to_owned();
+        let document =
+            Document::new(&settings, &Provenance::new(), None, &Trace::default(), Some(Path::new("/data/project/runs")));
+        assert_eq!(document.settings.generate.generator, "../models/mine.pt");
+        assert_eq!(document.settings.refine.classifier, "gtsrb12-joint");
+        let mut back = document.settings;
+        absolute_models(&mut back, Path::new("/elsewhere/runs"));
+        assert_eq!(back.generate.generator, "/elsewhere/runs/../models/mine.pt");
+    }
+
+    #[test]
+    fn a_description_without_format_or_of_the_future_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.json");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Document::read(&path, File::open(&path).unwrap()).unwrap_err().to_string()
+        };
+        assert!(read("{}").contains("no Lapidary session"));
+        assert!(read("<html>").contains("no Lapidary session"));
+        assert!(read(r#"{"format": "lapidary-session", "version": 9}"#).contains("update Lapidary"));
+    }
+}

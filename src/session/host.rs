@@ -1,0 +1,137 @@
+//! Session, compute thread and disk thread together: the part of the program that the window draws.
+
+use std::path::PathBuf;
+
+use super::storage::{Job, Storage};
+use super::{Action, Session, Settings, Verb};
+use crate::worker::{SendError, Wake, Worker};
+
+/// Folders of the user that the program writes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folders {
+    /// Unpacked models and tuned kernels; may be deleted at any time.
+    pub cache: PathBuf,
+    /// Journals of running sessions.
+    pub autosave: PathBuf,
+}
+
+impl Folders {
+    /// The user's folders, or those below `LAPIDARY_HOME` when that is set.
+    #[must_use]
+    pub fn of_user() -> Self {
+        let home = std::env::var_os("LAPIDARY_HOME").map(PathBuf::from);
+        let user = directories::ProjectDirs::from("", "", "lapidary");
+        let (cache, data) = match (home, user) {
+            (Some(home), _) => (home.join("cache"), home.join("data")),
+            (None, Some(user)) => (user.cache_dir().to_owned(), user.data_local_dir().to_owned()),
+            (None, None) => (PathBuf::from(".lapidary/cache"), PathBuf::from(".lapidary/data")),
+        };
+        Self { cache, autosave: data.join("autosave") }
+    }
+}
+
+/// Session, compute thread and disk thread.
+pub struct Host {
+    /// The session.
+    pub session: Session,
+    worker: Option<Worker>,
+    storage: Option<Storage>,
+    folders: Folders,
+    wake: Wake,
+    /// Jobs that did not fit the disk thread's queue yet, oldest first.
+    backlog: Vec<Job>,
+}
+
+impl Host {
+    /// Starts both threads around a new session.
+    ///
+    /// # Errors
+    /// When the system refuses a new thread.
+    pub fn start(settings: Settings, folders: Folders, wake: Wake) -> std::io::Result<Self> {
+        let worker = Worker::spawn(folders.cache.clone(), wake.clone())?;
+        let storage = Storage::spawn(&folders.autosave, wake.clone())?;
+        let session = Session::new(settings);
+        Ok(Self { session, worker: Some(worker), storage: Some(storage), folders, wake, backlog: Vec::new() })
+    }
+
+    /// Where the journal lies.
+    #[must_use]
+    pub fn journal_folder(&self) -> Option<&std::path::Path> {
+        self.storage.as_ref().map(Storage::folder)
+    }
+
+    /// Takes in everything that has happened and hands over everything that is to be done. Never waits.
+    pub fn pump(&mut self) {
+        while let Some(event) = self.worker.as_ref().and_then(Worker::try_event) {
+            self.session.apply(event);
+            self.hand_over();
+        }
+        while let Some(event) = self.storage.as_ref().and_then(Storage::try_event) {
+            self.session.apply_storage(event);
+        }
+        if let Some(text) = self.worker.as_mut().and_then(Worker::take_crash) {
+            self.worker = None;
+            self.session.crashed(text);
+        }
+        self.hand_over();
+    }
+
+    /// Does what the user asks, and hands over what follows from it.
+    pub fn handle(&mut self, action: Action) {
+        if action == Action::Do(Verb::RestartCompute) && self.worker.is_none() {
+            match Worker::spawn(self.folders.cache.clone(), self.wake.clone()) {
+                Ok(worker) => {
+                    self.worker = Some(worker);
+                    self.session.restarted();
+                }
+                Err(error) => self.session.notices.failure(&crate::worker::run::error_chain(&error)),
+            }
+        } else {
+            self.session.handle(action);
+        }
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
+        for command in self.session.take_commands() {
+            let result = self.worker.as_ref().map_or(Err(SendError::Ended), |worker| worker.send(command));
+            if let Err(error) = result {
+                self.session.refused(error);
+            }
+        }
+        self.backlog.append(&mut self.session.take_jobs());
+        let Some(storage) = &self.storage else { return };
+        let mut waiting = std::mem::take(&mut self.backlog).into_iter();
+        while let Some(job) = waiting.next() {
+            if let Err(job) = storage.send(job) {
+                self.backlog.push(*job);
+                self.backlog.extend(waiting);
+                return;
+            }
+        }
+    }
+
+    /// Sends a command past the session, for tests of the crash path.
+    ///
+    /// # Errors
+    /// As [`Worker::send`].
+    pub fn send(&self, command: crate::worker::Command) -> Result<(), SendError> {
+        self.worker.as_ref().map_or(Err(SendError::Ended), |worker| worker.send(command))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.worker = None;
+        self.hand_over();
+        if let Some(storage) = self.storage.take() {
+            storage.finish(self.session.is_unsaved());
+        }
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Host").field("session", &self.session).field("folders", &self.folders).finish_non_exhaustive()
+    }
+}

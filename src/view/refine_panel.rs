@@ -1,0 +1,124 @@
+//! Left, below: how to refine, and where to compute.
+
+use std::num::NonZeroU32;
+
+use eframe::egui::{self, RichText, Ui, WidgetType};
+
+use super::generate_panel::{Wish, model_ui};
+use super::{theme, widgets};
+use crate::refiner::settings::{EPS, ITERATIONS, STEP_SIZE};
+use crate::refiner::{Norm, Objective, RefineSettings, StepUnit};
+use crate::session::settings::BATCH;
+use crate::worker::{ComputeSettings, DeviceChoice};
+
+/// Draws the panel; edits go into `settings`.
+pub fn refine_panel_ui(ui: &mut Ui, settings: &mut RefineSettings) -> Option<Wish> {
+    let mut wish = None;
+    widgets::heading(ui, "Refine");
+    egui::Grid::new("refine").num_columns(2).show(ui, |ui| {
+        if model_ui(ui, "Classifier", "classifier", &mut settings.classifier) {
+            wish = Some(Wish::ClassifierFile);
+        }
+        ui.end_row();
+        widgets::choice::<Objective>(ui, &mut settings.objective);
+        ui.end_row();
+        widgets::segments::<Norm>(ui, &mut settings.norm);
+        ui.end_row();
+        widgets::slider(ui, &EPS, &mut settings.eps);
+        ui.end_row();
+        widgets::slider(ui, &STEP_SIZE, &mut settings.step_size);
+        ui.end_row();
+        step_unit_ui(ui, settings);
+        ui.end_row();
+        iterations_ui(ui, settings);
+        ui.end_row();
+    });
+    ui.checkbox(&mut settings.normalise, "Normalised steps").on_hover_text(
+        "Every step has the length of the step size, along the gradient's direction (L2) or sign (L∞).\nOff: step size × gradient, as in plain gradient ascent.",
+    );
+    ui.checkbox(&mut settings.random_start, "Random start").on_hover_text(
+        "Start at a random point of the ball, drawn from each picture's seed, instead of at its centre.\nApplies to the next run from the start.",
+    );
+    reach_ui(ui, settings);
+    wish
+}
+
+fn step_unit_ui(ui: &mut Ui, settings: &mut RefineSettings) {
+    let before = settings.step_unit;
+    widgets::segments::<StepUnit>(ui, &mut settings.step_unit);
+    // The step keeps its length when only its unit changes.
+    match (before, settings.step_unit) {
+        (StepUnit::Absolute, StepUnit::Ratio) => settings.step_size /= settings.eps,
+        (StepUnit::Ratio, StepUnit::Absolute) => settings.step_size *= settings.eps,
+        _ => {}
+    }
+}
+
+fn iterations_ui(ui: &mut Ui, settings: &mut RefineSettings) {
+    let mut open_ended = settings.iterations.is_none();
+    if open_ended {
+        ui.label(ITERATIONS.label).on_hover_text(ITERATIONS.tooltip());
+    } else {
+        let mut count = settings.iterations.map_or(ITERATIONS.default, |n| f64::from(n.get()));
+        ui.label(ITERATIONS.label).on_hover_text(ITERATIONS.tooltip());
+        ui.horizontal(|ui| {
+            let drag = egui::DragValue::new(&mut count).range(ITERATIONS.min..=ITERATIONS.max).max_decimals(0);
+            let response = ui.add(drag.update_while_editing(false)).on_hover_text(ITERATIONS.tooltip());
+            widgets::name(&response, WidgetType::DragValue, ITERATIONS.label);
+            settings.iterations = NonZeroU32::new(count.round() as u32);
+            ui.checkbox(&mut open_ended, "no end").on_hover_text("Run until you pause or stop");
+        });
+        if open_ended {
+            settings.iterations = None;
+        }
+        return;
+    }
+    ui.checkbox(&mut open_ended, "no end").on_hover_text("Run until you pause or stop");
+    if !open_ended {
+        settings.iterations = NonZeroU32::new(ITERATIONS.default as u32);
+    }
+}
+
+/// Whether the planned steps can use the radius at all.
+fn reach_ui(ui: &mut Ui, settings: &RefineSettings) {
+    let tokens = theme::tokens(ui);
+    let pixel = match settings.norm {
+        Norm::L2 => format!("ε = {} (L2 over all pixels, [0,1])", widgets::digits(settings.eps as f32)),
+        Norm::Linf => format!("ε = {} = {:.2}/255 per value", widgets::digits(settings.eps as f32), settings.eps * 255.0),
+    };
+    ui.label(RichText::new(pixel).small());
+    let Some(reach) = settings.reach() else { return };
+    let text = if reach < 1.0 {
+        RichText::new(format!("Unreachable: T × α uses at most {:.0} % of the radius", reach * 100.0)).color(tokens.warning)
+    } else {
+        RichText::new(format!("Reachable: T × α is {reach:.1} × the radius"))
+    };
+    ui.label(text.small()).on_hover_text(
+        "Iterations × step size ÷ radius. Below 1 the picture cannot get to the edge of the ball; above, projection may hold it back.",
+    );
+}
+
+/// Draws where to compute; edits go into `settings`.
+pub fn compute_panel_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
+    widgets::heading(ui, "Compute");
+    egui::Grid::new("compute").num_columns(2).show(ui, |ui| {
+        let about = "Where to compute. Auto takes a real GPU when there is one, else the CPU.\nTakes effect with the next Generate, Reset or Branch.";
+        ui.label("Device").on_hover_text(about);
+        let combo = egui::ComboBox::from_id_salt("device").selected_text(settings.device.to_string()).show_ui(ui, |ui| {
+            for (choice, hint) in [
+                (DeviceChoice::Auto, "A real GPU when there is one, else the CPU"),
+                (DeviceChoice::Cpu, "The CPU"),
+                (DeviceChoice::Gpu, "A GPU, even a software one; its first run tunes kernels"),
+            ] {
+                let text = choice.to_string();
+                ui.selectable_value(&mut settings.device, choice, text).on_hover_text(hint);
+            }
+        });
+        widgets::name(&combo.response.on_hover_text(about), WidgetType::ComboBox, "Device");
+        ui.end_row();
+        let mut batch = f64::from(settings.batch);
+        widgets::number(ui, &BATCH, &mut batch);
+        settings.batch = batch as u32;
+        ui.end_row();
+    });
+}

@@ -1,0 +1,214 @@
+//! Choosing where to compute: a value at run time, never a build option.
+
+use std::path::Path;
+
+use burn::cubecl::config::autotune::AutotuneLevel;
+use burn::cubecl::config::cache::CacheConfig;
+use burn::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig as _};
+use burn::tensor::{Device, DeviceKind};
+use serde::{Deserialize, Serialize};
+
+/// Where the user wants to compute.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum DeviceChoice {
+    /// A real GPU when there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU (burn-flex).
+    Cpu,
+    /// A GPU; a software rasteriser if there is nothing else.
+    Gpu,
+    /// The adapter whose name contains this text, without regard to case.
+    Named(String),
+}
+
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => out.write_str("auto"),
+            Self::Cpu => out.write_str("cpu"),
+            Self::Gpu => out.write_str("gpu"),
+            Self::Named(name) => write!(out, "gpu:{name}"),
+        }
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(choice: DeviceChoice) -> Self {
+        choice.to_string()
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = DeviceError;
+
+    fn try_from(text: String) -> Result<Self, DeviceError> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for DeviceChoice {
+    type Err = DeviceError;
+
+    fn from_str(text: &str) -> Result<Self, DeviceError> {
+        match text.split_once(':') {
+            None if text == "auto" => Ok(Self::Auto),
+            None if text == "cpu" => Ok(Self::Cpu),
+            None if text == "gpu" => Ok(Self::Gpu),
+            Some(("gpu", name)) if !name.trim().is_empty() => Ok(Self::Named(name.trim().to_owned())),
+            _ => Err(DeviceError::Unknown { found: text.to_owned() }),
+        }
+    }
+}
+
+/// Why a device cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The text names no device.
+    #[error("{found:?} is no device: use auto, cpu, gpu, or gpu:NAME with a part of the adapter's name")]
+    Unknown {
+        /// What was given.
+        found: String,
+    },
+    /// There is no adapter at all.
+    #[error("no GPU was found (adapters: {found}): install its Vulkan, Metal or DirectX driver, or use --device cpu")]
+    NoGpu {
+        /// The adapters that exist.
+        found: String,
+    },
+    /// The adapter does not start.
+    #[error("the GPU {name:?} does not start: update its driver, or use --device cpu ({cause})")]
+    Start {
+        /// The adapter.
+        name: String,
+        /// What the driver said.
+        cause: String,
+    },
+}
+
+/// What is being computed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// Name of the adapter, or of the CPU backend.
+    pub name: String,
+    /// Graphics interface, or `flex` for the CPU.
+    pub backend: String,
+    /// True for the CPU backend.
+    pub cpu: bool,
+    /// True for an adapter that draws with the CPU.
+    pub software: bool,
+}
+
+/// A device, ready for tensors.
+#[derive(Debug, Clone)]
+pub(super) struct OpenDevice {
+    pub(super) device: Device,
+    pub(super) info: DeviceInfo,
+}
+
+/// Opens the chosen device; kernel tuning results go to `cache`.
+pub(super) fn open(choice: &DeviceChoice, cache: &Path) -> Result<OpenDevice, DeviceError> {
+    if *choice == DeviceChoice::Cpu {
+        return Ok(cpu());
+    }
+    let adapters = adapters();
+    let picked = pick(choice, &adapters);
+    let Some((kind, info)) = picked else {
+        if *choice == DeviceChoice::Auto {
+            return Ok(cpu());
+        }
+        let names: Vec<_> = adapters.iter().map(|adapter| adapter.name.as_str()).collect();
+        let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        return Err(DeviceError::NoGpu { found });
+    };
+    configure(cache, info.software);
+    // One submission per few kernels keeps the driver responsive for the window, which has a device of its own.
+    let device = Device::wgpu_options()
+        .device_kind(kind)
+        .init()
+        .map_err(|cause| DeviceError::Start { name: info.name.clone(), cause: format!("{cause:?}") })?;
+    Ok(OpenDevice { device, info })
+}
+
+/// The CPU backend.
+pub(super) fn cpu() -> OpenDevice {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let plural = if threads == 1 { "" } else { "s" };
+    let info = DeviceInfo {
+        name: format!("CPU, {threads} thread{plural}"),
+        backend: "flex".to_owned(),
+        cpu: true,
+        software: false,
+    };
+    OpenDevice { device: Device::flex(), info }
+}
+
+fn adapters() -> Vec<wgpu::AdapterInfo> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let primary = wgpu::Backends::PRIMARY;
+    pollster::block_on(instance.enumerate_adapters(primary)).iter().map(wgpu::Adapter::get_info).collect()
+}
+
+/// The adapter to use and its place among those of its type, which is how burn names it.
+fn pick(choice: &DeviceChoice, adapters: &[wgpu::AdapterInfo]) -> Option<(DeviceKind, DeviceInfo)> {
+    use wgpu::DeviceType::{Cpu, DiscreteGpu, IntegratedGpu, Other, VirtualGpu};
+    let place = |index: usize| {
+        let kind = adapters[index].device_type;
+        adapters[..index].iter().filter(|adapter| adapter.device_type == kind).count()
+    };
+    let rank = |adapter: &wgpu::AdapterInfo| match adapter.device_type {
+        DiscreteGpu => 0,
+        IntegratedGpu => 1,
+        VirtualGpu => 2,
+        Other => 3,
+        Cpu => 4,
+    };
+    let fits = |adapter: &wgpu::AdapterInfo| match choice {
+        DeviceChoice::Cpu => false,
+        DeviceChoice::Auto => matches!(adapter.device_type, DiscreteGpu | IntegratedGpu | VirtualGpu),
+        DeviceChoice::Gpu => true,
+        DeviceChoice::Named(name) => adapter.name.to_lowercase().contains(&name.to_lowercase()),
+    };
+    let (index, adapter) = adapters.iter().enumerate().filter(|(_, a)| fits(a)).min_by_key(|(_, a)| rank(a))?;
+    let kind = match adapter.device_type {
+        DiscreteGpu => DeviceKind::DiscreteGpu(place(index)),
+        IntegratedGpu => DeviceKind::IntegratedGpu(place(index)),
+        VirtualGpu => DeviceKind::VirtualGpu(place(index)),
+        Cpu => DeviceKind::Cpu,
+        Other => DeviceKind::DefaultDevice,
+    };
+    let info = DeviceInfo {
+        name: adapter.name.clone(),
+        backend: adapter.backend.to_string(),
+        cpu: false,
+        software: adapter.device_type == Cpu,
+    };
+    Some((kind, info))
+}
+
+/// Says where tuned kernels are remembered. Without it they would go to the `target` folder of whatever Rust checkout the
+/// program is started from. Only the first call of a process counts.
+fn configure(cache: &Path, software: bool) {
+    let mut config = CubeClRuntimeConfig::default();
+    config.environment.path = CacheConfig::Directory(cache.join("kernels"));
+    // A software rasteriser needs a minute for what a GPU tunes in seconds, and gains little from it.
+    config.autotune.level = if software { AutotuneLevel::Minimal } else { AutotuneLevel::Balanced };
+    if !CubeClRuntimeConfig::try_set(config) {
+        tracing::debug!("kernel cache was configured before");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_written_and_read() {
+        for text in ["auto", "cpu", "gpu", "gpu:RTX 4090"] {
+            assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
+        }
+        let message = "tpu".parse::<DeviceChoice>().unwrap_err().to_string();
+        assert!(message.contains("use auto, cpu, gpu"), "{message}");
+    }
+}

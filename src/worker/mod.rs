@@ -1,0 +1,120 @@
+//! The compute thread: commands in, events out.
+//!
+//! It owns every tensor. Both channels are bounded; it may wait for a full event queue, the other side never waits. It
+//! publishes, then wakes. It knows no window: waking is a closure.
+
+pub mod device;
+pub mod message;
+pub mod run;
+
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+pub use self::device::{DeviceChoice, DeviceError, DeviceInfo};
+pub use self::message::{Command, ComputeSettings, Event, JobId, ModelInfo, Origins, Rest};
+pub use self::run::serve;
+
+/// Commands that may wait.
+const COMMANDS: usize = 64;
+/// Events that may wait. Each may carry a batch of pictures, so this bounds memory when nobody drains.
+const EVENTS: usize = 32;
+
+/// Wakes whoever drains the events.
+pub type Wake = std::sync::Arc<dyn Fn() + Send + Sync>;
+
+/// A handle to the compute thread; dropping it ends the thread after its current iteration.
+#[derive(Debug)]
+pub struct Worker {
+    channels: Option<(Sender<Command>, Receiver<Event>)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why a command was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Too many commands wait.
+    #[error("the compute thread is busy and its queue is full: wait for the current iteration")]
+    Full,
+    /// The thread has ended.
+    #[error("the compute thread has ended: restart it")]
+    Ended,
+}
+
+impl Worker {
+    /// Starts the thread. `cache` receives unpacked models and tuned kernels; `wake` is called after every event.
+    ///
+    /// # Errors
+    /// When the system refuses a new thread.
+    pub fn spawn(cache: PathBuf, wake: Wake) -> std::io::Result<Self> {
+        let (command_sender, command_receiver) = crossbeam_channel::bounded(COMMANDS);
+        let (event_sender, event_receiver) = crossbeam_channel::bounded(EVENTS);
+        let thread = std::thread::Builder::new().name("lapidary-compute".to_owned()).spawn(move || {
+            // Also when it panics: the other side must look.
+            let _wake_at_end = WakeOnDrop(wake.clone());
+            run::serve(&command_receiver, &cache, &mut |event| {
+                let heard = event_sender.send(event).is_ok();
+                wake();
+                heard
+            });
+        })?;
+        Ok(Self { channels: Some((command_sender, event_receiver)), thread: Some(thread) })
+    }
+
+    /// Hands over a command; never waits.
+    ///
+    /// # Errors
+    /// [`SendError`] when the queue is full or the thread has ended.
+    pub fn send(&self, command: Command) -> Result<(), SendError> {
+        let (sender, _) = self.channels.as_ref().ok_or(SendError::Ended)?;
+        sender.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => SendError::Full,
+            TrySendError::Disconnected(_) => SendError::Ended,
+        })
+    }
+
+    /// The next event, if one has arrived; never waits.
+    #[must_use]
+    pub fn try_event(&self) -> Option<Event> {
+        self.channels.as_ref().and_then(|(_, receiver)| receiver.try_recv().ok())
+    }
+
+    /// The panic's text, once, after the thread has died of one and its last events were taken.
+    pub fn take_crash(&mut self) -> Option<String> {
+        let (_, events) = self.channels.as_ref()?;
+        if !events.is_empty() || !self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            return None;
+        }
+        let result = self.thread.take()?.join();
+        self.channels = None;
+        Some(match result {
+            Ok(()) => "the compute thread ended by itself".to_owned(),
+            Err(panic) => panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_else(|| "no message".to_owned()),
+        })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Both ends first: the thread may wait on a full event queue.
+        self.channels = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the compute thread panicked while ending");
+        }
+    }
+}
+
+struct WakeOnDrop(Wake);
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
