@@ -1,10 +1,63 @@
-pub mod checkpoint;
-pub mod classifier;
-pub mod generator;
-pub mod image;
-pub mod net;
+//! Lapidary: a workbench in which a consistency model generates pictures and an adversarially trained joint
+//! classifier-discriminator refines them by projected gradient iterations, live.
+//!
+//! # The flow
+//! ```text
+//! checkpoint -> net -> generator -> image (samples, [0,1]) -> refiner (classifier + objective + constraint) -> trace
+//!                                                                                                     |
+//!                       worker (runs it on its own thread) -> session (remembers it) -> view, export, cli
+//! ```
+//!
+//! # Reading order
+//! The modules below are listed in the order of the flow; a line of code lives in the first that can hold it, and modules
+//! use only what stands above them. `tests/layering.rs` keeps this true.
+//!
+//! | module | holds | does not know |
+//! |---|---|---|
+//! | [`parameter`] | one description per setting, which flags, help, sliders and tooltips are made from | who uses it |
+//! | [`image`] | pictures on the host, `[N, C, H, W]`, `[0, 1]` | where they come from |
+//! | [`checkpoint`] | files of tensors, opened by content; manifests; the bundled models | networks, devices |
+//! | [`net`] | one file per architecture, pure functions of their input | value ranges, noise levels |
+//! | [`generator`] | preconditioning, schedules, samplers, noise per sample seed | files, threads, clocks |
+//! | [`classifier`] | normalisation, logits, energy | files, threads, clocks |
+//! | [`refiner`] | objectives, the ball, one projected gradient iteration | files, threads, clocks |
+//! | [`trace`] | the tree of runs: numbers per state | pictures, devices |
+//! | [`worker`] | the compute thread and its messages; the loop that window and command line share | the window |
+//! | [`session`] | the state the user owns: actions and events in, commands out; saving and opening | tensors, egui |
+//! | [`export`] | PNG, npz, CSV | the window |
+//! | [`view`] | egui panels, the wgpu canvas | tensors |
+//! | [`cli`] | flags and commands | egui |
+//!
+//! # Words
+//! - **origin** x₀: the generated (or opened) picture, the centre of the ball for ever, also after a branch.
+//! - **iterate** x_k: the picture after k iterations; k iterations have k+1 **states**.
+//! - **radius** in the window is `eps` in code and files; **step size** is `step_size`.
+//! - **objective**: what refinement ascends. **energy** E(x, y) = −f_y(x), where f_y is the logit of class y.
+//! - **run**: iterations from the origin or from a state of another run, with settings of its own.
+//! - **session**: everything the user would be sorry to lose.
+
 pub mod parameter;
+
+pub mod image;
+
+pub mod checkpoint;
+
+pub mod net;
+
+pub mod generator;
+
+pub mod classifier;
+
 pub mod refiner;
+
 pub mod trace;
+
 pub mod worker;
+
 pub mod session;
+
+pub mod export;
+
+pub mod view;
+
+pub mod cli;

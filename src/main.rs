@@ -1,1 +1,112 @@
-fn main(){}
+//! Parse the arguments, open the window or run a command, and print what went wrong once.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use lapidary::cli::{self, CliError, DEFAULT_OUT, Invocation, Outcome, RunOptions, WindowOptions};
+use lapidary::session::host::Folders;
+use lapidary::view;
+use lapidary::worker::run::error_chain;
+
+/// A window that fails later than this had been open.
+const OPENING: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    log_to_stderr();
+    let invocation = match cli::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(error) => return refuse(&error),
+    };
+    match run(invocation) {
+        Ok(outcome) => ExitCode::from(outcome.exit_code()),
+        Err(error) => match error.downcast_ref::<CliError>() {
+            Some(error) => refuse(error),
+            None => {
+                report(&*error);
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn run(invocation: Invocation) -> anyhow::Result<Outcome> {
+    let folders = Folders::of_user();
+    match invocation {
+        Invocation::Window { options } => return window(options, &folders),
+        Invocation::Generate(options) => return cli::generate::run(&options, &folders),
+        Invocation::Refine(options) => return cli::refine::run(&options, &folders),
+        Invocation::Bench { device, seconds } => {
+            let measured = cli::bench::run(device, seconds, &folders)?;
+            writeln!(std::io::stdout().lock(), "{measured:#}")?;
+        }
+        Invocation::Screenshots { out } => view::screenshots::run(&out)?,
+    }
+    Ok(Outcome::Done)
+}
+
+/// Opens the window, or does its job without one where there is no display.
+fn window(options: WindowOptions, folders: &Folders) -> anyhow::Result<Outcome> {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if cfg!(target_os = "linux") && !is_set("DISPLAY") && !is_set("WAYLAND_DISPLAY") {
+        return headless(options, folders, "there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set)");
+    }
+    let start = Instant::now();
+    match view::run(options.clone()) {
+        Ok(()) => Ok(Outcome::Done),
+        Err(error) if cfg!(target_os = "linux") && start.elapsed() < OPENING && cannot_open(&error) => headless(
+            options,
+            folders,
+            &format!("no window can be opened ({})", error_chain(&*error).join(", because ")),
+        ),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the window system or its graphics refused, rather than the program.
+fn cannot_open(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.downcast_ref::<eframe::Error>().is_some())
+}
+
+fn headless(options: WindowOptions, folders: &Folders, why: &str) -> anyhow::Result<Outcome> {
+    say(&format!(
+        "{why}, so the same job runs without a window and writes to {DEFAULT_OUT}/: `lapidary refine --help` lists its flags"
+    ));
+    cli::refine::run(&RunOptions::headless(options)?, folders)
+}
+
+/// What was typed cannot be done.
+fn refuse(error: &CliError) -> ExitCode {
+    match error {
+        // Help goes to the output, a wrong flag to the errors; clap knows.
+        CliError::Clap(text) => {
+            if let Err(error) = text.print() {
+                tracing::debug!(%error, "nobody reads the help");
+            }
+        }
+        error => report(error),
+    }
+    ExitCode::from(error.exit_code())
+}
+
+/// The message and its causes, one per line.
+fn report(error: &dyn std::error::Error) {
+    for (depth, message) in error_chain(error).iter().enumerate() {
+        let word = if depth == 0 { "error:" } else { "  because" };
+        say(&format!("{word} {}", message.replace('\n', "\n  ")));
+    }
+}
+
+fn say(text: &str) {
+    if let Err(error) = writeln!(std::io::stderr().lock(), "{text}") {
+        tracing::debug!(%error, "nobody reads the errors");
+    }
+}
+
+/// What the libraries tell, from the level that `LAPIDARY_LOG` names; warnings otherwise.
+fn log_to_stderr() {
+    let filter = std::env::var("LAPIDARY_LOG").unwrap_or_else(|_| "warn".to_owned());
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+}

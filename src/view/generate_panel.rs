@@ -1,6 +1,6 @@
 //! Left, above: what to generate.
 
-use eframe::egui::{self, Ui, WidgetType};
+use eframe::egui::{self, Ui, Role};
 
 use super::top_bar::verb_button;
 use super::widgets;
@@ -68,7 +68,7 @@ pub fn model_ui(ui: &mut Ui, label: &str, role: &str, reference: &mut String) ->
         wants_file = ui.button("Open file…").clicked();
     });
     let response = combo.response.on_hover_text(reference.as_str());
-    widgets::name(&response, WidgetType::ComboBox, label);
+    widgets::name(&response, Role::ComboBox, label);
     wants_file
 }
 
@@ -111,5 +111,5 @@ fn classes_ui(ui: &mut Ui, session: &Session, classes: &mut Classes) {
             }
         });
     let response = combo.response.on_hover_text(about);
-    widgets::name(&response, WidgetType::ComboBox, "Classes");
+    widgets::name(&response, Role::ComboBox, "Classes");
 }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use eframe::egui::{self, RichText, Ui, WidgetType};
+use eframe::egui::{self, RichText, Ui, Role};
 
 use super::generate_panel::{Wish, model_ui};
 use super::{theme, widgets};
@@ -33,14 +33,20 @@ pub fn refine_panel_ui(ui: &mut Ui, settings: &mut RefineSettings) -> Option<Wis
         iterations_ui(ui, settings);
         ui.end_row();
     });
+    ui.horizontal(|ui| {
+        switches_ui(ui, settings);
+    });
+    reach_ui(ui, settings);
+    wish
+}
+
+fn switches_ui(ui: &mut Ui, settings: &mut RefineSettings) {
     ui.checkbox(&mut settings.normalise, "Normalised steps").on_hover_text(
         "Every step has the length of the step size, along the gradient's direction (L2) or sign (L∞).\nOff: step size × gradient, as in plain gradient ascent.",
     );
     ui.checkbox(&mut settings.random_start, "Random start").on_hover_text(
         "Start at a random point of the ball, drawn from each picture's seed, instead of at its centre.\nApplies to the next run from the start.",
     );
-    reach_ui(ui, settings);
-    wish
 }
 
 fn step_unit_ui(ui: &mut Ui, settings: &mut RefineSettings) {
@@ -64,7 +70,7 @@ fn iterations_ui(ui: &mut Ui, settings: &mut RefineSettings) {
         ui.horizontal(|ui| {
             let drag = egui::DragValue::new(&mut count).range(ITERATIONS.min..=ITERATIONS.max).max_decimals(0);
             let response = ui.add(drag.update_while_editing(false)).on_hover_text(ITERATIONS.tooltip());
-            widgets::name(&response, WidgetType::DragValue, ITERATIONS.label);
+            widgets::name(&response, Role::SpinButton, ITERATIONS.label);
             settings.iterations = NonZeroU32::new(count.round() as u32);
             ui.checkbox(&mut open_ended, "no end").on_hover_text("Run until you pause or stop");
         });
@@ -83,15 +89,14 @@ fn iterations_ui(ui: &mut Ui, settings: &mut RefineSettings) {
 fn reach_ui(ui: &mut Ui, settings: &RefineSettings) {
     let tokens = theme::tokens(ui);
     let pixel = match settings.norm {
-        Norm::L2 => format!("ε = {} (L2 over all pixels, [0,1])", widgets::digits(settings.eps as f32)),
-        Norm::Linf => format!("ε = {} = {:.2}/255 per value", widgets::digits(settings.eps as f32), settings.eps * 255.0),
+        Norm::L2 => String::new(),
+        Norm::Linf => format!("ε = {:.2}/255, ", settings.eps * 255.0),
     };
-    ui.label(RichText::new(pixel).small());
     let Some(reach) = settings.reach() else { return };
     let text = if reach < 1.0 {
-        RichText::new(format!("Unreachable: T × α uses at most {:.0} % of the radius", reach * 100.0)).color(tokens.warning)
+        RichText::new(format!("{pixel}unreachable: T × α is {:.0} % of ε", reach * 100.0)).color(tokens.warning)
     } else {
-        RichText::new(format!("Reachable: T × α is {reach:.1} × the radius"))
+        RichText::new(format!("{pixel}reachable: T × α is {reach:.1} × ε"))
     };
     ui.label(text.small()).on_hover_text(
         "Iterations × step size ÷ radius. Below 1 the picture cannot get to the edge of the ball; above, projection may hold it back.",
@@ -114,7 +119,7 @@ pub fn compute_panel_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
                 ui.selectable_value(&mut settings.device, choice, text).on_hover_text(hint);
             }
         });
-        widgets::name(&combo.response.on_hover_text(about), WidgetType::ComboBox, "Device");
+        widgets::name(&combo.response.on_hover_text(about), Role::ComboBox, "Device");
         ui.end_row();
         let mut batch = f64::from(settings.batch);
         widgets::number(ui, &BATCH, &mut batch);

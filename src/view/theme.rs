@@ -3,13 +3,13 @@
 use eframe::egui::{self, Color32, FontId, TextStyle, Theme, Visuals};
 
 /// Space between groups of controls, in points.
-pub const GAP: f32 = 8.0;
+pub const GAP: f32 = 5.0;
 /// Width of the panel with settings.
 pub const SETTINGS_WIDTH: f32 = 264.0;
 /// Width of the panel about one sample.
 pub const SAMPLE_WIDTH: f32 = 272.0;
 /// Height of the timeline.
-pub const TIMELINE_HEIGHT: f32 = 172.0;
+pub const TIMELINE_HEIGHT: f32 = 168.0;
 
 /// Colours by role.
 #[derive(Debug, Clone, Copy)]
@@ -91,10 +91,16 @@ pub fn install(ctx: &egui::Context) {
         }
         ctx.set_visuals_of(theme, visuals);
     }
+    // Hack has the arrows and norms that the text font lacks.
+    let mut fonts = egui::FontDefinitions::default();
+    if fonts.font_data.contains_key("Hack") {
+        fonts.families.entry(egui::FontFamily::Proportional).or_default().push("Hack".to_owned());
+    }
+    ctx.set_fonts(fonts);
     ctx.all_styles_mut(|style| {
-        style.spacing.item_spacing = egui::vec2(6.0, 5.0);
+        style.spacing.item_spacing = egui::vec2(6.0, 4.0);
         style.spacing.slider_width = 118.0;
-        style.spacing.interact_size.y = 22.0;
+        style.spacing.interact_size.y = 20.0;
         style.text_styles = [
             (TextStyle::Small, FontId::proportional(11.0)),
             (TextStyle::Body, FontId::proportional(13.0)),

@@ -60,6 +60,11 @@ fn hint(verb: Verb) -> String {
 /// A button for a verb, greyed when it makes no sense now.
 pub fn verb_button(ui: &mut Ui, session: &Session, verb: Verb, text: &str, actions: &mut Vec<Action>) {
     let response = ui.add_enabled(session.can(verb), egui::Button::new(text));
+    // A symbol needs a name that can be read aloud.
+    if !text.chars().any(char::is_alphabetic) {
+        let enabled = response.enabled();
+        response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, enabled, verb.label()));
+    }
     if response.on_hover_text(hint(verb)).on_disabled_hover_text(hint(verb)).clicked() {
         actions.push(Action::Do(verb));
         ui.close();
@@ -91,7 +96,10 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
     let width = 210.0;
     match fraction {
         Some(fraction) => drop(ui.add(egui::ProgressBar::new(fraction).desired_width(width).text(text))),
-        None => drop(ui.add_sized([width, 18.0], egui::Label::new(text).truncate())),
+        None => drop(ui.allocate_ui(egui::vec2(width, 18.0), |ui| {
+            ui.set_min_width(width);
+            ui.add(egui::Label::new(text).truncate());
+        })),
     }
     let speed = session.secs_per_iteration().map_or_else(String::new, |secs| format!("{:.1} it/s", 1.0 / secs.max(1e-9)));
     ui.add_sized([52.0, 18.0], egui::Label::new(speed))

@@ -1,6 +1,6 @@
 //! The house widgets: controls made from a parameter's one description, and rows of numbers.
 
-use eframe::egui::{self, Response, RichText, Ui, WidgetInfo, WidgetType};
+use eframe::egui::{self, Response, RichText, Ui, WidgetInfo, Role};
 
 use super::theme;
 use crate::parameter::{Choosable, Parameter};
@@ -19,7 +19,7 @@ pub fn slider(ui: &mut Ui, parameter: &Parameter, value: &mut f64) -> Response {
         slider = slider.logarithmic(true).smallest_positive(parameter.min);
     }
     let response = ui.add(slider).on_hover_text(parameter.tooltip());
-    name(&response, WidgetType::Slider, parameter.label);
+    name(&response, Role::Slider, parameter.label);
     if response.changed() {
         *value = value.clamp(parameter.min, parameter.max);
     }
@@ -37,7 +37,7 @@ pub fn number(ui: &mut Ui, parameter: &Parameter, value: &mut f64) -> Response {
                 .update_while_editing(false),
         )
         .on_hover_text(parameter.tooltip());
-    name(&response, WidgetType::DragValue, parameter.label);
+    name(&response, Role::SpinButton, parameter.label);
     if parameter.integer {
         *value = value.round();
     }
@@ -56,7 +56,7 @@ pub fn choice<C: Choosable + std::fmt::Debug>(ui: &mut Ui, value: &mut C) {
             }
         });
     let response = combo.response.on_hover_text(format!("{}\n{}", C::CHOICE.about, value.option().about));
-    name(&response, WidgetType::ComboBox, C::CHOICE.label);
+    name(&response, Role::ComboBox, C::CHOICE.label);
 }
 
 /// A row of buttons, one for every value of a choice.
@@ -71,7 +71,7 @@ pub fn segments<C: Choosable>(ui: &mut Ui, value: &mut C) {
 }
 
 /// Gives a widget its accessible name, which tests find it by.
-pub fn name(response: &Response, kind: WidgetType, label: &str) {
+pub fn name(response: &Response, kind: Role, label: &str) {
     response.widget_info(|| WidgetInfo::labeled(kind, true, label));
 }
 
@@ -79,7 +79,7 @@ pub fn name(response: &Response, kind: WidgetType, label: &str) {
 pub fn heading(ui: &mut Ui, text: &str) {
     ui.add_space(theme::GAP);
     ui.label(RichText::new(text).strong().size(14.0));
-    ui.add_space(2.0);
+    ui.add_space(1.0);
 }
 
 /// A row: name on the left, value on the right.

@@ -1,0 +1,28 @@
+# Two commands for users: `make run` and `make test`. The rest is for developers.
+CARGO ?= cargo
+# One profile for everything, so that the dependencies are built once.
+BIN = $(CARGO) run --quiet --bin lapidary --
+
+.PHONY: run test check bench screenshots deps
+
+run: deps
+	$(CARGO) build --bin lapidary
+	$(BIN) $(ARGS)
+
+test: deps
+	$(CARGO) test
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+
+bench: deps
+	$(BIN) bench
+
+screenshots: deps
+	$(CARGO) build --bin lapidary
+	assets/with_display.sh $(BIN) screenshots --out assets/screenshots
+
+deps:
+	assets/install_deps.sh

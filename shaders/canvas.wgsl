@@ -1,0 +1,132 @@
+// Draws one before/after pair, each screen pixel from the one picture pixel under its centre: no interpolation.
+//
+// Input:  two pictures of one size, RGBA32Float, in [0, 1], sRGB-encoded; alpha is not read.
+// Output: the same encoding, so that a picture's bytes reach a Unorm target unchanged; for an sRGB target the
+//         shader decodes first, because the target encodes again.
+// Caller: src/view/canvas.rs, with colormap.wgsl in front of this file.
+
+// The discriminants of `Compare`.
+const MODE_SIDE: u32 = 0u;
+const MODE_WIPE: u32 = 1u;
+const MODE_BLINK: u32 = 2u;
+const MODE_DIFFERENCE: u32 = 3u;
+
+// Screen pixels per picture pixel from which the grid is drawn.
+const GRID_MIN_ZOOM: f32 = 16.0;
+
+// An impossible mode should be seen, not guessed.
+const ERROR_COLOR: vec3f = vec3f(1.0, 0.0, 1.0);
+
+// Twin of `Uniforms` in src/view/canvas.rs. "Pixels" are framebuffer pixels.
+struct View {
+    // Top-left corner of the canvas in the framebuffer, in pixels.
+    corner: vec2f,
+    // Width and height of the canvas, in pixels.
+    size: vec2f,
+    // Top-left corner of the picture within its pane, in whole pixels.
+    origin: vec2f,
+    // Width and height of a picture, in picture pixels.
+    picture: vec2u,
+    // Colour around the picture, sRGB-encoded.
+    background: vec4f,
+    // Pixels per picture pixel.
+    zoom: f32,
+    // Where the wipe cuts, as a fraction of the width.
+    wipe: f32,
+    // Factor on a difference.
+    gain: f32,
+    // A MODE_ constant.
+    mode: u32,
+    // 1 while blinking shows "after".
+    blink_after: u32,
+    // 1 when the target encodes sRGB itself.
+    linear_target: u32,
+    // Strength of the pixel grid, 0 for none, 1 for black and white lines.
+    grid: f32,
+    // Fills the struct to a multiple of 16 bytes.
+    unused: u32,
+}
+
+@group(0) @binding(0) var<uniform> view: View;
+@group(0) @binding(1) var before_picture: texture_2d<f32>;
+@group(0) @binding(2) var after_picture: texture_2d<f32>;
+
+// Width of the left pane when two lie side by side. Whole, so that both panes cut picture pixels alike.
+fn left_pane_width(width: f32) -> f32 {
+    return floor(0.5 * width);
+}
+
+// Whether column `x` of a canvas shows "after".
+fn shows_after(mode: u32, x: f32, width: f32, wipe: f32, blink_after: bool) -> bool {
+    switch mode {
+        case MODE_SIDE: { return x >= left_pane_width(width); }
+        case MODE_WIPE: { return x >= wipe * width; }
+        case MODE_BLINK: { return blink_after; }
+        default: { return false; }
+    }
+}
+
+// The colour of one picture pixel.
+fn shade(mode: u32, before: vec3f, after: vec3f, use_after: bool, gain: f32) -> vec3f {
+    switch mode {
+        case MODE_SIDE, MODE_WIPE, MODE_BLINK: { return select(before, after, use_after); }
+        case MODE_DIFFERENCE: { return signed_color(before, after, gain); }
+        default: { return ERROR_COLOR; }
+    }
+}
+
+// The picture point, in picture pixels, under a point of the canvas.
+fn picture_point(local: vec2f) -> vec2f {
+    var in_pane = local;
+    let left = left_pane_width(view.size.x);
+    if view.mode == MODE_SIDE && local.x >= left {
+        in_pane.x = local.x - left;
+    }
+    return (in_pane - view.origin) / view.zoom;
+}
+
+// Whether a picture point lies in the picture.
+fn is_inside(point: vec2f) -> bool {
+    return all(point >= vec2f(0.0)) && all(point < vec2f(view.picture));
+}
+
+// Draws the first screen pixel of each picture pixel lighter or darker, against its own brightness.
+fn with_grid(color: vec3f, point: vec2f) -> vec3f {
+    let is_line = any(fract(point) * view.zoom < vec2f(1.0));
+    if !is_line || view.zoom < GRID_MIN_ZOOM {
+        return color;
+    }
+    let brightness = (color.r + color.g + color.b) / 3.0;
+    let line = select(1.0, 0.0, brightness > 0.5);
+    return mix(color, vec3f(line), view.grid);
+}
+
+// The colour of a point of the canvas, sRGB-encoded.
+fn canvas_color(local: vec2f) -> vec3f {
+    let point = picture_point(local);
+    if !is_inside(point) {
+        return view.background.rgb;
+    }
+    let texel = vec2i(floor(point));
+    let before = textureLoad(before_picture, texel, 0).rgb;
+    let after = textureLoad(after_picture, texel, 0).rgb;
+    let use_after = shows_after(view.mode, local.x, view.size.x, view.wipe, view.blink_after != 0u);
+    return with_grid(shade(view.mode, before, after, use_after, view.gain), point);
+}
+
+// One triangle that covers the viewport: (-1, -1), (3, -1), (-1, 3).
+@vertex
+fn vs_main(@builtin(vertex_index) index: u32) -> @builtin(position) vec4f {
+    let x = f32(index & 1u) * 4.0 - 1.0;
+    let y = f32(index >> 1u) * 4.0 - 1.0;
+    return vec4f(x, y, 0.0, 1.0);
+}
+
+@fragment
+fn fs_main(@builtin(position) position: vec4f) -> @location(0) vec4f {
+    var color = canvas_color(position.xy - view.corner);
+    if view.linear_target != 0u {
+        color = linear_from_srgb(color);
+    }
+    return vec4f(color, 1.0);
+}

@@ -1,0 +1,132 @@
+//! NumPy archives, `np.load`-able, with the keys of guided-diffusion (`arr_0`: pictures, `arr_1`: labels) and the floats.
+
+use std::fs::File;
+use std::io::{BufWriter, Seek, Write};
+use std::path::Path;
+
+use npyz::WriterBuilder as _;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::{ExportError, Refined, atomically};
+use crate::image::ImageBatch;
+use crate::worker::Origins;
+
+/// From this size on an entry needs 64-bit fields; a little below 4 GiB, because headers count too.
+const LARGE_ENTRY: u64 = (1 << 32) - (1 << 16);
+
+/// Writes a refined batch.
+///
+/// | key | type | shape | content |
+/// |---|---|---|---|
+/// | `arr_0` | uint8 | `[N, H, W, 3]` | after, rounded |
+/// | `arr_1` | int64 | `[N]` | target classes |
+/// | `before`, `after` | float32 | `[N, C, H, W]` | in `[0, 1]` |
+/// | `logits_before`, `logits_after` | float32 | `[N, K]` | the classifier's |
+/// | `seeds` | uint64 | `[N]` | |
+///
+/// # Errors
+/// [`ExportError::Write`]
+pub fn write_refined(path: &Path, refined: &Refined<'_>) -> Result<(), ExportError> {
+    archive(path, |archive| {
+        let origins = refined.origins;
+        guided_diffusion(archive, refined.after, &origins.labels)?;
+        pictures(archive, "before", &origins.images)?;
+        pictures(archive, "after", refined.after)?;
+        for (name, logits) in [("logits_before", refined.logits_before), ("logits_after", refined.logits_after)] {
+            let n = origins.labels.len();
+            array(archive, name, &[n, logits.len() / n.max(1)], logits.iter().copied())?;
+        }
+        array(archive, "seeds", &[origins.seeds.len()], origins.seeds.iter().copied())
+    })
+}
+
+/// Writes a generated batch: `arr_0`, `arr_1`, `images` (float32) and `seeds`, as [`write_refined`] does.
+///
+/// # Errors
+/// [`ExportError::Write`]
+pub fn write_generated(path: &Path, origins: &Origins) -> Result<(), ExportError> {
+    archive(path, |archive| {
+        guided_diffusion(archive, &origins.images, &origins.labels)?;
+        pictures(archive, "images", &origins.images)?;
+        array(archive, "seeds", &[origins.seeds.len()], origins.seeds.iter().copied())
+    })
+}
+
+/// The file that a zip archive is written to.
+type Out<'a, 'f> = &'a mut BufWriter<&'f mut File>;
+
+fn archive(
+    path: &Path,
+    fill: impl FnOnce(&mut ZipWriter<Out<'_, '_>>) -> std::io::Result<()>,
+) -> Result<(), ExportError> {
+    atomically(path, |out| {
+        let mut archive = ZipWriter::new(out);
+        fill(&mut archive)?;
+        archive.finish().map(drop).map_err(std::io::Error::other)
+    })
+}
+
+fn guided_diffusion<W: Write + Seek>(
+    archive: &mut ZipWriter<W>,
+    images: &ImageBatch,
+    labels: &[usize],
+) -> std::io::Result<()> {
+    let [n, _, height, width] = images.shape();
+    array(archive, "arr_0", &[n, height, width, 3], (0..n).flat_map(|index| images.rgb8(index)))?;
+    array(archive, "arr_1", &[labels.len()], labels.iter().map(|label| *label as i64))
+}
+
+fn pictures<W: Write + Seek>(archive: &mut ZipWriter<W>, name: &str, images: &ImageBatch) -> std::io::Result<()> {
+    array(archive, name, &images.shape(), images.pixels().iter().copied())
+}
+
+fn array<W: Write + Seek, T: npyz::AutoSerialize>(
+    archive: &mut ZipWriter<W>,
+    name: &str,
+    shape: &[usize],
+    values: impl Iterator<Item = T>,
+) -> std::io::Result<()> {
+    let bytes = shape.iter().product::<usize>() as u64 * size_of::<T>() as u64;
+    // Stored, as np.savez does: floats hardly shrink. The fixed time keeps equal results equal, byte for byte.
+    let options = SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Stored)
+        .last_modified_time(zip::DateTime::default())
+        .large_file(bytes >= LARGE_ENTRY);
+    archive.start_file(format!("{name}.npy"), options).map_err(std::io::Error::other)?;
+    let shape: Vec<u64> = shape.iter().map(|extent| *extent as u64).collect();
+    // Values arrive one by one; unbuffered, each would pass through the checksum alone.
+    let mut out = BufWriter::with_capacity(1 << 16, archive);
+    let mut writer = npyz::WriteOptions::<T>::new().default_dtype().shape(&shape).writer(&mut out).begin_nd()?;
+    writer.extend(values)?;
+    writer.finish()?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_batch_reads_back_and_is_the_same_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let origins = Origins {
+            images: ImageBatch::new([2, 1, 1, 2], vec![0.0, 0.25, 0.5, 1.0]),
+            labels: vec![3, 1],
+            seeds: vec![17, 18],
+            names: Vec::new(),
+        };
+        let (a, b) = (folder.path().join("a.npz"), folder.path().join("b.npz"));
+        write_generated(&a, &origins).unwrap();
+        write_generated(&b, &origins).unwrap();
+        assert_eq!(std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap());
+        let mut archive = zip::ZipArchive::new(File::open(&a).unwrap()).unwrap();
+        let levels = npyz::NpyFile::new(archive.by_name("arr_0.npy").unwrap()).unwrap();
+        assert_eq!(levels.shape(), [2, 1, 2, 3]);
+        assert_eq!(levels.into_vec::<u8>().unwrap(), [0, 0, 0, 64, 64, 64, 128, 128, 128, 255, 255, 255]);
+        let labels = npyz::NpyFile::new(archive.by_name("arr_1.npy").unwrap()).unwrap();
+        assert_eq!(labels.into_vec::<i64>().unwrap(), [3, 1]);
+        let images = npyz::NpyFile::new(archive.by_name("images.npy").unwrap()).unwrap();
+        assert_eq!(images.into_vec::<f32>().unwrap(), origins.images.pixels());
+    }
+}

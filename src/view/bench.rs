@@ -1,0 +1,111 @@
+//! How much processor time the window itself takes, measured without a screen: the real panels, laid out and tessellated.
+
+use std::time::{Duration, Instant};
+
+use cpu_time::ThreadTime;
+use eframe::egui::{self, Pos2, Rect, vec2};
+use serde::Serialize;
+
+use super::{Workbench, theme};
+use crate::session::{Action, Activity, Host, Verb};
+
+/// Size of the imagined window.
+const SIZE: egui::Vec2 = vec2(1280.0, 800.0);
+/// Pace of the frames.
+const FRAME: Duration = Duration::from_micros(16_667);
+/// Longest wait for the first pictures.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What the window cost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct FrameCost {
+    /// Seconds from the start of the threads to the first frame with pictures.
+    pub secs_to_first_picture: f64,
+    /// Frames measured while an open-ended run went on.
+    pub frames: usize,
+    /// Mean processor time of the window's thread per frame, in milliseconds.
+    pub mean_ms: f64,
+    /// 99th percentile.
+    pub p99_ms: f64,
+    /// Largest.
+    pub max_ms: f64,
+    /// Iterations per second meanwhile.
+    pub iterations_per_sec: f64,
+}
+
+/// Generates, runs without end for `seconds`, and draws all the time.
+///
+/// # Errors
+/// When no pictures come.
+pub fn frame_cost(host: Host, seconds: f64) -> anyhow::Result<FrameCost> {
+    let ctx = egui::Context::default();
+    theme::install(&ctx);
+    let mut bench = Bench { ctx, workbench: Workbench::new(host), start: Instant::now() };
+    bench.workbench.host_mut().handle(Action::Do(Verb::Generate));
+    while bench.workbench.host().session.path().is_empty() {
+        bench.frame();
+        anyhow::ensure!(*bench.workbench.host().session.activity() != Activity::Failed, "generating failed");
+        anyhow::ensure!(bench.start.elapsed() < PATIENCE, "no pictures after {} s", PATIENCE.as_secs());
+    }
+    bench.frame();
+    let secs_to_first_picture = bench.start.elapsed().as_secs_f64();
+
+    let mut settings = bench.workbench.host().session.settings().clone();
+    settings.refine.iterations = None;
+    bench.workbench.host_mut().handle(Action::Edit(Box::new(settings)));
+    bench.workbench.host_mut().handle(Action::Do(Verb::RunOrPause));
+    // Layout caches and textures settle first.
+    for _ in 0..30 {
+        bench.frame();
+    }
+    let (begin, before) = (Instant::now(), bench.workbench.host().session.path().len());
+    let mut costs = Vec::new();
+    while begin.elapsed().as_secs_f64() < seconds {
+        costs.push(bench.frame().as_secs_f64() * 1e3);
+    }
+    let iterations = bench.workbench.host().session.path().len() - before;
+    let iterations_per_sec = iterations as f64 / begin.elapsed().as_secs_f64();
+    bench.workbench.host_mut().handle(Action::Do(Verb::Stop));
+    costs.sort_by(f64::total_cmp);
+    let at = |share: f64| costs.get(((costs.len() as f64 * share) as usize).min(costs.len() - 1)).copied().unwrap_or(0.0);
+    Ok(FrameCost {
+        secs_to_first_picture,
+        frames: costs.len(),
+        mean_ms: costs.iter().sum::<f64>() / costs.len().max(1) as f64,
+        p99_ms: at(0.99),
+        max_ms: at(1.0),
+        iterations_per_sec,
+    })
+}
+
+struct Bench {
+    ctx: egui::Context,
+    workbench: Workbench,
+    start: Instant,
+}
+
+impl Bench {
+    /// One frame; returns its processor time on this thread.
+    fn frame(&mut self) -> Duration {
+        let begin = Instant::now();
+        let input = egui::RawInput {
+            screen_rect: Some(Rect::from_min_size(Pos2::ZERO, SIZE)),
+            time: Some(self.start.elapsed().as_secs_f64()),
+            ..Default::default()
+        };
+        let cpu = ThreadTime::now();
+        let output = self.ctx.run_ui(input, |ui| {
+            let ctx = ui.ctx().clone();
+            self.workbench.logic(&ctx);
+            self.workbench.ui(ui);
+        });
+        let pixels_per_point = output.pixels_per_point;
+        let shapes = self.ctx.tessellate(output.shapes, pixels_per_point);
+        let cost = cpu.elapsed();
+        drop(shapes);
+        if let Some(rest) = FRAME.checked_sub(begin.elapsed()) {
+            std::thread::sleep(rest);
+        }
+        cost
+    }
+}

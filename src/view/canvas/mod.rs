@@ -1,0 +1,501 @@
+//! The large view of one before/after pair: zoom, pan, wipe, difference, and the pixel under the pointer.
+//!
+//! The pictures are drawn by `shaders/canvas.wgsl` in a paint callback; labels, handle and legend are egui shapes over
+//! it. Without a wgpu renderer the callback is never run and everything else still works.
+
+mod gpu;
+
+use std::sync::Arc;
+
+use eframe::egui::{
+    self, Align2, Color32, CursorIcon, Painter, Pos2, Rect, Response, Role, Sense, Stroke, TextStyle, Ui, Vec2,
+    WidgetInfo, pos2, vec2,
+};
+use eframe::egui_wgpu;
+
+pub use self::gpu::{Pipeline, SHADER, install};
+use self::gpu::Frame;
+use super::colormap::{self, Uniforms};
+use crate::image::quantise;
+use crate::session::Compare;
+
+/// Zoom limits, in screen points per picture pixel.
+const ZOOM: (f32, f32) = (0.05, 256.0);
+/// Gain limits: at 255 one 8-bit level is the whole scale.
+const GAIN: (f32, f32) = (0.25, 255.0);
+/// Change of the zoom's logarithm per point of wheel travel.
+const WHEEL_SPEED: f32 = 0.005;
+/// Space around a fitted picture, in points.
+const FIT_MARGIN: f32 = 12.0;
+/// Distance in points from which the wipe handle is grabbed.
+const HANDLE_REACH: f32 = 12.0;
+/// Part of the width that one press of an arrow key moves the wipe handle.
+const WIPE_STEP: f32 = 0.02;
+/// Radius of the knob on the wipe handle, in points.
+const KNOB_RADIUS: f32 = 7.0;
+/// Opacity of the plates behind text: readable, but the picture is seen.
+const PLATE_OPACITY: f32 = 0.8;
+/// Space within plates and between plates and edges, in points.
+const PLATE_PADDING: Vec2 = vec2(6.0, 3.0);
+/// Size of the legend's bar, in points.
+const LEGEND: Vec2 = vec2(180.0, 10.0);
+/// Strength of the pixel grid.
+const GRID_STRENGTH: f32 = 0.25;
+/// Values per texel: red, green, blue and an alpha that nobody reads.
+const TEXEL: usize = 4;
+
+/// Two pictures of one size to compare: planar `[C, H, W]`, in `[0, 1]`, sRGB-encoded.
+#[derive(Debug, Clone, Copy)]
+pub struct Pair<'a> {
+    /// Left, or what the other is compared with.
+    pub before: &'a [f32],
+    /// Right, or what came of it.
+    pub after: &'a [f32],
+    /// `[C, H, W]`; one channel is shown as grey, three as RGB.
+    pub shape: [usize; 3],
+    /// Another number whenever the pictures are others.
+    pub key: u64,
+}
+
+impl Pair<'_> {
+    fn is_drawable(&self) -> bool {
+        let len = self.shape.iter().product::<usize>();
+        len > 0 && self.before.len() == len && self.after.len() == len
+    }
+
+    fn size(&self) -> Vec2 {
+        vec2(self.shape[2] as f32, self.shape[1] as f32)
+    }
+
+    fn rgb(&self, values: &[f32], pixel: usize) -> [f32; 3] {
+        let [channels, height, width] = self.shape;
+        std::array::from_fn(|channel| values[channel.min(channels - 1) * height * width + pixel])
+    }
+
+    /// RGBA for the upload. Values out of range are clamped and NaN becomes black, as in files.
+    fn packed(&self, values: &[f32]) -> Vec<f32> {
+        let pixels = self.shape[1] * self.shape[2];
+        let mut texels = Vec::with_capacity(pixels * TEXEL);
+        for pixel in 0..pixels {
+            let shown = |value: f32| if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) };
+            texels.extend(self.rgb(values, pixel).map(shown));
+            texels.push(1.0);
+        }
+        texels
+    }
+}
+
+/// A pair in the layout of the textures; made once per key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pictures {
+    key: u64,
+    shape: [usize; 3],
+    before: Vec<f32>,
+    after: Vec<f32>,
+}
+
+impl Pictures {
+    /// Packs a pair; `None` when its lengths do not fit its shape or it is empty.
+    #[must_use]
+    pub fn new(pair: &Pair<'_>) -> Option<Self> {
+        pair.is_drawable().then(|| Self {
+            key: pair.key,
+            shape: pair.shape,
+            before: pair.packed(pair.before),
+            after: pair.packed(pair.after),
+        })
+    }
+}
+
+/// One pixel of both pictures.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Readout {
+    /// Column, from the left.
+    pub x: usize,
+    /// Row, from the top.
+    pub y: usize,
+    /// RGB before; a grey picture repeats its value.
+    pub before: [f32; 3],
+    /// RGB after.
+    pub after: [f32; 3],
+}
+
+/// The state of the view; the pictures come with each frame.
+#[derive(Debug, Clone)]
+pub struct Canvas {
+    /// Screen points per picture pixel.
+    pub zoom: f32,
+    /// Picture point at the centre of each pane, in picture pixels.
+    pub pan: Vec2,
+    /// Where the wipe cuts, as a fraction of the width.
+    pub wipe: f32,
+    /// Factor on differences: at 4, a change of ±1/4 is the whole scale.
+    pub gain: f32,
+    /// Draw lines between picture pixels where they are large.
+    pub grid: bool,
+    is_fitted: bool,
+    pictures: Option<Arc<Pictures>>,
+    readout: Option<Readout>,
+}
+
+impl Default for Canvas {
+    fn default() -> Self {
+        Self {
+            zoom: 1.0,
+            pan: Vec2::ZERO,
+            wipe: 0.5,
+            gain: 4.0,
+            grid: false,
+            is_fitted: true,
+            pictures: None,
+            readout: None,
+        }
+    }
+}
+
+impl Canvas {
+    /// Shows the whole picture, and keeps doing so until the user zooms or pans.
+    pub fn fit(&mut self) {
+        self.is_fitted = true;
+    }
+
+    /// The picture pixel under the pointer in the last frame.
+    #[must_use]
+    pub const fn readout(&self) -> Option<Readout> {
+        self.readout
+    }
+
+    /// Fills the available space with the pair and reacts to pointer and keys.
+    pub fn ui(&mut self, ui: &mut Ui, pair: &Pair<'_>, compare: Compare, blink_after: bool) -> Response {
+        let response = ui.allocate_response(ui.available_size(), Sense::click_and_drag());
+        let rect = response.rect;
+        self.readout = None;
+        let label = compare.label();
+        let [_, height, width] = pair.shape;
+        response.widget_info(|| {
+            WidgetInfo::labeled(Role::Canvas, ui.is_enabled(), format!("Canvas: {label}, {width}×{height} pixels"))
+        });
+        self.adopt(pair);
+        let is_visible = rect.is_finite() && rect.width() >= 1.0 && rect.height() >= 1.0;
+        let Some(pictures) = self.pictures.clone().filter(|_| is_visible && pair.is_drawable()) else {
+            return response;
+        };
+
+        let handle = (compare == Compare::Wipe).then(|| self.wipe_handle(ui, rect));
+        let pointer = response.hover_pos().or_else(|| handle.as_ref().and_then(Response::hover_pos));
+        self.navigate(ui, &response, pointer, pair.size(), compare);
+        let uniforms = self.uniforms(ui, rect, pair, compare, blink_after);
+        let pixel = pointer.and_then(|pointer| {
+            let local = pointer.to_vec2() * ui.pixels_per_point() - Vec2::from(uniforms.corner);
+            uniforms.picture_pixel(local.into())
+        });
+        self.readout = pixel.map(|[x, y]| Readout {
+            x,
+            y,
+            before: pair.rgb(pair.before, y * width + x),
+            after: pair.rgb(pair.after, y * width + x),
+        });
+
+        let painter = ui.painter_at(rect);
+        painter.rect_filled(rect, 0.0, ui.visuals().extreme_bg_color);
+        painter.add(egui_wgpu::Callback::new_paint_callback(rect, Frame { pictures, uniforms }));
+        self.labels_ui(ui, rect, &uniforms, compare);
+        if compare == Compare::Difference {
+            legend_ui(ui, rect, self.gain);
+        }
+        if let Some(handle) = handle {
+            handle_ui(ui, rect, self.wipe, &handle);
+        }
+        response
+    }
+
+    /// Takes over new pictures and settings that another panel may have changed.
+    fn adopt(&mut self, pair: &Pair<'_>) {
+        self.zoom = self.zoom.clamp(ZOOM.0, ZOOM.1);
+        self.gain = self.gain.clamp(GAIN.0, GAIN.1);
+        self.wipe = self.wipe.clamp(0.0, 1.0);
+        let shown = self.pictures.as_ref().map(|pictures| (pictures.key, pictures.shape));
+        if shown == Some((pair.key, pair.shape)) {
+            return;
+        }
+        if shown.is_none_or(|(_, shape)| shape[1..] != pair.shape[1..]) {
+            self.fit();
+        }
+        self.pictures = Pictures::new(pair).map(Arc::new);
+    }
+
+    fn navigate(&mut self, ui: &Ui, response: &Response, pointer: Option<Pos2>, size: Vec2, compare: Compare) {
+        let rect = response.rect;
+        let (left, right) = rect.split_left_right_at_fraction(0.5);
+        if let Some(pointer) = pointer {
+            let pane = match compare {
+                Compare::Side if pointer.x >= right.left() => right,
+                Compare::Side => left,
+                _ => rect,
+            };
+            let (travel, pinch) = ui.input(|input| (input.smooth_scroll_delta().y, input.zoom_delta()));
+            let factor = (travel * WHEEL_SPEED).exp() * pinch;
+            if (factor - 1.0).abs() > f32::EPSILON {
+                self.zoom_about(pointer - pane.center(), factor);
+            }
+        }
+        if response.dragged() && response.drag_delta() != Vec2::ZERO {
+            self.pan -= response.drag_delta() / self.zoom;
+            self.is_fitted = false;
+        }
+        if response.dragged() {
+            ui.set_cursor_icon(CursorIcon::Grabbing);
+        }
+        if response.double_clicked() {
+            self.fit();
+        }
+        if self.is_fitted {
+            let pane = if compare == Compare::Side { left } else { rect };
+            self.zoom = fitted_zoom(pane.size(), size, ui.pixels_per_point());
+            self.pan = size * 0.5;
+        }
+        self.pan = self.pan.clamp(Vec2::ZERO, size);
+    }
+
+    /// Zooms so that the picture point at `offset` points from a pane's centre stays where it is.
+    fn zoom_about(&mut self, offset: Vec2, factor: f32) {
+        let zoom = (self.zoom * factor).clamp(ZOOM.0, ZOOM.1);
+        self.pan += offset * (1.0 / self.zoom - 1.0 / zoom);
+        self.zoom = zoom;
+        self.is_fitted = false;
+    }
+
+    /// A strip around the cut that takes the pointer before the canvas does.
+    fn wipe_handle(&mut self, ui: &Ui, rect: Rect) -> Response {
+        let x = egui::lerp(rect.left()..=rect.right(), self.wipe);
+        let strip = rect.with_min_x(x - HANDLE_REACH).with_max_x(x + HANDLE_REACH).intersect(rect);
+        let mut handle = ui.interact(strip, ui.make_persistent_id("wipe handle"), Sense::drag());
+        let before = self.wipe;
+        if let Some(pointer) = handle.interact_pointer_pos().filter(|_| handle.dragged()) {
+            self.wipe = (pointer.x - rect.left()) / rect.width();
+        }
+        self.wipe = (self.wipe + WIPE_STEP * key_steps(ui, &handle)).clamp(0.0, 1.0);
+        if (self.wipe - before).abs() > 0.0 {
+            handle.mark_changed();
+        }
+        let wipe = f64::from(self.wipe);
+        handle.widget_info(|| WidgetInfo::slider(ui.is_enabled(), wipe, "Wipe handle"));
+        ui.accesskit_node_builder(handle.id, |node| {
+            node.set_min_numeric_value(0.0);
+            node.set_max_numeric_value(1.0);
+            node.set_numeric_value_step(f64::from(WIPE_STEP));
+            node.add_action(egui::accesskit::Action::Increment);
+            node.add_action(egui::accesskit::Action::Decrement);
+        });
+        handle.on_hover_and_drag_cursor(CursorIcon::ResizeHorizontal)
+    }
+
+    /// Where everything lies. Snapped to whole pixels, because a picture pixel's edge must not run through the centre
+    /// of a screen pixel, where rounding would show.
+    fn uniforms(&self, ui: &Ui, rect: Rect, pair: &Pair<'_>, compare: Compare, blink_after: bool) -> Uniforms {
+        let scale = ui.pixels_per_point();
+        let corner = (rect.min.to_vec2() * scale).round();
+        let size = (rect.max.to_vec2() * scale).round() - corner;
+        let is_split = compare == Compare::Side;
+        let pane = vec2(if is_split { colormap::left_pane_width(size.x) } else { size.x }, size.y);
+        let zoom = self.zoom * scale;
+        Uniforms {
+            corner: corner.into(),
+            size: size.into(),
+            origin: (pane * 0.5 - self.pan * zoom).round().into(),
+            picture: [pair.shape[2] as u32, pair.shape[1] as u32],
+            background: ui.visuals().extreme_bg_color.to_normalized_gamma_f32(),
+            zoom,
+            wipe: self.wipe,
+            gain: self.gain,
+            mode: compare as u32,
+            blink_after: u32::from(blink_after),
+            linear_target: 0,
+            grid: if self.grid { GRID_STRENGTH } else { 0.0 },
+            unused: 0,
+        }
+    }
+
+    fn labels_ui(&self, ui: &Ui, rect: Rect, uniforms: &Uniforms, compare: Compare) {
+        let scale = ui.pixels_per_point();
+        let picture = |pane: Rect| {
+            let size = Vec2::from(uniforms.picture.map(|side| side as f32)) * self.zoom;
+            Rect::from_min_size(pane.min + Vec2::from(uniforms.origin) / scale, size).intersect(pane)
+        };
+        let label =
+            |pane: Rect, clip: Rect, corner: Align2, text: &str| plate_ui(ui, clip, picture(pane), corner, text);
+        match compare {
+            Compare::Side => {
+                let cut = rect.left() + colormap::left_pane_width(uniforms.size[0]) / scale;
+                let (left, right) = rect.split_left_right_at_x(cut);
+                label(left, left, Align2::LEFT_TOP, "before");
+                label(right, right, Align2::LEFT_TOP, "after");
+                ui.painter_at(rect).vline(cut, rect.y_range(), ui.visuals().widgets.noninteractive.bg_stroke);
+            }
+            // Clipped at the cut: a label must not lie on the other picture.
+            Compare::Wipe => {
+                let (left, right) = rect.split_left_right_at_fraction(self.wipe);
+                label(rect, left, Align2::LEFT_TOP, "before");
+                label(rect, right, Align2::RIGHT_TOP, "after");
+            }
+            Compare::Blink if uniforms.blink_after == 1 => label(rect, rect, Align2::LEFT_TOP, "after"),
+            Compare::Blink => label(rect, rect, Align2::LEFT_TOP, "before"),
+            Compare::Difference => label(rect, rect, Align2::LEFT_TOP, "after − before"),
+        }
+    }
+}
+
+/// The zoom, in points, at which a picture fits a pane; whole screen pixels per picture pixel when it is enlarged.
+fn fitted_zoom(pane: Vec2, picture: Vec2, scale: f32) -> f32 {
+    let room = (pane - Vec2::splat(2.0 * FIT_MARGIN)).max(Vec2::splat(1.0)) * scale;
+    let zoom = (room / picture).min_elem();
+    let zoom = if zoom >= 1.0 { zoom.floor() } else { zoom };
+    (zoom / scale).clamp(ZOOM.0, ZOOM.1)
+}
+
+/// Steps to the right that keys and assistive programs ask of a focused handle.
+fn key_steps(ui: &Ui, handle: &Response) -> f32 {
+    use egui::accesskit::Action;
+    let mut steps = ui.input(|input| {
+        input.num_accesskit_action_requests(handle.id, Action::Increment) as f32
+            - input.num_accesskit_action_requests(handle.id, Action::Decrement) as f32
+    });
+    if handle.has_focus() {
+        let filter = egui::EventFilter { horizontal_arrows: true, ..Default::default() };
+        ui.memory_mut(|memory| memory.set_focus_lock_filter(handle.id, filter));
+        // Consumed, so that the arrows do not also scrub the timeline.
+        steps += ui.input_mut(|input| {
+            input.count_and_consume_key(egui::Modifiers::NONE, egui::Key::ArrowRight) as f32
+                - input.count_and_consume_key(egui::Modifiers::NONE, egui::Key::ArrowLeft) as f32
+        });
+    }
+    steps
+}
+
+fn plate_color(ui: &Ui) -> Color32 {
+    ui.visuals().extreme_bg_color.gamma_multiply(PLATE_OPACITY)
+}
+
+/// A word in a corner of a picture, on a plate, so that it can be read on any picture.
+fn plate_ui(ui: &Ui, clip: Rect, picture: Rect, corner: Align2, text: &str) {
+    let painter = ui.painter_at(clip);
+    let color = ui.visuals().strong_text_color();
+    let galley = painter.layout_no_wrap(text.to_owned(), TextStyle::Small.resolve(ui.style()), color);
+    let anchor = corner.pos_in_rect(&picture.shrink2(PLATE_PADDING));
+    let plate = corner.anchor_size(anchor, galley.size() + 2.0 * PLATE_PADDING);
+    painter.rect_filled(plate, 3.0, plate_color(ui));
+    painter.galley(plate.min + PLATE_PADDING, galley, color);
+}
+
+/// The cut with its knob: a light core in a dark rim, or the reverse, so that it shows on any picture.
+fn handle_ui(ui: &Ui, rect: Rect, wipe: f32, handle: &Response) {
+    let painter = ui.painter_at(rect);
+    let visuals = ui.visuals();
+    let is_active = handle.hovered() || handle.dragged() || handle.has_focus();
+    let core = if is_active { visuals.selection.stroke.color } else { visuals.strong_text_color() };
+    let knob = pos2(egui::lerp(rect.left()..=rect.right(), wipe), rect.center().y);
+    painter.vline(knob.x, rect.y_range(), Stroke::new(3.0, visuals.extreme_bg_color));
+    painter.vline(knob.x, rect.y_range(), Stroke::new(1.0, core));
+    painter.circle(knob, KNOB_RADIUS + 1.0, core, Stroke::new(1.0, visuals.extreme_bg_color));
+    for side in [-2.0, 2.0] {
+        let grip = Stroke::new(1.0, visuals.extreme_bg_color);
+        painter.vline(knob.x + side, knob.y - 3.0..=knob.y + 3.0, grip);
+    }
+}
+
+/// The scale of the difference at the bottom right, in picture values and in 8-bit levels.
+fn legend_ui(ui: &Ui, rect: Rect, gain: f32) {
+    let painter = ui.painter_at(rect);
+    let line = ui.text_style_height(&TextStyle::Small);
+    let plate_size = LEGEND + vec2(0.0, 2.0 * line) + 4.0 * PLATE_PADDING;
+    let plate = Align2::RIGHT_BOTTOM.anchor_size(rect.max - 2.0 * PLATE_PADDING, plate_size);
+    if !rect.contains_rect(plate) {
+        return;
+    }
+    painter.rect_filled(plate, 3.0, plate_color(ui));
+    let bar = Rect::from_min_size(plate.min + 2.0 * PLATE_PADDING, LEGEND);
+    let stops = colormap::legend(gain);
+    let reach = stops[2].value;
+    let x_of = |value: f32| egui::remap(value, -reach..=reach, bar.left()..=bar.right());
+    for pair in stops.windows(2) {
+        let part = bar.with_min_x(x_of(pair[0].value)).with_max_x(x_of(pair[1].value));
+        let ends = [opaque(pair[0].colour), opaque(pair[1].colour)];
+        painter.add(egui::Shape::gradient_rect(part, egui::Direction::LeftToRight, ends));
+    }
+    for (stop, anchor) in stops.iter().zip([Align2::LEFT_TOP, Align2::CENTER_TOP, Align2::RIGHT_TOP]) {
+        let below = pos2(x_of(stop.value), bar.bottom() + PLATE_PADDING.y);
+        text_ui(ui, &painter, below, anchor, &colormap::signed_number(stop.value));
+        let levels =
+            if stop.value == 0.0 { "0".to_owned() } else { colormap::signed_number(stop.value * 255.0) + "/255" };
+        text_ui(ui, &painter, below + vec2(0.0, line), anchor, &levels);
+    }
+}
+
+fn text_ui(ui: &Ui, painter: &Painter, pos: Pos2, anchor: Align2, text: &str) {
+    painter.text(pos, anchor, text, TextStyle::Small.resolve(ui.style()), ui.visuals().strong_text_color());
+}
+
+fn opaque(colour: [f32; 3]) -> Color32 {
+    let [r, g, b] = colour.map(quantise);
+    Color32::from_rgb(r, g, b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PIXELS: [f32; 6] = [0.0, 0.1, 0.2, 0.3, 0.4, f32::NAN];
+
+    fn pair(key: u64) -> Pair<'static> {
+        Pair { before: &PIXELS, after: &PIXELS, shape: [1, 2, 3], key }
+    }
+
+    #[test]
+    fn grey_is_packed_as_rgba_without_holes() {
+        let pictures = Pictures::new(&pair(0)).expect("a drawable pair");
+        assert_eq!(pictures.before.len(), 2 * 3 * TEXEL);
+        assert_eq!(pictures.before[4..8], [0.1, 0.1, 0.1, 1.0]);
+        assert_eq!(pictures.before[20..], [0.0, 0.0, 0.0, 1.0], "NaN is black");
+    }
+
+    #[test]
+    fn a_pair_that_does_not_fit_its_shape_is_not_drawn() {
+        let broken = Pair { shape: [3, 2, 3], ..pair(0) };
+        assert!(Pictures::new(&broken).is_none(), "six values are no RGB picture of 2×3");
+        assert!(Pictures::new(&Pair { before: &[], after: &[], shape: [0, 2, 3], key: 0 }).is_none(), "empty");
+    }
+
+    #[test]
+    fn zooming_keeps_the_point_under_the_pointer() {
+        let mut canvas = Canvas { zoom: 8.0, pan: vec2(10.0, 5.0), ..Canvas::default() };
+        let offset = vec2(40.0, -16.0);
+        let before = canvas.pan + offset / canvas.zoom;
+        canvas.zoom_about(offset, 1.7);
+        let after = canvas.pan + offset / canvas.zoom;
+        assert!((before - after).length() < 1e-4, "{before} moved to {after}");
+        assert!(!canvas.is_fitted, "the user's zoom is kept");
+    }
+
+    #[test]
+    fn an_enlarged_fit_has_whole_screen_pixels_per_picture_pixel() {
+        let zoom = fitted_zoom(vec2(500.0, 400.0), Vec2::splat(32.0), 1.5);
+        assert!((zoom * 1.5 - 17.0).abs() < 1e-4, "564 pixels hold 32 times 17, not {}", zoom * 1.5);
+        let zoom = fitted_zoom(vec2(124.0, 400.0), Vec2::splat(200.0), 1.0);
+        assert!((zoom - 0.5).abs() < 1e-4, "a large picture is reduced to fit, not to {zoom}");
+    }
+
+    #[test]
+    fn every_mode_is_laid_out_without_a_gpu_and_packs_once() {
+        let mut canvas = Canvas::default();
+        for compare in Compare::ALL {
+            egui::__run_test_ui(|ui| {
+                canvas.ui(ui, &pair(1), compare, true);
+            });
+        }
+        let first = canvas.pictures.clone().expect("packed");
+        canvas.adopt(&pair(1));
+        assert!(Arc::ptr_eq(&first, canvas.pictures.as_ref().expect("packed")), "same key, same bytes");
+        canvas.adopt(&pair(2));
+        assert!(!Arc::ptr_eq(&first, canvas.pictures.as_ref().expect("packed")), "another key, other bytes");
+    }
+}

@@ -1,0 +1,222 @@
+//! The CPU twin of `shaders/*.wgsl`: what the canvas shader is given and what it computes from it.
+//!
+//! Used for legends, for the pixel under the pointer, and by tests that compare it with the GPU. Colour values are in
+//! `[0, 1]`, sRGB-encoded as they lie in the file, unless a function says otherwise.
+
+use crate::session::Compare;
+
+/// A signed difference as a level: 0.5 is no change, 0 is `-1/gain` or less, 1 is `+1/gain` or more.
+#[must_use]
+pub fn signed(difference: f32, gain: f32) -> f32 {
+    (0.5 + 0.5 * gain * difference).clamp(0.0, 1.0)
+}
+
+/// After minus before, per channel.
+#[must_use]
+pub fn signed_colour(before: [f32; 3], after: [f32; 3], gain: f32) -> [f32; 3] {
+    std::array::from_fn(|channel| signed(after[channel] - before[channel], gain))
+}
+
+/// Undoes the sRGB transfer function (IEC 61966-2-1) for one channel; the result is linear light.
+#[must_use]
+pub fn linear_from_srgb(encoded: f32) -> f32 {
+    if encoded <= 0.04045 { encoded / 12.92 } else { ((encoded + 0.055) / 1.055).powf(2.4) }
+}
+
+/// Width of the left pane when two lie side by side. Whole, so that both panes cut picture pixels alike.
+#[must_use]
+pub fn left_pane_width(width: f32) -> f32 {
+    (0.5 * width).floor()
+}
+
+/// Whether column `x` of a canvas that is `width` wide shows "after"; both in screen pixels.
+#[must_use]
+pub fn shows_after(compare: Compare, x: f32, width: f32, wipe: f32, blink_after: bool) -> bool {
+    match compare {
+        Compare::Side => x >= left_pane_width(width),
+        Compare::Wipe => x >= wipe * width,
+        Compare::Blink => blink_after,
+        Compare::Difference => false,
+    }
+}
+
+/// The colour of one picture pixel.
+#[must_use]
+pub fn shade(compare: Compare, before: [f32; 3], after: [f32; 3], use_after: bool, gain: f32) -> [f32; 3] {
+    match compare {
+        Compare::Side | Compare::Wipe | Compare::Blink => {
+            if use_after {
+                after
+            } else {
+                before
+            }
+        }
+        Compare::Difference => signed_colour(before, after, gain),
+    }
+}
+
+/// The uniforms of the canvas shader: `View` in `shaders/canvas.wgsl`. "Pixels" are framebuffer pixels.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Uniforms {
+    /// Top-left corner of the canvas in the framebuffer, in pixels.
+    pub corner: [f32; 2],
+    /// Width and height of the canvas, in pixels.
+    pub size: [f32; 2],
+    /// Top-left corner of the picture within its pane, in whole pixels.
+    pub origin: [f32; 2],
+    /// Width and height of a picture, in picture pixels.
+    pub picture: [u32; 2],
+    /// Colour around the picture.
+    pub background: [f32; 4],
+    /// Pixels per picture pixel.
+    pub zoom: f32,
+    /// Where the wipe cuts, as a fraction of the width.
+    pub wipe: f32,
+    /// Factor on a difference.
+    pub gain: f32,
+    /// The discriminant of a [`Compare`].
+    pub mode: u32,
+    /// 1 while blinking shows "after".
+    pub blink_after: u32,
+    /// 1 when the target encodes sRGB itself; set for the pipeline's target when the pair is drawn.
+    pub linear_target: u32,
+    /// Strength of the pixel grid, 0 for none, 1 for black and white lines.
+    pub grid: f32,
+    /// Fills the struct to a multiple of 16 bytes.
+    pub unused: u32,
+}
+
+impl Uniforms {
+    /// The picture point, in picture pixels, under a point of the canvas.
+    #[must_use]
+    pub fn picture_point(&self, local: [f32; 2]) -> [f32; 2] {
+        let [mut x, y] = local;
+        let left = left_pane_width(self.size[0]);
+        if self.mode == Compare::Side as u32 && x >= left {
+            x -= left;
+        }
+        [(x - self.origin[0]) / self.zoom, (y - self.origin[1]) / self.zoom]
+    }
+
+    /// Column and row of the picture pixel under a point of the canvas; `None` outside the picture.
+    #[must_use]
+    pub fn picture_pixel(&self, local: [f32; 2]) -> Option<[usize; 2]> {
+        let [x, y] = self.picture_point(local);
+        let [width, height] = self.picture.map(|side| side as f32);
+        let is_inside = x >= 0.0 && y >= 0.0 && x < width && y < height;
+        is_inside.then_some([x as usize, y as usize])
+    }
+}
+
+/// One mark of a legend.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stop {
+    /// The difference that is shown.
+    pub value: f32,
+    /// How it is shown.
+    pub colour: [f32; 3],
+}
+
+/// The legend of a difference: the darkest level, no change, the brightest level.
+///
+/// Between two marks the colour is their mixture. `gain` is positive.
+#[must_use]
+pub fn legend(gain: f32) -> [Stop; 3] {
+    [-1.0 / gain, 0.0, 1.0 / gain].map(|value| Stop { value, colour: [signed(value, gain); 3] })
+}
+
+/// A number with its sign, in as few digits as tell it apart; the minus is the typographic one.
+#[must_use]
+pub fn signed_number(value: f32) -> String {
+    let size = value.abs();
+    let digits = if size >= 1.0 { format!("{size:.1}") } else { format!("{size:.4}") };
+    let digits = digits.trim_end_matches('0').trim_end_matches('.');
+    match digits {
+        "0" | "" => "0".to_owned(),
+        _ if value < 0.0 => format!("−{digits}"),
+        _ => format!("+{digits}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: [f32; 3] = [0.25, 0.5, 1.0];
+    const AFTER: [f32; 3] = [0.5, 0.5, 0.0];
+
+    #[test]
+    fn grey_is_no_change_and_the_ends_saturate() {
+        assert_eq!(signed(0.0, 4.0), 0.5);
+        assert_eq!(signed(0.25, 4.0), 1.0);
+        assert_eq!(signed(-0.25, 4.0), 0.0);
+        assert_eq!(signed(-1.0, 4.0), 0.0);
+        assert_eq!(signed(0.125, 4.0), 0.75);
+    }
+
+    #[test]
+    fn a_difference_is_after_minus_before() {
+        assert_eq!(shade(Compare::Difference, BEFORE, AFTER, false, 1.0), [0.625, 0.5, 0.0]);
+        assert_eq!(signed_colour(BEFORE, BEFORE, 255.0), [0.5; 3]);
+    }
+
+    #[test]
+    fn the_other_modes_show_pixels_unchanged() {
+        for compare in [Compare::Side, Compare::Wipe, Compare::Blink] {
+            assert_eq!(shade(compare, BEFORE, AFTER, false, 4.0), BEFORE);
+            assert_eq!(shade(compare, BEFORE, AFTER, true, 4.0), AFTER);
+        }
+    }
+
+    #[test]
+    fn the_side_of_a_column_depends_on_the_mode() {
+        assert!(!shows_after(Compare::Side, 4.5, 11.0, 0.9, true));
+        assert!(shows_after(Compare::Side, 5.5, 11.0, 0.9, false));
+        assert!(!shows_after(Compare::Wipe, 2.4, 10.0, 0.25, true));
+        assert!(shows_after(Compare::Wipe, 2.5, 10.0, 0.25, false));
+        assert!(shows_after(Compare::Blink, 0.0, 10.0, 0.5, true));
+        assert!(!shows_after(Compare::Blink, 9.0, 10.0, 0.5, false));
+    }
+
+    #[test]
+    fn the_legend_spans_the_visible_range() {
+        let [low, middle, high] = legend(4.0);
+        assert_eq!((low.value, middle.value, high.value), (-0.25, 0.0, 0.25));
+        assert_eq!((low.colour, middle.colour, high.colour), ([0.0; 3], [0.5; 3], [1.0; 3]));
+    }
+
+    #[test]
+    fn numbers_are_short_and_signed() {
+        let texts = [0.25, -0.25, 0.0, 63.75, -1.0 / 255.0, 255.0].map(signed_number);
+        assert_eq!(texts, ["+0.25", "−0.25", "0", "+63.8", "−0.0039", "+255"]);
+    }
+
+    #[test]
+    fn both_panes_show_the_same_picture_pixels() {
+        let uniforms = Uniforms {
+            size: [21.0, 10.0],
+            origin: [1.0, 1.0],
+            picture: [4, 4],
+            zoom: 2.0,
+            mode: Compare::Side as u32,
+            ..bytemuck::Zeroable::zeroed()
+        };
+        for x in 0..10_u8 {
+            let left = uniforms.picture_pixel([f32::from(x) + 0.5, 4.5]);
+            let right = uniforms.picture_pixel([f32::from(x) + 10.5, 4.5]);
+            assert_eq!(left, right, "column {x}");
+        }
+        assert_eq!(uniforms.picture_pixel([0.5, 4.5]), None);
+        assert_eq!(uniforms.picture_pixel([3.5, 4.5]), Some([1, 1]));
+        assert_eq!(uniforms.picture_pixel([9.5, 4.5]), None);
+    }
+
+    #[test]
+    fn the_transfer_function_keeps_the_ends_and_is_continuous() {
+        assert_eq!(linear_from_srgb(0.0), 0.0);
+        assert!((linear_from_srgb(1.0) - 1.0).abs() < 1e-6, "white stays white");
+        let (below, above) = (linear_from_srgb(0.04045), linear_from_srgb(0.040_451));
+        assert!((below - above).abs() < 1e-5, "{below} and {above} meet");
+    }
+}

@@ -1,0 +1,451 @@
+//! The window: panels as small functions that read the session and push actions. Nothing else of the program names egui.
+
+pub mod bench;
+pub mod canvas;
+pub mod colormap;
+pub mod generate_panel;
+pub mod keys;
+pub mod overlays;
+pub mod pair_grid;
+pub mod refine_panel;
+pub mod sample_panel;
+pub mod screenshots;
+pub mod theme;
+pub mod timeline;
+pub mod top_bar;
+pub mod widgets;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use eframe::egui::{self, RichText, Ui};
+
+use self::canvas::{Canvas, Pair};
+use self::generate_panel::Wish;
+use self::overlays::{NoticeTimes, PathDialog, Purpose};
+use self::pair_grid::{Atlas, Shown};
+use self::timeline::Traces;
+use crate::cli::WindowOptions;
+use crate::refiner::State;
+use crate::session::host::Folders;
+use crate::session::{Action, Activity, Compare, Host, Lookup, Severity, Verb};
+use crate::trace::StateId;
+
+/// Seconds that each picture of a blinking pair is shown.
+const BLINK_SECS: f64 = 0.5;
+/// Iterations per second of the film.
+const FILM_RATE: f64 = 10.0;
+/// Seconds between two looks at the process's memory.
+const MEMORY_SECS: f64 = 1.0;
+/// Seconds between two looks at a busy compute thread that sends nothing: it may have died.
+const WATCH_SECS: f32 = 0.5;
+
+/// The window's content: session and threads, and what only the eye needs.
+pub struct Workbench {
+    host: Host,
+    canvas: Canvas,
+    before: Atlas,
+    after: Atlas,
+    traces: Traces,
+    notice_times: NoticeTimes,
+    dialog: PathDialog,
+    help_open: bool,
+    memory: Option<usize>,
+    memory_at: f64,
+    film_at: f64,
+    /// Counts batches of origins, so that textures know when theirs is old.
+    origins_seen: (u64, Option<*const u8>),
+    shown: Option<(StateId, Lookup)>,
+}
+
+impl Workbench {
+    /// Wraps a started host.
+    #[must_use]
+    pub fn new(host: Host) -> Self {
+        Self {
+            host,
+            canvas: Canvas::default(),
+            before: Atlas::default(),
+            after: Atlas::default(),
+            traces: Traces::default(),
+            notice_times: NoticeTimes::default(),
+            dialog: PathDialog::default(),
+            help_open: false,
+            memory: None,
+            memory_at: f64::NEG_INFINITY,
+            film_at: 0.0,
+            origins_seen: (0, None),
+            shown: None,
+        }
+    }
+
+    /// Session and threads.
+    #[must_use]
+    pub const fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Session and threads.
+    pub const fn host_mut(&mut self) -> &mut Host {
+        &mut self.host
+    }
+
+    /// The canvas.
+    pub const fn canvas_mut(&mut self) -> &mut Canvas {
+        &mut self.canvas
+    }
+
+    /// Opens or closes the list of shortcuts.
+    pub const fn show_help(&mut self, open: bool) {
+        self.help_open = open;
+    }
+
+    /// Between frames, also while the window is hidden: takes in what happened.
+    pub fn logic(&mut self, ctx: &egui::Context) {
+        self.host.pump();
+        let now = ctx.input(|input| input.time);
+        if self.host.session.is_playing() {
+            if now - self.film_at >= 1.0 / FILM_RATE {
+                self.film_at = now;
+                self.host.session.play_on();
+            }
+            ctx.request_repaint_after_secs((1.0 / FILM_RATE) as f32);
+        }
+        if self.host.session.is_busy() {
+            ctx.request_repaint_after_secs(WATCH_SECS);
+        }
+        if now - self.memory_at >= MEMORY_SECS {
+            self.memory_at = now;
+            self.memory = memory_stats::memory_stats().map(|stats| stats.physical_mem);
+        }
+    }
+
+    /// Draws everything and does what the user asks.
+    pub fn ui(&mut self, ui: &mut Ui) {
+        self.look_up();
+        let mut actions = Vec::new();
+        self.inputs(ui, &mut actions);
+        self.panels_ui(ui, &mut actions);
+        for action in actions {
+            self.act(ui.ctx(), action);
+        }
+        // A control that was let go closes its step of undo.
+        if !ui.input(|input| input.pointer.any_down()) {
+            self.host.handle(Action::EndEdit);
+        }
+    }
+
+    /// Finds the shown pictures and notes when the origins are others.
+    fn look_up(&mut self) {
+        let session = &mut self.host.session;
+        let pointer = session.origins().map(|origins| Arc::as_ptr(origins).cast::<u8>());
+        if self.origins_seen.1 != pointer {
+            self.origins_seen = (self.origins_seen.0 + 1, pointer);
+        }
+        self.shown = session.shown_id().and_then(|id| Some((id, session.shown_state()?)));
+    }
+
+    /// Keys and dropped files.
+    fn inputs(&self, ui: &Ui, actions: &mut Vec<Action>) {
+        actions.extend(keys::pressed(ui.ctx()).into_iter().map(Action::Do));
+        let dropped: Vec<PathBuf> = ui.input(|input| {
+            input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect()
+        });
+        let is_session = |path: &PathBuf| {
+            path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("lapidary") || kind.eq_ignore_ascii_case("json"))
+        };
+        match dropped.iter().find(|path| is_session(path)) {
+            Some(session) => actions.push(Action::OpenSession(session.clone())),
+            None if !dropped.is_empty() => actions.push(Action::OpenPictures(dropped)),
+            None => {}
+        }
+    }
+
+    fn panels_ui(&mut self, ui: &mut Ui, actions: &mut Vec<Action>) {
+        let session = &self.host.session;
+        let memory = self.memory;
+        egui::Panel::top("top").exact_size(38.0).show(ui, |ui| top_bar::top_bar_ui(ui, session, memory, actions));
+        if !session.orphans().is_empty() {
+            egui::Panel::top("orphans").show(ui, |ui| overlays::orphans_ui(ui, session, actions));
+        }
+        egui::Panel::bottom("timeline").exact_size(theme::TIMELINE_HEIGHT).show(ui, |ui| {
+            timeline::timeline_ui(ui, session, &mut self.traces, actions);
+        });
+        let mut wish = None;
+        egui::Panel::left("settings").resizable(false).exact_size(theme::SETTINGS_WIDTH).show(ui, |ui| {
+            wish = settings_ui(ui, &self.host, actions);
+        });
+        let path = session.path();
+        let before = path.first().and_then(|id| session.trace().numbers(*id));
+        let after = session.shown_id().and_then(|id| session.trace().numbers(id));
+        let readout = session.selected().and_then(|_| self.canvas.readout());
+        egui::Panel::right("sample").resizable(false).exact_size(theme::SAMPLE_WIDTH).show(ui, |ui| {
+            egui::ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| {
+                sample_panel::sample_panel_ui(ui, session, (before, after), readout, actions);
+            });
+        });
+        egui::CentralPanel::default().show(ui, |ui| {
+            if session.origins().is_none() {
+                empty_ui(ui, &self.host, actions);
+            } else if let Some(sample) = session.selected() {
+                let origins_key = self.origins_seen.0;
+                compare_ui(ui, &self.host, &mut self.canvas, (sample, origins_key), self.shown.as_ref(), actions);
+            } else {
+                let key = state_key(self.origins_seen.0, None);
+                if let Some(origins) = session.origins() {
+                    self.before.update(ui.ctx(), "before", key, &origins.images);
+                }
+                let after_atlas = match &self.shown {
+                    Some((id, Lookup::Ready(state))) => {
+                        let key = state_key(self.origins_seen.0, Some(*id));
+                        self.after.update(ui.ctx(), "after", key, &state.images);
+                        Some(&self.after)
+                    }
+                    // The last picture stays while the next is read.
+                    Some((_, Lookup::Loading)) => Some(&self.after),
+                    Some((_, Lookup::Missing)) => None,
+                    None => Some(&self.before),
+                };
+                let shown = Shown { before, after, before_atlas: &self.before, after_atlas };
+                pair_grid::pair_grid_ui(ui, session, &shown, actions);
+            }
+        });
+        overlays::notices_ui(ui, session, &mut self.notice_times, theme::TIMELINE_HEIGHT, actions);
+        overlays::question_ui(ui, session, actions);
+        overlays::help_ui(ui, &mut self.help_open);
+        overlays::drop_hint_ui(ui);
+        self.dialogs(ui, wish, actions);
+    }
+
+    fn dialogs(&mut self, ui: &Ui, wish: Option<Wish>, actions: &mut Vec<Action>) {
+        match wish {
+            Some(Wish::GeneratorFile) => self.dialog.ask(Purpose::Generator, String::new()),
+            Some(Wish::ClassifierFile) => self.dialog.ask(Purpose::Classifier, String::new()),
+            None => {}
+        }
+        let Some((purpose, paths, detail)) = self.dialog.ui(ui) else { return };
+        let Some(first) = paths.first().cloned() else { return };
+        let mut settings = self.host.session.settings().clone();
+        let reference = first.to_string_lossy().into_owned();
+        match purpose {
+            Purpose::OpenSession => actions.push(Action::OpenSession(first)),
+            Purpose::OpenPictures => actions.push(Action::OpenPictures(paths)),
+            Purpose::SaveSession => {
+                let named = if first.extension().is_none() { first.with_extension("lapidary") } else { first };
+                actions.push(Action::SaveSession(named, detail));
+            }
+            Purpose::Generator => {
+                settings.generate.generator = reference;
+                actions.push(Action::Edit(Box::new(settings)));
+            }
+            Purpose::Classifier => {
+                settings.refine.classifier = reference;
+                actions.push(Action::Edit(Box::new(settings)));
+            }
+        }
+    }
+
+    /// Does what needs the window here, and hands the rest to the session.
+    fn act(&mut self, ctx: &egui::Context, action: Action) {
+        let suggestion = |host: &Host| {
+            let file = host.session.file().map(|path| path.to_string_lossy().into_owned());
+            file.unwrap_or_else(|| "session.lapidary".to_owned())
+        };
+        match &action {
+            Action::Do(Verb::Theme) => {
+                let dark = ctx.theme() == egui::Theme::Dark;
+                ctx.set_theme(if dark { egui::Theme::Light } else { egui::Theme::Dark });
+            }
+            Action::Do(Verb::Help) => self.help_open = !self.help_open,
+            Action::Do(Verb::FitView) => self.canvas.fit(),
+            Action::Do(Verb::Open) => self.dialog.ask(Purpose::OpenSession, suggestion(&self.host)),
+            Action::Do(Verb::OpenImages) => self.dialog.ask(Purpose::OpenPictures, String::new()),
+            Action::Do(Verb::Save) if self.host.session.can(Verb::Save) => match self.host.session.file() {
+                Some(file) => {
+                    let save = Action::SaveSession(file.to_owned(), crate::session::Detail::Full);
+                    self.host.handle(save);
+                }
+                None => self.dialog.ask(Purpose::SaveSession, suggestion(&self.host)),
+            },
+            Action::Do(Verb::SaveAs) if self.host.session.can(Verb::SaveAs) => {
+                self.dialog.ask(Purpose::SaveSession, suggestion(&self.host));
+            }
+            _ => self.host.handle(action),
+        }
+        ctx.request_repaint();
+    }
+}
+
+impl eframe::App for Workbench {
+    fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
+        Self::logic(self, ctx);
+    }
+
+    fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        Self::ui(self, ui);
+    }
+}
+
+/// Names a state of a batch of origins as one number, for textures.
+fn state_key(origins: u64, id: Option<StateId>) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    (origins, id).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Draws the settings and turns what was edited into one action.
+fn settings_ui(ui: &mut Ui, host: &Host, actions: &mut Vec<Action>) -> Option<Wish> {
+    let session = &host.session;
+    let mut settings = session.settings().clone();
+    let mut wish = None;
+    egui::ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| {
+        let generate = generate_panel::generate_panel_ui(ui, session, &mut settings.generate, actions);
+        ui.add_space(4.0);
+        ui.separator();
+        let refine = refine_panel::refine_panel_ui(ui, &mut settings.refine);
+        ui.add_space(4.0);
+        ui.separator();
+        refine_panel::compute_panel_ui(ui, &mut settings.compute);
+        wish = generate.or(refine);
+    });
+    if settings != *session.settings() {
+        actions.push(Action::Edit(Box::new(settings)));
+    }
+    wish
+}
+
+/// The centre before there are pictures.
+fn empty_ui(ui: &mut Ui, host: &Host, actions: &mut Vec<Action>) {
+    let session = &host.session;
+    ui.vertical_centered(|ui| {
+        ui.add_space((ui.available_height() * 0.34).max(20.0));
+        match session.activity() {
+            Activity::Generating { .. } | Activity::Preparing { .. } => {
+                ui.spinner();
+                ui.add_space(6.0);
+                ui.label(RichText::new("The first pictures are on their way").heading());
+            }
+            Activity::Failed => {
+                ui.label(RichText::new("That did not work").heading());
+                ui.label("The message below says why. Change the setting it names and press Generate.");
+            }
+            Activity::Crashed(_) => {
+                ui.label(RichText::new("The compute thread crashed").heading());
+                ui.label("Press Restart compute above; your settings are still here.");
+            }
+            _ => {
+                ui.label(RichText::new("No pictures yet").heading());
+                ui.add_space(4.0);
+                ui.label("Generate some with the settings on the left,");
+                ui.label("or drop your own picture files here to refine them.");
+                ui.add_space(10.0);
+                let button = egui::Button::new(RichText::new("Generate pictures").strong());
+                if ui.add_enabled(session.can(Verb::Generate), button).clicked() {
+                    actions.push(Action::Do(Verb::Generate));
+                }
+            }
+        }
+    });
+}
+
+/// One pair, large.
+fn compare_ui(
+    ui: &mut Ui,
+    host: &Host,
+    canvas: &mut Canvas,
+    (sample, origins_key): (usize, u64),
+    shown: Option<&(StateId, Lookup)>,
+    actions: &mut Vec<Action>,
+) {
+    let session = &host.session;
+    let Some(origins) = session.origins() else { return };
+    ui.horizontal(|ui| {
+        top_bar::verb_button(ui, session, Verb::Grid, "◀ All pairs", actions);
+        top_bar::verb_button(ui, session, Verb::PreviousSample, "▲", actions);
+        top_bar::verb_button(ui, session, Verb::NextSample, "▼", actions);
+        ui.separator();
+        for compare in Compare::ALL {
+            let chosen = session.compare() == compare;
+            if ui.selectable_label(chosen, compare.label()).on_hover_text(compare.about()).clicked() {
+                actions.push(Action::Compare(compare));
+            }
+        }
+        ui.separator();
+        top_bar::verb_button(ui, session, Verb::FitView, "Fit", actions);
+        if session.compare() == Compare::Difference {
+            let about = "Scale of the difference: at gain g, a change of 1/g is full colour. Display only.";
+            ui.label("Gain").on_hover_text(about);
+            let gain = egui::DragValue::new(&mut canvas.gain).range(1.0..=64.0).speed(0.1).max_decimals(1);
+            let response = ui.add(gain.prefix("×")).on_hover_text(about);
+            widgets::name(&response, egui::Role::SpinButton, "Gain");
+        }
+    });
+    ui.add_space(2.0);
+    let after: Option<&Arc<State>> = match shown {
+        Some((_, Lookup::Ready(state))) => Some(state),
+        _ => None,
+    };
+    let [_, c, h, w] = origins.images.shape();
+    let before = origins.images.sample(sample);
+    let key = state_key(origins_key, shown.filter(|_| after.is_some()).map(|(id, _)| *id)).wrapping_add(sample as u64);
+    let pair = Pair { before, after: after.map_or(before, |state| state.images.sample(sample)), shape: [c, h, w], key };
+    let time = ui.input(|input| input.time);
+    let blink_after = (time / BLINK_SECS) as u64 % 2 == 1;
+    if session.compare() == Compare::Blink {
+        let left = BLINK_SECS - time % BLINK_SECS;
+        ui.ctx().request_repaint_after_secs(left.max(0.01) as f32);
+    }
+    canvas.ui(ui, &pair, session.compare(), blink_after);
+}
+
+/// Opens the window and stays until it is closed.
+///
+/// # Errors
+/// When no window can be opened or the threads cannot be started.
+pub fn run(options: WindowOptions) -> anyhow::Result<()> {
+    run_in(options, Folders::of_user(), [1280.0, 800.0], |workbench| Box::new(workbench))
+}
+
+/// Opens the window around whatever `wrap` makes of the workbench.
+fn run_in(
+    options: WindowOptions,
+    folders: Folders,
+    size: [f32; 2],
+    wrap: impl FnOnce(Workbench) -> Box<dyn eframe::App> + 'static,
+) -> anyhow::Result<()> {
+    let viewport = egui::ViewportBuilder::default()
+        .with_title("Lapidary")
+        .with_app_id("lapidary")
+        .with_inner_size(size)
+        .with_min_inner_size([960.0, 600.0])
+        .with_drag_and_drop(true);
+    let native = eframe::NativeOptions { viewport, ..Default::default() };
+    let app = move |creation: &eframe::CreationContext<'_>| -> Result<Box<dyn eframe::App>, Box<dyn std::error::Error + Send + Sync>> {
+        theme::install(&creation.egui_ctx);
+        if let Some(render_state) = &creation.wgpu_render_state {
+            canvas::install(render_state);
+        }
+        let ctx = creation.egui_ctx.clone();
+        let mut host = Host::start(options.settings, folders, Arc::new(move || ctx.request_repaint()))?;
+        open_at_start(&mut host, options.files);
+        Ok(wrap(Workbench::new(host)))
+    };
+    eframe::run_native("lapidary", native, Box::new(app)).map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// Opens the files of the command line, or generates.
+fn open_at_start(host: &mut Host, files: Vec<PathBuf>) {
+    let is_session = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "lapidary" || kind == "json");
+    match files.iter().find(|path| is_session(path)) {
+        Some(session) => {
+            if files.len() > 1 {
+                let details = vec!["Only the session was opened.".to_owned()];
+                host.session.notices.add(Severity::Warning, "Sessions and pictures cannot be opened together", details);
+            }
+            host.handle(Action::OpenSession(session.clone()));
+        }
+        None if files.is_empty() => host.handle(Action::Do(Verb::Generate)),
+        None => host.handle(Action::OpenPictures(files)),
+    }
+}

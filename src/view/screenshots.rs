@@ -1,0 +1,204 @@
+//! Pictures of the real window in its main states, for the README and for whoever judges the looks.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use eframe::egui::{self, ColorImage};
+
+use super::Workbench;
+use crate::cli::WindowOptions;
+use crate::session::{Action, Activity, Compare, Settings, Verb};
+use crate::worker::Command;
+
+/// Longest time that a scene may take to get ready.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Frames between the last change and the picture: layout and textures settle.
+const SETTLE: u32 = 4;
+
+/// One picture: how to get there, and how to know that it is there.
+struct Scene {
+    name: &'static str,
+    theme: egui::Theme,
+    prepare: fn(&mut Workbench),
+    ready: fn(&Workbench) -> bool,
+}
+
+fn at_rest(workbench: &Workbench) -> bool {
+    let session = &workbench.host().session;
+    !session.is_busy() && !session.path().is_empty()
+}
+
+fn refined(workbench: &Workbench) -> bool {
+    at_rest(workbench) && workbench.host().session.path().len() > 15
+}
+
+fn act(workbench: &mut Workbench, action: Action) {
+    workbench.host_mut().handle(action);
+}
+
+fn look(workbench: &mut Workbench, compare: Compare) {
+    act(workbench, Action::Select(3));
+    act(workbench, Action::Compare(compare));
+    workbench.canvas_mut().fit();
+}
+
+const SCENES: [Scene; 9] = [
+    Scene {
+        name: "empty",
+        theme: egui::Theme::Dark,
+        prepare: |w| act(w, Action::Do(Verb::NewSession)),
+        ready: |_| true,
+    },
+    Scene { name: "pairs", theme: egui::Theme::Dark, prepare: |w| act(w, Action::Do(Verb::Generate)), ready: at_rest },
+    Scene {
+        name: "running",
+        theme: egui::Theme::Dark,
+        prepare: |w| act(w, Action::Do(Verb::RunOrPause)),
+        ready: |w| w.host().session.path().len() > 7,
+    },
+    Scene { name: "refined", theme: egui::Theme::Dark, prepare: |_| {}, ready: refined },
+    Scene { name: "refined_light", theme: egui::Theme::Light, prepare: |_| {}, ready: refined },
+    Scene { name: "canvas_wipe", theme: egui::Theme::Dark, prepare: |w| look(w, Compare::Wipe), ready: refined },
+    Scene { name: "canvas_side_light", theme: egui::Theme::Light, prepare: |w| look(w, Compare::Side), ready: refined },
+    Scene {
+        name: "canvas_difference",
+        theme: egui::Theme::Dark,
+        prepare: |w| look(w, Compare::Difference),
+        ready: refined,
+    },
+    Scene {
+        name: "failed",
+        theme: egui::Theme::Dark,
+        prepare: |w| {
+            act(w, Action::Do(Verb::Grid));
+            if w.host().send(Command::Panic).is_err() {
+                tracing::warn!("the compute thread had ended before");
+            }
+        },
+        ready: |w| matches!(w.host().session.activity(), Activity::Crashed(_)),
+    },
+];
+
+/// Opens the window once per size and writes every scene as PNG into `folder`.
+///
+/// # Errors
+/// When no window opens, a scene does not get ready, or a file cannot be written.
+pub fn run(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("the folder cannot be made\n{}", folder.display()))?;
+    // A home of its own: the pictures do not depend on what the user did before.
+    let home = tempfile::tempdir()?;
+    // eframe allows one event loop per process, so both sizes are taken from one window.
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let folder = folder.to_owned();
+    let folders = crate::session::host::Folders {
+        cache: crate::session::host::Folders::of_user().cache,
+        autosave: home.path().to_owned(),
+    };
+    let options = WindowOptions { settings: Settings::default(), files: Vec::new() };
+    super::run_in(options, folders, [1280.0, 800.0], move |workbench| {
+        Box::new(Tour {
+            workbench,
+            folder,
+            sizes: vec![[1920.0, 1080.0], [1280.0, 800.0]],
+            scene: 0,
+            frames: 0,
+            since: Instant::now(),
+            prepared: false,
+            shot: None,
+            result: sender,
+        })
+    })?;
+    receiver.try_recv().unwrap_or_else(|_| anyhow::bail!("the window was closed before all pictures were taken"))
+}
+
+type Shot = crossbeam_channel::Receiver<Arc<ColorImage>>;
+
+struct Tour {
+    workbench: Workbench,
+    folder: PathBuf,
+    /// Sizes still to do; the last is current.
+    sizes: Vec<[f32; 2]>,
+    scene: usize,
+    frames: u32,
+    since: Instant,
+    prepared: bool,
+    shot: Option<Shot>,
+    result: crossbeam_channel::Sender<anyhow::Result<()>>,
+}
+
+impl Tour {
+    fn advance(&mut self, ctx: &egui::Context) -> anyhow::Result<bool> {
+        let Some([width, height]) = self.sizes.last().copied() else { return Ok(true) };
+        let scene = &SCENES[self.scene];
+        if !self.prepared {
+            ctx.send_viewport_cmd(egui::ViewportCommand::InnerSize(egui::vec2(width, height)));
+            ctx.set_theme(scene.theme);
+            (scene.prepare)(&mut self.workbench);
+            (self.prepared, self.frames, self.since) = (true, 0, Instant::now());
+            return Ok(false);
+        }
+        if let Some(shot) = &self.shot {
+            if let Ok(image) = shot.try_recv() {
+                self.write(scene.name, &image)?;
+                self.shot = None;
+                self.next();
+            }
+            return Ok(false);
+        }
+        self.frames = if (scene.ready)(&self.workbench) { self.frames + 1 } else { 0 };
+        if self.frames >= SETTLE {
+            let (sender, receiver) = crossbeam_channel::bounded(1);
+            let wake = ctx.clone();
+            ctx.request_screenshot(move |image| {
+                if sender.try_send(image).is_err() {
+                    tracing::warn!("a picture came twice");
+                }
+                wake.request_repaint();
+            });
+            self.shot = Some(receiver);
+        }
+        anyhow::ensure!(self.since.elapsed() < PATIENCE, "the scene {:?} did not get ready", scene.name);
+        Ok(false)
+    }
+
+    fn next(&mut self) {
+        self.prepared = false;
+        self.scene += 1;
+        if self.scene == SCENES.len() {
+            self.scene = 0;
+            self.sizes.pop();
+            self.workbench.host_mut().handle(Action::Do(Verb::RestartCompute));
+            self.workbench.host_mut().handle(Action::Do(Verb::NewSession));
+            self.workbench.host_mut().handle(Action::Confirm);
+        }
+    }
+
+    fn write(&self, name: &str, image: &ColorImage) -> anyhow::Result<()> {
+        let [width, height] = image.size;
+        let bytes: Vec<u8> = image.pixels.iter().flat_map(|pixel| [pixel.r(), pixel.g(), pixel.b()]).collect();
+        let path = self.folder.join(format!("{name}_{width}x{height}.png"));
+        image::save_buffer(&path, &bytes, width as u32, height as u32, image::ExtendedColorType::Rgb8)
+            .with_context(|| format!("the picture cannot be written\n{}", path.display()))
+    }
+}
+
+impl eframe::App for Tour {
+    fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
+        self.workbench.logic(ctx);
+        match self.advance(ctx) {
+            Ok(false) => ctx.request_repaint_after(Duration::from_millis(30)),
+            finished => {
+                if self.result.try_send(finished.map(|_| ())).is_err() {
+                    tracing::debug!("already closing");
+                }
+                ctx.send_viewport_cmd(egui::ViewportCommand::Close);
+            }
+        }
+    }
+
+    fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
+        self.workbench.ui(ui);
+    }
+}

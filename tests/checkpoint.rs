@@ -1,0 +1,394 @@
+//! Checkpoints that are broken, mistaken or hostile: each is refused with the right error, in one sentence that says what to
+//! do, and nothing in it is executed.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use lapidary::checkpoint::{Checkpoint, CheckpointError, Content, Manifest, ManifestKind, Model, find, resolve};
+use lapidary::classifier::Classifier;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use self::cache::cache;
+
+#[path = "support/cache.rs"]
+mod cache;
+
+fn bundled(name: &str) -> Model {
+    resolve(name, &cache()).expect("bundled models unpack")
+}
+
+fn bytes_of(name: &str) -> Vec<u8> {
+    std::fs::read(bundled(name).weights).expect("it was just unpacked")
+}
+
+/// The text of a bundled model's manifest.
+fn manifest_text(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name).with_extension("toml");
+    std::fs::read_to_string(path).expect("every bundled model has a manifest")
+}
+
+fn write(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).expect("a writable folder");
+    path
+}
+
+/// One sentence without full stop that contains the advice, then the path on a line of its own.
+fn assert_message(error: &CheckpointError, path: &Path, advice: &str) {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].contains(advice), "the advice {advice:?} is missing: {text}");
+    assert!(!lines[0].contains(". ") && !lines[0].ends_with('.'), "one sentence: {text}");
+    assert_eq!(Path::new(lines[1]), path, "{text}");
+}
+
+fn refused(path: &Path, advice: &str) -> CheckpointError {
+    let error = Checkpoint::open(path).expect_err("it must be refused");
+    assert_message(&error, path, advice);
+    error
+}
+
+/// A safetensors file with this header and so many bytes of data.
+fn safetensors_with(header: &str, data: usize) -> Vec<u8> {
+    let mut bytes = u64::try_from(header.len()).expect("a short header").to_le_bytes().to_vec();
+    bytes.extend_from_slice(header.as_bytes());
+    bytes.resize(bytes.len() + data, 0);
+    bytes
+}
+
+#[test]
+fn a_path_that_is_no_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = refused(&folder.path().join("absent.pt"), "give the path of a .safetensors or .pt file");
+    assert!(matches!(missing, CheckpointError::NotFound { .. }), "{missing:?}");
+    let directory = refused(folder.path(), "give the .safetensors or .pt file inside it");
+    assert!(matches!(directory, CheckpointError::Folder { .. }), "{directory:?}");
+}
+
+#[test]
+fn a_file_of_another_kind_is_named_whatever_it_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 18429392\n";
+    let cases: [(&str, &[u8], Content, &str); 6] = [
+        ("empty.safetensors", b"", Content::Empty, "fetch it again"),
+        ("page.pt", b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", Content::Html, "open the address in a browser"),
+        ("pointer.safetensors", lfs, Content::GitLfsPointer, "git lfs pull"),
+        ("picture.pt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", Content::Picture, "Open images"),
+        ("notes.pt", b"remember the milk", Content::Text, "check that this is the file you meant"),
+        ("array.pt", b"\x93NUMPY\x01\0", Content::Numpy, "save the weights as .safetensors"),
+    ];
+    for (name, bytes, kind, advice) in cases {
+        let error = refused(&write(&folder, name, bytes), advice);
+        assert!(matches!(&error, CheckpointError::NotACheckpoint { found, .. } if *found == kind), "{name}: {error:?}");
+    }
+}
+
+#[test]
+fn a_download_that_was_cut_off_is_called_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = bytes_of("gtsrb12-joint");
+    for (name, end) in [("header.safetensors", 100), ("data.safetensors", whole.len() - 1)] {
+        let error = refused(&write(&folder, name, &whole[..end]), "fetch it again");
+        let CheckpointError::Truncated { expected, found, .. } = error else { panic!("{name}: {error:?}") };
+        assert!(found < expected && found == end as u64, "{name}: {found} of {expected}");
+    }
+    let whole = bytes_of("gtsrb12-robust");
+    for share in [1, 2, 3] {
+        let path = write(&folder, "cut.pt", &whole[..whole.len() * share / 4]);
+        let error = refused(&path, "fetch it again");
+        assert!(!matches!(error, CheckpointError::NotACheckpoint { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_header_of_absurd_length_is_refused_before_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    for claimed in [1_u64 << 40, u64::MAX] {
+        let mut bytes = claimed.to_le_bytes().to_vec();
+        bytes.extend_from_slice(b"{\"a\": 1}");
+        let error = refused(&write(&folder, "huge.safetensors", &bytes), "fetch it again from its source");
+        let CheckpointError::HeaderTooLarge { found, .. } = error else { panic!("{error:?}") };
+        assert_eq!(found, claimed);
+    }
+}
+
+#[test]
+fn a_header_that_contradicts_itself_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = [
+        ("a shape of more bytes", r#"{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,8]}}"#, 8),
+        (
+            "an overlap",
+            r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#,
+            12,
+        ),
+        (
+            "a hole",
+            r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[16,24]}}"#,
+            24,
+        ),
+        ("an end before its start", r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, 8),
+        (
+            "a product of extents that overflows",
+            r#"{"a":{"dtype":"F32","shape":[4611686018427387904,8],"data_offsets":[0,8]}}"#,
+            8,
+        ),
+        ("an unknown type", r#"{"a":{"dtype":"F33","shape":[2],"data_offsets":[0,8]}}"#, 8),
+        ("no JSON", r#"{"a":{"dtype""#, 0),
+    ];
+    for (what, header, data) in cases {
+        let error = refused(&write(&folder, "bad.safetensors", &safetensors_with(header, data)), "fetch it again");
+        assert!(matches!(error, CheckpointError::Header { .. }), "{what}: {error:?}");
+    }
+}
+
+/// A pickle that calls `os.system("touch <victim>")` when Python loads it.
+fn hostile_pickle(victim: &Path) -> Vec<u8> {
+    let command = format!("touch {}", victim.display());
+    let length = u32::try_from(command.len()).expect("a short command");
+    let mut bytes = b"\x80\x02cos\nsystem\nX".to_vec(); // protocol 2, GLOBAL, BINUNICODE
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(command.as_bytes());
+    bytes.extend_from_slice(b"\x85R."); // TUPLE1, REDUCE, STOP
+    bytes
+}
+
+fn zip_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in entries {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).expect("a zip in memory");
+        zip.write_all(bytes).expect("a zip in memory");
+    }
+    zip.finish().expect("a zip in memory").into_inner()
+}
+
+#[test]
+fn code_in_a_pickle_is_refused_and_never_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let victim = folder.path().join("executed");
+    let pickle = hostile_pickle(&victim);
+    // Also as the value of an entry, where a dictionary of tensors is expected: {"weight": system(...)}.
+    let mut entry = b"\x80\x02}X\x06\0\0\0weight".to_vec();
+    entry.extend_from_slice(&pickle[2..pickle.len() - 1]);
+    entry.extend_from_slice(b"s."); // SETITEM, STOP
+    for (name, bytes) in [
+        ("bare.pt", pickle.clone()),
+        ("entry.pt", entry.clone()),
+        ("zipped.pt", zip_of(&[("archive/data.pkl", &pickle), ("archive/version", b"3\n")])),
+        ("zipped_entry.pt", zip_of(&[("archive/data.pkl", &entry), ("archive/version", b"3\n")])),
+    ] {
+        let error = refused(&write(&folder, name, &bytes), "torch.save(model.state_dict(), file)");
+        let kind = matches!(error, CheckpointError::Pytorch { .. } | CheckpointError::NoTensors { .. });
+        assert!(kind, "{name}: {error:?}");
+        assert!(!victim.exists(), "{name} was executed");
+    }
+}
+
+#[test]
+fn an_archive_without_weights_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(&folder, "photos.pt", &zip_of(&[("photos/readme.txt", b"my holidays")]));
+    let error = refused(&path, "torch.save(model.state_dict(), file)");
+    assert!(matches!(error, CheckpointError::Pytorch { .. }), "{error:?}");
+}
+
+/// The joint classifier's manifest after a change of its text.
+fn changed_manifest(from: &str, to: &str) -> Result<Manifest, CheckpointError> {
+    changed("gtsrb12-joint", from, to)
+}
+
+fn changed(name: &str, from: &str, to: &str) -> Result<Manifest, CheckpointError> {
+    let text = manifest_text(name);
+    assert_eq!(text.matches(from).count(), 1, "{from:?} occurs once in the manifest of {name}");
+    Manifest::parse(&text.replace(from, to), Path::new("changed.toml"))
+}
+
+#[test]
+fn weights_that_do_not_fit_the_manifest_are_named() {
+    let model = bundled("gtsrb12-joint");
+    let checkpoint = model.open().unwrap();
+    let load = |from: &str, to: &str| {
+        let manifest = changed_manifest(from, to).unwrap();
+        Classifier::load(&manifest, &checkpoint, &Device::flex()).unwrap_err()
+    };
+
+    let error = load("widths = [48, 96, 192]", "widths = [32, 96, 192]");
+    assert_message(&error, &model.weights, "correct the manifest");
+    let CheckpointError::Shape { tensor, expected, found, .. } = error else { panic!("{error:?}") };
+    assert_eq!(tensor, "conv1.weight");
+    assert_eq!((expected, found), (vec![32, 3, 3, 3], vec![48, 3, 3, 3]));
+
+    let error = load("blocks = [1, 1, 1]", "blocks = [2, 1, 1]");
+    assert_message(&error, &model.weights, "the manifest's architecture does not fit this file");
+    let CheckpointError::Missing { tensor, nearest, .. } = error else { panic!("{error:?}") };
+    assert_eq!(tensor, "layer1.1.conv1.weight");
+    assert!(nearest.is_some_and(|name| name.contains("conv1.weight")));
+
+    let error = load("stem_kernel = 3", "stem_kernel = 7");
+    assert!(matches!(error, CheckpointError::Shape { .. }), "{error:?}");
+
+    let generator = bundled("gtsrb12-cm").manifest;
+    let error = Classifier::load(&generator, &checkpoint, &Device::flex()).unwrap_err();
+    assert!(matches!(error, CheckpointError::Role { expected: "classifier", found: "generator", .. }), "{error:?}");
+}
+
+#[test]
+fn a_renamed_copy_works_and_has_the_same_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, alias) in [("gtsrb12-joint", "weights.bin"), ("gtsrb12-robust", "model.safetensors")] {
+        let copy = write(&folder, alias, &bytes_of(name));
+        let model = resolve(copy.to_str().unwrap(), &cache()).unwrap();
+        assert_eq!((model.manifest.name.as_str(), &model.weights), (name, &copy));
+        let (copied, original) = (model.open().unwrap(), bundled(name).open().unwrap());
+        assert_eq!(copied.tensors(), original.tensors());
+        assert_eq!(copied.read("fc.weight").unwrap(), original.read("fc.weight").unwrap());
+        Classifier::load(&model.manifest, &copied, &Device::flex()).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_differs_from_its_manifests_hash_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = bytes_of("gtsrb12-joint");
+    *bytes.last_mut().unwrap() ^= 1;
+    let path = write(&folder, "gtsrb12-joint.safetensors", &bytes);
+    write(&folder, "gtsrb12-joint.toml", manifest_text("gtsrb12-joint").as_bytes());
+    let model = resolve(path.to_str().unwrap(), &cache()).unwrap();
+    let error = model.open().unwrap_err();
+    assert_message(&error, &path, "fetch the file again, or correct the manifest");
+    let CheckpointError::Hash { expected, found, .. } = error else { panic!("{error:?}") };
+    assert_eq!(Some(&expected), bundled("gtsrb12-joint").manifest.sha256.as_ref());
+    assert_ne!(found, expected);
+}
+
+#[test]
+fn a_file_without_a_manifest_is_told_how_to_get_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+    let path = write(&folder, "mine.safetensors", &safetensors_with(header, 8));
+    let error = find(path.to_str().unwrap()).unwrap_err();
+    assert_message(&error, &path, "mine.toml beside it");
+    assert!(matches!(error, CheckpointError::NoManifest { .. }), "{error:?}");
+
+    let error = find("gtsrb99-joint").unwrap_err();
+    assert!(matches!(error, CheckpointError::Unknown { .. }), "{error:?}");
+    assert!(error.to_string().contains("gtsrb12-joint"), "it lists what there is: {error}");
+}
+
+#[test]
+fn a_manifest_with_impossible_values_is_refused() {
+    let (joint, cm) = ("gtsrb12-joint", "gtsrb12-cm");
+    for (name, from, to) in [
+        (joint, "resolution = 32", "resolution = 0"),
+        (joint, "resolution = 32", "resolution = 100000"),
+        (joint, "channels = 3", "channels = 9"),
+        (joint, "std = [0.25, 0.25, 0.25]", "std = [0.25, 0.0, 0.25]"),
+        (joint, "std = [0.25, 0.25, 0.25]", "std = [0.25, nan, 0.25]"),
+        (joint, "mean = [0.5, 0.5, 0.5]", "mean = [0.5]"),
+        (joint, "widths = [48, 96, 192]", "widths = [48, 96]"),
+        (joint, "blocks = [1, 1, 1]", "blocks = [1, 0, 1]"),
+        (joint, "stem_kernel = 3", "stem_kernel = 4"),
+        (joint, "stem_stride = 1", "stem_stride = 0"),
+        (joint, "file = \"gtsrb12-joint.safetensors\"", "file = \"../../secret\""),
+        (cm, "resolution = 32", "resolution = 33"),
+        (cm, "channel_mult = [1, 2]", "channel_mult = []"),
+        (cm, "model_channels = 64", "model_channels = 65"),
+        (cm, "num_head_channels = 64", "num_head_channels = 48"),
+        (cm, "patch_size = 2", "patch_size = 0"),
+        (cm, "sigma_min = 0.002", "sigma_min = 100.0"),
+        (cm, "sigma_max = 80.0", "sigma_max = inf"),
+        (cm, "sigma_data = 0.5", "sigma_data = -0.5"),
+        (cm, "rho = 7.0", "rho = 0.0"),
+    ] {
+        let error = changed(name, from, to).expect_err(to);
+        assert!(matches!(error, CheckpointError::ManifestValue { .. }), "{to}: {error:?}");
+        assert!(error.to_string().starts_with("the manifest says "), "{to}: {error}");
+    }
+}
+
+#[test]
+fn a_manifest_that_is_no_manifest_is_refused() {
+    for (from, to) in [
+        ("resolution = 32", "resolution = \"big\""),
+        ("resolution = 32", "resolution = -32"),
+        ("resolution = 32", "resolution = "),
+        ("kind = \"classifier\"", "kind = \"oracle\""),
+        ("shortcut = \"pool\"", "shortcut = \"pool\"\ndepth = 18"),
+        ("shortcut = \"pool\"", "shortcut = \"none\""),
+    ] {
+        let error = changed_manifest(from, to).expect_err(to);
+        assert!(matches!(error, CheckpointError::Manifest { .. }), "{to}: {error:?}");
+        assert_message(&error, Path::new("changed.toml"), "correct the line that the cause names");
+    }
+}
+
+#[test]
+fn enormous_numbers_in_a_manifest_are_refused_without_a_panic() {
+    let levels = format!("channel_mult = {:?}", [1; 70]);
+    for (from, to) in [
+        ("channel_mult = [1, 2]", levels.as_str()),
+        ("channel_mult = [1, 2]", "channel_mult = [1, 4611686018427387904]"),
+        ("model_channels = 64", "model_channels = 4611686018427387904"),
+        ("patch_size = 2", "patch_size = 4611686018427387904"),
+    ] {
+        let error = changed("gtsrb12-cm", from, to).expect_err(to);
+        assert!(matches!(error, CheckpointError::ManifestValue { .. }), "{to}: {error:?}");
+    }
+}
+
+/// Nearest half-precision number, ties to even; for values below 65504, which weights are.
+fn to_half(value: f32) -> u16 {
+    let sign = if value.is_sign_negative() { 0x8000 } else { 0 };
+    let magnitude = f64::from(value.abs());
+    // Spacing of half-precision numbers around the value: 2^-24 below 2^-14, else 2^-10 of its power of two.
+    let exponent = if magnitude < 2.0_f64.powi(-14) { -14 } else { magnitude.log2().floor() as i32 };
+    let units = (magnitude / 2.0_f64.powi(exponent - 10)).round_ties_even() as u16;
+    // Units of 1024 and more carry the hidden bit, which is the lowest bit of the exponent field; 2048 carries over.
+    sign | (((exponent + 14) as u16) << 10).wrapping_add(units)
+}
+
+#[test]
+fn half_precision_weights_load_to_the_nearest_half() {
+    assert_eq!([1.0, -2.0, 65504.0, 5.960_464_5e-8, 0.1].map(to_half), [0x3c00, 0xc000, 0x7bff, 0x0001, 0x2e66]);
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = bytes_of("gtsrb12-joint");
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let halved: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = tensors
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            let shape = view.shape().to_vec();
+            if view.dtype() != Dtype::F32 {
+                return (name, view.dtype(), shape, view.data().to_vec());
+            }
+            let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+            (name, Dtype::F16, shape, values.flat_map(|value| to_half(value).to_le_bytes()).collect())
+        })
+        .collect();
+    let views = halved
+        .iter()
+        .map(|(name, dtype, shape, data)| (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
+    let path = write(&folder, "half.safetensors", &safetensors::serialize(views, None).unwrap());
+
+    let (half, full) = (Checkpoint::open(&path).unwrap(), bundled("gtsrb12-joint").open().unwrap());
+    let mut compared = 0;
+    for (name, info) in full.tensors() {
+        if name.ends_with("num_batches_tracked") {
+            continue;
+        }
+        assert_eq!(half.tensors()[name].shape, info.shape, "{name}");
+        for (half, full) in half.read(name).unwrap().iter().zip(full.read(name).unwrap()) {
+            // Half a unit in the last place: 2^-11 of the value, or 2^-25 where numbers are denormal.
+            let bound = full.abs() * 2.0_f32.powi(-11) + 2.0_f32.powi(-25);
+            assert!((half - full).abs() <= bound, "{name}: {half} for {full}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 600_000, "the whole network was compared: {compared}");
+    let manifest = bundled("gtsrb12-joint").manifest;
+    assert!(matches!(manifest.kind, ManifestKind::Classifier(_)));
+    Classifier::load(&manifest, &half, &Device::flex()).unwrap();
+}

@@ -1,0 +1,461 @@
+//! What the session promises: the same pictures come back from a file, after a crash, and after `kill -9`.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lapidary::refiner::State;
+use lapidary::session::host::Folders;
+use lapidary::session::{Action, Activity, Detail, Host, Lookup, Settings, Verb};
+use lapidary::worker::{Command, DeviceChoice};
+
+use self::cache::cache;
+use self::wait::wait;
+
+#[path = "support/cache.rs"]
+mod cache;
+#[path = "support/wait.rs"]
+mod wait;
+
+/// Names the folder of the autosave to the process that will be killed.
+const CHILD: &str = "LAPIDARY_TEST_CHILD";
+/// What that process writes before the number of states that are safe.
+const SAFE: &str = "states on disk: ";
+
+/// Two pictures, three iterations at a time, on the CPU.
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.generate.samples = 2;
+    settings.generate.first_seed = 40;
+    settings.refine.iterations = std::num::NonZeroU32::new(3);
+    settings.compute.device = DeviceChoice::Cpu;
+    settings
+}
+
+fn host(home: &Path, settings: Settings) -> Host {
+    let folders = Folders { cache: cache(), autosave: home.join("autosave") };
+    Host::start(settings, folders, Arc::new(|| {})).expect("two threads")
+}
+
+/// Pumps until there is an answer.
+fn until<T>(host: &mut Host, what: &str, mut answer: impl FnMut(&mut Host) -> Option<T>) -> T {
+    wait(what, || {
+        host.pump();
+        answer(host)
+    })
+}
+
+/// Pumps until nothing is computed any more and some state is there.
+fn settle(host: &mut Host) {
+    until(host, "the end of the work", |host| {
+        let session = &host.session;
+        assert_ne!(*session.activity(), Activity::Failed, "{:?}", session.notices.list());
+        (!session.is_busy() && !session.path().is_empty()).then_some(())
+    });
+}
+
+fn generate_and_run(host: &mut Host) {
+    host.handle(Action::Do(Verb::Generate));
+    settle(host);
+    host.handle(Action::Do(Verb::RunOrPause));
+    settle(host);
+}
+
+fn save(host: &mut Host, path: &Path, detail: Detail) {
+    host.handle(Action::SaveSession(path.to_owned(), detail));
+    until(host, "the saved file", |host| (host.session.file() == Some(path)).then_some(()));
+}
+
+fn open(host: &mut Host, path: &Path) {
+    host.handle(Action::OpenSession(path.to_owned()));
+    until(host, "the opened file", |host| (host.session.file() == Some(path)).then_some(()));
+}
+
+/// The state at a place of the path, read from disk if need be.
+fn state_at(host: &mut Host, place: usize) -> Arc<State> {
+    host.handle(Action::Show(place));
+    until(host, "a state", |host| match host.session.shown_state() {
+        Some(Lookup::Ready(state)) => Some(state),
+        Some(Lookup::Loading) => None,
+        other => panic!("the state at {place} is not there: {other:?}"),
+    })
+}
+
+fn states(host: &mut Host) -> Vec<Arc<State>> {
+    (0..host.session.path().len()).map(|place| state_at(host, place)).collect()
+}
+
+/// Lets every state but the newest leave memory.
+fn spill(host: &mut Host) {
+    let all = host.session.path().len();
+    until(host, "states on disk only", |host| {
+        host.handle(Action::SetBudget(1));
+        (host.session.iterates().counts() == (1, all - 1)).then_some(())
+    });
+}
+
+/// Waits for a notice with this text and returns its details in one line.
+fn notice(host: &mut Host, text: &str) -> String {
+    until(host, "a notice", |host| {
+        let lines = |notice: &lapidary::session::Notice| format!("{} {}", notice.title, notice.details.join(" "));
+        host.session.notices.list().iter().map(lines).find(|lines| lines.contains(text))
+    })
+}
+
+#[test]
+fn a_saved_session_opens_with_the_same_numbers_and_pictures_and_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("mine.lapidary");
+    let mut first = host(home.path(), settings());
+    generate_and_run(&mut first);
+    save(&mut first, &file, Detail::Full);
+    assert!(!first.session.is_unsaved());
+    let before = states(&mut first);
+    assert_eq!(before.len(), 4, "three iterations have four states");
+
+    let mut second = host(home.path(), Settings::default());
+    open(&mut second, &file);
+    assert_eq!(second.session.trace(), first.session.trace());
+    assert_eq!(second.session.settings(), first.session.settings());
+    assert_eq!(second.session.origins(), first.session.origins());
+    assert_eq!(second.session.provenance().classifier, first.session.provenance().classifier);
+    assert_eq!(states(&mut second), before);
+    assert!(!second.session.is_unsaved());
+
+    second.handle(Action::Do(Verb::RunOrPause));
+    settle(&mut second);
+    let path = second.session.path();
+    assert_eq!(path.iter().map(|id| id.iteration).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6]);
+    let after = states(&mut second);
+    assert_eq!(after[3].images, before[3].images, "it goes on where it was");
+    assert_ne!(after[6].images, before[3].images);
+    assert!(second.session.is_unsaved());
+}
+
+#[test]
+fn going_on_after_a_pause_in_a_file_gives_the_pictures_of_one_long_run() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("half.lapidary");
+    let mut first = host(home.path(), settings());
+    generate_and_run(&mut first);
+    save(&mut first, &file, Detail::Full);
+    first.handle(Action::Do(Verb::RunOrPause));
+    settle(&mut first);
+    let whole = states(&mut first).pop().unwrap();
+
+    let mut second = host(home.path(), Settings::default());
+    open(&mut second, &file);
+    second.handle(Action::Do(Verb::RunOrPause));
+    settle(&mut second);
+    let resumed = states(&mut second).pop().unwrap();
+    assert_eq!((whole.iteration, resumed.iteration), (6, 6));
+    assert_eq!(resumed.images, whole.images, "the same arithmetic on the same pictures");
+}
+
+#[test]
+fn a_session_saved_small_keeps_the_last_iterate_and_every_number() {
+    let home = tempfile::tempdir().unwrap();
+    let (small, full) = (home.path().join("small.lapidary"), home.path().join("full.lapidary"));
+    let mut first = host(home.path(), settings());
+    generate_and_run(&mut first);
+    save(&mut first, &full, Detail::Full);
+    save(&mut first, &small, Detail::Small);
+    let size = |path: &Path| path.metadata().unwrap().len();
+    assert!(size(&small) < size(&full), "{} and {} bytes", size(&small), size(&full));
+
+    let mut second = host(home.path(), Settings::default());
+    open(&mut second, &small);
+    assert_eq!(second.session.trace(), first.session.trace());
+    assert_eq!(state_at(&mut second, 3), state_at(&mut first, 3));
+    for place in 0..3 {
+        second.handle(Action::Show(place));
+        let lookup = second.session.shown_state();
+        assert!(matches!(lookup, Some(Lookup::Missing)), "state {place}: {lookup:?}");
+    }
+}
+
+#[test]
+fn undo_takes_back_a_change_of_settings_and_redo_makes_it_again() {
+    let home = tempfile::tempdir().unwrap();
+    let mut host = host(home.path(), settings());
+    let with_radius = |eps: f64| {
+        let mut settings = settings();
+        settings.refine.eps = eps;
+        settings
+    };
+    for eps in [1.0, 1.5, 2.0] {
+        // Held like a slider: one step of undo.
+        host.handle(Action::Edit(Box::new(with_radius(eps - 0.1))));
+        host.handle(Action::Edit(Box::new(with_radius(eps))));
+        host.handle(Action::EndEdit);
+    }
+    host.handle(Action::Do(Verb::Undo));
+    assert_eq!(*host.session.settings(), with_radius(1.5));
+    host.handle(Action::Do(Verb::Undo));
+    host.handle(Action::Do(Verb::Undo));
+    assert_eq!(*host.session.settings(), settings());
+    assert!(!host.session.can(Verb::Undo), "there is nothing before the start");
+    host.handle(Action::Do(Verb::Redo));
+    host.handle(Action::Do(Verb::Redo));
+    assert_eq!(*host.session.settings(), with_radius(1.5));
+    host.handle(Action::Edit(Box::new(with_radius(9.0))));
+    assert!(!host.session.can(Verb::Redo), "a new change ends what was undone");
+
+    host.handle(Action::Edit(Box::new(with_radius(f64::NAN))));
+    assert_eq!(*host.session.settings(), with_radius(9.0), "an impossible value changes nothing");
+    assert!(notice(&mut host, "A setting was not changed").contains("Radius is NaN"));
+}
+
+#[test]
+fn a_state_that_left_memory_comes_back_as_it_was() {
+    let home = tempfile::tempdir().unwrap();
+    let mut host = host(home.path(), settings());
+    generate_and_run(&mut host);
+    let before = states(&mut host);
+    spill(&mut host);
+    host.handle(Action::Show(0));
+    let lookup = host.session.shown_state();
+    assert!(matches!(lookup, Some(Lookup::Loading)), "it is read without waiting: {lookup:?}");
+    assert_eq!(states(&mut host), before);
+}
+
+/// Files that are no session, or no longer one.
+fn bad_files(home: &Path, good: &Path) -> Vec<(PathBuf, &'static str)> {
+    let bytes = std::fs::read(good).expect("the session was saved");
+    let mut flipped = bytes.clone();
+    flipped[bytes.len() / 2] ^= 0x40;
+    let later = br#"{"format": "lapidary-session", "version": 99}"#;
+    let files: [(&str, &[u8], &'static str); 7] = [
+        ("text.lapidary", b"dear diary", "This is no Lapidary session"),
+        ("empty.lapidary", b"", "This is no Lapidary session"),
+        ("picture.lapidary", b"\x89PNG\r\n\x1a\nrest", "This is no Lapidary session"),
+        ("other.json", br#"{"format": "something else"}"#, "This is no Lapidary session"),
+        ("later.json", later, "update Lapidary"),
+        ("cut.lapidary", &bytes[..bytes.len() / 2], "The session file is damaged"),
+        ("flipped.lapidary", &flipped, "The session file is damaged"),
+    ];
+    let write = |(name, bytes, text): (&str, &[u8], &'static str)| {
+        let path = home.join(name);
+        std::fs::write(&path, bytes).expect("a writable folder");
+        (path, text)
+    };
+    let mut files: Vec<_> = files.into_iter().map(write).collect();
+    files.push((home.join("absent.lapidary"), "The session file cannot be read"));
+    files
+}
+
+#[test]
+fn a_bad_file_is_refused_in_words_and_the_session_stays() {
+    let home = tempfile::tempdir().unwrap();
+    let good = home.path().join("good.lapidary");
+    let mut host = host(home.path(), settings());
+    generate_and_run(&mut host);
+    save(&mut host, &good, Detail::Full);
+    let before = states(&mut host);
+    let trace = host.session.trace().clone();
+    for (path, text) in bad_files(home.path(), &good) {
+        host.handle(Action::OpenSession(path.clone()));
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let told = until(&mut host, &name, |host| {
+            let about = |notice: &&lapidary::session::Notice| notice.title.contains(&name);
+            host.session.notices.list().iter().find(about).map(|notice| notice.title.clone())
+        });
+        assert!(told.contains(text), "{name}: {told}");
+        assert_eq!(host.session.trace(), &trace, "{name}");
+        assert_eq!(host.session.settings(), &settings(), "{name}");
+        assert_eq!(host.session.file(), Some(good.as_path()), "{name}");
+        assert_eq!(states(&mut host), before, "{name}");
+    }
+}
+
+#[test]
+fn states_can_still_leave_memory_and_come_back_after_a_bad_file() {
+    let home = tempfile::tempdir().unwrap();
+    let mut host = host(home.path(), settings());
+    let bad = home.path().join("bad.lapidary");
+    std::fs::write(&bad, "dear diary").unwrap();
+    host.handle(Action::OpenSession(bad));
+    notice(&mut host, "This is no Lapidary session");
+    generate_and_run(&mut host);
+    save(&mut host, &home.path().join("good.lapidary"), Detail::Full);
+    host.handle(Action::OpenSession(home.path().join("bad.lapidary")));
+    until(&mut host, "the second refusal", |host| {
+        host.session.notices.list().iter().any(|notice| notice.count == 2).then_some(())
+    });
+    host.handle(Action::Do(Verb::RunOrPause));
+    settle(&mut host);
+    let before = states(&mut host);
+    spill(&mut host);
+    assert_eq!(states(&mut host), before);
+}
+
+#[test]
+fn unsaved_work_is_asked_about_before_it_is_replaced() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("other.lapidary");
+    let mut other = host(home.path(), settings());
+    generate_and_run(&mut other);
+    save(&mut other, &file, Detail::Full);
+
+    let mut host = host(home.path(), settings());
+    host.handle(Action::Do(Verb::Generate));
+    settle(&mut host);
+    let trace = host.session.trace().clone();
+    host.handle(Action::OpenSession(file.clone()));
+    host.pump();
+    assert!(host.session.question().is_some());
+    assert_eq!(host.session.trace(), &trace, "nothing happens before the answer");
+    host.handle(Action::Cancel);
+    assert_eq!((host.session.question(), host.session.trace()), (None, &trace));
+
+    host.handle(Action::OpenSession(file.clone()));
+    host.handle(Action::Confirm);
+    until(&mut host, "the other session", |host| (host.session.file() == Some(file.as_path())).then_some(()));
+    assert_eq!(host.session.trace(), other.session.trace());
+}
+
+#[test]
+fn a_crash_of_the_compute_thread_costs_nothing_and_work_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let mut host = host(home.path(), settings());
+    generate_and_run(&mut host);
+    let (before, trace) = (states(&mut host), host.session.trace().clone());
+    host.send(Command::Panic).unwrap();
+    let text = until(&mut host, "the crash", |host| match host.session.activity() {
+        Activity::Crashed(text) => Some(text.clone()),
+        _ => None,
+    });
+    assert_eq!(text, "the compute thread was asked to panic");
+    assert!(notice(&mut host, "your session is intact").contains("Restart compute"));
+    assert_eq!((&states(&mut host), host.session.trace()), (&before, &trace));
+    assert!(!host.session.can(Verb::RunOrPause) && host.session.can(Verb::RestartCompute));
+
+    host.handle(Action::Do(Verb::RestartCompute));
+    assert!(!host.session.can(Verb::RestartCompute));
+    host.handle(Action::Do(Verb::RunOrPause));
+    settle(&mut host);
+    assert_eq!(host.session.path().len(), 7, "three more iterations on top of the four states");
+    assert_eq!(state_at(&mut host, 2), before[2]);
+}
+
+#[test]
+fn a_saved_session_leaves_no_autosave_behind_and_an_unsaved_one_does() {
+    let home = tempfile::tempdir().unwrap();
+    let mut saved = host(home.path(), settings());
+    generate_and_run(&mut saved);
+    save(&mut saved, &home.path().join("mine.lapidary"), Detail::Full);
+    drop(saved);
+    let entries = || std::fs::read_dir(home.path().join("autosave")).unwrap().count();
+    assert_eq!(entries(), 0);
+
+    let mut unsaved = host(home.path(), settings());
+    generate_and_run(&mut unsaved);
+    let (before, trace) = (states(&mut unsaved), unsaved.session.trace().clone());
+    drop(unsaved);
+    assert_eq!(entries(), 1);
+
+    let mut next = host(home.path(), Settings::default());
+    let orphan = until(&mut next, "the orphan", |host| host.session.orphans().first().cloned());
+    assert_eq!(orphan.states, 4);
+    next.handle(Action::Recover(orphan.folder));
+    until(&mut next, "the recovery", |host| host.session.origins().is_some().then_some(()));
+    assert_eq!((&states(&mut next), next.session.trace()), (&before, &trace));
+    assert!(next.session.orphans().is_empty() && next.session.is_unsaved());
+}
+
+#[test]
+fn a_discarded_orphan_is_gone() {
+    let home = tempfile::tempdir().unwrap();
+    let mut unsaved = host(home.path(), settings());
+    unsaved.handle(Action::Do(Verb::Generate));
+    settle(&mut unsaved);
+    drop(unsaved);
+
+    let mut next = host(home.path(), Settings::default());
+    let orphan = until(&mut next, "the orphan", |host| host.session.orphans().first().cloned());
+    assert!(orphan.folder.is_dir());
+    next.handle(Action::Discard(orphan.folder.clone()));
+    until(&mut next, "its removal", |_| (!orphan.folder.exists()).then_some(()));
+    assert!(next.session.orphans().is_empty());
+}
+
+/// Not a test by itself: the process that the next test kills. It refines without end and tells how many states are safe.
+#[test]
+fn child_that_refines_until_it_is_killed() {
+    let Some(home) = std::env::var_os(CHILD) else { return };
+    let start = Instant::now();
+    let mut settings = settings();
+    settings.refine.iterations = None;
+    let mut host = host(Path::new(&home), settings);
+    host.handle(Action::Do(Verb::Generate));
+    settle(&mut host);
+    host.handle(Action::Do(Verb::RunOrPause));
+    let mut told = 0;
+    // Were nobody to kill it, it would end by itself.
+    while start.elapsed() < Duration::from_secs(120) {
+        host.pump();
+        // What can leave memory is on disk.
+        host.handle(Action::SetBudget(1));
+        let (_, safe) = host.session.iterates().counts();
+        if safe > told {
+            told = safe;
+            writeln!(std::io::stdout(), "{SAFE}{safe}").unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Ends the process also when the test fails.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.0.kill().expect("a process of our own");
+        self.0.wait().expect("a process of our own");
+    }
+}
+
+#[test]
+fn after_kill_9_every_state_that_was_on_disk_is_recovered() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_refines_until_it_is_killed", "--nocapture", "--test-threads=1"])
+        .env(CHILD, home.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let child = Killed(child);
+    let mut next_count = || {
+        let line = lines.next()?.ok()?;
+        // The test harness may have written to the same line before.
+        line.split_once(SAFE).map_or(Some(0), |(_, count)| count.trim().parse::<usize>().ok())
+    };
+    let mut safe = 0;
+    while safe < 4 {
+        safe = safe.max(next_count().expect("the child goes on until it is killed"));
+    }
+    drop(child);
+    // What it wrote before it died.
+    while let Some(count) = next_count() {
+        safe = safe.max(count);
+    }
+
+    let mut host = host(home.path(), Settings::default());
+    let orphan = until(&mut host, "the orphan", |host| host.session.orphans().first().cloned());
+    assert!(orphan.states >= safe, "{} states were found, but {safe} were safe", orphan.states);
+    host.handle(Action::Recover(orphan.folder));
+    until(&mut host, "the recovery", |host| host.session.origins().is_some().then_some(()));
+    let states = states(&mut host);
+    assert_eq!(states.len(), orphan.states);
+    assert_eq!(host.session.settings().generate, settings().generate);
+    for (k, state) in states.iter().enumerate() {
+        assert_eq!(state.iteration as usize, k);
+        assert!(state.images.pixels().iter().all(|value| (0.0..=1.0).contains(value)), "state {k}");
+    }
+    assert_eq!(Some(&states[0].images), host.session.origins().map(|origins| &origins.images));
+    assert!(host.session.is_unsaved(), "it is in no session file yet");
+}

@@ -1,0 +1,20 @@
+//! The bundled models on the CPU backend.
+
+use burn::tensor::Device;
+use lapidary::checkpoint::{Checkpoint, Manifest, resolve};
+use lapidary::classifier::Classifier;
+
+use crate::cache::cache;
+
+/// A bundled model's description and weights.
+pub(crate) fn bundled(name: &str) -> (Manifest, Checkpoint) {
+    let model = resolve(name, &cache()).expect("bundled models unpack");
+    let checkpoint = model.open().expect("bundled models are sound");
+    (model.manifest, checkpoint)
+}
+
+/// A bundled classifier.
+pub(crate) fn classifier(name: &str) -> Classifier {
+    let (manifest, checkpoint) = bundled(name);
+    Classifier::load(&manifest, &checkpoint, &Device::flex()).expect("bundled models load").0
+}
