@@ -54,18 +54,13 @@ fn window(options: WindowOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let start = Instant::now();
     match view::run(options.clone()) {
         Ok(()) => Ok(Outcome::Done),
-        Err(error) if cfg!(target_os = "linux") && start.elapsed() < OPENING && cannot_open(&error) => headless(
+        Err(error) if cfg!(target_os = "linux") && start.elapsed() < OPENING => headless(
             options,
             folders,
             &format!("no window can be opened ({})", error_chain(&*error).join(", because ")),
         ),
         Err(error) => Err(error),
     }
-}
-
-/// Whether the window system or its graphics refused, rather than the program.
-fn cannot_open(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<eframe::Error>().is_some())
 }
 
 fn headless(options: WindowOptions, folders: &Folders, why: &str) -> anyhow::Result<Outcome> {

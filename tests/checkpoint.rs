@@ -1,5 +1,5 @@
-//! Checkpoints that are broken, mistaken or hostile: each is refused with the right error, in one sentence that says what to
-//! do, and nothing in it is executed.
+//! Checkpoints that are broken, mistaken or hostile: each is refused with the right error, in one sentence that says
+//! what to do, and nothing in it is executed.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -74,7 +74,12 @@ fn a_file_of_another_kind_is_named_whatever_it_is_called() {
     let lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 18429392\n";
     let cases: [(&str, &[u8], Content, &str); 6] = [
         ("empty.safetensors", b"", Content::Empty, "fetch it again"),
-        ("page.pt", b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", Content::Html, "open the address in a browser"),
+        (
+            "page.pt",
+            b"<!DOCTYPE html>\n<html><body>Sign in</body></html>",
+            Content::Html,
+            "open the address in a browser",
+        ),
         ("pointer.safetensors", lfs, Content::GitLfsPointer, "git lfs pull"),
         ("picture.pt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", Content::Picture, "Open images"),
         ("notes.pt", b"remember the milk", Content::Text, "check that this is the file you meant"),
@@ -122,12 +127,14 @@ fn a_header_that_contradicts_itself_is_refused() {
         ("a shape of more bytes", r#"{"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,8]}}"#, 8),
         (
             "an overlap",
-            r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#,
+            r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
+                "b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#,
             12,
         ),
         (
             "a hole",
-            r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[16,24]}}"#,
+            r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
+                "b":{"dtype":"F32","shape":[2],"data_offsets":[16,24]}}"#,
             24,
         ),
         ("an end before its start", r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, 8),

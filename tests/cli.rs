@@ -11,7 +11,7 @@ use tempfile::TempDir;
 /// One home for all tests, so that the bundled models are unpacked once.
 fn home() -> &'static Path {
     static HOME: OnceLock<TempDir> = OnceLock::new();
-    HOME.get_or_init(|| tempfile::tempdir().unwrap()).path()
+    HOME.get_or_init(|| tempfile::tempdir().expect("a temporary folder")).path()
 }
 
 fn lapidary(folder: &Path, args: &[&str]) -> Output {
@@ -21,7 +21,7 @@ fn lapidary(folder: &Path, args: &[&str]) -> Output {
         .env("LAPIDARY_HOME", home())
         .env_remove("LAPIDARY_LOG")
         .output()
-        .unwrap()
+        .expect("the program starts")
 }
 
 fn stderr(output: &Output) -> String {
@@ -45,12 +45,15 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in std::fs::read_dir(next).expect("a folder") {
+            let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
             } else {
-                files.insert(path.strip_prefix(folder).unwrap().to_owned(), std::fs::read(&path).unwrap());
+                files.insert(
+                    path.strip_prefix(folder).expect("it is inside").to_owned(),
+                    std::fs::read(&path).expect("a file"),
+                );
             }
         }
     }
@@ -58,9 +61,9 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 fn array<T: npyz::Deserialize>(archive: &Path, name: &str) -> (Vec<u64>, Vec<T>) {
-    let mut archive = zip::ZipArchive::new(File::open(archive).unwrap()).unwrap();
-    let file = npyz::NpyFile::new(archive.by_name(&format!("{name}.npy")).unwrap()).unwrap();
-    (file.shape().to_vec(), file.into_vec::<T>().unwrap())
+    let mut archive = zip::ZipArchive::new(File::open(archive).expect("the archive")).expect("a zip archive");
+    let file = npyz::NpyFile::new(archive.by_name(&format!("{name}.npy")).expect("the array")).expect("a header");
+    (file.shape().to_vec(), file.into_vec::<T>().expect("values of this type"))
 }
 
 /// Refused with this exit code, in one message that contains `expected`, and without a panic.

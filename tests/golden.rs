@@ -1,11 +1,12 @@
-//! The program's numbers against PyTorch's, for the networks of the demo and for OpenAI's U-Net; how the values were made is
-//! told in `golden/*/README.md`, where the tolerances come from too.
+//! The program's numbers against PyTorch's, for the networks of the demo and for OpenAI's U-Net; how the values were
+//! made is told in `golden/*/README.md`, where the tolerances come from too.
 
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use lapidary::checkpoint::{
-    Checkpoint, DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName, UnetManifest, Weights,
+    Checkpoint, DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName, UnetManifest,
+    Weights,
 };
 use lapidary::generator::schedule::{karras_sigmas, multistep_sigmas};
 use lapidary::generator::{Generator, sampler::Sampling};
@@ -34,14 +35,14 @@ const GRADIENT: f32 = 1e-3;
 /// Ten steps, each along a gradient.
 const ITERATES: f32 = 2e-3;
 
-const WHOLE: Chunks = Chunks { size: 64, pad: false };
+const WHOLE: Chunks = Chunks { size: 64, pad: false, parallel: false };
 
 fn largest(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |max, value| max.max(value.abs()))
 }
 
 fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().into_vec::<f32>().expect("single precision")
+    tensor.into_data().try_into_vec::<f32>().expect("single precision")
 }
 
 /// Compares picture by picture, relative to the largest entry of each.
@@ -191,7 +192,7 @@ impl Case {
             model_channels: number("num_channels"),
             num_res_blocks: number("num_res_blocks"),
             channel_mult: list("channel_mult"),
-            attention_downsample: list("attention_resolutions").into_iter().map(|side_there| side / side_there).collect(),
+            attention_downsample: list("attention_resolutions").into_iter().map(|there| side / there).collect(),
             num_head_channels: number("num_head_channels"),
             use_scale_shift_norm: json["use_scale_shift_norm"].as_bool().expect("yes or no"),
             patch_size: 1,
@@ -312,7 +313,7 @@ fn consistency_sampling_makes_the_reference_pictures() {
             let sigmas = multistep_sigmas(case.diffusion(), &ts, steps);
             assert_eq!(sigmas.len(), ts.len() - 1, "the closing index is no step");
             let noise = case.unit_noise(sigmas[0]);
-            // The program asks for the noise of step n, counted from 1 behind the initial noise; the reference counts from 0.
+            // The program counts the noises of steps from 1, behind the initial noise; the reference from 0.
             let draw = |step: u32| case.golden.values(&format!("{key}.noise{}", step - 1)).to_vec();
             let found = sample(&generator, noise, &case.labels(), sigmas, draw);
             assert_close(&format!("{name}: {key}"), &found, case.golden.values(key), SAMPLER, 0.0);
@@ -326,7 +327,8 @@ fn heun_sampling_makes_the_reference_pictures() {
         let case = Case::open(name, PreconditioningName::Edm);
         let sigmas = karras_sigmas(case.diffusion(), 12);
         let noise = case.unit_noise(sigmas[0]);
-        let draw = |step: u32| -> Vec<f32> { panic!("Heun's method draws no noise, but asked for that of step {step}") };
+        let draw =
+            |step: u32| -> Vec<f32> { panic!("Heun's method draws no noise, but asked for that of step {step}") };
         let found = sample(&case.generator(), noise, &case.labels(), sigmas, draw);
         assert_close(&format!("{name}: heun12"), &found, case.golden.values("sample.heun12"), SAMPLER, 0.0);
     }

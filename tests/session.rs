@@ -381,7 +381,7 @@ fn a_discarded_orphan_is_gone() {
     assert!(next.session.orphans().is_empty());
 }
 
-/// Not a test by itself: the process that the next test kills. It refines without end and tells how many states are safe.
+/// Not a test by itself: the process that the next test kills. It refines without end and tells what is safe.
 #[test]
 fn child_that_refines_until_it_is_killed() {
     let Some(home) = std::env::var_os(CHILD) else { return };

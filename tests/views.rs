@@ -8,7 +8,7 @@ use eframe::egui::{self, Key, Modifiers, Role, accesskit, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use lapidary::session::host::Folders;
-use lapidary::session::{Action, Activity, Compare, Detail, Host, Lookup, Session, Settings, Verb};
+use lapidary::session::{Action, Activity, Compare, Host, Lookup, Session, Settings, Verb};
 use lapidary::view::{Workbench, theme};
 use lapidary::worker::{Command, DeviceChoice};
 
@@ -261,7 +261,6 @@ fn a_session_is_saved_reopened_and_equal() {
     // And it goes on from there.
     click(&mut other, "Step");
     until(&mut other, "one more", |session| session.path().len() == 17 && !session.is_busy());
-    drop(Detail::Full);
 }
 
 #[test]
@@ -333,7 +332,7 @@ fn help_lists_every_verb_and_closes() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = workbench(root.path());
     harness.step();
-    harness.event(egui::Event::Text("?".to_owned()));
+    harness.key_press(Key::Questionmark);
     harness.step();
     harness.step();
     harness.get_by_label("Keys and what they do");
@@ -341,6 +340,7 @@ fn help_lists_every_verb_and_closes() {
         assert!(harness.query_all_by_label(verb.about()).next().is_some(), "{verb:?} is explained");
     }
     click(&mut harness, "Close");
+    (0..4).for_each(|_| harness.step());
     assert!(harness.query_by_label("Keys and what they do").is_none());
 }
 

@@ -153,8 +153,7 @@ fn of_many_updates_that_wait_only_the_last_counts() {
         worker.send(Command::Update { run: RUN, settings }).unwrap();
     }
     let newest = |settings: &RefineSettings| (settings.eps - radius(30)).abs() < 1e-9;
-    let events =
-        events_until(&worker, |event| matches!(event, Event::Updated { settings, .. } if newest(settings)));
+    let events = events_until(&worker, |event| matches!(event, Event::Updated { settings, .. } if newest(settings)));
     let updates = events.iter().filter(|event| matches!(event, Event::Updated { .. })).count();
     // One; or two when the thread looked up just while they were being sent.
     assert!(updates <= 2, "{updates} updates took effect");
@@ -227,8 +226,7 @@ fn dropping_a_thread_that_waits_on_a_full_queue_does_not_hang() {
 #[test]
 fn whoever_is_woken_finds_an_event() {
     let (sender, wakes) = crossbeam_channel::bounded(1024);
-    let worker =
-        Worker::spawn(cache(), Arc::new(move || assert!(sender.try_send(()).is_ok()))).unwrap();
+    let worker = Worker::spawn(cache(), Arc::new(move || assert!(sender.try_send(()).is_ok()))).unwrap();
     worker.send(refine(Some(3))).unwrap();
     let mut taken = 0;
     loop {

@@ -24,6 +24,8 @@ pub enum CheckpointError {
     Header { path: PathBuf, source: serde_json::Error },
     #[error("this PyTorch file holds something else than a plain dictionary of tensors, and nothing in it is executed: save it again with torch.save(model.state_dict(), file)\n{}", path.display())]
     Pytorch { path: PathBuf, source: Box<pytorch_reader::PytorchError> },
+    #[error("the PyTorch file is damaged or was cut off: fetch it again\n{}", path.display())]
+    Archive { path: PathBuf, source: Box<pytorch_reader::PytorchError> },
     #[error("the file lists {found} tensors, but at most {limit} are accepted: it is damaged or hostile\n{}", path.display())]
     TooMany { path: PathBuf, found: usize, limit: usize },
     #[error("the file holds no tensors: save the weights with torch.save(model.state_dict(), file)\n{}", path.display())]

@@ -35,6 +35,11 @@ pub struct Manifest {
     pub kind: ManifestKind,
 }
 
+/// Levels of a U-Net, and the factor of each.
+const MAX_LEVELS: usize = 16;
+/// Channels of a layer, and blocks of a level or stage.
+const MAX_WIDTH: usize = 16_384;
+
 const fn three() -> usize {
     3
 }
@@ -222,6 +227,10 @@ impl Manifest {
                 if self.classes.is_empty() {
                     return fail("no classes".to_owned(), "a classifier needs the names of its classes");
                 }
+                let sizes = net.widths.iter().chain(&net.blocks).chain([&net.stem_kernel, &net.stem_stride]);
+                if sizes.into_iter().any(|size| *size > MAX_WIDTH) || net.blocks.len() > MAX_LEVELS {
+                    return fail("an enormous network".to_owned(), "sizes above 16384 are not accepted");
+                }
                 if net.blocks.is_empty() || net.blocks.len() != net.widths.len() || net.blocks.contains(&0) {
                     return fail(
                         format!("blocks = {:?} and widths = {:?}", net.blocks, net.widths),
@@ -244,8 +253,13 @@ impl GeneratorManifest {
         fail: &dyn Fn(String, &str) -> Result<(), CheckpointError>,
     ) -> Result<(), CheckpointError> {
         let net = &self.unet;
-        if net.channel_mult.is_empty() || net.channel_mult.contains(&0) {
-            return fail(format!("channel_mult = {:?}", net.channel_mult), "it needs one positive factor per level");
+        let levels = net.channel_mult.len();
+        if !(1..=MAX_LEVELS).contains(&levels) || net.channel_mult.iter().any(|mult| !(1..=MAX_LEVELS).contains(mult)) {
+            return fail(format!("channel_mult = {:?}", net.channel_mult), "it needs 1 to 16 factors, each from 1 to 16");
+        }
+        let sizes = [net.model_channels, net.num_res_blocks, net.patch_size];
+        if sizes.iter().any(|size| *size > MAX_WIDTH) {
+            return fail(format!("a size of {sizes:?}"), "sizes above 16384 are not accepted");
         }
         let shrink = net.patch_size.max(1) << (net.channel_mult.len() - 1);
         if net.patch_size == 0 || !resolution.is_multiple_of(shrink) {

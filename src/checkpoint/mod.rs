@@ -222,7 +222,12 @@ fn open_safetensors(path: &Path, mut file: File, bytes: u64) -> Result<Opened, C
 }
 
 fn open_pytorch(path: &Path) -> Result<Opened, CheckpointError> {
-    let refuse = |source| CheckpointError::Pytorch { path: path.to_owned(), source: Box::new(source) };
+    let refuse = |source: pytorch_reader::PytorchError| {
+        use pytorch_reader::PytorchError as E;
+        let (path, damaged) = (path.to_owned(), matches!(source, E::Zip(_) | E::Io(_) | E::Tar(_)));
+        let source = Box::new(source);
+        if damaged { CheckpointError::Archive { path, source } } else { CheckpointError::Pytorch { path, source } }
+    };
     let mut reader = pytorch_reader::PytorchReader::new(path).map_err(refuse)?;
     // Training scripts wrap the weights in a dictionary; the usual names of that entry.
     for key in ["state_dict", "model_state_dict", "ema", "model"] {

@@ -352,7 +352,7 @@ mod tests {
         let folded = pixel_unshuffle(x.clone(), 2);
         assert_eq!(folded.dims(), [1, 8, 2, 2]);
         // torch.nn.functional.pixel_unshuffle(torch.arange(32.).view(1, 2, 4, 4), 2)[0, :2]
-        let head: Vec<f32> = folded.clone().narrow(1, 0, 2).into_data().to_vec().unwrap();
+        let head: Vec<f32> = folded.clone().narrow(1, 0, 2).into_data().try_to_vec::<f32>().unwrap();
         assert_eq!(head, [0.0, 2.0, 8.0, 10.0, 1.0, 3.0, 9.0, 11.0]);
         pixel_shuffle(folded, 2).into_data().assert_eq(&x.into_data(), true);
     }

@@ -1,6 +1,7 @@
 //! One projected gradient iteration.
 
 use burn::tensor::{Device, Transaction};
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
 
 use super::constraint::{GRADIENT_FLOOR, Norm, clamp};
@@ -41,9 +42,24 @@ pub struct Chunks {
     pub size: usize,
     /// Fill the last chunk up, so that a GPU tunes its kernels for one shape only.
     pub pad: bool,
+    /// Compute chunks on all cores at once (CPU only).
+    pub parallel: bool,
 }
 
 impl Chunks {
+    /// For the CPU: every sample on its own, on all cores.
+    ///
+    /// A matrix product's order of summation depends on its shape, and one rounding more or less can flip a ReLU. One sample
+    /// at a time makes results independent of the batch to the last bit, and it is faster than a batch: samples share
+    /// no work, and the parts of a network that use a single core run for several samples at once.
+    pub const CPU: Self = Self { size: 1, pad: false, parallel: true };
+
+    /// For a GPU: `size` samples together.
+    #[must_use]
+    pub const fn gpu(size: usize) -> Self {
+        Self { size, pad: true, parallel: false }
+    }
+
     /// `start..end` of every chunk of `n` samples.
     pub fn ranges(self, n: usize) -> impl Iterator<Item = (usize, usize)> {
         let size = self.size.max(1);
@@ -82,37 +98,58 @@ pub fn evaluate(
     chunks: Chunks,
     device: &Device,
 ) -> Result<Evaluation, RefineError> {
-    let failed = |cause: &dyn std::fmt::Debug| RefineError::Device(format!("{cause:?}"));
-    let n = images.len();
-    let classes = classifier.num_classes();
+    let ranges: Vec<(usize, usize)> = chunks.ranges(images.len()).collect();
+    let part = |range: &(usize, usize)| evaluate_chunk(classifier, images, labels, objective, (*range, chunks), device);
+    let parts: Vec<Evaluation> = if chunks.parallel {
+        ranges.par_iter().map(part).collect::<Result<_, _>>()?
+    } else {
+        ranges.iter().map(part).collect::<Result<_, _>>()?
+    };
     let mut all = Evaluation { logits: Vec::new(), objective: Vec::new(), gradient: Vec::new() };
-    for (start, end) in chunks.ranges(n) {
-        let mut labels = labels[start..end].to_vec();
-        chunks.fill(&mut labels, n);
-        let part = images.slice(start, end).repeat_last(labels.len());
-        let x = part.to_tensor(device).autodiff().require_grad();
-        let logits = classifier.logits(x.clone());
-        let objective = objective.value(logits.clone(), &labels);
-        // Samples do not mix, so the gradient of the sum holds every sample's own gradient.
-        let mut gradients = objective.clone().sum().backward();
-        let gradient = x.grad_remove(&mut gradients).expect("x is a tracked leaf");
-        let read = Transaction::default()
-            .register(logits.without_autodiff())
-            .register(objective.without_autodiff())
-            .register(gradient)
-            .try_execute()
-            .map_err(|cause| failed(&cause))?;
-        let mut values = read.into_iter().map(|data| data.try_into_vec::<f32>());
-        let mut take = |count: usize| -> Result<Vec<f32>, RefineError> {
-            let mut values = values.next().expect("three tensors").map_err(|cause| failed(&cause))?;
-            values.truncate(count);
-            Ok(values)
-        };
-        all.logits.append(&mut take((end - start) * classes)?);
-        all.objective.append(&mut take(end - start)?);
-        all.gradient.append(&mut take((end - start) * images.sample_len())?);
+    for mut part in parts {
+        all.logits.append(&mut part.logits);
+        all.objective.append(&mut part.objective);
+        all.gradient.append(&mut part.gradient);
     }
     Ok(all)
+}
+
+fn evaluate_chunk(
+    classifier: &Classifier,
+    images: &ImageBatch,
+    labels: &[usize],
+    objective: Objective,
+    ((start, end), chunks): ((usize, usize), Chunks),
+    device: &Device,
+) -> Result<Evaluation, RefineError> {
+    let failed = |cause: &dyn std::fmt::Debug| RefineError::Device(format!("{cause:?}"));
+    let n = end - start;
+    let mut labels = labels[start..end].to_vec();
+    chunks.fill(&mut labels, images.len());
+    let part = images.slice(start, end).repeat_last(labels.len());
+    let x = part.to_tensor(device).autodiff().require_grad();
+    let logits = classifier.logits(x.clone());
+    let objective = objective.value(logits.clone(), &labels);
+    // Samples do not mix, so the gradient of the sum holds every sample's own gradient.
+    let mut gradients = objective.clone().sum().backward();
+    let gradient = x.grad_remove(&mut gradients).expect("x is a tracked leaf");
+    let read = Transaction::default()
+        .register(logits.without_autodiff())
+        .register(objective.without_autodiff())
+        .register(gradient)
+        .try_execute()
+        .map_err(|cause| failed(&cause))?;
+    let mut values = read.into_iter().map(|data| data.try_into_vec::<f32>());
+    let mut take = |count: usize| -> Result<Vec<f32>, RefineError> {
+        let mut values = values.next().expect("three tensors").map_err(|cause| failed(&cause))?;
+        values.truncate(count);
+        Ok(values)
+    };
+    Ok(Evaluation {
+        logits: take(n * classifier.num_classes())?,
+        objective: take(n)?,
+        gradient: take(n * images.sample_len())?,
+    })
 }
 
 /// Whether a sample still moves.

@@ -19,7 +19,7 @@ pub const BATCH: Parameter = Parameter {
     slider: (1.0, 256.0),
     default: 64.0,
     integer: true,
-    about: "Pictures that go through a network together; less memory when smaller, results do not depend on it",
+    about: "Pictures that go through a network together on a GPU, less memory when smaller; on the CPU they go one by one, on all cores",
     source: "Lapidary",
 };
 

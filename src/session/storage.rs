@@ -385,7 +385,11 @@ fn serve(root: &Path, folder: &Path, jobs: &Receiver<Job>, publish: &dyn Fn(Stor
                 let Some(journal) = &mut journal else { continue };
                 match open(journal, &path, epoch) {
                     Ok(restored) => drop(publish(StorageEvent::Opened(Box::new(restored)))),
-                    Err(error) => drop(fail(&error)),
+                    Err(error) => {
+                        // The session counts on; what the journal holds is still its own.
+                        journal.epoch = epoch;
+                        fail(&error);
+                    }
                 }
             }
             Job::OpenImages { paths, size } => drop(publish(open_images(&paths, size))),

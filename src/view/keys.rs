@@ -17,7 +17,7 @@ const fn command_shift(key: Key) -> KeyboardShortcut {
 }
 
 /// Longer combinations come first: a shortcut with fewer modifiers would take their keys.
-const KEYS: [(KeyboardShortcut, Verb); 28] = [
+const KEYS: [(KeyboardShortcut, Verb); 29] = [
     (command_shift(Key::S), Verb::SaveAs),
     (command_shift(Key::Z), Verb::Redo),
     (command(Key::Z), Verb::Undo),
@@ -46,14 +46,12 @@ const KEYS: [(KeyboardShortcut, Verb); 28] = [
     (plain(Key::Num4), Verb::Difference),
     (plain(Key::F), Verb::FitView),
     (plain(Key::T), Verb::Theme),
+    (plain(Key::Questionmark), Verb::Help),
 ];
 
 /// The key of a verb, as text.
 #[must_use]
 pub fn text(verb: Verb) -> Option<String> {
-    if verb == Verb::Help {
-        return Some("?".to_owned());
-    }
     let (shortcut, _) = KEYS.iter().find(|(_, bound)| *bound == verb)?;
     Some(shortcut.format(&egui::ModifierNames::NAMES, false))
 }
@@ -64,13 +62,7 @@ pub fn pressed(ctx: &egui::Context) -> Vec<Verb> {
         return Vec::new();
     }
     ctx.input_mut(|input| {
-        let mut verbs: Vec<Verb> =
-            KEYS.iter().filter(|(shortcut, _)| input.consume_shortcut(shortcut)).map(|(_, verb)| *verb).collect();
-        // The question mark sits on different keys of different keyboards.
-        if input.events.iter().any(|event| matches!(event, egui::Event::Text(text) if text == "?")) {
-            verbs.push(Verb::Help);
-        }
-        verbs
+        KEYS.iter().filter(|(shortcut, _)| input.consume_shortcut(shortcut)).map(|(_, verb)| *verb).collect()
     })
 }
 

@@ -57,7 +57,7 @@ pub fn notices_ui(ui: &Ui, session: &Session, times: &mut NoticeTimes, bottom: f
                                 ui.label(RichText::new(line).small());
                             }
                         });
-                        if ui.small_button("✕").on_hover_text("Dismiss this message").clicked() {
+                        if ui.small_button("×").on_hover_text("Dismiss this message").clicked() {
                             actions.push(Action::Dismiss(notice.id));
                         }
                     });

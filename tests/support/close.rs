@@ -10,7 +10,7 @@ pub(crate) fn assert_close(name: &str, found: &[f32], expected: &[f32], atol: f3
     let bad = found.iter().zip(expected).filter(|pair| !close(*pair)).count();
     let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     panic!(
-        "{name}[{index}] is {}, expected {} (atol {atol}, rtol {rtol}); {bad} of {} values are off, the worst by {worst}",
+        "{name}[{index}] is {}, expected {} (atol {atol}, rtol {rtol}); {bad} of {} values are off, at most by {worst}",
         found[index],
         expected[index],
         found.len()
