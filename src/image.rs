@@ -129,8 +129,7 @@ impl ImageBatch {
     #[must_use]
     pub fn get(&self, sample: usize, channel: usize, y: usize, x: usize) -> Option<f32> {
         let [n, c, h, w] = self.shape;
-        (sample < n && channel < c && y < h && x < w)
-            .then(|| self.pixels[((sample * c + channel) * h + y) * w + x])
+        (sample < n && channel < c && y < h && x < w).then(|| self.pixels[((sample * c + channel) * h + y) * w + x])
     }
 
     /// Picture `index` as 8-bit RGBA, `H * W * 4` bytes, rounded to the nearest level.
@@ -167,6 +166,9 @@ impl ImageBatch {
     ///
     /// Shrinking uses Lanczos; enlarging uses Catmull-Rom. Alpha is dropped. The crop is reported so that the window
     /// can say it.
+    ///
+    /// # Panics
+    /// When `size` does not fit 32 bits.
     #[must_use]
     pub fn from_picture(picture: &::image::DynamicImage, size: usize) -> (Self, Fit) {
         let (width, height) = (picture.width(), picture.height());
@@ -206,10 +208,10 @@ pub struct Fit {
 impl std::fmt::Display for Fit {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [width, height] = self.from;
-        if width != height {
-            write!(out, "cropped {width}×{height} to its centre {0}×{0}", self.square)?;
-        } else {
+        if width == height {
             write!(out, "{width}×{height}")?;
+        } else {
+            write!(out, "cropped {width}×{height} to its centre {0}×{0}", self.square)?;
         }
         match self.to.cmp(&self.square) {
             std::cmp::Ordering::Less => write!(out, ", reduced to {0}×{0} (Lanczos)", self.to),

@@ -37,7 +37,7 @@ fn run(invocation: Invocation) -> anyhow::Result<Outcome> {
         Invocation::Generate(options) => return cli::generate::run(&options, &folders),
         Invocation::Refine(options) => return cli::refine::run(&options, &folders),
         Invocation::Bench { device, seconds } => {
-            let measured = cli::bench::run(device, seconds, &folders)?;
+            let measured = cli::bench::run(&device, seconds, &folders)?;
             writeln!(std::io::stdout().lock(), "{measured:#}")?;
         }
         Invocation::Screenshots { out } => view::screenshots::run(&out)?,

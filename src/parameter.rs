@@ -81,7 +81,10 @@ impl Parameter {
     /// Text of a tooltip: symbol, unit, effect and source.
     #[must_use]
     pub fn tooltip(&self) -> String {
-        format!("{} ({}), {}\n{}\nDefault {}. Source: {}", self.label, self.symbol, self.unit, self.about, self.default, self.source)
+        format!(
+            "{} ({}), {}\n{}\nDefault {}. Source: {}",
+            self.label, self.symbol, self.unit, self.about, self.default, self.source
+        )
     }
 
     /// Text of `--help`.

@@ -300,8 +300,7 @@ fn unsaved_work_is_asked_about_before_it_is_replaced() {
     save(&mut other, &file, Detail::Full);
 
     let mut host = host(home.path(), settings());
-    host.handle(Action::Do(Verb::Generate));
-    settle(&mut host);
+    generate_and_run(&mut host);
     let trace = host.session.trace().clone();
     host.handle(Action::OpenSession(file.clone()));
     host.pump();

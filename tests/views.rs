@@ -23,18 +23,15 @@ fn workbench(root: &Path) -> Harness<'static, Workbench> {
     let mut settings = Settings::default();
     settings.generate.samples = 4;
     settings.compute.device = DeviceChoice::Cpu;
-    let host = Host::start(settings, folders(root), Arc::new(|| ())).unwrap();
-    Harness::builder()
-        .with_size(vec2(1280.0, 800.0))
-        .with_context_setup(theme::install)
-        .build_ui_state(
-            |ui, workbench: &mut Workbench| {
-                let ctx = ui.ctx().clone();
-                workbench.logic(&ctx);
-                workbench.ui(ui);
-            },
-            Workbench::new(host),
-        )
+    let host = Host::start(settings, folders(root), Arc::new(|| ())).expect("threads start");
+    Harness::builder().with_size(vec2(1280.0, 800.0)).with_context_setup(theme::install).build_ui_state(
+        |ui, workbench: &mut Workbench| {
+            let ctx = ui.ctx().clone();
+            workbench.logic(&ctx);
+            workbench.ui(ui);
+        },
+        Workbench::new(host),
+    )
 }
 
 fn session<'a>(harness: &'a Harness<'static, Workbench>) -> &'a Session {
@@ -137,7 +134,11 @@ fn changing_the_radius_while_running_is_recorded_and_can_be_undone() {
     until(&mut harness, "stopping", at_rest);
     let last = session(&harness).shown_id().unwrap();
     let numbers = session(&harness).trace().numbers(last).unwrap().clone();
-    assert!(numbers.delta_l2.iter().all(|delta| f64::from(*delta) <= eps + 1e-5), "{:?} within {eps}", numbers.delta_l2);
+    assert!(
+        numbers.delta_l2.iter().all(|delta| f64::from(*delta) <= eps + 1e-5),
+        "{:?} within {eps}",
+        numbers.delta_l2
+    );
 
     click(&mut harness, "Undo");
     until(&mut harness, "undo", |session| session.settings().refine.eps == before);
@@ -268,15 +269,15 @@ fn unsaved_work_is_asked_about_before_it_is_replaced() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = workbench(root.path());
     generate(&mut harness);
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
     harness.key_press_modifiers(Modifiers::COMMAND, Key::N);
-    harness.step();
-    harness.step();
+    (0..6).for_each(|_| harness.step());
     harness.get_by_label("Unsaved work");
     click(&mut harness, "Keep");
     assert!(session(&harness).origins().is_some());
     harness.key_press_modifiers(Modifiers::COMMAND, Key::N);
-    harness.step();
-    harness.step();
+    (0..6).for_each(|_| harness.step());
     click(&mut harness, "Replace");
     until(&mut harness, "a new session", |session| session.origins().is_none());
     harness.get_by_label("No pictures yet");
@@ -333,8 +334,8 @@ fn help_lists_every_verb_and_closes() {
     let mut harness = workbench(root.path());
     harness.step();
     harness.key_press(Key::Questionmark);
-    harness.step();
-    harness.step();
+    // A modal needs a few frames to find its place.
+    (0..6).for_each(|_| harness.step());
     harness.get_by_label("Keys and what they do");
     for verb in Verb::ALL {
         assert!(harness.query_all_by_label(verb.about()).next().is_some(), "{verb:?} is explained");

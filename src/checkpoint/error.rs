@@ -57,7 +57,8 @@ pub enum CheckpointError {
 impl CheckpointError {
     pub(super) fn missing(checkpoint: &Checkpoint, tensor: &str) -> Self {
         let leaf = tensor.rsplit('.').next().unwrap_or(tensor);
-        let nearest = checkpoint.tensors().keys().find(|name| name.ends_with(tensor) || tensor.ends_with(name.as_str()));
+        let nearest =
+            checkpoint.tensors().keys().find(|name| name.ends_with(tensor) || tensor.ends_with(name.as_str()));
         let nearest = nearest.or_else(|| checkpoint.tensors().keys().find(|name| name.ends_with(leaf)));
         Self::Missing { path: checkpoint.path().to_owned(), tensor: tensor.to_owned(), nearest: nearest.cloned() }
     }

@@ -92,10 +92,9 @@ pub fn find(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointEr
         // Opening first gives the better sentence for a file that is no checkpoint at all.
         let checkpoint = Checkpoint::open(path)?;
         let twin = BUNDLED.iter().map(bundled_manifest).find(|m| m.sha256.as_deref() == Some(checkpoint.sha256()));
-        return twin.map(|manifest| (manifest, Some(path.to_owned()))).ok_or_else(|| CheckpointError::NoManifest {
-            path: path.to_owned(),
-            manifest: manifest_path.clone(),
-        });
+        return twin
+            .map(|manifest| (manifest, Some(path.to_owned())))
+            .ok_or_else(|| CheckpointError::NoManifest { path: path.to_owned(), manifest: manifest_path.clone() });
     }
     let read = |source| CheckpointError::Read { path: manifest_path.clone(), source };
     let text = std::fs::read_to_string(&manifest_path).map_err(read)?;

@@ -238,7 +238,10 @@ impl Manifest {
                     );
                 }
                 if net.stem_kernel % 2 == 0 || net.stem_stride == 0 {
-                    return fail(format!("stem_kernel = {}", net.stem_kernel), "it must be odd, and the stride positive");
+                    return fail(
+                        format!("stem_kernel = {}", net.stem_kernel),
+                        "it must be odd, and the stride positive",
+                    );
                 }
                 Ok(())
             }
@@ -255,7 +258,10 @@ impl GeneratorManifest {
         let net = &self.unet;
         let levels = net.channel_mult.len();
         if !(1..=MAX_LEVELS).contains(&levels) || net.channel_mult.iter().any(|mult| !(1..=MAX_LEVELS).contains(mult)) {
-            return fail(format!("channel_mult = {:?}", net.channel_mult), "it needs 1 to 16 factors, each from 1 to 16");
+            return fail(
+                format!("channel_mult = {:?}", net.channel_mult),
+                "it needs 1 to 16 factors, each from 1 to 16",
+            );
         }
         let sizes = [net.model_channels, net.num_res_blocks, net.patch_size];
         if sizes.iter().any(|size| *size > MAX_WIDTH) {
@@ -264,12 +270,19 @@ impl GeneratorManifest {
         let shrink = net.patch_size.max(1) << (net.channel_mult.len() - 1);
         if net.patch_size == 0 || !resolution.is_multiple_of(shrink) {
             return fail(
-                format!("resolution = {resolution} with patch_size = {} and {} levels", net.patch_size, net.channel_mult.len()),
+                format!(
+                    "resolution = {resolution} with patch_size = {} and {} levels",
+                    net.patch_size,
+                    net.channel_mult.len()
+                ),
                 "the resolution must be divisible by patch_size * 2^(levels - 1)",
             );
         }
         if net.model_channels == 0 || !net.model_channels.is_multiple_of(32) {
-            return fail(format!("model_channels = {}", net.model_channels), "it must be a multiple of 32 (group norm)");
+            return fail(
+                format!("model_channels = {}", net.model_channels),
+                "it must be a multiple of 32 (group norm)",
+            );
         }
         let heads = net.num_head_channels;
         if heads == 0 || net.channel_mult.iter().any(|mult| !(mult * net.model_channels).is_multiple_of(heads)) {

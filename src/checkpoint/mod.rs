@@ -20,8 +20,8 @@ use sha2::Digest as _;
 pub use self::error::CheckpointError;
 pub use self::library::{BUNDLED, Model, bundled_manifest, find, resolve};
 pub use self::manifest::{
-    ClassifierManifest, DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName, ResnetManifest,
-    Shortcut, UnetManifest,
+    ClassifierManifest, DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName,
+    ResnetManifest, Shortcut, UnetManifest,
 };
 pub use self::sniff::{Content, sniff};
 pub use self::weights::{LoadReport, Weights};
@@ -86,7 +86,10 @@ pub struct TensorInfo {
 #[derive(Debug)]
 enum Store {
     /// Offsets into the file.
-    Safetensors { file: File, offsets: BTreeMap<String, (u64, u64)> },
+    Safetensors {
+        file: File,
+        offsets: BTreeMap<String, (u64, u64)>,
+    },
     Pytorch(pytorch_reader::PytorchReader),
 }
 
@@ -172,10 +175,9 @@ impl Checkpoint {
                 tensor.read().map_err(damaged)?
             }
         };
-        info.element.to_f32(&bytes).ok_or_else(|| CheckpointError::NotFloat {
-            path: self.path.clone(),
-            tensor: name.to_owned(),
-        })
+        info.element
+            .to_f32(&bytes)
+            .ok_or_else(|| CheckpointError::NotFloat { path: self.path.clone(), tensor: name.to_owned() })
     }
 }
 
@@ -189,7 +191,11 @@ fn open_safetensors(path: &Path, mut file: File, bytes: u64) -> Result<Opened, C
     file.read_exact(&mut length).map_err(io)?;
     let header_len = u64::from_le_bytes(length);
     if header_len > MAX_HEADER_BYTES {
-        return Err(CheckpointError::HeaderTooLarge { path: path.to_owned(), found: header_len, limit: MAX_HEADER_BYTES });
+        return Err(CheckpointError::HeaderTooLarge {
+            path: path.to_owned(),
+            found: header_len,
+            limit: MAX_HEADER_BYTES,
+        });
     }
     if bytes < 8 + header_len {
         return Err(truncated(8 + header_len));
@@ -197,8 +203,8 @@ fn open_safetensors(path: &Path, mut file: File, bytes: u64) -> Result<Opened, C
     let mut header = vec![0; usize::try_from(header_len).unwrap_or(0)];
     file.read_exact(&mut header).map_err(io)?;
     // Overlaps, holes, and shapes that disagree with their byte range are refused in here.
-    let metadata: safetensors::tensor::Metadata = serde_json::from_slice(&header)
-        .map_err(|source| CheckpointError::Header { path: path.to_owned(), source })?;
+    let metadata: safetensors::tensor::Metadata =
+        serde_json::from_slice(&header).map_err(|source| CheckpointError::Header { path: path.to_owned(), source })?;
     let data_start = 8 + header_len;
     let expected = data_start + metadata.data_len() as u64;
     if bytes < expected {
@@ -206,7 +212,7 @@ fn open_safetensors(path: &Path, mut file: File, bytes: u64) -> Result<Opened, C
     }
     let mut tensors = BTreeMap::new();
     let mut offsets = BTreeMap::new();
-    for (name, info) in metadata.tensors() {
+    for (name, info) in metadata.tensors().into_iter().collect::<BTreeMap<_, _>>() {
         let element = match info.dtype {
             safetensors::Dtype::F64 => Element::F64,
             safetensors::Dtype::F32 => Element::F32,
@@ -238,7 +244,7 @@ fn open_pytorch(path: &Path) -> Result<Opened, CheckpointError> {
         }
     }
     let mut tensors = BTreeMap::new();
-    for (name, tensor) in reader.tensors() {
+    for (name, tensor) in reader.tensors().iter().collect::<BTreeMap<_, _>>() {
         use pytorch_reader::DType;
         let element = match tensor.dtype() {
             DType::F64 => Element::F64,
@@ -280,7 +286,9 @@ mod tests {
 
     #[test]
     fn half_precision_is_widened_exactly() {
-        for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x0001, 5.960_464_5e-8), (0x7bff, 65504.0), (0x8000, -0.0)] {
+        for (bits, value) in
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x0001, 5.960_464_5e-8), (0x7bff, 65504.0), (0x8000, -0.0)]
+        {
             assert_eq!(half_to_f32(bits), value);
         }
         assert!(half_to_f32(0x7c00).is_infinite() && half_to_f32(0x7e00).is_nan());

@@ -35,7 +35,8 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// [`CheckpointError`] when it is missing, of another shape, or unreadable.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
-        let info = self.checkpoint.tensors().get(name).ok_or_else(|| CheckpointError::missing(self.checkpoint, name))?;
+        let info =
+            self.checkpoint.tensors().get(name).ok_or_else(|| CheckpointError::missing(self.checkpoint, name))?;
         if info.shape != shape {
             return Err(CheckpointError::Shape {
                 path: self.checkpoint.path().to_owned(),

@@ -42,9 +42,8 @@ impl Classifier {
         let config = ResnetConfig { arch: spec.resnet.clone(), channels: manifest.channels, num_classes };
         let mut weights = Weights::new(checkpoint);
         let net = Resnet::load(&config, &mut weights, device)?;
-        let column = |values: &[f32]| {
-            Tensor::from_data(TensorData::new(values.to_vec(), [1, manifest.channels, 1, 1]), device)
-        };
+        let column =
+            |values: &[f32]| Tensor::from_data(TensorData::new(values.to_vec(), [1, manifest.channels, 1, 1]), device);
         let sample_shape = [manifest.channels, manifest.resolution, manifest.resolution];
         let classifier = Self { net, mean: column(&spec.mean), std: column(&spec.std), num_classes, sample_shape };
         Ok((classifier, weights.report()))

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::session::{Host, Settings};
 use crate::session::host::Folders;
+use crate::session::{Host, Settings};
 use crate::trace::RunId;
 use crate::worker::{Command, ComputeSettings, DeviceChoice, Event, JobId, Origins, Rest};
 
@@ -18,7 +18,7 @@ const ITERATIONS: u32 = 10;
 ///
 /// # Errors
 /// When the device cannot be used or a thread cannot be started.
-pub fn run(device: DeviceChoice, seconds: f64, folders: &Folders) -> anyhow::Result<Value> {
+pub fn run(device: &DeviceChoice, seconds: f64, folders: &Folders) -> anyhow::Result<Value> {
     let compute = ComputeSettings { device: device.clone(), ..Default::default() };
     let mut facts = None;
     let mut memory = PeakMemory::default();

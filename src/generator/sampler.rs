@@ -96,8 +96,11 @@ impl Sampling {
     pub fn images(&self) -> Result<ImageBatch, super::GenerateError> {
         let shape = self.x.dims();
         let data = self.x.clone().clamp(-1.0, 1.0).try_into_data().map_err(super::GenerateError::device)?;
-        let mut pixels = data.try_into_vec::<f32>().map_err(|cause| super::GenerateError::Device(format!("{cause:?}")))?;
-        pixels.iter_mut().for_each(|value| *value = (*value + 1.0) * 0.5);
+        let mut pixels =
+            data.try_into_vec::<f32>().map_err(|cause| super::GenerateError::Device(format!("{cause:?}")))?;
+        for value in &mut pixels {
+            *value = (*value + 1.0) * 0.5;
+        }
         Ok(ImageBatch::new(shape, pixels))
     }
 }

@@ -108,9 +108,7 @@ impl Loader<'_, '_> {
             let dims = [c_in, c_out, 1];
             Some(match self.shortcut {
                 Shortcut::Conv => (false, self.conv_bn(&format!("{prefix}.0"), &format!("{prefix}.1"), dims, stride)?),
-                Shortcut::Pool => {
-                    (stride == 2, self.conv_bn(&format!("{prefix}.1"), &format!("{prefix}.2"), dims, 1)?)
-                }
+                Shortcut::Pool => (stride == 2, self.conv_bn(&format!("{prefix}.1"), &format!("{prefix}.2"), dims, 1)?),
             })
         };
         Ok(BasicBlock { conv1, conv2, downsample })
@@ -135,10 +133,6 @@ impl Loader<'_, '_> {
             weight[channel * fan..(channel + 1) * fan].iter_mut().for_each(|w| *w *= scale);
             bias[channel] -= mean[channel] * scale;
         }
-        Ok(Conv {
-            weight: tensor(weight, shape, self.device),
-            bias: Some(tensor(bias, [c_out], self.device)),
-            stride,
-        })
+        Ok(Conv { weight: tensor(weight, shape, self.device), bias: Some(tensor(bias, [c_out], self.device)), stride })
     }
 }

@@ -57,6 +57,9 @@ impl Unet {
     ///
     /// # Errors
     /// [`CheckpointError`] when a tensor is missing or of another shape.
+    ///
+    /// # Panics
+    /// Never: every output block has its skip by construction.
     pub fn load(config: UnetConfig, weights: &mut Weights<'_>, device: &Device) -> Result<Self, CheckpointError> {
         let arch = &config.arch;
         let base = arch.model_channels;
@@ -178,8 +181,7 @@ impl Unet {
 /// In `f32` like the original: the rounding of `t * frequency` is part of what the network was trained with.
 fn time_embedding(times: &[f32], dim: usize) -> Vec<f32> {
     let half = dim / 2;
-    let frequencies: Vec<f32> =
-        (0..half).map(|j| (-MAX_PERIOD.ln() as f32 * j as f32 / half as f32).exp()).collect();
+    let frequencies: Vec<f32> = (0..half).map(|j| (-MAX_PERIOD.ln() as f32 * j as f32 / half as f32).exp()).collect();
     let mut values = Vec::with_capacity(times.len() * dim);
     for t in times {
         values.extend(frequencies.iter().map(|f| (t * f).cos()));
@@ -314,11 +316,8 @@ impl Loader<'_, '_> {
     fn res(&mut self, name: &str, c_in: usize, c_out: usize, resample: Resample) -> Result<Layer, CheckpointError> {
         let scale_shift = self.arch.use_scale_shift_norm;
         let emb_out = if scale_shift { 2 * c_out } else { c_out };
-        let skip = if c_in == c_out {
-            None
-        } else {
-            Some(self.conv(&format!("{name}.skip_connection"), [c_in, c_out, 1])?)
-        };
+        let skip =
+            if c_in == c_out { None } else { Some(self.conv(&format!("{name}.skip_connection"), [c_in, c_out, 1])?) };
         Ok(Layer::Res(Box::new(ResBlock {
             in_norm: self.norm(&format!("{name}.in_layers.0"), c_in)?,
             in_conv: self.conv(&format!("{name}.in_layers.2"), [c_in, c_out, 3])?,

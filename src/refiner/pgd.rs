@@ -1,6 +1,6 @@
 //! One projected gradient iteration.
 
-use burn::tensor::{Device, Transaction};
+use burn::tensor::{Device, TensorData, Transaction};
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
 
@@ -139,7 +139,7 @@ fn evaluate_chunk(
         .register(gradient)
         .try_execute()
         .map_err(|cause| failed(&cause))?;
-    let mut values = read.into_iter().map(|data| data.try_into_vec::<f32>());
+    let mut values = read.into_iter().map(TensorData::try_into_vec::<f32>);
     let mut take = |count: usize| -> Result<Vec<f32>, RefineError> {
         let mut values = values.next().expect("three tensors").map_err(|cause| failed(&cause))?;
         values.truncate(count);
@@ -283,8 +283,7 @@ impl Refiner {
         self.settings = settings;
         if another_objective {
             let objective = self.settings.objective;
-            self.evaluation =
-                evaluate(classifier, &self.iterate, &self.labels, objective, self.chunks, &self.device)?;
+            self.evaluation = evaluate(classifier, &self.iterate, &self.labels, objective, self.chunks, &self.device)?;
             self.states.fill(SampleState::Active);
             self.judge_gradients();
         }

@@ -159,18 +159,24 @@ impl Verb {
     #[must_use]
     pub const fn about(self) -> &'static str {
         match self {
-            Self::Generate => "Make new pictures with the settings on the left; what was refined before stays in the autosave until you start a new session",
+            Self::Generate => {
+                "Make new pictures with the settings on the left, in place of these; asks when unsaved iterates would be lost"
+            }
             Self::RunOrPause => "Iterate as planned, or hold after the current iteration",
             Self::Step => "Do one iteration",
             Self::Stop => "End the current work after this iteration and keep everything done",
             Self::Reset => "Go back to the generated pictures with a new run; the old run stays in the list",
-            Self::Branch => "Start a new run from the iterate that is shown; the ball's centre stays the generated picture",
+            Self::Branch => {
+                "Start a new run from the iterate that is shown; the ball's centre stays the generated picture"
+            }
             Self::Undo => "Take back the last change of settings",
             Self::Redo => "Make the change of settings again",
             Self::Save => "Save the session: settings, seeds, hashes and every iterate",
             Self::SaveAs => "Save the session under a new name",
             Self::Open => "Open a .lapidary file or a session.json",
-            Self::OpenImages => "Open your own pictures as \"before\"; they are cropped to a square and resized to the classifier's size",
+            Self::OpenImages => {
+                "Open your own pictures as \"before\"; they are cropped to a square and resized to the classifier's size"
+            }
             Self::NewSession => "Start over with default settings",
             Self::PreviousIteration => "Show one iteration earlier",
             Self::NextIteration => "Show one iteration later",

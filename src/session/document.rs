@@ -133,7 +133,9 @@ impl Document {
         }
         let version = value.get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
         if version > u64::from(VERSION) {
-            return Err(damaged(format!("it has version {version}, this program reads up to {VERSION}: update Lapidary")));
+            return Err(damaged(format!(
+                "it has version {version}, this program reads up to {VERSION}: update Lapidary"
+            )));
         }
         let document: Self = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
         document.settings.check().map_err(|error| damaged(error.to_string()))?;
@@ -179,8 +181,13 @@ mod tests {
     fn model_paths_travel_with_the_session() {
         let mut settings = Settings::default();
         settings.generate.generator = "/data/project/models/mine.pt".to_owned();
-        let document =
-            Document::new(&settings, &Provenance::new(), None, &Trace::default(), Some(Path::new("/data/project/runs")));
+        let document = Document::new(
+            &settings,
+            &Provenance::new(),
+            None,
+            &Trace::default(),
+            Some(Path::new("/data/project/runs")),
+        );
         assert_eq!(document.settings.generate.generator, "../models/mine.pt");
         assert_eq!(document.settings.refine.classifier, "gtsrb12-joint");
         let mut back = document.settings;

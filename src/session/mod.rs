@@ -18,10 +18,10 @@ pub use self::host::Host;
 pub use self::iterates::{Iterates, Lookup};
 pub use self::notice::{Notice, Notices, Severity};
 pub use self::record::Provenance;
-pub use self::settings::Settings;
-pub use self::storage::{Detail, Orphan};
 use self::record::{Fact, Record};
 use self::settings::History;
+pub use self::settings::Settings;
+pub use self::storage::{Detail, Orphan};
 use self::storage::{Job, Restored, StorageEvent};
 use crate::checkpoint;
 use crate::refiner::{RefineSettings, SampleState};
@@ -351,7 +351,9 @@ impl Session {
         let crashed = matches!(self.activity, Activity::Crashed(_));
         match verb {
             Verb::Generate | Verb::OpenImages => !crashed,
-            Verb::RunOrPause => !crashed && self.origins.is_some() && (!self.is_busy() || self.activity == Activity::Running),
+            Verb::RunOrPause => {
+                !crashed && self.origins.is_some() && (!self.is_busy() || self.activity == Activity::Running)
+            }
             Verb::Step => !crashed && self.origins.is_some() && !self.is_busy(),
             Verb::Stop => self.is_busy() || self.activity == Activity::Paused,
             Verb::Reset | Verb::Branch => !crashed && has_states && !self.is_busy(),
@@ -410,7 +412,7 @@ impl Session {
                 self.shown_run = Some(run);
                 self.show(usize::MAX);
             }
-            Action::SetTarget { sample, class } => self.set_target(sample, class),
+            Action::SetTarget { .. } => self.ask_before(action),
             Action::Compare(compare) => self.compare = compare,
             Action::OpenSession(_) | Action::Recover(_) => self.ask_before(action),
             Action::OpenPictures(_) => self.ask_before(action),
@@ -435,7 +437,7 @@ impl Session {
             return;
         }
         match verb {
-            Verb::Generate => self.generate(),
+            Verb::Generate => self.ask_before(Action::Do(Verb::Generate)),
             Verb::RunOrPause if self.activity == Activity::Running => self.commands.push(Command::Pause),
             Verb::RunOrPause => self.run(),
             Verb::Step => self.iterate(NonZeroU32::new(1)),
@@ -581,13 +583,13 @@ impl Session {
             last.classifier != refine.classifier
         });
         match live.map(|run| run.id) {
-            Some(run) if !other_classifier && !(at_start && other_start) => {
+            Some(_) if at_start && other_start => self.begin_run(None, of),
+            Some(run) if !other_classifier => {
                 self.plan = Plan { of, done: 0 };
                 self.commands.push(Command::Continue { run, iterations });
                 self.activity = Activity::Running;
                 self.follow = true;
             }
-            _ if at_start && other_start => self.begin_run(None, of),
             _ => self.begin_run(self.path().last().copied(), of),
         }
     }
@@ -612,7 +614,8 @@ impl Session {
                 return;
             }
             Some((_, Lookup::Missing)) => {
-                let details = vec!["The session was saved small. Show a kept iterate, or reset and run again.".to_owned()];
+                let details =
+                    vec!["The session was saved small. Show a kept iterate, or reset and run again.".to_owned()];
                 self.notices.add(Severity::Warning, "This iterate was not kept", details);
                 return;
             }
@@ -660,8 +663,13 @@ impl Session {
         }
     }
 
+    /// Whether there is more than what generating again would give.
+    fn has_iterated(&self) -> bool {
+        self.trace.runs().any(|run| run.last_iteration() > Some(run.first_iteration()))
+    }
+
     fn ask_before(&mut self, action: Action) {
-        if self.unsaved {
+        if self.unsaved && self.has_iterated() {
             let text = "The iterates of this session are not saved in a file. Replace them?".to_owned();
             self.question = Some(Question { text, then: action });
         } else {
@@ -680,6 +688,8 @@ impl Session {
                 let size = checkpoint::find(&self.settings.refine.classifier).map_or(32, |(m, _)| m.resolution);
                 self.jobs.push(Job::OpenImages { paths, size });
             }
+            Action::Do(Verb::Generate) => self.generate(),
+            Action::SetTarget { sample, class } => self.set_target(sample, class),
             Action::Do(Verb::NewSession) => {
                 self.epoch += 1;
                 self.jobs.push(Job::Reset { epoch: self.epoch });
@@ -822,12 +832,21 @@ impl Session {
     fn tell_frozen(&mut self, states: &[SampleState]) {
         let count = |wanted| states.iter().filter(|state| **state == wanted).count();
         let list = |wanted| {
-            let some: Vec<_> = states.iter().enumerate().filter(|(_, s)| **s == wanted).map(|(i, _)| i.to_string()).collect();
+            let some: Vec<_> =
+                states.iter().enumerate().filter(|(_, s)| **s == wanted).map(|(i, _)| i.to_string()).collect();
             format!("Samples {}", some.join(", "))
         };
         for (state, what, hint) in [
-            (SampleState::ZeroGradient, "gradient vanished", "They stay where they are. Another objective, such as the target logit, moves them again."),
-            (SampleState::NotFinite, "objective is not a number", "They stay at their last finite iterate. Use a smaller step, or check the classifier."),
+            (
+                SampleState::ZeroGradient,
+                "gradient vanished",
+                "They stay where they are. Another objective, such as the target logit, moves them again.",
+            ),
+            (
+                SampleState::NotFinite,
+                "objective is not a number",
+                "They stay at their last finite iterate. Use a smaller step, or check the classifier.",
+            ),
         ] {
             let title = match count(state) {
                 0 => continue,

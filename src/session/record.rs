@@ -80,11 +80,7 @@ impl Provenance {
     /// This program, nothing else known yet.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            lapidary: env!("CARGO_PKG_VERSION").to_owned(),
-            burn: "0.22.1".to_owned(),
-            ..Self::default()
-        }
+        Self { lapidary: env!("CARGO_PKG_VERSION").to_owned(), burn: "0.22.1".to_owned(), ..Self::default() }
     }
 }
 
@@ -168,7 +164,9 @@ mod tests {
     fn journal() -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         Record::fact(&Fact::Settings(Settings::default())).write(&mut bytes).unwrap();
-        (0..3).for_each(|k| drop(state(k).write(&mut bytes).unwrap()));
+        for k in 0..3 {
+            state(k).write(&mut bytes).unwrap();
+        }
         bytes
     }
 

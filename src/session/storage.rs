@@ -577,7 +577,8 @@ fn open(journal: &mut Journal, path: &Path, epoch: u64) -> Result<Restored, Stor
     // Checked first, so that a bad file costs nothing of what is open.
     let mut contents = Contents::default();
     if head[..read].starts_with(b"PK") {
-        let damaged = |error: zip::result::ZipError| StorageError::Damaged { path: path.to_owned(), what: error.to_string() };
+        let damaged =
+            |error: zip::result::ZipError| StorageError::Damaged { path: path.to_owned(), what: error.to_string() };
         let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(damaged)?;
         let mut entry = archive.by_name(JOURNAL).map_err(|_| StorageError::NotASession { path: path.to_owned() })?;
         let good = replay(&mut entry, |record, offset| contents.take(record, offset));

@@ -57,6 +57,9 @@ impl Run {
     }
 
     /// Iterations behind its last state; `None` before the first state.
+    ///
+    /// # Panics
+    /// Never: a run has fewer than 2^32 states.
     #[must_use]
     pub fn last_iteration(&self) -> Option<u32> {
         let count = u32::try_from(self.states.len()).expect("fewer than 2^32 states");

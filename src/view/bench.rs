@@ -67,7 +67,8 @@ pub fn frame_cost(host: Host, seconds: f64) -> anyhow::Result<FrameCost> {
     let iterations_per_sec = iterations as f64 / begin.elapsed().as_secs_f64();
     bench.workbench.host_mut().handle(Action::Do(Verb::Stop));
     costs.sort_by(f64::total_cmp);
-    let at = |share: f64| costs.get(((costs.len() as f64 * share) as usize).min(costs.len() - 1)).copied().unwrap_or(0.0);
+    let at =
+        |share: f64| costs.get(((costs.len() as f64 * share) as usize).min(costs.len() - 1)).copied().unwrap_or(0.0);
     Ok(FrameCost {
         secs_to_first_picture,
         frames: costs.len(),

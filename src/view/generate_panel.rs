@@ -1,6 +1,6 @@
 //! Left, above: what to generate.
 
-use eframe::egui::{self, Ui, Role};
+use eframe::egui::{self, Role, Ui};
 
 use super::top_bar::verb_button;
 use super::widgets;

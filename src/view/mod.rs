@@ -124,7 +124,7 @@ impl Workbench {
     pub fn ui(&mut self, ui: &mut Ui) {
         self.look_up();
         let mut actions = Vec::new();
-        self.inputs(ui, &mut actions);
+        Self::inputs(ui, &mut actions);
         self.panels_ui(ui, &mut actions);
         for action in actions {
             self.act(ui.ctx(), action);
@@ -146,13 +146,13 @@ impl Workbench {
     }
 
     /// Keys and dropped files.
-    fn inputs(&self, ui: &Ui, actions: &mut Vec<Action>) {
+    fn inputs(ui: &Ui, actions: &mut Vec<Action>) {
         actions.extend(keys::pressed(ui.ctx()).into_iter().map(Action::Do));
-        let dropped: Vec<PathBuf> = ui.input(|input| {
-            input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect()
-        });
+        let dropped: Vec<PathBuf> =
+            ui.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect());
         let is_session = |path: &PathBuf| {
-            path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("lapidary") || kind.eq_ignore_ascii_case("json"))
+            path.extension()
+                .is_some_and(|kind| kind.eq_ignore_ascii_case("lapidary") || kind.eq_ignore_ascii_case("json"))
         };
         match dropped.iter().find(|path| is_session(path)) {
             Some(session) => actions.push(Action::OpenSession(session.clone())),

@@ -208,7 +208,11 @@ impl PathDialog {
             match purpose {
                 Purpose::SaveSession => {
                     ui.radio_value(&mut self.detail, Detail::Full, "Every iterate");
-                    ui.radio_value(&mut self.detail, Detail::Small, "Small: origins, all numbers, and the last iterate");
+                    ui.radio_value(
+                        &mut self.detail,
+                        Detail::Small,
+                        "Small: origins, all numbers, and the last iterate",
+                    );
                 }
                 Purpose::OpenPictures => drop(ui.label(RichText::new("Several paths are separated by ;").weak())),
                 Purpose::Generator | Purpose::Classifier => drop(ui.label(

@@ -1,8 +1,8 @@
 //! Centre: all pairs, before beside after, with class, probability and status.
 
 use eframe::egui::{
-    self, Align2, Color32, ColorImage, CornerRadius, Rect, RichText, Sense, Stroke, StrokeKind, TextureHandle,
-    TextureOptions, Ui, WidgetInfo, Role, pos2, vec2,
+    self, Align2, Color32, ColorImage, CornerRadius, Rect, RichText, Role, Sense, Stroke, StrokeKind, TextureHandle,
+    TextureOptions, Ui, WidgetInfo, pos2, vec2,
 };
 
 use super::theme::{self, Tokens};
@@ -151,7 +151,8 @@ fn header_ui(ui: &mut Ui, session: &Session, n: usize) {
         let what = if files { "opened" } else { "generated" };
         ui.label(RichText::new(format!("{n} pairs: {what} | iteration {}", session.shown())).weak());
         if let Some(first) = session.fits.first() {
-            let more = if session.fits.len() > 1 { format!(" (+{} more)", session.fits.len() - 1) } else { String::new() };
+            let more =
+                if session.fits.len() > 1 { format!(" (+{} more)", session.fits.len() - 1) } else { String::new() };
             ui.label(RichText::new(format!("{first}{more}")).weak()).on_hover_text(session.fits.join("\n"));
         }
     });

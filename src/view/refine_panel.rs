@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use eframe::egui::{self, RichText, Ui, Role};
+use eframe::egui::{self, RichText, Role, Ui};
 
 use super::generate_panel::{Wish, model_ui};
 use super::{theme, widgets};

@@ -1,6 +1,6 @@
 //! Right: this sample: class probabilities before and after, energy, budget.
 
-use eframe::egui::{self, CornerRadius, Rect, RichText, Sense, Stroke, Ui, WidgetInfo, Role, pos2, vec2};
+use eframe::egui::{self, CornerRadius, Rect, RichText, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
 
 use super::canvas::Readout;
 use super::widgets::{digits, percent, row};
@@ -55,7 +55,8 @@ pub fn sample_panel_ui(
 
 fn target_ui(ui: &mut Ui, session: &Session, sample: usize, label: usize, actions: &mut Vec<Action>) {
     ui.horizontal(|ui| {
-        let about = "The class that refinement makes this picture more like. Another class starts a new run from the start.";
+        let about =
+            "The class that refinement makes this picture more like. Another class starts a new run from the start.";
         ui.label("Target").on_hover_text(about);
         let combo = egui::ComboBox::from_id_salt("target")
             .width(ui.available_width() - 8.0)
@@ -119,7 +120,12 @@ fn numbers_ui(ui: &mut Ui, (before, after): (&Numbers, &Numbers), sample: usize,
     row(ui, "Objective", text, "What refinement increases, at the start and at the shown iteration");
     let text = digits(at(&after.gradient_l2));
     row(ui, "‖gradient‖₂", text, "L2 length of the objective's gradient at the shown iteration");
-    row(ui, "Last step, L2", digits(at(&after.step_l2)), "How far the last iteration moved the picture, on [0,1] pixels");
+    row(
+        ui,
+        "Last step, L2",
+        digits(at(&after.step_l2)),
+        "How far the last iteration moved the picture, on [0,1] pixels",
+    );
     let text = percent(at(&after.clipped));
     row(ui, "Clipped", text, "Share of values that the clamp to [0,1] changed in the last iteration");
     let state = after.state.get(sample).copied().unwrap_or_default();
@@ -146,7 +152,11 @@ fn budget_ui(ui: &mut Ui, after: &Numbers, sample: usize, settings: &RefineSetti
     painter.rect_filled(rect, CornerRadius::same(2), tokens.grid.gamma_multiply(0.6));
     let full = share >= SATURATED;
     let color = if full { tokens.limit } else { tokens.after };
-    painter.rect_filled(rect.with_max_x(rect.left() + rect.width() * share.clamp(0.0, 1.0)), CornerRadius::same(2), color);
+    painter.rect_filled(
+        rect.with_max_x(rect.left() + rect.width() * share.clamp(0.0, 1.0)),
+        CornerRadius::same(2),
+        color,
+    );
     // Where the planned steps can get at most.
     if let Some(reach) = settings.reach().filter(|reach| *reach < 1.0) {
         let x = rect.left() + rect.width() * reach as f32;

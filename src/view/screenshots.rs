@@ -44,7 +44,7 @@ fn look(workbench: &mut Workbench, compare: Compare) {
     workbench.canvas_mut().fit();
 }
 
-const SCENES: [Scene; 9] = [
+const SCENES: [Scene; 10] = [
     Scene {
         name: "empty",
         theme: egui::Theme::Dark,
@@ -68,10 +68,12 @@ const SCENES: [Scene; 9] = [
         prepare: |w| look(w, Compare::Difference),
         ready: refined,
     },
+    Scene { name: "help", theme: egui::Theme::Dark, prepare: |w| w.show_help(true), ready: refined },
     Scene {
         name: "failed",
         theme: egui::Theme::Dark,
         prepare: |w| {
+            w.show_help(false);
             act(w, Action::Do(Verb::Grid));
             if w.host().send(Command::Panic).is_err() {
                 tracing::warn!("the compute thread had ended before");

@@ -1,7 +1,7 @@
 //! Bottom: the iterations as a film: transport, traces, scrubbing.
 
 use eframe::egui::{
-    self, Align2, CornerRadius, Rect, Response, RichText, Sense, Shape, Stroke, Ui, WidgetInfo, Role, pos2, vec2,
+    self, Align2, CornerRadius, Rect, Response, RichText, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2, vec2,
 };
 
 use super::theme;
@@ -133,7 +133,8 @@ fn transport_ui(ui: &mut Ui, session: &Session, path: &[StateId], actions: &mut 
         }
         let following = if session.follows() && last > 0 { " (newest)" } else { "" };
         let text = format!("Iteration {} of {last}{following}", session.shown());
-        ui.add_sized([158.0, 18.0], egui::Label::new(text)).on_hover_text("k iterations have k+1 states; 0 is the start");
+        ui.add_sized([158.0, 18.0], egui::Label::new(text))
+            .on_hover_text("k iterations have k+1 states; 0 is the start");
         runs_ui(ui, session, actions);
     });
 }
@@ -170,14 +171,7 @@ const fn title(quantity: Quantity, norm: Norm) -> (&'static str, &'static str) {
     }
 }
 
-fn plot_ui(
-    ui: &mut Ui,
-    rect: Rect,
-    session: &Session,
-    traces: &Traces,
-    quantity: Quantity,
-    actions: &mut Vec<Action>,
-) {
+fn plot_ui(ui: &mut Ui, rect: Rect, session: &Session, traces: &Traces, quantity: Quantity, actions: &mut Vec<Action>) {
     let index = Quantity::ALL.iter().position(|other| *other == quantity).unwrap_or(0);
     let values = &traces.values[index];
     let (name, about) = title(quantity, traces.norm.unwrap_or(Norm::L2));

@@ -80,7 +80,9 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
         Activity::Idle => (None, format!("{last} iterations done")),
         Activity::Failed => (None, "Failed; see the message".to_owned()),
         Activity::Crashed(_) => (None, "Compute crashed".to_owned()),
-        Activity::Preparing { what, step, of } => (Some((*step as f32 - 0.5) / *of as f32), format!("{step}/{of} {what}")),
+        Activity::Preparing { what, step, of } => {
+            (Some((*step as f32 - 0.5) / *of as f32), format!("{step}/{of} {what}"))
+        }
         Activity::Generating { of: 0, .. } => (Some(0.0), "Generating".to_owned()),
         Activity::Generating { done, of } => {
             (Some(*done as f32 / *of as f32), format!("Generating, step {done} of {of}"))
@@ -101,7 +103,8 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
             ui.add(egui::Label::new(text).truncate());
         })),
     }
-    let speed = session.secs_per_iteration().map_or_else(String::new, |secs| format!("{:.1} it/s", 1.0 / secs.max(1e-9)));
+    let speed =
+        session.secs_per_iteration().map_or_else(String::new, |secs| format!("{:.1} it/s", 1.0 / secs.max(1e-9)));
     ui.add_sized([52.0, 18.0], egui::Label::new(speed))
         .on_hover_text("Iterations per second of all pictures together, running mean");
     let eta = session.eta_secs().map_or_else(String::new, |secs| format!("{} left", duration(secs)));

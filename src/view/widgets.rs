@@ -1,6 +1,6 @@
 //! The house widgets: controls made from a parameter's one description, and rows of numbers.
 
-use eframe::egui::{self, Response, RichText, Ui, WidgetInfo, Role};
+use eframe::egui::{self, Response, RichText, Role, Ui, WidgetInfo};
 
 use super::theme;
 use crate::parameter::{Choosable, Parameter};
@@ -47,14 +47,12 @@ pub fn number(ui: &mut Ui, parameter: &Parameter, value: &mut f64) -> Response {
 /// A labelled list of the values of a choice.
 pub fn choice<C: Choosable + std::fmt::Debug>(ui: &mut Ui, value: &mut C) {
     ui.label(C::CHOICE.label).on_hover_text(C::CHOICE.about);
-    let combo = egui::ComboBox::from_id_salt(C::CHOICE.flag)
-        .selected_text(value.option().label)
-        .show_ui(ui, |ui| {
-            for option in C::ALL {
-                let about = option.option();
-                ui.selectable_value(value, *option, about.label).on_hover_text(about.about);
-            }
-        });
+    let combo = egui::ComboBox::from_id_salt(C::CHOICE.flag).selected_text(value.option().label).show_ui(ui, |ui| {
+        for option in C::ALL {
+            let about = option.option();
+            ui.selectable_value(value, *option, about.label).on_hover_text(about.about);
+        }
+    });
     let response = combo.response.on_hover_text(format!("{}\n{}", C::CHOICE.about, value.option().about));
     name(&response, Role::ComboBox, C::CHOICE.label);
 }
@@ -131,7 +129,7 @@ pub fn duration(secs: f64) -> String {
 /// Bytes in words.
 #[must_use]
 pub fn bytes(count: usize) -> String {
-    let mebi = count as f64 / (1 << 20) as f64;
+    let mebi = count as f64 / f64::from(1 << 20);
     if mebi >= 1024.0 { format!("{:.2} GiB", mebi / 1024.0) } else { format!("{mebi:.0} MiB") }
 }
 

@@ -55,7 +55,9 @@ enum WorkError {
     Generate(#[from] GenerateError),
     #[error("refining failed")]
     Refine(#[from] RefineError),
-    #[error("the generator makes {generator:?} pictures (channels, height, width), but the classifier takes {channels} channels: choose models that fit each other")]
+    #[error(
+        "the generator makes {generator:?} pictures (channels, height, width), but the classifier takes {channels} channels: choose models that fit each other"
+    )]
     Channels { generator: [usize; 3], channels: usize },
     #[error("class {label} is asked for, but the generator knows {classes} classes (0 to {}): choose another class", classes - 1)]
     Class { label: usize, classes: usize },
@@ -309,7 +311,12 @@ impl Engine<'_, '_> {
         Chunks::gpu((compute.batch.max(1) as usize).min(n.max(1)))
     }
 
-    fn generate(&mut self, job: JobId, settings: &GenerateSettings, compute: &ComputeSettings) -> Result<(), WorkError> {
+    fn generate(
+        &mut self,
+        job: JobId,
+        settings: &GenerateSettings,
+        compute: &ComputeSettings,
+    ) -> Result<(), WorkError> {
         settings.check()?;
         let start = Instant::now();
         let open = self.open_device(&compute.device)?;
@@ -367,12 +374,8 @@ impl Engine<'_, '_> {
         }
         let images = ImageBatch::concat(&parts);
         let done = images.len();
-        let origins = Origins {
-            images,
-            labels: labels[..done].to_vec(),
-            seeds: seeds[..done].to_vec(),
-            names: Vec::new(),
-        };
+        let origins =
+            Origins { images, labels: labels[..done].to_vec(), seeds: seeds[..done].to_vec(), names: Vec::new() };
         self.publish(Event::Generated { job, origins: Arc::new(origins), secs: start.elapsed().as_secs_f64() });
         let rest = if done < n { Rest::Stopped } else { Rest::Finished };
         self.publish(Event::Resting { job, rest });
@@ -412,7 +415,8 @@ impl Engine<'_, '_> {
             (chunks, open.device),
         )?;
         let iteration = state.iteration;
-        self.run = Some(ActiveRun { job, id: run, refiner, left: iterations, paused: false, at_rest: false, iteration });
+        self.run =
+            Some(ActiveRun { job, id: run, refiner, left: iterations, paused: false, at_rest: false, iteration });
         self.publish(Event::State { job, run, state: Arc::new(state), secs: start.elapsed().as_secs_f64() });
         if iterations == Some(0) {
             self.rest(Rest::Finished);

@@ -61,7 +61,7 @@ impl CallbackTrait for Frame {
 /// What the GPU holds for the canvas. It draws one pair per frame, so a window has one canvas.
 #[derive(Debug)]
 pub struct Pipeline {
-    pipeline: wgpu::RenderPipeline,
+    render: wgpu::RenderPipeline,
     layout: wgpu::BindGroupLayout,
     uniforms: wgpu::Buffer,
     encodes_srgb: bool,
@@ -108,7 +108,7 @@ impl Pipeline {
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
-        let pipeline = device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
+        let render = device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
             label: LABEL,
             layout: Some(&pipeline_layout),
             vertex: wgpu::VertexState {
@@ -135,7 +135,7 @@ impl Pipeline {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Self { pipeline, layout, uniforms, encodes_srgb: format.is_srgb(), bound: None }
+        Self { render, layout, uniforms, encodes_srgb: format.is_srgb(), bound: None }
     }
 
     /// Uploads what changed since the last call.
@@ -170,7 +170,7 @@ impl Pipeline {
     /// Draws what was prepared over the pass's viewport; nothing when the pictures do not fit the GPU.
     pub fn draw(&self, pass: &mut wgpu::RenderPass<'_>) {
         if let Some(bound) = &self.bound {
-            pass.set_pipeline(&self.pipeline);
+            pass.set_pipeline(&self.render);
             pass.set_bind_group(0, &bound.group, &[]);
             pass.draw(0..3, 0..1);
         }

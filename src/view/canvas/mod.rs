@@ -13,8 +13,8 @@ use eframe::egui::{
 };
 use eframe::egui_wgpu;
 
-pub use self::gpu::{Pipeline, SHADER, install};
 use self::gpu::Frame;
+pub use self::gpu::{Pipeline, SHADER, install};
 use super::colormap::{self, Uniforms};
 use crate::image::quantise;
 use crate::session::Compare;
