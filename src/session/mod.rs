@@ -109,6 +109,8 @@ pub struct Session {
     /// The run that the compute thread holds.
     live: Option<RunId>,
     shown_run: Option<RunId>,
+    /// The states of the run that is shown, from the origin on; kept because every frame reads it.
+    path: Vec<StateId>,
     shown: usize,
     follow: bool,
     playing: bool,
@@ -154,6 +156,7 @@ impl Session {
             job: JobId(0),
             live: None,
             shown_run: None,
+            path: Vec::new(),
             shown: 0,
             follow: true,
             playing: false,
@@ -257,8 +260,19 @@ impl Session {
 
     /// The states of the run that is shown, from the origin on.
     #[must_use]
-    pub fn path(&self) -> Vec<StateId> {
-        self.shown_run.map_or_else(Vec::new, |run| self.trace.path(run))
+    pub fn path(&self) -> &[StateId] {
+        &self.path
+    }
+
+    fn show_run(&mut self, run: Option<RunId>) {
+        self.shown_run = run;
+        self.path = run.map_or_else(Vec::new, |run| self.trace.path(run));
+    }
+
+    /// Counts sets of origins: what was made for another count is old.
+    #[must_use]
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// The run that is shown.
@@ -409,7 +423,7 @@ impl Session {
             }
             Action::Show(place) => self.show(place),
             Action::ShowRun(run) => {
-                self.shown_run = Some(run);
+                self.show_run(Some(run));
                 self.show(usize::MAX);
             }
             Action::SetTarget { .. } => self.ask_before(action),
@@ -627,7 +641,7 @@ impl Session {
         self.remember(&Fact::Run { id: run, parent, settings: settings.clone() });
         let job = self.new_job();
         self.live = Some(run);
-        self.shown_run = Some(run);
+        self.show_run(Some(run));
         self.follow = true;
         self.playing = false;
         self.plan = Plan { of: iterations, done: 0 };
@@ -722,7 +736,8 @@ impl Session {
         // Offsets of states that are still being written belong to other pictures now.
         self.epoch += 1;
         self.jobs.push(Job::Epoch(self.epoch));
-        (self.live, self.shown_run, self.shown, self.follow) = (None, None, 0, true);
+        (self.live, self.shown, self.follow) = (None, 0, true);
+        self.show_run(None);
         let count = self.origins.as_ref().map_or(0, |origins| origins.labels.len());
         self.focused = self.focused.min(count.saturating_sub(1));
         self.selected = self.selected.filter(|sample| *sample < count);
@@ -809,8 +824,13 @@ impl Session {
         }
         let done = self.plan.of.is_some_and(|of| self.plan.done >= of);
         self.activity = if done { Activity::Idle } else { Activity::Running };
-        if self.follow && self.shown_run == Some(run) {
-            self.shown = self.path().len().saturating_sub(1);
+        if self.shown_run == Some(run) {
+            // The first state of a branch takes the place of the state that it came from.
+            self.path.truncate(id.iteration as usize);
+            self.path.push(id);
+            if self.follow {
+                self.shown = self.path.len() - 1;
+            }
         }
         self.tell_frozen(&state.numbers.state);
     }
@@ -934,7 +954,8 @@ impl Session {
             self.iterates.insert(id, state);
         }
         self.live = None;
-        self.shown_run = self.trace.runs().last().map(|run| run.id);
+        let last_run = self.trace.runs().last().map(|run| run.id);
+        self.show_run(last_run);
         self.selected = None;
         self.focused = 0;
         self.activity = Activity::Idle;

@@ -53,8 +53,6 @@ pub struct Workbench {
     memory: Option<usize>,
     memory_at: f64,
     film_at: f64,
-    /// Counts batches of origins, so that textures know when theirs is old.
-    origins_seen: (u64, Option<*const u8>),
     shown: Option<(StateId, Lookup)>,
 }
 
@@ -74,7 +72,6 @@ impl Workbench {
             memory: None,
             memory_at: f64::NEG_INFINITY,
             film_at: 0.0,
-            origins_seen: (0, None),
             shown: None,
         }
     }
@@ -135,13 +132,9 @@ impl Workbench {
         }
     }
 
-    /// Finds the shown pictures and notes when the origins are others.
+    /// Finds the shown pictures.
     fn look_up(&mut self) {
         let session = &mut self.host.session;
-        let pointer = session.origins().map(|origins| Arc::as_ptr(origins).cast::<u8>());
-        if self.origins_seen.1 != pointer {
-            self.origins_seen = (self.origins_seen.0 + 1, pointer);
-        }
         self.shown = session.shown_id().and_then(|id| Some((id, session.shown_state()?)));
     }
 
@@ -188,16 +181,16 @@ impl Workbench {
             if session.origins().is_none() {
                 empty_ui(ui, &self.host, actions);
             } else if let Some(sample) = session.selected() {
-                let origins_key = self.origins_seen.0;
+                let origins_key = session.epoch();
                 compare_ui(ui, &self.host, &mut self.canvas, (sample, origins_key), self.shown.as_ref(), actions);
             } else {
-                let key = state_key(self.origins_seen.0, None);
+                let key = state_key(session.epoch(), None);
                 if let Some(origins) = session.origins() {
                     self.before.update(ui.ctx(), "before", key, &origins.images);
                 }
                 let after_atlas = match &self.shown {
                     Some((id, Lookup::Ready(state))) => {
-                        let key = state_key(self.origins_seen.0, Some(*id));
+                        let key = state_key(session.epoch(), Some(*id));
                         self.after.update(ui.ctx(), "after", key, &state.images);
                         Some(&self.after)
                     }
@@ -306,7 +299,7 @@ fn settings_ui(ui: &mut Ui, host: &Host, actions: &mut Vec<Action>) -> Option<Wi
         let refine = refine_panel::refine_panel_ui(ui, &mut settings.refine);
         ui.add_space(4.0);
         ui.separator();
-        refine_panel::compute_panel_ui(ui, &mut settings.compute);
+        refine_panel::compute_panel_ui(ui, session, &mut settings.compute, actions);
         wish = generate.or(refine);
     });
     if settings != *session.settings() {

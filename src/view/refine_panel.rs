@@ -9,6 +9,7 @@ use super::{theme, widgets};
 use crate::refiner::settings::{EPS, ITERATIONS, STEP_SIZE};
 use crate::refiner::{Norm, Objective, RefineSettings, StepUnit};
 use crate::session::settings::BATCH;
+use crate::session::{Action, Session};
 use crate::worker::{ComputeSettings, DeviceChoice};
 
 /// Draws the panel; edits go into `settings`.
@@ -103,8 +104,29 @@ fn reach_ui(ui: &mut Ui, settings: &RefineSettings) {
     );
 }
 
-/// Draws where to compute; edits go into `settings`.
-pub fn compute_panel_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
+/// How much memory the iterates may take before older ones live on disk only.
+fn budget_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
+    const MEBI: f64 = 1024.0 * 1024.0;
+    let iterates = session.iterates();
+    let (kept, spilled) = iterates.counts();
+    let about = format!(
+        "Memory for iterates, in MiB; beyond it older ones are read back from the autosave when they are shown.\n\
+         Now {} in use: {kept} states in memory, {spilled} on disk only.",
+        widgets::bytes(iterates.bytes())
+    );
+    ui.label("Iterates").on_hover_text(&about);
+    let before = iterates.budget() as f64 / MEBI;
+    let mut budget = before;
+    let drag = egui::DragValue::new(&mut budget).range(1.0..=1_048_576.0).speed(8.0).max_decimals(0).suffix(" MiB");
+    let response = ui.add(drag.update_while_editing(false)).on_hover_text(about);
+    widgets::name(&response, Role::SpinButton, "Memory for iterates");
+    if (budget - before).abs() >= 1.0 {
+        actions.push(Action::SetBudget((budget * MEBI) as usize));
+    }
+}
+
+/// Draws where to compute; edits go into `settings`, a new memory budget for iterates into `actions`.
+pub fn compute_panel_ui(ui: &mut Ui, session: &Session, settings: &mut ComputeSettings, actions: &mut Vec<Action>) {
     widgets::heading(ui, "Compute");
     egui::Grid::new("compute").num_columns(2).show(ui, |ui| {
         let about = "Where to compute. Auto takes a real GPU when there is one, else the CPU.\nTakes effect with the next Generate, Reset or Branch.";
@@ -124,6 +146,8 @@ pub fn compute_panel_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
         let mut batch = f64::from(settings.batch);
         widgets::number(ui, &BATCH, &mut batch);
         settings.batch = batch as u32;
+        ui.end_row();
+        budget_ui(ui, session, actions);
         ui.end_row();
     });
 }

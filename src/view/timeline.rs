@@ -11,8 +11,8 @@ use crate::refiner::{Norm, RefineSettings};
 use crate::session::{Action, Session, Verb};
 use crate::trace::{Quantity, RunId, StateId};
 
-/// Curves with more points are drawn with fewer: one per point of the screen is enough.
-const MAX_POINTS: usize = 1200;
+/// Curves with more values are drawn with this many points: more than one per point of the screen is lost work.
+const MAX_POINTS: usize = 400;
 
 /// Width of the numbers left of a plot, in points.
 const AXIS: f32 = 42.0;
@@ -20,7 +20,10 @@ const AXIS: f32 = 42.0;
 /// The traces of one sample, computed again only when they changed.
 #[derive(Default)]
 pub struct Traces {
-    key: Option<(Option<RunId>, usize, usize, usize)>,
+    /// Origins, run, sample, and number of recorded changes that the values belong to.
+    key: Option<(u64, Option<RunId>, usize, usize)>,
+    /// Places of the path that are computed.
+    places: usize,
     /// Per quantity: its value at every place of the path.
     values: Vec<Vec<f32>>,
     /// Radius in force at every place of the path.
@@ -33,34 +36,33 @@ pub struct Traces {
 impl Traces {
     fn update(&mut self, session: &Session, path: &[StateId]) {
         let sample = session.focused();
-        let changes = session.trace().runs().map(|run| run.changes.len()).sum();
-        let key = (session.shown_run(), path.len(), sample, changes);
-        if self.key == Some(key) {
-            return;
-        }
-        self.key = Some(key);
         let label = session.origins().map_or(0, |origins| origins.labels.get(sample).copied().unwrap_or(0));
+        let changes = session.trace().runs().map(|run| run.changes.len()).sum();
+        let key = (session.epoch(), session.shown_run(), sample, changes);
+        // A run only grows: while nothing else changed, what was computed stays.
+        if self.key != Some(key) || self.places > path.len() {
+            *self = Self { key: Some(key), values: vec![Vec::new(); Quantity::ALL.len()], ..Self::default() };
+        }
         let settings = |id: &StateId| session.trace().run(id.run).map(|run| run.settings_at(id.iteration));
         let norm = path.last().and_then(settings).map_or(Norm::L2, |settings| settings.norm);
         self.norm = Some(norm);
-        self.values = Quantity::ALL
-            .iter()
-            .map(|quantity| {
-                let value = |id: &StateId| session.trace().numbers(*id).map(|n| quantity.value(n, sample, label, norm));
-                path.iter().map(|id| value(id).unwrap_or(f32::NAN)).collect()
-            })
-            .collect();
-        self.radius = path.iter().map(|id| settings(id).map_or(f32::NAN, |settings| settings.eps as f32)).collect();
-        self.marks.clear();
-        for (place, pair) in path.windows(2).enumerate() {
-            let (Some(before), Some(after)) = (settings(&pair[0]), settings(&pair[1])) else { continue };
+        for place in self.places..path.len() {
+            let id = &path[place];
+            let numbers = session.trace().numbers(*id);
+            for (quantity, values) in Quantity::ALL.iter().zip(&mut self.values) {
+                values.push(numbers.map_or(f32::NAN, |numbers| quantity.value(numbers, sample, label, norm)));
+            }
+            self.radius.push(settings(id).map_or(f32::NAN, |settings| settings.eps as f32));
+            let Some(previous) = place.checked_sub(1) else { continue };
+            let (Some(before), Some(after)) = (settings(&path[previous]), settings(id)) else { continue };
             // A state k is led to by the settings at k; state 0 by none.
-            if place > 0 && before != after {
-                self.marks.push((place, difference(before, after)));
-            } else if pair[0].run != pair[1].run {
-                self.marks.push((place, "branch".to_owned()));
+            if previous > 0 && before != after {
+                self.marks.push((previous, difference(before, after)));
+            } else if path[previous].run != id.run {
+                self.marks.push((previous, "branch".to_owned()));
             }
         }
+        self.places = path.len();
     }
 }
 
@@ -91,9 +93,9 @@ fn difference(before: &RefineSettings, after: &RefineSettings) -> String {
 /// Draws the timeline.
 pub fn timeline_ui(ui: &mut Ui, session: &Session, traces: &mut Traces, actions: &mut Vec<Action>) {
     let path = session.path();
-    traces.update(session, &path);
+    traces.update(session, path);
     ui.add_space(2.0);
-    transport_ui(ui, session, &path, actions);
+    transport_ui(ui, session, path, actions);
     ui.add_space(2.0);
     if path.is_empty() {
         ui.centered_and_justified(|ui| {
@@ -265,26 +267,45 @@ fn bounds(quantity: Quantity, values: &[f32], radius: &[f32]) -> (f32, f32) {
     (low - pad, high + pad)
 }
 
-/// A curve with gaps where values are not numbers.
+/// A curve with gaps where values are not numbers. Where there are more values than points on the screen, each stretch is
+/// drawn by its smallest and largest value, so that no peak is lost.
 fn line(values: &[f32], x: &dyn Fn(usize) -> f32, y: &dyn Fn(f32) -> f32, stroke: Stroke) -> Vec<Shape> {
-    let stride = values.len().div_ceil(MAX_POINTS).max(1);
-    let last = values.len().saturating_sub(1);
-    let places = (0..values.len()).filter(|place| place % stride == 0 || *place == last);
     let mut shapes = Vec::new();
     let mut points = Vec::new();
-    for place in places {
+    let mut flush = |points: &mut Vec<egui::Pos2>| {
+        if points.len() > 1 {
+            shapes.push(Shape::line(std::mem::take(points), stroke));
+        }
+        points.clear();
+    };
+    for place in drawn_places(values) {
         if values[place].is_finite() {
             points.push(pos2(x(place), y(values[place])));
-        } else if points.len() > 1 {
-            shapes.push(Shape::line(std::mem::take(&mut points), stroke));
         } else {
-            points.clear();
+            flush(&mut points);
         }
     }
-    if points.len() > 1 {
-        shapes.push(Shape::line(points, stroke));
-    }
+    flush(&mut points);
     shapes
+}
+
+/// The places of a curve that are drawn, in order.
+fn drawn_places(values: &[f32]) -> Vec<usize> {
+    if values.len() <= MAX_POINTS {
+        return (0..values.len()).collect();
+    }
+    let stretch = values.len().div_ceil(MAX_POINTS / 2);
+    let mut places = Vec::with_capacity(MAX_POINTS + 2);
+    for start in (0..values.len()).step_by(stretch) {
+        let range = start..(start + stretch).min(values.len());
+        let low = range.clone().min_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap_or(start);
+        let high = range.max_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap_or(start);
+        places.extend([low.min(high), low.max(high)]);
+    }
+    places.insert(0, 0);
+    places.push(values.len() - 1);
+    places.dedup();
+    places
 }
 
 #[cfg(test)]
@@ -301,6 +322,19 @@ mod tests {
         }
         let (low, high) = bounds(Quantity::Objective, &[-3.0, 5.0], &[]);
         assert!(low <= -3.0 && high >= 5.0);
+    }
+
+    #[test]
+    fn a_long_curve_keeps_its_ends_and_its_peaks() {
+        let mut values: Vec<f32> = (0..10_000).map(|i| (i as f32 / 700.0).sin()).collect();
+        values[4321] = 5.0;
+        values[6789] = -5.0;
+        let places = drawn_places(&values);
+        assert!(places.len() <= MAX_POINTS + 4 && places.is_sorted());
+        for place in [0, 4321, 6789, 9_999] {
+            assert!(places.contains(&place), "{place}");
+        }
+        assert_eq!(drawn_places(&values[..7]), [0, 1, 2, 3, 4, 5, 6]);
     }
 
     #[test]
