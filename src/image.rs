@@ -11,9 +11,30 @@ use serde::{Deserialize, Serialize};
 ///
 /// Cheap to clone: the pixels are shared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct ImageBatch {
     shape: [usize; 4],
     pixels: Arc<Vec<f32>>,
+}
+
+/// A batch as a file claims it to be.
+#[derive(Deserialize)]
+struct Unchecked {
+    shape: [usize; 4],
+    pixels: Arc<Vec<f32>>,
+}
+
+impl TryFrom<Unchecked> for ImageBatch {
+    type Error = String;
+
+    fn try_from(batch: Unchecked) -> Result<Self, String> {
+        let Unchecked { shape, pixels } = batch;
+        let expected = shape.iter().try_fold(1_usize, |product, side| product.checked_mul(*side));
+        if expected == Some(pixels.len()) {
+            return Ok(Self { shape, pixels });
+        }
+        Err(format!("{} values do not fill the shape {shape:?}", pixels.len()))
+    }
 }
 
 impl ImageBatch {

@@ -1,9 +1,12 @@
 //! Finding a model: a bundled name, a manifest, or a file with a manifest beside it.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::{Checkpoint, CheckpointError, Manifest};
+
+/// Largest manifest that is read; a thousand class names need a thirtieth of it.
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
 /// A model of the demo, carried inside the program.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +71,23 @@ pub fn bundled_manifest(bundled: &Bundled) -> Manifest {
     Manifest::parse(bundled.manifest, Path::new(bundled.name)).expect("bundled manifests are valid")
 }
 
+/// Class names of a model, if they can be known without reading weights; empty otherwise.
+///
+/// # Errors
+/// [`CheckpointError`] when nothing is found or the manifest is refused.
+pub fn class_names(reference: &str) -> Result<Vec<String>, CheckpointError> {
+    let path = Path::new(reference);
+    let bundled = BUNDLED.iter().any(|bundled| bundled.name == reference);
+    if !bundled && path.exists() && !is_manifest(path) && !path.with_extension("toml").exists() {
+        return Ok(Vec::new());
+    }
+    find(reference).map(|(manifest, _)| manifest.classes)
+}
+
+fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
+}
+
 /// Describes a model without touching its weights: by bundled name, by manifest, or by file with a manifest beside it.
 ///
 /// A file whose manifest is missing but whose name is that of a bundled model's file is described by that manifest.
@@ -86,7 +106,7 @@ pub fn find(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointEr
         let known = BUNDLED.map(|bundled| bundled.name).join(", ");
         return Err(CheckpointError::Unknown { name: reference.to_owned(), known });
     }
-    let is_manifest = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
+    let is_manifest = is_manifest(path);
     let manifest_path = if is_manifest { path.to_owned() } else { path.with_extension("toml") };
     if !is_manifest && !manifest_path.exists() {
         // Opening first gives the better sentence for a file that is no checkpoint at all.
@@ -97,7 +117,9 @@ pub fn find(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointEr
             .ok_or_else(|| CheckpointError::NoManifest { path: path.to_owned(), manifest: manifest_path.clone() });
     }
     let read = |source| CheckpointError::Read { path: manifest_path.clone(), source };
-    let text = std::fs::read_to_string(&manifest_path).map_err(read)?;
+    let mut text = String::new();
+    let file = std::fs::File::open(&manifest_path).map_err(read)?;
+    file.take(MAX_MANIFEST_BYTES).read_to_string(&mut text).map_err(read)?;
     let manifest = Manifest::parse(&text, &manifest_path)?;
     let weights = if is_manifest { path.with_file_name(&manifest.file) } else { path.to_owned() };
     Ok((manifest, Some(weights)))

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use sha2::Digest as _;
 
 pub use self::error::CheckpointError;
-pub use self::library::{BUNDLED, Model, bundled_manifest, find, resolve};
+pub use self::library::{BUNDLED, Model, bundled_manifest, class_names, find, resolve};
 pub use self::manifest::{
     ClassifierManifest, DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName,
     ResnetManifest, Shortcut, UnetManifest,

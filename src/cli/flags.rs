@@ -357,7 +357,7 @@ pub(super) fn read_session(path: &Path) -> Result<Saved, CliError> {
     let opened = samples.iter().any(|sample| !sample.name.is_empty());
     let source = match (inputs.is_empty(), opened) {
         (false, _) => Source::Pictures(inputs.iter().map(|input| folder.join(input)).collect()),
-        (true, true) if packed => Source::Stored(path.to_owned()),
+        (true, _) if packed && !samples.is_empty() => Source::Stored(path.to_owned()),
         (true, true) => return Err(CliError::NoPictures { path: path.to_owned() }),
         (true, false) => Source::Generator,
     };

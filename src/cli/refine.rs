@@ -176,6 +176,7 @@ fn open_pictures(
         labels: labels.unwrap_or_else(|| vec![0; paths.len()]),
         seeds: (0..paths.len() as u64).collect(),
         names,
+        made_by: None,
     };
     let origins = Arc::new(origins);
     if !verdict_decides {
@@ -219,7 +220,7 @@ fn stored_pictures(path: &Path) -> anyhow::Result<Arc<Origins>> {
             None => {}
         }
     };
-    storage.finish(false);
+    storage.finish(Vec::new(), false);
     opened?.with_context(|| format!("the session holds no pictures: give some with --input\n{}", path.display()))
 }
 

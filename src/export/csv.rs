@@ -92,6 +92,7 @@ mod tests {
             labels: vec![1, 0],
             seeds: vec![5, 6],
             names: Vec::new(),
+            made_by: None,
         };
         let mut trace = Trace::default();
         trace.begin(RunId(1), None, RefineSettings::default());

@@ -115,6 +115,7 @@ mod tests {
             labels: vec![3, 1],
             seeds: vec![17, 18],
             names: Vec::new(),
+            made_by: None,
         };
         let (a, b) = (folder.path().join("a.npz"), folder.path().join("b.npz"));
         write_generated(&a, &origins).unwrap();

@@ -198,6 +198,14 @@ pub struct Numbers {
 }
 
 impl Numbers {
+    /// Whether every list has `n` entries; data from files may lie.
+    #[must_use]
+    pub fn is_consistent(&self, n: usize) -> bool {
+        let lists =
+            [&self.objective, &self.gradient_l2, &self.step_l2, &self.delta_l2, &self.delta_linf, &self.clipped];
+        n > 0 && self.state.len() == n && self.logits.len().is_multiple_of(n) && lists.iter().all(|l| l.len() == n)
+    }
+
     /// The `K` logits of one sample; empty when it is unknown.
     #[must_use]
     pub fn logits_of(&self, sample: usize) -> &[f32] {
@@ -310,6 +318,10 @@ impl Refiner {
             // Also for samples at rest: a smaller radius binds them too.
             norm.project(x, origin, eps);
             clipped[i] = clamp(x);
+            if self.states[i] == SampleState::Active && x.iter().any(|value| !value.is_finite()) {
+                x.copy_from_slice(self.iterate.sample(i));
+                self.states[i] = SampleState::NotFinite;
+            }
             step_l2[i] = Norm::L2.distance(x, self.iterate.sample(i)) as f32;
         }
         let iterate = ImageBatch::new(self.iterate.shape(), pixels);

@@ -79,6 +79,10 @@ impl Document {
         folder: Option<&Path>,
     ) -> Self {
         let mut settings = settings.clone();
+        if let Some(made_by) = origins.and_then(|origins| origins.made_by.as_ref()) {
+            // Settings may have been edited since; the recipe is that of the pictures.
+            settings.generate = made_by.clone();
+        }
         let mut provenance = provenance.clone();
         if let Some(folder) = folder {
             relative_models(&mut settings, folder);

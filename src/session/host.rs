@@ -1,10 +1,11 @@
 //! Session, compute thread and disk thread together: the part of the program that the window draws.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use super::storage::{Job, Storage};
 use super::{Action, Session, Settings, Verb};
-use crate::worker::{SendError, Wake, Worker};
+use crate::worker::{Command, SendError, Wake, Worker};
 
 /// Folders of the user that the program writes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Host {
     wake: Wake,
     /// Jobs that did not fit the disk thread's queue yet, oldest first.
     backlog: Vec<Job>,
+    /// Commands that did not fit the compute thread's queue yet, oldest first.
+    commands: VecDeque<Command>,
 }
 
 impl Host {
@@ -51,7 +54,15 @@ impl Host {
         let worker = Worker::spawn(folders.cache.clone(), wake.clone())?;
         let storage = Storage::spawn(&folders.autosave, wake.clone())?;
         let session = Session::new(settings);
-        Ok(Self { session, worker: Some(worker), storage: Some(storage), folders, wake, backlog: Vec::new() })
+        Ok(Self {
+            session,
+            worker: Some(worker),
+            storage: Some(storage),
+            folders,
+            wake,
+            backlog: Vec::new(),
+            commands: VecDeque::new(),
+        })
     }
 
     /// Where the journal lies.
@@ -71,6 +82,7 @@ impl Host {
         }
         if let Some(text) = self.worker.as_mut().and_then(Worker::take_crash) {
             self.worker = None;
+            self.commands.clear();
             self.session.crashed(text);
         }
         self.hand_over();
@@ -82,6 +94,7 @@ impl Host {
             match Worker::spawn(self.folders.cache.clone(), self.wake.clone()) {
                 Ok(worker) => {
                     self.worker = Some(worker);
+                    self.commands.clear();
                     self.session.restarted();
                 }
                 Err(error) => self.session.notices.failure(&crate::worker::run::error_chain(&error)),
@@ -94,9 +107,25 @@ impl Host {
 
     fn hand_over(&mut self) {
         for command in self.session.take_commands() {
-            let result = self.worker.as_ref().map_or(Err(SendError::Ended), |worker| worker.send(command));
-            if let Err(error) = result {
-                self.session.refused(error);
+            // A dragged slider must not queue sixty steps: of updates in a row only the newest stays.
+            let both_update = matches!(command, Command::Update { .. })
+                && matches!(self.commands.back(), Some(Command::Update { .. }));
+            if both_update {
+                self.commands.pop_back();
+            }
+            self.commands.push_back(command);
+        }
+        if let Some(worker) = &self.worker {
+            while let Some(command) = self.commands.pop_front() {
+                match worker.send(command.clone()) {
+                    Ok(()) => {}
+                    Err(SendError::Full) => {
+                        self.commands.push_front(command);
+                        break;
+                    }
+                    // `pump` will find out why.
+                    Err(SendError::Ended) => break,
+                }
             }
         }
         self.backlog.append(&mut self.session.take_jobs());
@@ -115,17 +144,21 @@ impl Host {
     ///
     /// # Errors
     /// As [`Worker::send`].
-    pub fn send(&self, command: crate::worker::Command) -> Result<(), SendError> {
+    pub fn send(&self, command: Command) -> Result<(), SendError> {
         self.worker.as_ref().map_or(Err(SendError::Ended), |worker| worker.send(command))
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
+        // What was computed since the last frame is not lost either.
+        while let Some(event) = self.worker.as_ref().and_then(Worker::try_event) {
+            self.session.apply(event);
+        }
         self.worker = None;
-        self.hand_over();
+        self.backlog.append(&mut self.session.take_jobs());
         if let Some(storage) = self.storage.take() {
-            storage.finish(self.session.is_unsaved());
+            storage.finish(std::mem::take(&mut self.backlog), self.session.has_unsaved_iterates());
         }
     }
 }

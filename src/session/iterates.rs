@@ -32,6 +32,8 @@ pub struct Iterates {
     memory: BTreeMap<StateId, Entry>,
     /// Where each state lies in the journal.
     on_disk: BTreeMap<StateId, u64>,
+    /// On disk and not in memory.
+    spilled: BTreeSet<StateId>,
     wanted: BTreeSet<StateId>,
     bytes: usize,
     budget: usize,
@@ -43,6 +45,7 @@ impl Default for Iterates {
         Self {
             memory: BTreeMap::new(),
             on_disk: BTreeMap::new(),
+            spilled: BTreeSet::new(),
             wanted: BTreeSet::new(),
             bytes: 0,
             budget: DEFAULT_BUDGET,
@@ -55,6 +58,7 @@ impl Iterates {
     /// Keeps a state in memory; older ones that are safe on disk may have to go.
     pub fn insert(&mut self, id: StateId, state: Arc<State>) {
         self.wanted.remove(&id);
+        self.spilled.remove(&id);
         self.clock += 1;
         self.bytes += state.images.byte_len();
         if let Some(old) = self.memory.insert(id, Entry { state, used: self.clock }) {
@@ -66,11 +70,15 @@ impl Iterates {
     /// Notes that a state is safe on disk.
     pub fn stored(&mut self, id: StateId, offset: u64) {
         self.on_disk.insert(id, offset);
+        if !self.memory.contains_key(&id) {
+            self.spilled.insert(id);
+        }
     }
 
     /// The state could not be read back.
     pub fn lost(&mut self, id: StateId) {
         self.on_disk.remove(&id);
+        self.spilled.remove(&id);
         self.wanted.remove(&id);
     }
 
@@ -109,8 +117,7 @@ impl Iterates {
     /// Number of states in memory, and of those on disk only.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
-        let spilled = self.on_disk.keys().filter(|id| !self.memory.contains_key(id)).count();
-        (self.memory.len(), spilled)
+        (self.memory.len(), self.spilled.len())
     }
 
     /// Changes the budget.
@@ -129,6 +136,7 @@ impl Iterates {
             let Some(id) = oldest.map(|(id, _)| *id) else { return };
             if let Some(entry) = self.memory.remove(&id) {
                 self.bytes -= entry.state.images.byte_len();
+                self.spilled.insert(id);
             }
         }
     }

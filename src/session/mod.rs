@@ -82,10 +82,14 @@ impl Plan {
 /// A question that must be answered before unsaved work is replaced.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question {
+    /// What it is about.
+    pub title: &'static str,
     /// What would be lost.
     pub text: String,
     /// What a yes does.
     pub then: Action,
+    /// Whether saving first would help.
+    pub can_save: bool,
 }
 
 /// Everything the user would be sorry to lose, and what is shown of it.
@@ -125,7 +129,15 @@ pub struct Session {
     secs_per_iteration: Option<f64>,
     file: Option<PathBuf>,
     unsaved: bool,
+    /// Counts what a session file would hold, so that work that goes on during a save is not taken for saved.
+    revision: u64,
     epoch: u64,
+    /// What a file that was opened says of its models, to be compared with what is loaded here.
+    made_with: Option<Provenance>,
+    /// A plan that was held when single steps were asked for.
+    held: Option<Plan>,
+    /// The compute thread has died and was not started again.
+    worker_dead: bool,
     commands: Vec<Command>,
     jobs: Vec<Job>,
 }
@@ -169,7 +181,11 @@ impl Session {
             secs_per_iteration: None,
             file: None,
             unsaved: false,
+            revision: 0,
             epoch: 0,
+            made_with: None,
+            held: None,
+            worker_dead: false,
             commands: Vec::new(),
             jobs: Vec::new(),
         };
@@ -358,11 +374,23 @@ impl Session {
         self.unsaved
     }
 
+    /// Whether there are iterates that no session file holds.
+    #[must_use]
+    pub fn has_unsaved_iterates(&self) -> bool {
+        self.unsaved && self.has_iterated()
+    }
+
+    /// Whether the compute thread has died and waits to be started again.
+    #[must_use]
+    pub const fn is_crashed(&self) -> bool {
+        self.worker_dead
+    }
+
     /// Whether a verb makes sense now.
     #[must_use]
     pub fn can(&self, verb: Verb) -> bool {
         let has_states = !self.path().is_empty();
-        let crashed = matches!(self.activity, Activity::Crashed(_));
+        let crashed = self.worker_dead;
         match verb {
             Verb::Generate | Verb::OpenImages => !crashed,
             Verb::RunOrPause => {
@@ -398,11 +426,6 @@ impl Session {
         std::mem::take(&mut self.jobs)
     }
 
-    /// A command could not be handed over.
-    pub fn refused(&mut self, error: crate::worker::SendError) {
-        self.notices.add(Severity::Error, "The compute thread did not take a command", vec![error.to_string()]);
-    }
-
     fn remember(&mut self, fact: &Fact) {
         self.jobs.push(Job::Append(Record::fact(fact)));
     }
@@ -426,11 +449,24 @@ impl Session {
                 self.show_run(Some(run));
                 self.show(usize::MAX);
             }
-            Action::SetTarget { .. } => self.ask_before(action),
+            Action::SetTarget { .. } if self.has_iterated() => {
+                let text = "Another target begins anew: the runs of these pictures are given up.".to_owned();
+                let can_save = self.unsaved;
+                self.question = Some(Question { title: "Begin anew?", text, then: action, can_save });
+            }
+            Action::SetTarget { sample, class } => self.set_target(sample, class),
             Action::Compare(compare) => self.compare = compare,
             Action::OpenSession(_) | Action::Recover(_) => self.ask_before(action),
             Action::OpenPictures(_) => self.ask_before(action),
-            Action::SaveSession(path, detail) => self.jobs.push(Job::Save { path, detail }),
+            Action::SaveSession(path, detail) => {
+                if self.file.as_deref() != Some(path.as_path()) && path.exists() {
+                    let text = format!("{} is there already. Replace it?", path.display());
+                    let then = Action::SaveSession(path, detail);
+                    self.question = Some(Question { title: "Replace the file?", text, then, can_save: false });
+                } else {
+                    self.save(path, detail);
+                }
+            }
             Action::Discard(folder) => {
                 self.orphans.retain(|orphan| orphan.folder != folder);
                 self.jobs.push(Job::Discard(folder));
@@ -454,7 +490,13 @@ impl Session {
             Verb::Generate => self.ask_before(Action::Do(Verb::Generate)),
             Verb::RunOrPause if self.activity == Activity::Running => self.commands.push(Command::Pause),
             Verb::RunOrPause => self.run(),
-            Verb::Step => self.iterate(NonZeroU32::new(1)),
+            Verb::Step => {
+                // A held plan is still there after the step.
+                let held = self.held.take().or((self.activity == Activity::Paused).then_some(self.plan));
+                self.iterate(NonZeroU32::new(1));
+                self.held =
+                    held.map(|plan| Plan { done: plan.done + 1, ..plan }).filter(|plan| plan.of != Some(plan.done));
+            }
             Verb::Stop => self.commands.push(Command::Stop),
             Verb::Reset => self.begin_run(None, Some(0)),
             Verb::Branch => self.branch(),
@@ -537,17 +579,33 @@ impl Session {
         // The number of iterations only matters to the next Run.
         let same_rule = RefineSettings { iterations: old.iterations, ..self.settings.refine.clone() } == old;
         if let Some(run) = self.live.filter(|_| !same_rule) {
-            self.commands.push(Command::Update { run, settings: self.settings.refine.clone() });
+            if self.classifier_changed(run) {
+                // A run has one classifier; the next Run begins another from here.
+                self.commands.push(Command::Stop);
+            } else {
+                self.commands.push(Command::Update { run, settings: self.settings.refine.clone() });
+            }
+        }
+        if self.file.is_some() {
+            self.touch();
         }
         self.remember(&Fact::Settings(self.settings.clone()));
     }
 
     /// Class names come from the manifest, so they are known before any weight is read.
     fn refresh_class_names(&mut self) {
-        match checkpoint::find(&self.settings.refine.classifier) {
-            Ok((manifest, _)) => self.class_names = manifest.classes,
+        match checkpoint::class_names(&self.settings.refine.classifier) {
+            // A file without a manifest is known only when it is loaded.
+            Ok(names) if names.is_empty() => {}
+            Ok(names) => self.class_names = names,
             Err(error) => self.notices.failure(&crate::worker::run::error_chain(&error)),
         }
+    }
+
+    /// There is something that no session file holds.
+    const fn touch(&mut self) {
+        self.unsaved = true;
+        self.revision += 1;
     }
 
     fn new_job(&mut self) -> JobId {
@@ -557,6 +615,9 @@ impl Session {
     }
 
     fn generate(&mut self) {
+        if self.worker_dead {
+            return;
+        }
         if self.is_busy() {
             self.commands.push(Command::Stop);
         }
@@ -571,6 +632,7 @@ impl Session {
     fn run(&mut self) {
         if self.activity == Activity::Paused
             && let Some(run) = self.live
+            && !self.classifier_changed(run)
         {
             self.commands.push(Command::Continue { run, iterations: self.plan.left() });
             self.activity = Activity::Running;
@@ -578,6 +640,15 @@ impl Session {
             return;
         }
         self.iterate(self.settings.refine.iterations);
+    }
+
+    /// Whether the settings name another classifier than the one that `run` uses.
+    fn classifier_changed(&self, run: RunId) -> bool {
+        let classifier = |run: &crate::trace::Run| {
+            let last = run.last_iteration().map_or(&run.settings, |k| run.settings_at(k + 1));
+            last.classifier != self.settings.refine.classifier
+        };
+        self.trace.run(run).is_some_and(classifier)
     }
 
     /// Iterates from the newest state of the run that is shown.
@@ -592,10 +663,7 @@ impl Session {
             let ball = |s: &RefineSettings| (s.random_start, s.random_start.then_some((s.norm, s.eps.to_bits())));
             ball(was) != ball(is)
         });
-        let other_classifier = live.is_some_and(|run| {
-            let last = run.last_iteration().map_or(&run.settings, |k| run.settings_at(k + 1));
-            last.classifier != refine.classifier
-        });
+        let other_classifier = live.is_some_and(|run| self.classifier_changed(run.id));
         match live.map(|run| run.id) {
             Some(_) if at_start && other_start => self.begin_run(None, of),
             Some(run) if !other_classifier => {
@@ -616,7 +684,7 @@ impl Session {
 
     /// Begins a run from the origin or from a state, and plans `iterations`.
     fn begin_run(&mut self, from: Option<StateId>, iterations: Option<u32>) {
-        let Some(origins) = self.origins.clone() else { return };
+        let Some(origins) = self.origins.clone().filter(|_| !self.worker_dead) else { return };
         let start = match from.map(|id| (id, self.iterates.get(id))) {
             None => None,
             Some((id, Lookup::Ready(state))) => Some((id, state.images.clone())),
@@ -636,7 +704,9 @@ impl Session {
         };
         let run = self.trace.next_id();
         let parent = start.as_ref().map(|(id, _)| *id);
-        let settings = self.settings.refine.clone();
+        let mut settings = self.settings.refine.clone();
+        // The verdict on an opened picture is about the picture itself.
+        settings.random_start &= !self.label_by_verdict;
         self.trace.begin(run, parent, settings.clone());
         self.remember(&Fact::Run { id: run, parent, settings: settings.clone() });
         let job = self.new_job();
@@ -682,10 +752,14 @@ impl Session {
         self.trace.runs().any(|run| run.last_iteration() > Some(run.first_iteration()))
     }
 
+    fn save(&mut self, path: PathBuf, detail: Detail) {
+        self.jobs.push(Job::Save { path, detail, version: (self.epoch, self.revision) });
+    }
+
     fn ask_before(&mut self, action: Action) {
-        if self.unsaved && self.has_iterated() {
+        if self.has_unsaved_iterates() {
             let text = "The iterates of this session are not saved in a file. Replace them?".to_owned();
-            self.question = Some(Question { text, then: action });
+            self.question = Some(Question { title: "Unsaved work", text, then: action, can_save: true });
         } else {
             self.replace(action);
         }
@@ -700,10 +774,11 @@ impl Session {
             }
             Action::OpenPictures(paths) => {
                 let size = checkpoint::find(&self.settings.refine.classifier).map_or(32, |(m, _)| m.resolution);
-                self.jobs.push(Job::OpenImages { paths, size });
+                self.jobs.push(Job::OpenImages { paths, size, epoch: self.epoch });
             }
             Action::Do(Verb::Generate) => self.generate(),
             Action::SetTarget { sample, class } => self.set_target(sample, class),
+            Action::SaveSession(path, detail) => self.save(path, detail),
             Action::Do(Verb::NewSession) => {
                 self.epoch += 1;
                 self.jobs.push(Job::Reset { epoch: self.epoch });
@@ -711,7 +786,10 @@ impl Session {
                 let fresh = Self::new(Settings { compute: self.settings.compute.clone(), ..Settings::default() });
                 let old = std::mem::replace(self, fresh);
                 (self.epoch, self.next_job, self.provenance) = (old.epoch, old.next_job + 1, old.provenance);
+                (self.orphans, self.worker_dead) = (old.orphans, old.worker_dead);
                 self.job = JobId(self.next_job);
+                self.activity = self.resting();
+                self.remember(&Fact::Provenance(self.provenance.clone()));
                 let (mut jobs, mut commands) = (old.jobs, old.commands);
                 jobs.append(&mut self.jobs);
                 commands.append(&mut self.commands);
@@ -721,7 +799,22 @@ impl Session {
         }
     }
 
+    /// What goes on when nothing does.
+    fn resting(&self) -> Activity {
+        if self.worker_dead { Activity::Crashed(String::new()) } else { Activity::Idle }
+    }
+
+    /// Gives up the current piece of work: what it still sends is ignored.
+    fn abandon_work(&mut self) {
+        self.commands.push(Command::Stop);
+        self.new_job();
+        (self.live, self.held, self.playing) = (None, None, false);
+        self.activity = self.resting();
+    }
+
     fn open(&mut self, path: PathBuf) {
+        // Else states of this session would follow the other one into the journal.
+        self.abandon_work();
         self.epoch += 1;
         self.jobs.push(Job::Open { path, epoch: self.epoch });
     }
@@ -741,7 +834,10 @@ impl Session {
         let count = self.origins.as_ref().map_or(0, |origins| origins.labels.len());
         self.focused = self.focused.min(count.saturating_sub(1));
         self.selected = self.selected.filter(|sample| *sample < count);
-        self.unsaved = true;
+        // Other pictures are another session: saving must not replace the file of the old ones.
+        self.file = None;
+        self.touch();
+        self.remember(&Fact::Provenance(self.provenance.clone()));
     }
 
     // What happens.
@@ -754,10 +850,12 @@ impl Session {
                 self.remember(&Fact::Provenance(self.provenance.clone()));
             }
             Event::Generator(info) => {
+                self.compare_model(&info);
                 self.provenance.generator = Some(info);
                 self.remember(&Fact::Provenance(self.provenance.clone()));
             }
             Event::Classifier(info) => {
+                self.compare_model(&info);
                 self.class_names.clone_from(&info.classes);
                 self.provenance.classifier = Some(info);
                 self.remember(&Fact::Provenance(self.provenance.clone()));
@@ -769,18 +867,19 @@ impl Session {
             Event::Generated { job, origins, secs: _ } if job == self.job => {
                 self.fits.clear();
                 self.label_by_verdict = false;
-                self.file = None;
                 self.set_origins(origins);
                 self.begin_run(None, Some(0));
             }
             Event::State { job, run, state, secs } if job == self.job => self.take_state(run, &state, secs),
-            Event::Updated { run, iteration, settings } => {
+            Event::Updated { run, iteration, settings } if self.live == Some(run) => {
                 let change = Change { iteration, settings };
                 self.remember(&Fact::Change { run, change: change.clone() });
                 self.trace.change(run, change);
             }
             Event::Resting { job, rest } if job == self.job => {
-                self.activity = if rest == Rest::Paused { Activity::Paused } else { Activity::Idle };
+                let held = self.held.take().filter(|_| rest == Rest::Finished);
+                self.plan = held.unwrap_or(self.plan);
+                self.activity = if rest == Rest::Paused || held.is_some() { Activity::Paused } else { Activity::Idle };
                 if rest == Rest::NothingMoves {
                     let details = vec!["Its gradient vanished or is not a number in every picture. Choose another objective; the target logit never saturates.".to_owned()];
                     self.notices.add(Severity::Warning, "No picture moves any more", details);
@@ -797,6 +896,7 @@ impl Session {
             | Event::Generating { .. }
             | Event::Generated { .. }
             | Event::State { .. }
+            | Event::Updated { .. }
             | Event::Resting { .. }
             | Event::Failed { .. } => {}
         }
@@ -816,7 +916,7 @@ impl Session {
         }
         self.jobs.push(Job::Append(Record::State(run, state.clone())));
         self.iterates.insert(id, state.clone());
-        self.unsaved = true;
+        self.touch();
         if before.is_some() {
             self.plan.done += 1;
             let mean = self.secs_per_iteration.unwrap_or(secs);
@@ -840,7 +940,7 @@ impl Session {
         let Some(origins) = &self.origins else { return false };
         let verdict = |i: usize| crate::classifier::top_classes(state.numbers.logits_of(i), 1).first().copied();
         let labels: Vec<usize> = (0..origins.labels.len()).map(|i| verdict(i).unwrap_or(origins.labels[i])).collect();
-        if labels == origins.labels {
+        if labels == origins.labels && !self.settings.refine.random_start {
             return false;
         }
         let changed = Origins { labels, ..Origins::clone(origins) };
@@ -879,9 +979,25 @@ impl Session {
         }
     }
 
+    /// Warns when a model that is loaded here is not the one that the opened session was made with.
+    fn compare_model(&mut self, info: &crate::worker::ModelInfo) {
+        let made_with = self.made_with.as_ref();
+        let then = made_with.and_then(|made| {
+            let models = made.generator.iter().chain(&made.classifier);
+            models.into_iter().find(|then| then.title == info.title && then.sha256 != info.sha256)
+        });
+        if let Some(then) = then {
+            let details = vec![
+                format!("The session was made with SHA-256 {}.", then.sha256),
+                format!("Here it is {}; results will differ.", info.sha256),
+            ];
+            self.notices.add(Severity::Warning, format!("Another version of {} is used here", info.title), details);
+        }
+    }
+
     /// The compute thread has died; everything that came from it stays.
     pub fn crashed(&mut self, text: String) {
-        self.live = None;
+        (self.live, self.held, self.worker_dead) = (None, None, true);
         self.notices.failure(&[
             "the compute thread crashed; your session is intact".to_owned(),
             text.clone(),
@@ -892,6 +1008,7 @@ impl Session {
 
     /// The compute thread was started again.
     pub fn restarted(&mut self) {
+        self.worker_dead = false;
         self.activity = Activity::Idle;
         self.commands.clear();
     }
@@ -905,24 +1022,28 @@ impl Session {
                 None => self.iterates.lost(id),
             },
             StorageEvent::Stored { .. } | StorageEvent::Loaded { .. } => {}
-            StorageEvent::Saved { path, bytes } => {
+            StorageEvent::Saved { path, bytes, version: (epoch, revision) } => {
                 let size = format!("{:.1} MB", bytes as f64 / 1e6);
                 self.notices.add(Severity::Info, format!("Saved {} ({size})", path.display()), Vec::new());
-                self.file = Some(path);
-                self.unsaved = false;
+                if epoch == self.epoch {
+                    self.file = Some(path);
+                    self.unsaved = revision != self.revision;
+                }
             }
             StorageEvent::Opened(restored) if restored.epoch == self.epoch => self.restore(*restored),
             StorageEvent::Opened(_) => {}
-            StorageEvent::Images { images, names, fits, failures } => {
+            StorageEvent::Images { epoch, .. } if epoch != self.epoch => {}
+            StorageEvent::Images { images, names, fits, failures, .. } => {
                 for chain in &failures {
                     self.notices.failure(chain);
                 }
                 if let Some(images) = images {
                     let count = images.len();
                     let seeds = (0..count as u64).collect();
+                    self.abandon_work();
                     self.fits = fits;
-                    self.file = None;
-                    self.set_origins(Arc::new(Origins { images, labels: vec![0; count], seeds, names }));
+                    let labels = vec![0; count];
+                    self.set_origins(Arc::new(Origins { images, labels, seeds, names, made_by: None }));
                     self.label_by_verdict = true;
                     self.begin_run(None, Some(0));
                 }
@@ -933,12 +1054,14 @@ impl Session {
     }
 
     fn restore(&mut self, restored: Restored) {
-        self.commands.push(Command::Stop);
-        self.new_job();
+        self.abandon_work();
+        self.label_by_verdict = false;
         let recipe = restored.origins.is_none();
+        let without_runs = restored.trace.runs().next().is_none();
         self.history = History::default();
         self.settings = restored.settings;
-        let here = Provenance { device: self.provenance.device.clone(), ..Provenance::new() };
+        self.made_with = Some(restored.provenance.clone());
+        let here = Provenance::new();
         self.provenance = Provenance { lapidary: here.lapidary, burn: here.burn, ..restored.provenance };
         self.refresh_class_names();
         self.origins = restored.origins;
@@ -958,14 +1081,16 @@ impl Session {
         self.show_run(last_run);
         self.selected = None;
         self.focused = 0;
-        self.activity = Activity::Idle;
         self.plan = Plan::default();
+        self.revision += 1;
         self.unsaved = restored.path.is_none();
         self.file = restored.path;
         self.show(usize::MAX);
         if recipe {
             // A bare recipe: its pictures are computed again.
             self.generate();
+        } else if without_runs {
+            self.begin_run(None, Some(0));
         }
     }
 }

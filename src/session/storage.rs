@@ -26,6 +26,9 @@ const DOCUMENT: &str = "session.json";
 /// Largest picture file side that is opened; larger ones would be reduced a hundredfold anyway.
 const MAX_PICTURE_SIDE: u32 = 20_000;
 
+/// Pictures that can be opened together.
+const MAX_PICTURES: usize = crate::generator::settings::SAMPLES.max as usize;
+
 /// How much a saved session keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
@@ -55,6 +58,8 @@ pub enum Job {
         path: PathBuf,
         /// How much.
         detail: Detail,
+        /// What it holds: epoch and revision of the session, given back when it is written.
+        version: (u64, u64),
     },
     /// Open a session file, its `session.json`, or a journal that a crash left behind.
     Open {
@@ -69,6 +74,8 @@ pub enum Job {
         paths: Vec<PathBuf>,
         /// Side in pixels.
         size: usize,
+        /// The session's count when they were asked for.
+        epoch: u64,
     },
     /// Remove what a crash left behind.
     Discard(PathBuf),
@@ -138,11 +145,15 @@ pub enum StorageEvent {
         path: PathBuf,
         /// Its size.
         bytes: u64,
+        /// What it holds, as asked for.
+        version: (u64, u64),
     },
     /// A session is read.
     Opened(Box<Restored>),
     /// Pictures are read.
     Images {
+        /// The session's count when they were asked for.
+        epoch: u64,
         /// The pictures that could be read.
         images: Option<ImageBatch>,
         /// Their file names.
@@ -192,6 +203,14 @@ pub enum StorageError {
         path: PathBuf,
         /// What is wrong with it.
         what: String,
+    },
+    /// There are too many pictures.
+    #[error(
+        "{count} pictures were given, but at most {MAX_PICTURES} can be opened together: the first {MAX_PICTURES} were taken"
+    )]
+    TooManyPictures {
+        /// How many were given.
+        count: usize,
     },
     /// It is no picture.
     #[error("the picture cannot be read: give a PNG, JPEG, WebP, TIFF, BMP or another common format\n{}", path.display())]
@@ -257,18 +276,20 @@ impl Storage {
         &self.folder
     }
 
-    /// Ends the thread after everything handed over is on disk; removes the journal unless it is to be kept.
-    pub fn finish(mut self, keep: bool) {
+    /// Hands over the backlog and ends the thread after everything is on disk; removes the journal unless it is to be kept.
+    pub fn finish(mut self, backlog: Vec<Job>, keep: bool) {
         if let Some(jobs) = self.jobs.take() {
             // Drain, or a full event queue would hold the thread.
             let events = self.events.clone();
-            let mut job = Some(Job::Finish { keep });
-            while let Some(next) = job.take() {
-                match jobs.try_send(next) {
-                    Ok(()) | Err(crossbeam_channel::TrySendError::Disconnected(_)) => {}
-                    Err(crossbeam_channel::TrySendError::Full(back)) => {
-                        job = Some(back);
-                        drop(events.recv_timeout(std::time::Duration::from_millis(10)));
+            for job in backlog.into_iter().chain([Job::Finish { keep }]) {
+                let mut job = Some(job);
+                while let Some(next) = job.take() {
+                    match jobs.try_send(next) {
+                        Ok(()) | Err(crossbeam_channel::TrySendError::Disconnected(_)) => {}
+                        Err(crossbeam_channel::TrySendError::Full(back)) => {
+                            job = Some(back);
+                            drop(events.recv_timeout(std::time::Duration::from_millis(10)));
+                        }
                     }
                 }
             }
@@ -289,8 +310,8 @@ struct Journal {
     path: PathBuf,
     length: u64,
     epoch: u64,
-    /// A write has failed; told once.
-    broken: bool,
+    /// Records that could not be written, oldest first; tried again before the next one.
+    unwritten: Vec<Record>,
     _lock: File,
 }
 
@@ -303,12 +324,12 @@ impl Journal {
         lock.try_lock().map_err(|error| fail(error.into()))?;
         let mut file = File::options().create(true).truncate(true).read(true).write(true).open(&path).map_err(fail)?;
         file.write_all(MAGIC).map_err(fail)?;
-        Ok(Self { file, path: path.clone(), length: MAGIC.len() as u64, epoch: 0, broken: false, _lock: lock })
+        Ok(Self { file, path: path.clone(), length: MAGIC.len() as u64, epoch: 0, unwritten: Vec::new(), _lock: lock })
     }
 
     fn reset(&mut self, epoch: u64) -> std::io::Result<()> {
         self.epoch = epoch;
-        self.broken = false;
+        self.unwritten.clear();
         self.length = MAGIC.len() as u64;
         self.file.set_len(self.length)
     }
@@ -332,11 +353,14 @@ impl Journal {
 
 fn serve(root: &Path, folder: &Path, jobs: &Receiver<Job>, publish: &dyn Fn(StorageEvent) -> bool) {
     let fail = |error: &StorageError| publish(StorageEvent::Failed(crate::worker::run::error_chain(error)));
+    // Without a journal nothing could be saved or opened, so any folder is better than none.
+    let substitute;
     let mut journal = match Journal::create(folder) {
         Ok(journal) => Some(journal),
         Err(error) => {
             fail(&error);
-            None
+            substitute = tempfile::tempdir();
+            substitute.as_ref().ok().and_then(|folder| Journal::create(folder.path()).ok())
         }
     };
     let orphans = orphans(root, folder);
@@ -374,15 +398,21 @@ fn serve(root: &Path, folder: &Path, jobs: &Receiver<Job>, publish: &dyn Fn(Stor
                     publish(StorageEvent::Loaded { epoch, id, state });
                 }
             }
-            Job::Save { path, detail } => {
-                let Some(journal) = &mut journal else { continue };
-                match save(journal, &path, detail) {
-                    Ok(bytes) => drop(publish(StorageEvent::Saved { path, bytes })),
+            Job::Save { path, detail, version } => {
+                let saved = match &mut journal {
+                    Some(journal) => save(journal, &path, detail),
+                    None => Err(no_journal(folder)),
+                };
+                match saved {
+                    Ok(bytes) => drop(publish(StorageEvent::Saved { path, bytes, version })),
                     Err(error) => drop(fail(&error)),
                 }
             }
             Job::Open { path, epoch } => {
-                let Some(journal) = &mut journal else { continue };
+                let Some(journal) = &mut journal else {
+                    fail(&no_journal(folder));
+                    continue;
+                };
                 match open(journal, &path, epoch) {
                     Ok(restored) => drop(publish(StorageEvent::Opened(Box::new(restored)))),
                     Err(error) => {
@@ -392,7 +422,7 @@ fn serve(root: &Path, folder: &Path, jobs: &Receiver<Job>, publish: &dyn Fn(Stor
                     }
                 }
             }
-            Job::OpenImages { paths, size } => drop(publish(open_images(&paths, size))),
+            Job::OpenImages { paths, size, epoch } => drop(publish(open_images(&paths, size, epoch))),
             Job::Discard(folder) => remove(&folder),
             Job::Finish { keep } => {
                 let path = journal.take().filter(|_| !keep).map(|journal| journal.path);
@@ -405,27 +435,42 @@ fn serve(root: &Path, folder: &Path, jobs: &Receiver<Job>, publish: &dyn Fn(Stor
     }
 }
 
+fn no_journal(folder: &Path) -> StorageError {
+    let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+    StorageError::Write { what: "there is no place for the session's data", path: folder.to_owned(), source }
+}
+
 fn remove(folder: &Path) {
     if let Err(error) = std::fs::remove_dir_all(folder) {
         tracing::warn!(%error, ?folder, "an autosave could not be removed");
     }
 }
 
+/// Appends what is still unwritten, then `record`. A disk that was full may have room again; the order stays.
 fn append(journal: &mut Journal, record: &Record, publish: &dyn Fn(StorageEvent) -> bool) {
-    match journal.append(record) {
-        Ok(offset) => {
-            if let Record::State(run, state) = record {
-                let id = StateId { run: *run, iteration: state.iteration };
-                publish(StorageEvent::Stored { epoch: journal.epoch, id, offset });
+    let had_failed = !journal.unwritten.is_empty();
+    let mut waiting = std::mem::take(&mut journal.unwritten);
+    waiting.push(record.clone());
+    let mut waiting = waiting.into_iter();
+    while let Some(record) = waiting.next() {
+        match journal.append(&record) {
+            Ok(offset) => {
+                if let Record::State(run, state) = &record {
+                    let id = StateId { run: *run, iteration: state.iteration };
+                    publish(StorageEvent::Stored { epoch: journal.epoch, id, offset });
+                }
+            }
+            Err(source) => {
+                journal.unwritten.push(record);
+                journal.unwritten.extend(waiting);
+                if !had_failed {
+                    let what = "the autosave cannot be written, so iterates stay in memory only";
+                    let error = StorageError::Write { what, path: journal.path.clone(), source };
+                    publish(StorageEvent::Failed(crate::worker::run::error_chain(&error)));
+                }
+                return;
             }
         }
-        Err(source) if !journal.broken => {
-            journal.broken = true;
-            let what = "the autosave cannot be written, so iterates stay in memory only";
-            let error = StorageError::Write { what, path: journal.path.clone(), source };
-            publish(StorageEvent::Failed(crate::worker::run::error_chain(&error)));
-        }
-        Err(_) => {}
     }
 }
 
@@ -443,7 +488,10 @@ fn orphans(root: &Path, own: &Path) -> Vec<Orphan> {
             let mut states = 0;
             let file = File::open(&path).ok()?;
             let modified = file.metadata().and_then(|meta| meta.modified()).ok()?;
-            replay(&mut BufReader::new(file), |record, _| states += usize::from(matches!(record, Record::State(..))))?;
+            // What was only generated comes again from its seeds.
+            replay(&mut BufReader::new(file), |record, _| {
+                states += usize::from(matches!(&record, Record::State(_, state) if state.iteration > 0));
+            })?;
             if states == 0 {
                 remove(&folder);
                 return None;
@@ -468,29 +516,43 @@ struct Contents {
 }
 
 impl Contents {
+    /// Takes in a record; what contradicts itself or what came before is left out, for files may lie.
     fn take(&mut self, record: Record, offset: u64) {
         match record {
             Record::Fact(json) => match serde_json::from_str(&json) {
-                Ok(Fact::Settings(settings)) => self.settings = settings,
-                Ok(Fact::Run { id, parent, settings }) => self.trace.begin(id, parent, settings),
-                Ok(Fact::Change { run, change }) => self.trace.change(run, change),
+                Ok(Fact::Settings(settings)) if settings.check().is_ok() => self.settings = settings,
+                Ok(Fact::Run { id, parent, settings }) => {
+                    let known = parent.is_none_or(|parent| parent.run < id && self.trace.numbers(parent).is_some());
+                    if known && self.trace.run(id).is_none() && settings.check().is_ok() {
+                        self.trace.begin(id, parent, settings);
+                    }
+                }
+                Ok(Fact::Change { run, change }) if change.settings.check().is_ok() => self.trace.change(run, change),
                 Ok(Fact::Provenance(provenance)) => self.provenance = provenance,
+                Ok(Fact::Settings(_) | Fact::Change { .. }) => tracing::warn!("impossible settings were skipped"),
                 Err(error) => tracing::warn!(%error, "a fact of a newer version was skipped"),
             },
             Record::Origins(origins) => {
-                self.origins = Some((origins, offset));
                 self.trace = Trace::default();
                 self.index.clear();
                 self.last.clear();
+                self.origins = origins.is_consistent().then_some((origins, offset));
             }
             Record::State(run, state) => {
                 let id = StateId { run, iteration: state.iteration };
-                if self.trace.push(id, state.numbers.clone()) {
+                let shape = self.origins.as_ref().map(|(origins, _)| origins.images.shape());
+                let fits = shape == Some(state.images.shape()) && state.numbers.is_consistent(state.images.len());
+                if fits && self.trace.push(id, state.numbers.clone()) {
                     self.index.insert(id, offset);
                     self.last.insert(run, (id, state));
                 }
             }
-            Record::Numbers(id, numbers) => drop(self.trace.push(id, numbers)),
+            Record::Numbers(id, numbers) => {
+                let n = self.origins.as_ref().map_or(0, |(origins, _)| origins.images.len());
+                if numbers.is_consistent(n) {
+                    self.trace.push(id, numbers);
+                }
+            }
         }
     }
 }
@@ -501,7 +563,10 @@ fn save(journal: &mut Journal, path: &Path, detail: Detail) -> Result<u64, Stora
     let mut contents = Contents::default();
     let mut read = |each: &mut dyn FnMut(Record, u64)| -> std::io::Result<()> {
         journal.file.seek(SeekFrom::Start(0))?;
-        replay(&mut BufReader::new(&journal.file), each);
+        replay(&mut BufReader::new(&journal.file), &mut *each);
+        for (record, place) in journal.unwritten.iter().zip(journal.length..) {
+            each(record.clone(), place);
+        }
         Ok(())
     };
     read(&mut |record, offset| contents.take(record, offset)).map_err(fail)?;
@@ -516,7 +581,7 @@ fn save(journal: &mut Journal, path: &Path, detail: Detail) -> Result<u64, Stora
         Some(folder),
     );
 
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
+    let mut temporary = temporary_in(folder).map_err(fail)?;
     let mut zip = zip::ZipWriter::new(temporary.as_file_mut());
     let options = zip::write::SimpleFileOptions::default().large_file(true);
     let zip_fail = |error: zip::result::ZipError| fail(std::io::Error::other(error));
@@ -562,7 +627,19 @@ fn save(journal: &mut Journal, path: &Path, detail: Detail) -> Result<u64, Stora
     Ok(bytes)
 }
 
-/// Reads a session into the journal, replacing what it held.
+/// A new file beside its target, with the rights of any other new file.
+fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "permissions exist on Unix only"))]
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
+/// Reads a session into the journal, replacing what it held; a failure leaves the journal as it was.
 fn open(journal: &mut Journal, path: &Path, epoch: u64) -> Result<Restored, StorageError> {
     let io = |source| StorageError::Read { path: path.to_owned(), source };
     let write = |source| StorageError::Write { what: "the autosave cannot be written", path: path.to_owned(), source };
@@ -581,6 +658,11 @@ fn open(journal: &mut Journal, path: &Path, epoch: u64) -> Result<Restored, Stor
             |error: zip::result::ZipError| StorageError::Damaged { path: path.to_owned(), what: error.to_string() };
         let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(damaged)?;
         let mut entry = archive.by_name(JOURNAL).map_err(|_| StorageError::NotASession { path: path.to_owned() })?;
+        if entry.compression() != zip::CompressionMethod::Stored {
+            // Ours are stored as they are; a compressed one could unpack to any size.
+            let what = "its journal is compressed".to_owned();
+            return Err(StorageError::Damaged { path: path.to_owned(), what });
+        }
         let good = replay(&mut entry, |record, offset| contents.take(record, offset));
         let good = good.ok_or_else(|| StorageError::NotASession { path: path.to_owned() })?;
         if good != entry.size() {
@@ -597,9 +679,14 @@ fn open(journal: &mut Journal, path: &Path, epoch: u64) -> Result<Restored, Stor
         copy_into(journal, &mut file, good, epoch).map_err(write)?;
     } else {
         let document = Document::read(path, file)?;
+        let origins = opened_inputs(&document, folder)?;
         journal.reset(epoch).map_err(write)?;
         contents.settings = document.settings;
         contents.provenance = document.provenance;
+        if let Some(origins) = origins {
+            let offset = journal.append(&Record::Origins(origins.clone())).map_err(write)?;
+            contents.origins = Some((origins, offset));
+        }
     }
     if recovered {
         remove(path);
@@ -618,16 +705,55 @@ fn open(journal: &mut Journal, path: &Path, epoch: u64) -> Result<Restored, Stor
     })
 }
 
-fn copy_into(journal: &mut Journal, from: &mut impl Read, bytes: u64, epoch: u64) -> std::io::Result<()> {
-    journal.reset(epoch)?;
-    journal.file.seek(SeekFrom::Start(0))?;
-    journal.length = std::io::copy(&mut from.take(bytes), &mut journal.file)?;
-    Ok(())
+/// The pictures that a `session.json` names as its inputs; `None` when it was generated.
+fn opened_inputs(document: &Document, folder: &Path) -> Result<Option<Arc<Origins>>, StorageError> {
+    if document.inputs.is_empty() {
+        return Ok(None);
+    }
+    let resolution = crate::checkpoint::find(&document.settings.refine.classifier).map_or(32, |(m, _)| m.resolution);
+    let mut images = Vec::new();
+    for input in document.inputs.iter().take(MAX_PICTURES) {
+        images.push(ImageBatch::from_picture(&read_picture(&folder.join(input))?, resolution).0);
+    }
+    let sample = |i: usize| document.samples.get(i);
+    let n = images.len();
+    Ok(Some(Arc::new(Origins {
+        images: ImageBatch::concat(&images),
+        labels: (0..n).map(|i| sample(i).map_or(0, |sample| sample.label)).collect(),
+        seeds: (0..n).map(|i| sample(i).map_or(i as u64, |sample| sample.seed)).collect(),
+        names: document.inputs.iter().take(n).cloned().collect(),
+        made_by: None,
+    })))
 }
 
-fn open_images(paths: &[PathBuf], size: usize) -> StorageEvent {
+/// Makes the journal a copy of `bytes` bytes. The copy is complete before it takes the journal's place.
+fn copy_into(journal: &mut Journal, from: &mut impl Read, bytes: u64, epoch: u64) -> std::io::Result<()> {
+    let next = journal.path.with_extension("next");
+    let mut file = File::options().create(true).truncate(true).read(true).write(true).open(&next)?;
+    let copied = std::io::copy(&mut from.take(bytes), &mut file).and_then(|length| {
+        std::fs::rename(&next, &journal.path)?;
+        Ok(length)
+    });
+    match copied {
+        Ok(length) => {
+            (journal.file, journal.length, journal.epoch) = (file, length, epoch);
+            journal.unwritten.clear();
+            Ok(())
+        }
+        Err(error) => {
+            drop(std::fs::remove_file(&next));
+            Err(error)
+        }
+    }
+}
+
+fn open_images(paths: &[PathBuf], size: usize, epoch: u64) -> StorageEvent {
     let (mut images, mut names, mut fits, mut failures) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for path in paths {
+    if paths.len() > MAX_PICTURES {
+        let error = StorageError::TooManyPictures { count: paths.len() };
+        failures.push(crate::worker::run::error_chain(&error));
+    }
+    for path in paths.iter().take(MAX_PICTURES) {
         match read_picture(path) {
             Ok(picture) => {
                 let (image, fit) = ImageBatch::from_picture(&picture, size);
@@ -640,7 +766,7 @@ fn open_images(paths: &[PathBuf], size: usize) -> StorageEvent {
         }
     }
     let images = (!images.is_empty()).then(|| ImageBatch::concat(&images));
-    StorageEvent::Images { images, names, fits, failures }
+    StorageEvent::Images { epoch, images, names, fits, failures }
 }
 
 /// Decodes a picture by its content, with limits on its size.

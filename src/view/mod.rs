@@ -54,6 +54,8 @@ pub struct Workbench {
     memory_at: f64,
     film_at: f64,
     shown: Option<(StateId, Lookup)>,
+    /// The last state that could be shown, with the count of its session: it stays while the next one is read from disk.
+    last_ready: Option<(u64, StateId, Arc<State>)>,
 }
 
 impl Workbench {
@@ -73,6 +75,7 @@ impl Workbench {
             memory_at: f64::NEG_INFINITY,
             film_at: 0.0,
             shown: None,
+            last_ready: None,
         }
     }
 
@@ -121,7 +124,12 @@ impl Workbench {
     pub fn ui(&mut self, ui: &mut Ui) {
         self.look_up();
         let mut actions = Vec::new();
-        Self::inputs(ui, &mut actions);
+        // Keys belong to what lies on top; Escape closes it.
+        let covered = self.help_open || self.dialog.is_open() || self.host.session.question().is_some();
+        if !covered {
+            actions.extend(keys::pressed(ui.ctx()).into_iter().map(Action::Do));
+        }
+        Self::dropped_files(ui, &mut actions);
         self.panels_ui(ui, &mut actions);
         for action in actions {
             self.act(ui.ctx(), action);
@@ -136,11 +144,19 @@ impl Workbench {
     fn look_up(&mut self) {
         let session = &mut self.host.session;
         self.shown = session.shown_id().and_then(|id| Some((id, session.shown_state()?)));
+        let epoch = session.epoch();
+        match &self.shown {
+            Some((id, Lookup::Ready(state))) => self.last_ready = Some((epoch, *id, state.clone())),
+            Some((_, Lookup::Loading)) => {
+                if let Some((_, id, state)) = self.last_ready.as_ref().filter(|(of, ..)| *of == epoch) {
+                    self.shown = Some((*id, Lookup::Ready(state.clone())));
+                }
+            }
+            _ => {}
+        }
     }
 
-    /// Keys and dropped files.
-    fn inputs(ui: &Ui, actions: &mut Vec<Action>) {
-        actions.extend(keys::pressed(ui.ctx()).into_iter().map(Action::Do));
+    fn dropped_files(ui: &Ui, actions: &mut Vec<Action>) {
         let dropped: Vec<PathBuf> =
             ui.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect());
         let is_session = |path: &PathBuf| {
@@ -377,7 +393,14 @@ fn compare_ui(
     ui.add_space(2.0);
     let after: Option<&Arc<State>> = match shown {
         Some((_, Lookup::Ready(state))) => Some(state),
-        _ => None,
+        Some((id, Lookup::Missing)) => {
+            ui.centered_and_justified(|ui| {
+                let text = format!("Iteration {} was not kept: the session was saved small.", id.iteration);
+                ui.label(RichText::new(text).weak());
+            });
+            return;
+        }
+        Some((_, Lookup::Loading)) | None => None,
     };
     let [_, c, h, w] = origins.images.shape();
     let before = origins.images.sample(sample);

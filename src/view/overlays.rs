@@ -87,7 +87,7 @@ pub fn question_ui(ui: &Ui, session: &Session, actions: &mut Vec<Action>) {
     let Some(question) = session.question() else { return };
     let modal = egui::Modal::new(egui::Id::unique("question")).show(ui.ctx(), |ui| {
         ui.set_width(320.0);
-        ui.label(RichText::new("Unsaved work").heading());
+        ui.label(RichText::new(question.title).heading());
         ui.add_space(4.0);
         ui.label(&question.text);
         ui.add_space(8.0);
@@ -95,7 +95,7 @@ pub fn question_ui(ui: &Ui, session: &Session, actions: &mut Vec<Action>) {
             if ui.button("Keep").on_hover_text("Go back; nothing changes").clicked() {
                 actions.push(Action::Cancel);
             }
-            if ui.button("Save first").on_hover_text("Go back and save the session").clicked() {
+            if question.can_save && ui.button("Save first").on_hover_text("Go back and save the session").clicked() {
                 actions.push(Action::Cancel);
                 actions.push(Action::Do(Verb::Save));
             }
@@ -153,12 +153,15 @@ pub enum Purpose {
     Classifier,
 }
 
+/// What the system's dialog gave, and what it was opened for.
+type Picked = (Purpose, Vec<PathBuf>);
+
 /// Asking for a path: typed, or through the system's dialog on a thread of its own.
 pub struct PathDialog {
     purpose: Option<Purpose>,
     text: String,
     detail: Detail,
-    picked: (Sender<Vec<PathBuf>>, Receiver<Vec<PathBuf>>),
+    picked: (Sender<Picked>, Receiver<Picked>),
 }
 
 impl Default for PathDialog {
@@ -171,6 +174,12 @@ impl Default for PathDialog {
 pub type Answer = (Purpose, Vec<PathBuf>, Detail);
 
 impl PathDialog {
+    /// Whether it waits for an answer.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.purpose.is_some()
+    }
+
     /// Opens the dialog with a suggestion.
     pub fn ask(&mut self, purpose: Purpose, suggestion: String) {
         self.purpose = Some(purpose);
@@ -180,7 +189,11 @@ impl PathDialog {
     /// Draws the dialog while it is open; returns the answer once.
     pub fn ui(&mut self, ui: &Ui) -> Option<Answer> {
         let purpose = self.purpose?;
-        while let Ok(paths) = self.picked.1.try_recv() {
+        while let Ok((picked_for, paths)) = self.picked.1.try_recv() {
+            // The dialog of an earlier question may answer late.
+            if picked_for != purpose {
+                continue;
+            }
             let list: Vec<_> = paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
             self.text = list.join("; ");
         }
@@ -236,13 +249,17 @@ impl PathDialog {
             return None;
         }
         self.purpose = None;
-        let paths = self.text.split(';').map(|part| PathBuf::from(part.trim())).collect();
+        let paths = if purpose == Purpose::OpenPictures {
+            self.text.split(';').map(|part| PathBuf::from(part.trim())).collect()
+        } else {
+            vec![PathBuf::from(self.text.trim())]
+        };
         Some((purpose, paths, self.detail))
     }
 }
 
 /// The system's dialog, on a thread of its own: the window goes on.
-fn browse(purpose: Purpose, picked: Sender<Vec<PathBuf>>, ctx: egui::Context) {
+fn browse(purpose: Purpose, picked: Sender<Picked>, ctx: egui::Context) {
     let spawned = std::thread::Builder::new().name("lapidary-dialog".to_owned()).spawn(move || {
         let dialog = rfd::AsyncFileDialog::new();
         let session = ["lapidary", "json"];
@@ -263,7 +280,7 @@ fn browse(purpose: Purpose, picked: Sender<Vec<PathBuf>>, ctx: egui::Context) {
                 .map(|files| files.iter().map(|file| file.path().to_owned()).collect()),
         };
         if let Some(paths) = paths {
-            if picked.try_send(paths).is_err() {
+            if picked.try_send((purpose, paths)).is_err() {
                 tracing::warn!("the dialog was closed before a file was chosen");
             }
             ctx.request_repaint();

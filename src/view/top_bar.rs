@@ -19,7 +19,7 @@ pub fn top_bar_ui(ui: &mut Ui, session: &Session, memory: Option<usize>, actions
         verb_button(ui, session, Verb::Redo, "Redo", actions);
         ui.separator();
         let running = *session.activity() == Activity::Running;
-        if matches!(session.activity(), Activity::Crashed(_)) {
+        if session.is_crashed() {
             verb_button(ui, session, Verb::RestartCompute, Verb::RestartCompute.label(), actions);
         } else {
             // A button of fixed width: the bar does not jump when its text changes.

@@ -43,6 +43,18 @@ pub struct Origins {
     pub seeds: Vec<u64>,
     /// File name of every picture that was opened; empty for generated ones.
     pub names: Vec<String>,
+    /// How they were generated; none for opened pictures.
+    pub made_by: Option<GenerateSettings>,
+}
+
+impl Origins {
+    /// Whether all lists belong together; data from files may lie.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        let [n, c, h, w] = self.images.shape();
+        let names = self.names.is_empty() || self.names.len() == n;
+        n > 0 && (1..=4).contains(&c) && h > 0 && w > 0 && self.labels.len() == n && self.seeds.len() == n && names
+    }
 }
 
 /// What the compute thread is asked to do.

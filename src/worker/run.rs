@@ -10,7 +10,7 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::device::{self, DeviceChoice, OpenDevice};
 use super::message::{Command, ComputeSettings, Event, JobId, ModelInfo, Origins, Rest};
-use crate::checkpoint::{CheckpointError, resolve};
+use crate::checkpoint::{CheckpointError, PreconditioningName, resolve};
 use crate::classifier::Classifier;
 use crate::generator::noise::{Purpose, normal_noise};
 use crate::generator::{GenerateError, GenerateSettings, Generator, sampler, schedule};
@@ -230,7 +230,10 @@ impl Engine<'_, '_> {
         if let Some((open_choice, open)) = &self.device
             && open_choice == choice
         {
-            return Ok(open.clone());
+            let open = open.clone();
+            // Said for every piece of work: whoever opened another session meanwhile must not keep its device.
+            self.publish(Event::Device(open.info.clone()));
+            return Ok(open);
         }
         // Models live on the old device.
         (self.generator, self.classifier, self.run) = (None, None, None);
@@ -248,7 +251,9 @@ impl Engine<'_, '_> {
     }
 
     fn load_generator(&mut self, job: JobId, reference: &str, open: &OpenDevice) -> Result<(), WorkError> {
-        if self.generator.as_ref().is_some_and(|loaded| loaded.info.reference == reference) {
+        if let Some(loaded) = self.generator.as_ref().filter(|loaded| loaded.info.reference == reference) {
+            let info = loaded.info.clone();
+            self.publish(Event::Generator(info));
             return Ok(());
         }
         self.publish(Event::Preparing { job, what: format!("loading generator {reference}"), step: 1, of: 2 });
@@ -271,7 +276,9 @@ impl Engine<'_, '_> {
     }
 
     fn load_classifier(&mut self, job: JobId, reference: &str, open: &OpenDevice) -> Result<(), WorkError> {
-        if self.classifier.as_ref().is_some_and(|loaded| loaded.info.reference == reference) {
+        if let Some(loaded) = self.classifier.as_ref().filter(|loaded| loaded.info.reference == reference) {
+            let info = loaded.info.clone();
+            self.publish(Event::Classifier(info));
             return Ok(());
         }
         self.publish(Event::Preparing { job, what: format!("loading classifier {reference}"), step: 2, of: 2 });
@@ -334,7 +341,8 @@ impl Engine<'_, '_> {
         let sigmas = if settings.sigmas.is_empty() {
             schedule::default_sigmas(loaded.model.diffusion(), settings.steps as usize)
         } else {
-            settings.sigmas.clone()
+            let end = (loaded.model.preconditioning() == PreconditioningName::Edm).then_some(0.0);
+            settings.sigmas.iter().copied().chain(end).collect()
         };
         let n = seeds.len();
         let ranges: Vec<_> = chunks.ranges(n).collect();
@@ -354,10 +362,13 @@ impl Engine<'_, '_> {
                 let (done, of) = (index * group * of + done, ranges.len() * of);
                 sink(Event::Generating { job, done: done as u32, of: of as u32 }) && !inbox.interrupted()
             };
-            let images: Vec<Option<ImageBatch>> = if chunks.parallel {
+            let images = if chunks.parallel {
                 let images = ranges_of_group.par_iter().map(|range| part(range, &mut |_, _| true));
-                let images = images.collect::<Result<_, _>>()?;
-                tell(ranges_of_group.len(), 1);
+                let images = images.collect::<Result<Vec<Option<ImageBatch>>, _>>()?;
+                if !tell(ranges_of_group.len(), 1) {
+                    parts.extend(images.into_iter().flatten());
+                    break;
+                }
                 images
             } else {
                 vec![part(&ranges_of_group[0], &mut tell)?]
@@ -374,8 +385,13 @@ impl Engine<'_, '_> {
         }
         let images = ImageBatch::concat(&parts);
         let done = images.len();
-        let origins =
-            Origins { images, labels: labels[..done].to_vec(), seeds: seeds[..done].to_vec(), names: Vec::new() };
+        let origins = Origins {
+            images,
+            labels: labels[..done].to_vec(),
+            seeds: seeds[..done].to_vec(),
+            names: Vec::new(),
+            made_by: Some(settings.clone()),
+        };
         self.publish(Event::Generated { job, origins: Arc::new(origins), secs: start.elapsed().as_secs_f64() });
         let rest = if done < n { Rest::Stopped } else { Rest::Finished };
         self.publish(Event::Resting { job, rest });
@@ -426,7 +442,7 @@ impl Engine<'_, '_> {
 
     fn update(&mut self, run: RunId, settings: RefineSettings) {
         let (Some(active), Some(classifier)) = (self.run.as_mut(), self.classifier.as_ref()) else { return };
-        // Another classifier needs another run; the session starts one.
+        // Another classifier needs another run; the session begins it at the next Run.
         if active.id != run || settings.classifier != classifier.info.reference {
             return;
         }
@@ -437,7 +453,11 @@ impl Engine<'_, '_> {
             .and_then(|()| Ok(active.refiner.set_settings(&classifier.model, settings.clone())?));
         match result {
             Ok(()) => self.publish(Event::Updated { run, iteration, settings }),
-            Err(error) => self.report(job, Err(error)),
+            Err(error) => {
+                active.left = Some(0);
+                active.at_rest = true;
+                self.report(job, Err(error));
+            }
         }
     }
 
@@ -484,8 +504,11 @@ impl Engine<'_, '_> {
             let seeds: Vec<u64> = (0..n as u64).collect();
             let noise = normal_noise(&seeds, Purpose::Sampling(0), c * h * w);
             let sigma = generator.diffusion().sigma_max;
-            let sampling = sampler::Sampling::new(generator, noise, vec![0; n], vec![sigma], device);
-            let mut sampling = sampling;
+            let sigmas = match generator.preconditioning() {
+                PreconditioningName::Consistency => vec![sigma],
+                PreconditioningName::Edm => vec![sigma, 0.0],
+            };
+            let mut sampling = sampler::Sampling::new(generator, noise, vec![0; n], sigmas, device);
             sampling.step(generator, &mut |_| Vec::new());
             sampling.images()
         };
