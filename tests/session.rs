@@ -368,8 +368,7 @@ fn a_saved_session_leaves_no_autosave_behind_and_an_unsaved_one_does() {
 fn a_discarded_orphan_is_gone() {
     let home = tempfile::tempdir().unwrap();
     let mut unsaved = host(home.path(), settings());
-    unsaved.handle(Action::Do(Verb::Generate));
-    settle(&mut unsaved);
+    generate_and_run(&mut unsaved);
     drop(unsaved);
 
     let mut next = host(home.path(), Settings::default());

@@ -813,8 +813,10 @@ impl Session {
     }
 
     fn open(&mut self, path: PathBuf) {
-        // Else states of this session would follow the other one into the journal.
-        self.abandon_work();
+        if self.is_busy() {
+            // Else states of this session would follow the other one into the journal.
+            self.abandon_work();
+        }
         self.epoch += 1;
         self.jobs.push(Job::Open { path, epoch: self.epoch });
     }

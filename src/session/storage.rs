@@ -488,11 +488,15 @@ fn orphans(root: &Path, own: &Path) -> Vec<Orphan> {
             let mut states = 0;
             let file = File::open(&path).ok()?;
             let modified = file.metadata().and_then(|meta| meta.modified()).ok()?;
-            // What was only generated comes again from its seeds.
+            let mut iterated = false;
             replay(&mut BufReader::new(file), |record, _| {
-                states += usize::from(matches!(&record, Record::State(_, state) if state.iteration > 0));
+                if let Record::State(_, state) = record {
+                    states += 1;
+                    iterated |= state.iteration > 0;
+                }
             })?;
-            if states == 0 {
+            // What was only generated comes again from its seeds.
+            if !iterated {
                 remove(&folder);
                 return None;
             }

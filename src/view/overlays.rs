@@ -119,7 +119,9 @@ pub fn help_ui(ui: &Ui, open: &mut bool) {
         ui.label(RichText::new("Keys and what they do").heading());
         ui.add_space(4.0);
         let height = (ui.ctx().content_rect().height() - 160.0).max(120.0);
-        egui::ScrollArea::vertical().max_height(height).show(ui, |ui| {
+        let list =
+            egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height).auto_shrink([false, false]);
+        list.show(ui, |ui| {
             egui::Grid::new("keys").num_columns(3).striped(true).show(ui, |ui| {
                 for verb in Verb::ALL {
                     ui.label(RichText::new(keys::text(verb).unwrap_or_default()).monospace());
