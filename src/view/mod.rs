@@ -56,6 +56,8 @@ pub struct Workbench {
     shown: Option<(StateId, Lookup)>,
     /// The last state that could be shown, with the count of its session: it stays while the next one is read from disk.
     last_ready: Option<(u64, StateId, Arc<State>)>,
+    /// Pictures have been on the screen.
+    has_shown: bool,
 }
 
 impl Workbench {
@@ -76,6 +78,7 @@ impl Workbench {
             film_at: 0.0,
             shown: None,
             last_ready: None,
+            has_shown: false,
         }
     }
 
@@ -131,6 +134,10 @@ impl Workbench {
         }
         Self::dropped_files(ui, &mut actions);
         self.panels_ui(ui, &mut actions);
+        if !self.has_shown && self.shown.is_some() {
+            self.has_shown = true;
+            tracing::info!("the first pictures are drawn");
+        }
         for action in actions {
             self.act(ui.ctx(), action);
         }
