@@ -145,8 +145,11 @@ pub(super) fn cpu() -> OpenDevice {
 }
 
 fn adapters() -> Vec<wgpu::AdapterInfo> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let primary = wgpu::Backends::PRIMARY;
+    // OpenGL would look for a display and complain on stderr where there is none.
+    let descriptor =
+        wgpu::InstanceDescriptor { backends: primary, ..wgpu::InstanceDescriptor::new_without_display_handle() };
+    let instance = wgpu::Instance::new(descriptor);
     pollster::block_on(instance.enumerate_adapters(primary)).iter().map(wgpu::Adapter::get_info).collect()
 }
 
