@@ -17,9 +17,9 @@ use crate::parameter::{Choosable, Parameter, ParameterError};
 use crate::refiner::settings::{EPS, ITERATIONS, STEP_SIZE};
 use crate::refiner::{Norm, Objective, StepUnit};
 use crate::session::Settings;
+use crate::session::StorageError;
 use crate::session::document::Document;
 use crate::session::settings::BATCH;
-use crate::session::storage::StorageError;
 
 /// Flags without a [`Parameter`] or a [`crate::parameter::Choice`].
 pub(super) const GENERATOR: &str = "generator";

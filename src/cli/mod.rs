@@ -15,7 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use crate::checkpoint::{BUNDLED, CheckpointError, ManifestKind, bundled_manifest};
 use crate::parameter::{Parameter, ParameterError};
 use crate::session::Settings;
-use crate::session::storage::StorageError;
+use crate::session::StorageError;
 use crate::worker::{DeviceChoice, DeviceError};
 
 /// Folder of the results, unless `--out` names another.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::error::StorageError;
 use super::record::Provenance;
 use super::settings::Settings;
-use super::storage::StorageError;
 use crate::checkpoint::BUNDLED;
 use crate::trace::{Change, RunId, StateId, Trace};
 use crate::worker::Origins;

@@ -1,16 +1,17 @@
 //! The disk thread: the journal, saving, opening, and reading pictures, so that the window never waits for a disk.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek as _, SeekFrom, Write as _};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::document::Document;
-use super::record::{Fact, MAGIC, Provenance, Record, replay};
+use super::archive::{open, save};
+use super::error::StorageError;
+use super::journal::{JOURNAL, Journal};
+use super::record::{Provenance, Record, replay};
 use super::settings::Settings;
 use crate::image::ImageBatch;
 use crate::refiner::State;
@@ -19,15 +20,11 @@ use crate::worker::{Origins, Wake};
 
 /// Records and requests that may wait.
 const QUEUE: usize = 1024;
-/// Name of the journal in an autosave folder and in a session file.
-const JOURNAL: &str = "journal.bin";
-/// Name of the readable description in a session file.
-const DOCUMENT: &str = "session.json";
 /// Largest picture file side that is opened; larger ones would be reduced a hundredfold anyway.
 const MAX_PICTURE_SIDE: u32 = 20_000;
 
 /// Pictures that can be opened together.
-const MAX_PICTURES: usize = crate::generator::settings::SAMPLES.max as usize;
+pub(super) const MAX_PICTURES: usize = crate::generator::settings::SAMPLES.max as usize;
 
 /// How much a saved session keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,59 +166,6 @@ pub enum StorageEvent {
     Failed(Vec<String>),
 }
 
-/// Why the disk refused.
-#[derive(Debug, thiserror::Error)]
-pub enum StorageError {
-    /// A system call failed.
-    #[error("{what}: free some space or choose a folder that may be written\n{}", path.display())]
-    Write {
-        /// What was tried.
-        what: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Why it failed.
-        source: std::io::Error,
-    },
-    /// The file cannot be read.
-    #[error("the session file cannot be read: check that it exists and that you may read it\n{}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why it failed.
-        source: std::io::Error,
-    },
-    /// It is no session.
-    #[error("this is no Lapidary session (expected a .lapidary file or a session.json): choose another file\n{}", path.display())]
-    NotASession {
-        /// Which.
-        path: PathBuf,
-    },
-    /// It is damaged.
-    #[error("the session file is damaged ({what}): fetch it again from where it came\n{}", path.display())]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// There are too many pictures.
-    #[error(
-        "{count} pictures were given, but at most {MAX_PICTURES} can be opened together: the first {MAX_PICTURES} were taken"
-    )]
-    TooManyPictures {
-        /// How many were given.
-        count: usize,
-    },
-    /// It is no picture.
-    #[error("the picture cannot be read: give a PNG, JPEG, WebP, TIFF, BMP or another common format\n{}", path.display())]
-    Picture {
-        /// Which.
-        path: PathBuf,
-        /// Why it failed.
-        source: image::ImageError,
-    },
-}
-
 /// A handle to the disk thread.
 #[derive(Debug)]
 pub struct Storage {
@@ -304,53 +248,6 @@ impl Storage {
     }
 }
 
-/// The journal that is being written.
-struct Journal {
-    file: File,
-    path: PathBuf,
-    length: u64,
-    epoch: u64,
-    /// Records that could not be written, oldest first; tried again before the next one.
-    unwritten: Vec<Record>,
-    _lock: File,
-}
-
-impl Journal {
-    fn create(folder: &Path) -> Result<Self, StorageError> {
-        let path = folder.join(JOURNAL);
-        let fail = |source| StorageError::Write { what: "the autosave cannot be written", path: path.clone(), source };
-        std::fs::create_dir_all(folder).map_err(fail)?;
-        let lock = File::create(folder.join("lock")).map_err(fail)?;
-        lock.try_lock().map_err(|error| fail(error.into()))?;
-        let mut file = File::options().create(true).truncate(true).read(true).write(true).open(&path).map_err(fail)?;
-        file.write_all(MAGIC).map_err(fail)?;
-        Ok(Self { file, path: path.clone(), length: MAGIC.len() as u64, epoch: 0, unwritten: Vec::new(), _lock: lock })
-    }
-
-    fn reset(&mut self, epoch: u64) -> std::io::Result<()> {
-        self.epoch = epoch;
-        self.unwritten.clear();
-        self.length = MAGIC.len() as u64;
-        self.file.set_len(self.length)
-    }
-
-    /// Appends; returns the place of the record. A torn record is cut off again.
-    fn append(&mut self, record: &Record) -> std::io::Result<u64> {
-        let offset = self.length;
-        self.file.seek(SeekFrom::Start(offset))?;
-        match record.write(&mut self.file) {
-            Ok(written) => {
-                self.length += written;
-                Ok(offset)
-            }
-            Err(error) => {
-                self.file.set_len(offset)?;
-                Err(error)
-            }
-        }
-    }
-}
-
 fn serve(root: &Path, folder: &Path, jobs: &Receiver<Job>, publish: &dyn Fn(StorageEvent) -> bool) {
     let fail = |error: &StorageError| publish(StorageEvent::Failed(crate::worker::run::error_chain(error)));
     // Without a journal nothing could be saved or opened, so any folder is better than none.
@@ -371,7 +268,9 @@ fn serve(root: &Path, folder: &Path, jobs: &Receiver<Job>, publish: &dyn Fn(Stor
         match job {
             Job::Append(record) => {
                 if let Some(journal) = &mut journal {
-                    append(journal, &record, publish);
+                    journal.append_or_keep(&record, &mut |event| {
+                        publish(event);
+                    });
                 }
             }
             Job::Reset { epoch } => {
@@ -440,37 +339,9 @@ fn no_journal(folder: &Path) -> StorageError {
     StorageError::Write { what: "there is no place for the session's data", path: folder.to_owned(), source }
 }
 
-fn remove(folder: &Path) {
+pub(super) fn remove(folder: &Path) {
     if let Err(error) = std::fs::remove_dir_all(folder) {
         tracing::warn!(%error, ?folder, "an autosave could not be removed");
-    }
-}
-
-/// Appends what is still unwritten, then `record`. A disk that was full may have room again; the order stays.
-fn append(journal: &mut Journal, record: &Record, publish: &dyn Fn(StorageEvent) -> bool) {
-    let had_failed = !journal.unwritten.is_empty();
-    let mut waiting = std::mem::take(&mut journal.unwritten);
-    waiting.push(record.clone());
-    let mut waiting = waiting.into_iter();
-    while let Some(record) = waiting.next() {
-        match journal.append(&record) {
-            Ok(offset) => {
-                if let Record::State(run, state) = &record {
-                    let id = StateId { run: *run, iteration: state.iteration };
-                    publish(StorageEvent::Stored { epoch: journal.epoch, id, offset });
-                }
-            }
-            Err(source) => {
-                journal.unwritten.push(record);
-                journal.unwritten.extend(waiting);
-                if !had_failed {
-                    let what = "the autosave cannot be written, so iterates stay in memory only";
-                    let error = StorageError::Write { what, path: journal.path.clone(), source };
-                    publish(StorageEvent::Failed(crate::worker::run::error_chain(&error)));
-                }
-                return;
-            }
-        }
     }
 }
 
@@ -506,249 +377,6 @@ fn orphans(root: &Path, own: &Path) -> Vec<Orphan> {
         .collect();
     orphans.sort_by_key(|orphan| orphan.age_secs);
     orphans
-}
-
-/// What replaying a journal gives.
-#[derive(Default)]
-struct Contents {
-    settings: Settings,
-    provenance: Provenance,
-    origins: Option<(Arc<Origins>, u64)>,
-    trace: Trace,
-    index: BTreeMap<StateId, u64>,
-    last: BTreeMap<crate::trace::RunId, (StateId, Arc<State>)>,
-}
-
-impl Contents {
-    /// Takes in a record; what contradicts itself or what came before is left out, for files may lie.
-    fn take(&mut self, record: Record, offset: u64) {
-        match record {
-            Record::Fact(json) => match serde_json::from_str(&json) {
-                Ok(Fact::Settings(settings)) if settings.check().is_ok() => self.settings = settings,
-                Ok(Fact::Run { id, parent, settings }) => {
-                    let known = parent.is_none_or(|parent| parent.run < id && self.trace.numbers(parent).is_some());
-                    if known && self.trace.run(id).is_none() && settings.check().is_ok() {
-                        self.trace.begin(id, parent, settings);
-                    }
-                }
-                Ok(Fact::Change { run, change }) if change.settings.check().is_ok() => self.trace.change(run, change),
-                Ok(Fact::Provenance(provenance)) => self.provenance = provenance,
-                Ok(Fact::Settings(_) | Fact::Change { .. }) => tracing::warn!("impossible settings were skipped"),
-                Err(error) => tracing::warn!(%error, "a fact of a newer version was skipped"),
-            },
-            Record::Origins(origins) => {
-                self.trace = Trace::default();
-                self.index.clear();
-                self.last.clear();
-                self.origins = origins.is_consistent().then_some((origins, offset));
-            }
-            Record::State(run, state) => {
-                let id = StateId { run, iteration: state.iteration };
-                let shape = self.origins.as_ref().map(|(origins, _)| origins.images.shape());
-                let fits = shape == Some(state.images.shape()) && state.numbers.is_consistent(state.images.len());
-                if fits && self.trace.push(id, state.numbers.clone()) {
-                    self.index.insert(id, offset);
-                    self.last.insert(run, (id, state));
-                }
-            }
-            Record::Numbers(id, numbers) => {
-                let n = self.origins.as_ref().map_or(0, |(origins, _)| origins.images.len());
-                if numbers.is_consistent(n) {
-                    self.trace.push(id, numbers);
-                }
-            }
-        }
-    }
-}
-
-/// Writes the current journal, without what newer origins made void, as a session file: complete or not at all.
-fn save(journal: &mut Journal, path: &Path, detail: Detail) -> Result<u64, StorageError> {
-    let fail = |source| StorageError::Write { what: "the session cannot be saved", path: path.to_owned(), source };
-    let mut contents = Contents::default();
-    let mut read = |each: &mut dyn FnMut(Record, u64)| -> std::io::Result<()> {
-        journal.file.seek(SeekFrom::Start(0))?;
-        replay(&mut BufReader::new(&journal.file), &mut *each);
-        for (record, place) in journal.unwritten.iter().zip(journal.length..) {
-            each(record.clone(), place);
-        }
-        Ok(())
-    };
-    read(&mut |record, offset| contents.take(record, offset)).map_err(fail)?;
-    let keep: Vec<StateId> = contents.last.values().map(|(id, _)| *id).collect();
-    let first = contents.origins.as_ref().map_or(u64::MAX, |(_, offset)| *offset);
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let document = Document::new(
-        &contents.settings,
-        &contents.provenance,
-        contents.origins.as_ref().map(|(origins, _)| origins.as_ref()),
-        &contents.trace,
-        Some(folder),
-    );
-
-    let mut temporary = temporary_in(folder).map_err(fail)?;
-    let mut zip = zip::ZipWriter::new(temporary.as_file_mut());
-    let options = zip::write::SimpleFileOptions::default().large_file(true);
-    let zip_fail = |error: zip::result::ZipError| fail(std::io::Error::other(error));
-    zip.start_file(DOCUMENT, options).map_err(zip_fail)?;
-    zip.write_all(document.to_json().as_bytes()).map_err(fail)?;
-    zip.start_file(JOURNAL, options.compression_method(zip::CompressionMethod::Stored)).map_err(zip_fail)?;
-    zip.write_all(MAGIC).map_err(fail)?;
-    let mut failed = None;
-    let mut write = |record: &Record| {
-        if failed.is_none() {
-            failed = record.write(&mut zip).err();
-        }
-    };
-    // Model paths in the file are relative to it.
-    write(&Record::fact(&Fact::Settings(document.settings.clone())));
-    write(&Record::fact(&Fact::Provenance(contents.provenance.clone())));
-    read(&mut |record, offset| match record {
-        _ if offset < first => {}
-        Record::Fact(json) => {
-            // Settings and provenance were written once, above.
-            if matches!(serde_json::from_str(&json), Ok(Fact::Run { .. } | Fact::Change { .. })) {
-                write(&Record::Fact(json));
-            }
-        }
-        Record::State(run, state) => {
-            let id = StateId { run, iteration: state.iteration };
-            if detail == Detail::Full || keep.contains(&id) {
-                write(&Record::State(run, state));
-            } else {
-                write(&Record::Numbers(id, state.numbers.clone()));
-            }
-        }
-        record => write(&record),
-    })
-    .map_err(fail)?;
-    if let Some(error) = failed {
-        return Err(fail(error));
-    }
-    zip.finish().map_err(zip_fail)?;
-    let bytes = temporary.as_file().metadata().map_err(fail)?.len();
-    temporary.as_file().sync_all().map_err(fail)?;
-    temporary.persist(path).map_err(|error| fail(error.error))?;
-    Ok(bytes)
-}
-
-/// A new file beside its target, with the rights of any other new file.
-fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    #[cfg_attr(not(unix), expect(unused_mut, reason = "permissions exist on Unix only"))]
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
-}
-
-/// Reads a session into the journal, replacing what it held; a failure leaves the journal as it was.
-fn open(journal: &mut Journal, path: &Path, epoch: u64) -> Result<Restored, StorageError> {
-    let io = |source| StorageError::Read { path: path.to_owned(), source };
-    let write = |source| StorageError::Write { what: "the autosave cannot be written", path: path.to_owned(), source };
-    let recovered = path.is_dir();
-    let source = if recovered { path.join(JOURNAL) } else { path.to_owned() };
-    let mut file = File::open(&source).map_err(io)?;
-    let mut head = [0; 4];
-    let read = file.read(&mut head).map_err(io)?;
-    file.seek(SeekFrom::Start(0)).map_err(io)?;
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
-
-    // Checked first, so that a bad file costs nothing of what is open.
-    let mut contents = Contents::default();
-    if head[..read].starts_with(b"PK") {
-        let damaged =
-            |error: zip::result::ZipError| StorageError::Damaged { path: path.to_owned(), what: error.to_string() };
-        let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(damaged)?;
-        let mut entry = archive.by_name(JOURNAL).map_err(|_| StorageError::NotASession { path: path.to_owned() })?;
-        if entry.compression() != zip::CompressionMethod::Stored {
-            // Ours are stored as they are; a compressed one could unpack to any size.
-            let what = "its journal is compressed".to_owned();
-            return Err(StorageError::Damaged { path: path.to_owned(), what });
-        }
-        let good = replay(&mut entry, |record, offset| contents.take(record, offset));
-        let good = good.ok_or_else(|| StorageError::NotASession { path: path.to_owned() })?;
-        if good != entry.size() {
-            let what = format!("only {good} of {} bytes are intact", entry.size());
-            return Err(StorageError::Damaged { path: path.to_owned(), what });
-        }
-        drop(entry);
-        let mut entry = archive.by_name(JOURNAL).map_err(damaged)?;
-        copy_into(journal, &mut entry, good, epoch).map_err(write)?;
-    } else if recovered {
-        let good = replay(&mut BufReader::new(&file), |record, offset| contents.take(record, offset));
-        let good = good.ok_or_else(|| StorageError::NotASession { path: path.to_owned() })?;
-        file.seek(SeekFrom::Start(0)).map_err(io)?;
-        copy_into(journal, &mut file, good, epoch).map_err(write)?;
-    } else {
-        let document = Document::read(path, file)?;
-        let origins = opened_inputs(&document, folder)?;
-        journal.reset(epoch).map_err(write)?;
-        contents.settings = document.settings;
-        contents.provenance = document.provenance;
-        if let Some(origins) = origins {
-            let offset = journal.append(&Record::Origins(origins.clone())).map_err(write)?;
-            contents.origins = Some((origins, offset));
-        }
-    }
-    if recovered {
-        remove(path);
-    } else {
-        super::document::absolute_models(&mut contents.settings, folder);
-    }
-    Ok(Restored {
-        epoch,
-        path: (!recovered).then(|| path.to_owned()),
-        settings: contents.settings,
-        provenance: contents.provenance,
-        origins: contents.origins.map(|(origins, _)| origins),
-        trace: contents.trace,
-        index: contents.index.into_iter().collect(),
-        last: contents.last.into_values().collect(),
-    })
-}
-
-/// The pictures that a `session.json` names as its inputs; `None` when it was generated.
-fn opened_inputs(document: &Document, folder: &Path) -> Result<Option<Arc<Origins>>, StorageError> {
-    if document.inputs.is_empty() {
-        return Ok(None);
-    }
-    let resolution = crate::checkpoint::find(&document.settings.refine.classifier).map_or(32, |(m, _)| m.resolution);
-    let mut images = Vec::new();
-    for input in document.inputs.iter().take(MAX_PICTURES) {
-        images.push(ImageBatch::from_picture(&read_picture(&folder.join(input))?, resolution).0);
-    }
-    let sample = |i: usize| document.samples.get(i);
-    let n = images.len();
-    Ok(Some(Arc::new(Origins {
-        images: ImageBatch::concat(&images),
-        labels: (0..n).map(|i| sample(i).map_or(0, |sample| sample.label)).collect(),
-        seeds: (0..n).map(|i| sample(i).map_or(i as u64, |sample| sample.seed)).collect(),
-        names: document.inputs.iter().take(n).cloned().collect(),
-        made_by: None,
-    })))
-}
-
-/// Makes the journal a copy of `bytes` bytes. The copy is complete before it takes the journal's place.
-fn copy_into(journal: &mut Journal, from: &mut impl Read, bytes: u64, epoch: u64) -> std::io::Result<()> {
-    let next = journal.path.with_extension("next");
-    let mut file = File::options().create(true).truncate(true).read(true).write(true).open(&next)?;
-    let copied = std::io::copy(&mut from.take(bytes), &mut file).and_then(|length| {
-        std::fs::rename(&next, &journal.path)?;
-        Ok(length)
-    });
-    match copied {
-        Ok(length) => {
-            (journal.file, journal.length, journal.epoch) = (file, length, epoch);
-            journal.unwritten.clear();
-            Ok(())
-        }
-        Err(error) => {
-            drop(std::fs::remove_file(&next));
-            Err(error)
-        }
-    }
 }
 
 fn open_images(paths: &[PathBuf], size: usize, epoch: u64) -> StorageEvent {

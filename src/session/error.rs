@@ -1,0 +1,58 @@
+//! Why the disk refused, each in one sentence: what failed, why, what to do.
+
+use std::path::PathBuf;
+
+use super::storage::MAX_PICTURES;
+
+/// Why the disk refused.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// A system call failed.
+    #[error("{what}: free some space or choose a folder that may be written\n{}", path.display())]
+    Write {
+        /// What was tried.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The file cannot be read.
+    #[error("the session file cannot be read: check that it exists and that you may read it\n{}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// It is no session.
+    #[error("this is no Lapidary session (expected a .lapidary file or a session.json): choose another file\n{}", path.display())]
+    NotASession {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It is damaged.
+    #[error("the session file is damaged ({what}): fetch it again from where it came\n{}", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// There are too many pictures.
+    #[error(
+        "{count} pictures were given, but at most {MAX_PICTURES} can be opened together: the first {MAX_PICTURES} were taken"
+    )]
+    TooManyPictures {
+        /// How many were given.
+        count: usize,
+    },
+    /// It is no picture.
+    #[error("the picture cannot be read: give a PNG, JPEG, WebP, TIFF, BMP or another common format\n{}", path.display())]
+    Picture {
+        /// Which.
+        path: PathBuf,
+        /// Why it failed.
+        source: image::ImageError,
+    },
+}
