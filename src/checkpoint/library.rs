@@ -90,7 +90,7 @@ fn is_manifest(path: &Path) -> bool {
 
 /// Describes a model without touching its weights: by bundled name, by manifest, or by file with a manifest beside it.
 ///
-/// A file whose manifest is missing but whose name is that of a bundled model's file is described by that manifest.
+/// A file without a manifest that has the hash of a bundled model is described by that model's manifest.
 ///
 /// # Errors
 /// [`CheckpointError`] when nothing is found or the manifest is refused.

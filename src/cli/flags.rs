@@ -10,16 +10,15 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, ArgMatches};
 
 use super::{CliError, Source};
-use crate::checkpoint::{self, BUNDLED, CheckpointError, Manifest, ManifestKind};
+use crate::checkpoint::{self, CheckpointError, Manifest, ManifestKind};
 use crate::generator::Classes;
 use crate::generator::settings::{SAMPLES, SEED, STEPS};
 use crate::parameter::{Choosable, Parameter, ParameterError};
 use crate::refiner::settings::{EPS, ITERATIONS, STEP_SIZE};
 use crate::refiner::{Norm, Objective, StepUnit};
-use crate::session::Settings;
-use crate::session::StorageError;
-use crate::session::document::Document;
+use crate::session::document::{Document, absolute_models};
 use crate::session::settings::BATCH;
+use crate::session::{Settings, StorageError};
 
 /// Flags without a [`Parameter`] or a [`crate::parameter::Choice`].
 pub(super) const GENERATOR: &str = "generator";
@@ -349,11 +348,7 @@ pub(super) fn read_session(path: &Path) -> Result<Saved, CliError> {
     let document = Document::read(path, if packed { unpack(path, file)? } else { file })?;
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let Document { mut settings, samples, runs, inputs, .. } = document;
-    for reference in [&mut settings.generate.generator, &mut settings.refine.classifier] {
-        if !BUNDLED.iter().any(|bundled| bundled.name == *reference) {
-            *reference = folder.join(&*reference).to_string_lossy().into_owned();
-        }
-    }
+    absolute_models(&mut settings, folder);
     let opened = samples.iter().any(|sample| !sample.name.is_empty());
     let source = match (inputs.is_empty(), opened) {
         (false, _) => Source::Pictures(inputs.iter().map(|input| folder.join(input)).collect()),
@@ -406,6 +401,7 @@ fn unpack(path: &Path, file: File) -> Result<File, StorageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::BUNDLED;
     use crate::cli::{Invocation, command, parse};
     use crate::worker::DeviceChoice;
 

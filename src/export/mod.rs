@@ -11,10 +11,9 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
 use crate::image::ImageBatch;
 use crate::session::document::Document;
+use crate::session::temporary_in;
 use crate::trace::{RunId, Trace};
 use crate::worker::Origins;
 
@@ -83,18 +82,6 @@ pub fn atomically(
     drop(out);
     temporary.persist(path).map_err(|error| fail(error.error))?;
     Ok(())
-}
-
-fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
-    #[cfg_attr(not(unix), expect(unused_mut, reason = "permissions exist on Unix only"))]
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        // Like any other new file, within the umask; the crate's default is readable by the owner only.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
 }
 
 /// A refined batch and everything that is known of it.

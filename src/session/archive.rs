@@ -144,7 +144,7 @@ pub(super) fn save(journal: &mut Journal, path: &Path, detail: Detail) -> Result
 }
 
 /// A new file beside its target, with the rights of any other new file.
-fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+pub(crate) fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
     #[cfg_attr(not(unix), expect(unused_mut, reason = "permissions exist on Unix only"))]
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]

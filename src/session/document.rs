@@ -168,7 +168,7 @@ fn relative_models(settings: &mut Settings, folder: &Path) {
 }
 
 /// Undoes [`relative`] after reading a session that lies in `folder`.
-pub(super) fn absolute_models(settings: &mut Settings, folder: &Path) {
+pub(crate) fn absolute_models(settings: &mut Settings, folder: &Path) {
     for reference in [&mut settings.generate.generator, &mut settings.refine.classifier] {
         if !is_bundled(reference) {
             let path: PathBuf = folder.join(&*reference);

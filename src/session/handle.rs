@@ -38,8 +38,7 @@ impl Session {
             }
             Action::SetTarget { sample, class } => self.set_target(sample, class),
             Action::Compare(compare) => self.compare = compare,
-            Action::OpenSession(_) | Action::Recover(_) => self.ask_before(action),
-            Action::OpenPictures(_) => self.ask_before(action),
+            Action::OpenSession(_) | Action::Recover(_) | Action::OpenPictures(_) => self.ask_before(action),
             Action::SaveSession(path, detail) => {
                 if self.file.as_deref() != Some(path.as_path()) && path.exists() {
                     let text = format!("{} is there already. Replace it?", path.display());

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::action::{Action, Compare, Verb};
+pub(crate) use self::archive::temporary_in;
 pub use self::error::StorageError;
 pub use self::host::Host;
 pub use self::iterates::{Iterates, Lookup};

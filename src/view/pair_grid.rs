@@ -48,7 +48,7 @@ impl Atlas {
             let (left, top) = (i % self.columns * w, i / self.columns * h);
             for (j, rgba) in images.rgba8(i).as_chunks::<4>().0.iter().enumerate() {
                 let [r, g, b, _] = *rgba;
-                pixels[(top + j / w) * self.columns * w + left + j % w] = Color32::from_rgb_additive_opaque(r, g, b);
+                pixels[(top + j / w) * self.columns * w + left + j % w] = Color32::from_rgb(r, g, b);
             }
         }
         let image = ColorImage::new([self.columns * w, self.rows * h], pixels);
@@ -69,18 +69,6 @@ impl Atlas {
         let size = vec2(1.0 / self.columns as f32, 1.0 / self.rows as f32);
         let min = pos2((sample % self.columns) as f32 * size.x, (sample / self.columns) as f32 * size.y);
         painter.image(texture.id(), rect, Rect::from_min_size(min, size), Color32::WHITE);
-    }
-}
-
-/// An opaque colour from three bytes that come from a picture, not from the theme.
-trait PictureColor {
-    fn from_rgb_additive_opaque(r: u8, g: u8, b: u8) -> Color32;
-}
-
-impl PictureColor for Color32 {
-    fn from_rgb_additive_opaque(r: u8, g: u8, b: u8) -> Color32 {
-        let [r, g, b, a] = [r, g, b, u8::MAX];
-        Self::from_rgba_premultiplied(r, g, b, a)
     }
 }
 

@@ -123,7 +123,6 @@ pub(super) fn open(choice: &DeviceChoice, cache: &Path) -> Result<OpenDevice, De
         return Err(DeviceError::NoGpu { found });
     };
     configure(cache, info.software);
-    // One submission per few kernels keeps the driver responsive for the window, which has a device of its own.
     let device = Device::wgpu_options()
         .device_kind(kind)
         .init()
