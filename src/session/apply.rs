@@ -59,7 +59,8 @@ impl Session {
             }
             Event::Failed { job, chain } if job == self.job => {
                 self.activity = Activity::Failed;
-                self.live = None;
+                // A plan that was held belongs to the run that failed.
+                (self.live, self.held) = (None, None);
                 self.notices.failure(&chain);
             }
             Event::Warning(text) => self.notices.add(Severity::Warning, text, Vec::new()),
@@ -264,5 +265,20 @@ impl Session {
         } else if without_runs {
             self.begin_run(None, Some(0));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_gives_up_the_plan_that_was_held() {
+        let mut session = Session::default();
+        session.held = Some(Plan { of: Some(15), done: 3 });
+        session.apply(Event::Failed { job: session.job, chain: vec!["refining failed".to_owned()] });
+        assert_eq!(*session.activity(), Activity::Failed);
+        session.apply(Event::Resting { job: session.job, rest: Rest::Finished });
+        assert_eq!(*session.activity(), Activity::Idle, "not paused: there is nothing to go on with");
     }
 }
