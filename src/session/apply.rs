@@ -274,8 +274,7 @@ mod tests {
 
     #[test]
     fn a_failure_gives_up_the_plan_that_was_held() {
-        let mut session = Session::default();
-        session.held = Some(Plan { of: Some(15), done: 3 });
+        let mut session = Session { held: Some(Plan { of: Some(15), done: 3 }), ..Session::default() };
         session.apply(Event::Failed { job: session.job, chain: vec!["refining failed".to_owned()] });
         assert_eq!(*session.activity(), Activity::Failed);
         session.apply(Event::Resting { job: session.job, rest: Rest::Finished });
