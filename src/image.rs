@@ -215,6 +215,28 @@ impl ImageBatch {
     }
 }
 
+impl ImageBatch {
+    /// Every picture at `size x size`, as [`Self::from_picture`] does it; unchanged when it is so large already or has not
+    /// three channels.
+    #[must_use]
+    pub fn resized(&self, size: usize) -> Self {
+        let [n, c, h, w] = self.shape;
+        if [h, w] == [size, size] || c != 3 || n == 0 {
+            return self.clone();
+        }
+        let plane = h * w;
+        let one = |index: usize| {
+            let sample = self.sample(index);
+            let picture = ::image::Rgb32FImage::from_fn(w as u32, h as u32, |x, y| {
+                let pixel = y as usize * w + x as usize;
+                ::image::Rgb([sample[pixel], sample[plane + pixel], sample[2 * plane + pixel]])
+            });
+            Self::from_picture(&picture.into(), size).0
+        };
+        Self::concat(&(0..n).map(one).collect::<Vec<_>>())
+    }
+}
+
 /// What [`ImageBatch::from_picture`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fit {
@@ -273,6 +295,17 @@ mod tests {
         assert_eq!(batch.shape(), [1, 3, 4, 4]);
         assert!(batch.sample(0)[..16].iter().all(|red| *red == 1.0), "only the centre is kept");
         assert_eq!(fit.to_string(), "cropped 8×4 to its centre 4×4, pixels unchanged");
+    }
+
+    #[test]
+    fn a_batch_is_resized_picture_by_picture() {
+        let grey = |value: f32| vec![value; 3 * 4 * 4];
+        let batch = ImageBatch::new([2, 3, 4, 4], [grey(0.25), grey(0.75)].concat());
+        let small = batch.resized(2);
+        assert_eq!(small.shape(), [2, 3, 2, 2]);
+        assert!(small.sample(0).iter().all(|value| (value - 0.25).abs() < 1e-6));
+        assert!(small.sample(1).iter().all(|value| (value - 0.75).abs() < 1e-6));
+        assert_eq!(batch.resized(4), batch);
     }
 
     #[test]

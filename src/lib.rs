@@ -16,11 +16,11 @@
 //! |---|---|---|
 //! | [`parameter`] | one description per setting, which flags, help, sliders and tooltips are made from | who uses it |
 //! | [`image`] | pictures on the host, `[N, C, H, W]`, `[0, 1]` | where they come from |
-//! | [`checkpoint`] | files of tensors, opened by content; manifests; the bundled models | networks, devices |
+//! | [`checkpoint`] | files of tensors, opened by content and recognised by shape; manifests; the bundled models | networks, devices |
 //! | [`net`] | one file per architecture, pure functions of their input | value ranges, noise levels |
-//! | [`generator`] | preconditioning, schedules, samplers, noise per sample seed | files, threads, clocks |
+//! | [`generator`] | preconditioning, schedules, samplers, editing, noise per sample seed | files, threads, clocks |
 //! | [`classifier`] | normalisation, logits, energy | files, threads, clocks |
-//! | [`refiner`] | objectives, the ball, one projected gradient iteration | files, threads, clocks |
+//! | [`refiner`] | objectives, update rules, targets, the ball; one iteration | files, threads, clocks |
 //! | [`trace`] | the tree of runs: numbers per state | pictures, devices |
 //! | [`worker`] | the compute thread and its messages; the loop that window and command line share | the window |
 //! | [`session`] | the state the user owns: actions and events in, commands out; saving and opening | tensors, egui |

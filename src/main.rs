@@ -36,6 +36,9 @@ fn run(invocation: Invocation) -> anyhow::Result<Outcome> {
         Invocation::Window { options } => return window(options, &folders),
         Invocation::Generate(options) => return cli::generate::run(&options, &folders),
         Invocation::Refine(options) => return cli::refine::run(&options, &folders),
+        Invocation::Edit(options) => return cli::edit::run(&options, &folders),
+        Invocation::Search(options) => return cli::search::run(&options, &folders),
+        Invocation::Inspect { path, json } => cli::inspect::run(&path, json, &folders, &mut std::io::stdout().lock())?,
         Invocation::Bench { device, seconds } => {
             let measured = cli::bench::run(&device, seconds, &folders)?;
             writeln!(std::io::stdout().lock(), "{measured:#}")?;

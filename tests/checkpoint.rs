@@ -5,7 +5,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use lapidary::checkpoint::{Checkpoint, CheckpointError, Content, Manifest, ManifestKind, Model, find, resolve};
+use lapidary::checkpoint::{
+    Checkpoint, CheckpointError, Content, Manifest, ManifestKind, Model, find, resolve, unwatched,
+};
 use lapidary::classifier::Classifier;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -17,6 +19,10 @@ mod cache;
 
 fn bundled(name: &str) -> Model {
     resolve(name, &cache()).expect("bundled models unpack")
+}
+
+fn open(model: &Model) -> Checkpoint {
+    model.open(&mut unwatched).expect("it has the hash of its manifest").0
 }
 
 fn bytes_of(name: &str) -> Vec<u8> {
@@ -216,7 +222,7 @@ fn changed(name: &str, from: &str, to: &str) -> Result<Manifest, CheckpointError
 #[test]
 fn weights_that_do_not_fit_the_manifest_are_named() {
     let model = bundled("gtsrb12-joint");
-    let checkpoint = model.open().unwrap();
+    let checkpoint = open(&model);
     let load = |from: &str, to: &str| {
         let manifest = changed_manifest(from, to).unwrap();
         Classifier::load(&manifest, &checkpoint, &Device::flex()).unwrap_err()
@@ -229,7 +235,7 @@ fn weights_that_do_not_fit_the_manifest_are_named() {
     assert_eq!((expected, found), (vec![32, 3, 3, 3], vec![48, 3, 3, 3]));
 
     let error = load("blocks = [1, 1, 1]", "blocks = [2, 1, 1]");
-    assert_message(&error, &model.weights, "the manifest's architecture does not fit this file");
+    assert_message(&error, &model.weights, "the architecture does not fit this file");
     let CheckpointError::Missing { tensor, nearest, .. } = error else { panic!("{error:?}") };
     assert_eq!(tensor, "layer1.1.conv1.weight");
     assert!(nearest.is_some_and(|name| name.contains("conv1.weight")));
@@ -249,7 +255,7 @@ fn a_renamed_copy_works_and_has_the_same_weights() {
         let copy = write(&folder, alias, &bytes_of(name));
         let model = resolve(copy.to_str().unwrap(), &cache()).unwrap();
         assert_eq!((model.manifest.name.as_str(), &model.weights), (name, &copy));
-        let (copied, original) = (model.open().unwrap(), bundled(name).open().unwrap());
+        let (copied, original) = (open(&model), open(&bundled(name)));
         assert_eq!(copied.tensors(), original.tensors());
         assert_eq!(copied.read("fc.weight").unwrap(), original.read("fc.weight").unwrap());
         Classifier::load(&model.manifest, &copied, &Device::flex()).unwrap();
@@ -264,7 +270,7 @@ fn a_file_that_differs_from_its_manifests_hash_is_refused() {
     let path = write(&folder, "gtsrb12-joint.safetensors", &bytes);
     write(&folder, "gtsrb12-joint.toml", manifest_text("gtsrb12-joint").as_bytes());
     let model = resolve(path.to_str().unwrap(), &cache()).unwrap();
-    let error = model.open().unwrap_err();
+    let error = model.open(&mut unwatched).unwrap_err();
     assert_message(&error, &path, "fetch the file again, or correct the manifest");
     let CheckpointError::Hash { expected, found, .. } = error else { panic!("{error:?}") };
     assert_eq!(Some(&expected), bundled("gtsrb12-joint").manifest.sha256.as_ref());
@@ -272,10 +278,16 @@ fn a_file_that_differs_from_its_manifests_hash_is_refused() {
 }
 
 #[test]
-fn a_file_without_a_manifest_is_told_how_to_get_one() {
+fn a_file_that_is_not_recognised_is_told_why() {
     let folder = tempfile::tempdir().unwrap();
     let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
-    let path = write(&folder, "mine.safetensors", &safetensors_with(header, 8));
+    let path = write(&folder, "other.safetensors", &safetensors_with(header, 8));
+    let error = find(path.to_str().unwrap()).unwrap_err();
+    assert_message(&error, &path, "names of no known network (for example \"a\")");
+    assert!(matches!(error, CheckpointError::Foreign { .. }), "{error:?}");
+
+    let header = r#"{"time_embed.0.weight":{"dtype":"F32","shape":[128,32],"data_offsets":[0,16384]}}"#;
+    let path = write(&folder, "mine.safetensors", &safetensors_with(header, 16_384));
     let error = find(path.to_str().unwrap()).unwrap_err();
     assert_message(&error, &path, "mine.toml beside it");
     assert!(matches!(error, CheckpointError::NoManifest { .. }), "{error:?}");
@@ -299,16 +311,22 @@ fn a_manifest_with_impossible_values_is_refused() {
         (joint, "blocks = [1, 1, 1]", "blocks = [1, 0, 1]"),
         (joint, "stem_kernel = 3", "stem_kernel = 4"),
         (joint, "stem_stride = 1", "stem_stride = 0"),
+        (joint, "shortcut = \"pool\"", "shortcut = \"pool\"\nblock = \"bottleneck\"\nwidth_per_group = 1"),
         (joint, "file = \"gtsrb12-joint.safetensors\"", "file = \"../../secret\""),
         (cm, "resolution = 32", "resolution = 33"),
         (cm, "channel_mult = [1, 2]", "channel_mult = []"),
         (cm, "model_channels = 64", "model_channels = 65"),
         (cm, "num_head_channels = 64", "num_head_channels = 48"),
+        (cm, "num_head_channels = 64", "num_head_channels = 0"),
+        (cm, "num_head_channels = 64", "num_heads = 3"),
         (cm, "patch_size = 2", "patch_size = 0"),
         (cm, "sigma_min = 0.002", "sigma_min = 100.0"),
         (cm, "sigma_max = 80.0", "sigma_max = inf"),
         (cm, "sigma_data = 0.5", "sigma_data = -0.5"),
         (cm, "rho = 7.0", "rho = 0.0"),
+        (cm, "rho = 7.0", "rho = 7.0\ntime_scale = 0.0"),
+        (cm, "rho = 7.0", "rho = 7.0\ndiffusion_steps = 0"),
+        (cm, "two_step_sigma = 1.2", "two_step_sigma = nan"),
     ] {
         let error = changed(name, from, to).expect_err(to);
         assert!(matches!(error, CheckpointError::ManifestValue { .. }), "{to}: {error:?}");
@@ -325,6 +343,8 @@ fn a_manifest_that_is_no_manifest_is_refused() {
         ("kind = \"classifier\"", "kind = \"oracle\""),
         ("shortcut = \"pool\"", "shortcut = \"pool\"\ndepth = 18"),
         ("shortcut = \"pool\"", "shortcut = \"none\""),
+        ("shortcut = \"pool\"", "shortcut = \"pool\"\nblock = \"inverted\""),
+        ("classes = [", "classes = \"animals\"\nnames = ["),
     ] {
         let error = changed_manifest(from, to).expect_err(to);
         assert!(matches!(error, CheckpointError::Manifest { .. }), "{to}: {error:?}");
@@ -344,6 +364,15 @@ fn enormous_numbers_in_a_manifest_are_refused_without_a_panic() {
         let error = changed("gtsrb12-cm", from, to).expect_err(to);
         assert!(matches!(error, CheckpointError::ManifestValue { .. }), "{to}: {error:?}");
     }
+}
+
+#[test]
+fn a_pickle_with_source_code_in_it_is_sent_to_the_converter() {
+    let folder = tempfile::tempdir().unwrap();
+    // {"ema": torch_utils.persistence._reconstruct_persistent_obj(...)}, as NVlabs' EDM begins.
+    let pickle = b"\x80\x04\x95\x00\x10\x00\x00\x00\x00\x00\x00}\x94(\x8c\x03ema\x94\x8c\x17torch_utils.persistence\x94\x8c\x1b_reconstruct_persistent_obj\x94\x93\x94}\x94\x85\x94R\x94u.";
+    let error = refused(&write(&folder, "edm-imagenet-64x64-cond-adm.pkl", pickle), "models/convert_edm.py");
+    assert!(matches!(error, CheckpointError::PersistentPickle { .. }), "{error:?}");
 }
 
 /// Nearest half-precision number, ties to even; for values below 65504, which weights are.
@@ -380,12 +409,9 @@ fn half_precision_weights_load_to_the_nearest_half() {
         .map(|(name, dtype, shape, data)| (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
     let path = write(&folder, "half.safetensors", &safetensors::serialize(views, None).unwrap());
 
-    let (half, full) = (Checkpoint::open(&path).unwrap(), bundled("gtsrb12-joint").open().unwrap());
+    let (half, full) = (Checkpoint::open(&path).unwrap(), open(&bundled("gtsrb12-joint")));
     let mut compared = 0;
     for (name, info) in full.tensors() {
-        if name.ends_with("num_batches_tracked") {
-            continue;
-        }
         assert_eq!(half.tensors()[name].shape, info.shape, "{name}");
         for (half, full) in half.read(name).unwrap().iter().zip(full.read(name).unwrap()) {
             // Half a unit in the last place: 2^-11 of the value, or 2^-25 where numbers are denormal.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use npyz::WriterBuilder as _;
 use tempfile::TempDir;
 
 /// One home for all tests, so that the bundled models are unpacked once.
@@ -64,6 +66,42 @@ fn array<T: npyz::Deserialize>(archive: &Path, name: &str) -> (Vec<u64>, Vec<T>)
     let mut archive = zip::ZipArchive::new(File::open(archive).expect("the archive")).expect("a zip archive");
     let file = npyz::NpyFile::new(archive.by_name(&format!("{name}.npy")).expect("the array")).expect("a header");
     (file.shape().to_vec(), file.into_vec::<T>().expect("values of this type"))
+}
+
+/// An archive of samples as guided-diffusion writes them.
+fn write_samples<T: npyz::AutoSerialize + Copy>(path: &Path, shape: [u64; 4], values: &[T], labels: Option<&[i64]>) {
+    fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], values: &[T]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let options = npyz::WriteOptions::<T>::new().default_dtype().shape(shape);
+        let mut writer = options.writer(&mut bytes).begin_nd().expect("memory takes it");
+        writer.extend(values.iter().copied()).expect("memory takes it");
+        writer.finish().expect("as many values as the shape says");
+        bytes
+    }
+    let mut archive = zip::ZipWriter::new(File::create(path).expect("a new file"));
+    let labels = labels.map(|labels| ("arr_1.npy", npy(&[labels.len() as u64], labels)));
+    for (name, bytes) in [("arr_0.npy", npy(&shape, values))].into_iter().chain(labels) {
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).expect("a new entry");
+        archive.write_all(&bytes).expect("room on the disk");
+    }
+    archive.finish().expect("room on the disk");
+}
+
+fn rows(path: &Path) -> Vec<csv::StringRecord> {
+    let mut table = csv::Reader::from_path(path).expect("a table");
+    table.records().map(|row| row.expect("a row")).collect()
+}
+
+fn recipe(path: &Path) -> serde_json::Value {
+    serde_json::from_str(&std::fs::read_to_string(path).expect("a file")).expect("JSON")
+}
+
+/// Runs on the CPU and succeeds.
+#[track_caller]
+fn run(folder: &Path, args: &[&str]) -> Output {
+    let output = lapidary(folder, &[args, &["--device", "cpu"]].concat());
+    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+    output
 }
 
 /// Refused with this exit code, in one message that contains `expected`, and without a panic.
@@ -130,8 +168,8 @@ fn arrays_and_table_have_the_promised_shapes() {
     let mut table = csv::Reader::from_path(folder.path().join("out/trace.csv")).unwrap();
     let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 4 * 3, "k iterations have k + 1 states");
-    assert_eq!([&rows[4][0], &rows[4][2], &rows[4][4]], ["1", "3", "yield"]);
-    let distance: f64 = rows[8][10].parse().unwrap();
+    assert_eq!([&rows[4][0], &rows[4][2], &rows[4][4], &rows[4][5]], ["1", "3", "5", "yield"]);
+    let distance: f64 = rows[8][11].parse().unwrap();
     assert!(distance > 0.1 && distance <= 3.0, "{distance}");
 }
 
@@ -180,6 +218,171 @@ fn generating_writes_pictures_and_arrays() {
 }
 
 #[test]
+fn an_archive_of_samples_is_refined_batch_by_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    run(folder.path(), &["generate", "--seeds", "3..8", "--out", "made"]);
+    let (_, levels) = array::<u8>(&at("made/samples.npz"), "arr_0");
+    write_samples(&at("five.npz"), [5, 32, 32, 3], &levels, Some(&[3, 4, 5, 6, 7]));
+    let refine = ["refine", "--iterations", "2", "--batch", "2"];
+    let output = run(folder.path(), &[&refine[..], &["--input", "five.npz", "--out", "streamed"]].concat());
+    assert!(stdout(&output).contains("5 pictures, 2 iterations on CPU"), "{}", stdout(&output));
+    let files: Vec<_> = contents(&at("streamed")).into_keys().map(|path| path.display().to_string()).collect();
+    assert_eq!(files, ["contact_sheet.png", "refined.csv", "samples.npz", "session.json"]);
+    let (shape, streamed) = array::<u8>(&at("streamed/samples.npz"), "arr_0");
+    assert_eq!(shape, [5, 32, 32, 3]);
+    assert_eq!(array::<i64>(&at("streamed/samples.npz"), "arr_1").1, [3, 4, 5, 6, 7]);
+    let table = rows(&at("streamed/refined.csv"));
+    assert_eq!(table.len(), 5);
+    for (index, row) in table.iter().enumerate() {
+        let number = |column: usize| row[column].parse::<f64>().unwrap();
+        assert_eq!([&row[0], &row[1], &row[2]], [index.to_string(), (index + 3).to_string(), (index + 3).to_string()]);
+        assert!(number(4) > number(3) && number(7) > 0.1 && &row[9] == "2", "{row:?}");
+    }
+
+    // The same pictures as files.
+    let classes = ["--input", "made/images", "--classes", "3,4,5,6,7", "--out", "files"];
+    run(folder.path(), &[&refine[..], &classes].concat());
+    let (_, files) = array::<u8>(&at("files/result.npz"), "arr_0");
+    let worst = streamed.iter().zip(&files).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    assert!(worst <= 1, "an archive and files differ by {worst} levels");
+
+    // A part of them, from the recipe, cut instead of rounded.
+    let part = ["--session", "streamed/session.json", "--skip", "1", "--limit", "2", "--truncate", "--out", "part"];
+    run(folder.path(), &[&["refine"][..], &part].concat());
+    let (shape, cut) = array::<u8>(&at("part/samples.npz"), "arr_0");
+    assert_eq!((shape[0], array::<i64>(&at("part/samples.npz"), "arr_1").1), (2, vec![4, 5]));
+    let rounded = &streamed[3072..3 * 3072];
+    assert!(cut.iter().zip(rounded).all(|(cut, rounded)| rounded - cut <= 1), "at most half a level below");
+    assert!(cut != rounded);
+}
+
+#[test]
+fn samples_without_classes_are_refined_towards_what_the_classifier_sees() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    run(folder.path(), &["generate", "--seeds", "3..6", "--out", "made"]);
+    let (_, levels) = array::<u8>(&at("made/samples.npz"), "arr_0");
+    write_samples(&at("three.npz"), [3, 32, 32, 3], &levels, None);
+    run(folder.path(), &["refine", "--input", "three.npz", "--iterations", "1", "--out", "streamed"]);
+    run(folder.path(), &["refine", "--input", "made/images", "--iterations", "1", "--out", "files"]);
+    let seen = recipe(&at("files/session.json"));
+    for (index, row) in rows(&at("streamed/refined.csv")).iter().enumerate() {
+        assert_eq!([&row[1], &row[2]], ["", seen["samples"][index]["label"].to_string().as_str()]);
+    }
+}
+
+#[test]
+fn the_best_iterate_is_kept_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = ["refine", "--seeds", "3..7", "--iterations", "6", "--step-size", "3"];
+    run(folder.path(), &[&flags[..], &["--out", "best", "--keep", "best"]].concat());
+    run(folder.path(), &[&flags[..], &["--out", "last"]].concat());
+    let after = |out: &str| array::<f32>(&folder.path().join(out).join("result.npz"), "logits_after").1;
+    let table = rows(&folder.path().join("best/trace.csv"));
+    for (sample, (best, last)) in after("best").chunks(12).zip(after("last").chunks(12)).enumerate() {
+        let own = table.iter().filter(|row| row[1] == sample.to_string());
+        let objectives: Vec<f32> = own.map(|row| row[6].parse().unwrap()).collect();
+        let highest = objectives.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        // Class = seed, from seed 3 on; its logit is the objective.
+        let (best, last) = (best[sample + 3], last[sample + 3]);
+        assert!((best - highest).abs() < 1e-4, "{best} is kept of {objectives:?}");
+        assert!((last - objectives[6]).abs() < 1e-4 && best >= last, "{last} is the last of {objectives:?}");
+    }
+}
+
+#[test]
+fn pictures_stop_early_once_they_are_as_real_as_their_references() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), &["generate", "--seeds", "3..7", "--out", "made"]);
+    let output = refine(folder.path(), "out", &["--references", "made/images", "--step-size", "0.5"]);
+    let table = rows(&folder.path().join("out/trace.csv"));
+    let stopped = table.iter().rev().take(4).filter(|row| &row[14] == "early-stop").count();
+    assert!(stopped >= 2, "their own copies are soon surpassed: {table:?}");
+    let expected = format!("{stopped} pictures became as real as their references");
+    assert!(stdout(&output).contains(&expected), "{}", stdout(&output));
+}
+
+#[test]
+fn inpainting_keeps_what_is_known_and_its_results_can_be_refined() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    run(folder.path(), &["generate", "--seeds", "6", "--out", "made"]);
+    let missing = |x: u32| x < 16;
+    let mask = image::GrayImage::from_fn(32, 32, |x, _| image::Luma([if missing(x) { 255 } else { 0 }]));
+    mask.save(at("mask.png")).unwrap();
+    let photo = image::open(at("made/images/000006.png")).unwrap().to_rgb8();
+    let input = ["--input", "made/images/000006.png", "--mask", "mask.png", "--samples", "2", "--classes", "stop"];
+    let edit = ["edit", "--task", "inpaint", "--ts", "0,20,39/40", "--out", "edited"];
+    let output = run(folder.path(), &[&edit[..], &input].concat());
+    assert!(stdout(&output).contains("lapidary refine --input edited"), "{}", stdout(&output));
+    let (shape, levels) = array::<u8>(&at("edited/samples.npz"), "arr_0");
+    assert_eq!(shape, [2, 32, 32, 3]);
+    assert_eq!(array::<i64>(&at("edited/samples.npz"), "arr_1").1, [6, 6]);
+    for made in levels.chunks(3072) {
+        let differs = |place: usize| made[3 * place..3 * place + 3] != photo.as_raw()[3 * place..3 * place + 3];
+        let changed: Vec<usize> = (0..1024).filter(|place| differs(*place)).collect();
+        assert!(changed.iter().all(|place| missing((place % 32) as u32)), "known pixels stay");
+        assert!(changed.len() > 256, "{} of 512 missing pixels changed", changed.len());
+    }
+    assert!(levels[..3072] != levels[3072..], "each seed fills in another way");
+    assert_eq!(recipe(&at("edited/session.json"))["edited"]["task"], "inpaint");
+    assert!(at("edited/contact_sheet.png").exists() && at("edited/images/000001.png").exists());
+    run(folder.path(), &["refine", "--input", "edited/samples.npz", "--iterations", "1", "--out", "refined"]);
+    assert_eq!(array::<i64>(&at("refined/samples.npz"), "arr_1").1, [6, 6]);
+    check_refused(folder.path(), &["refine", "--session", "edited/session.json"], 1, "describes edited pictures");
+}
+
+#[test]
+fn an_interpolation_begins_and_ends_with_the_pictures_of_its_seeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    let class = ["--classes", "stop"];
+    let ends =
+        ["edit", "--task", "interpolate", "--seed-from", "3", "--seed-to", "8", "--samples", "3", "--out", "frames"];
+    run(folder.path(), &[&ends[..], &class].concat());
+    run(folder.path(), &[&["generate", "--seeds", "3..9", "--out", "made"][..], &class].concat());
+    let frames = array::<f32>(&at("frames/samples.npz"), "images").1;
+    let made = array::<f32>(&at("made/samples.npz"), "images").1;
+    let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart(&frames[..3072], &made[..3072]) < 1e-5 && apart(&frames[2 * 3072..], &made[5 * 3072..]) < 1e-5);
+    assert!(apart(&frames[3072..2 * 3072], &made[..3072]) > 0.05, "the frame between is another picture");
+}
+
+#[test]
+fn a_search_prints_and_writes_the_best_time_between_two_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["search", "--seeds", "0..4", "--grid", "6", "--out", "found"]);
+    let table = rows(&folder.path().join("found/search.csv"));
+    assert!((3..=4).contains(&table.len()), "points 1 to 4: {table:?}");
+    let best = table.iter().max_by(|a, b| a[3].parse::<f64>().unwrap().total_cmp(&b[3].parse().unwrap())).unwrap();
+    assert!(stdout(&output).contains(&format!("by logit: --ts {} ", &best[1])), "{}", stdout(&output));
+    // The best setting is one that `generate` takes.
+    run(folder.path(), &["generate", "--seeds", "0", "--ts", &best[1], "--out", "made"]);
+    let text = stdout(&lapidary(folder.path(), &["generate", "--ts", &best[1], "--dry-run"]));
+    assert!(text.contains("(2 calls)"), "{text}");
+}
+
+#[test]
+fn inspecting_says_what_a_bundled_model_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = lapidary(folder.path(), &["inspect", "gtsrb12-joint"]);
+    assert!(output.status.success() && stdout(&output).contains("classifier"), "{}", stderr(&output));
+    let output = lapidary(folder.path(), &["inspect", "gtsrb12-cm", "--json"]);
+    let facts: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(facts["network"]["manifest"]["name"], "gtsrb12-cm");
+    check_refused(folder.path(), &["inspect", "no/such.pt"], 1, "no file is there");
+}
+
+#[test]
+fn a_preset_is_overridden_by_other_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    let preset = ["refine", "--preset", "golan-2024-sgld", "--iterations", "3", "--dry-run"];
+    let text = stdout(&lapidary(folder.path(), &preset));
+    assert!(text.contains("divided by B = 100") && text.contains("T = 3") && !text.contains("ε ="), "{text}");
+}
+
+#[test]
 fn wrong_usage_ends_with_2_and_one_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let check = |args: &[&str], expected| check_refused(folder.path(), &[&["refine"][..], args].concat(), 2, expected);
@@ -187,7 +390,13 @@ fn wrong_usage_ends_with_2_and_one_sentence() {
     check(&["--radius", "NaN"], "Radius is NaN, but must be a number from");
     check(&["--step-size", "-0.3"], "Step size is -0.3, but must be a number from");
     check(&["--classes", "stopp"], "\"stopp\" is no class of gtsrb12-cm, which knows 0 speed limit 30");
-    check(&["--objective", "beauty"], "--objective is \"beauty\", but must be one of target-logit, bce, ce, ce-bce");
+    check(&["--objective", "beauty"], "--objective is \"beauty\", but must be one of target-logit, bce, ");
+    check(&["--preset", "mine"], "--preset is \"mine\", but must be one of demo, golan-2024-sgld, ");
+    check(&["--ts", "0,22,39"], "the points of the grid are missing");
+    check(&["--early-stop"], "there are no real pictures to compare with");
+    check(&["--limit", "3"], "--limit is about pictures that are opened");
+    check_refused(folder.path(), &["edit", "--task", "colorize"], 2, "give one with --input");
+    check_refused(folder.path(), &["edit", "--task", "inpaint", "--input", "a.png"], 2, "give a picture with --mask");
     check(&["--seeds", "9..5"], "--seeds is \"9..5\", but must be a range such as 0..64");
     check(&["--polish"], "--polish");
     check_refused(folder.path(), &["refin"], 2, "neither a command nor a file");
@@ -212,8 +421,17 @@ fn bad_files_end_with_1_and_one_message() {
         |out, expected| check_refused(folder.path(), &["refine", "--seeds", "1", "--out", out], 1, expected);
     check_out("way", "a file is in the way of the folder");
     check_out("way/deeper", "the folder for the results cannot be written");
-    let poem = ["refine", "--input", "poem.png", "--device", "cpu", "--out", "out"];
-    check_refused(folder.path(), &poem, 1, "the picture cannot be read");
+    let input = |name, expected| {
+        let args = ["refine", "--input", name, "--device", "cpu", "--out", "out"];
+        check_refused(folder.path(), &args, 1, expected);
+    };
+    input("poem.png", "the picture cannot be read");
+    write_samples(&folder.path().join("centred.npz"), [1, 1, 1, 3], &[-1.0_f32, 0.0, 1.0], None);
+    input("centred.npz", "arr_0 holds -1, which is outside of [0,1]");
+    write_samples(&folder.path().join("wide.npz"), [1, 1, 2, 3], &[0_u8; 6], None);
+    input("wide.npz", "arr_0 has the shape [1, 1, 2, 3]");
+    write_samples(&folder.path().join("foreign.npz"), [1, 32, 32, 3], &[0_u8; 3072], Some(&[999]));
+    input("foreign.npz", "class 999 is asked for, but the classifier knows 12 classes");
 }
 
 #[test]
@@ -234,7 +452,9 @@ fn a_dry_run_tells_everything_and_writes_nothing() {
 #[test]
 fn help_is_on_the_output_and_no_error() {
     let folder = tempfile::tempdir().unwrap();
-    for args in [&["--help"][..], &["refine", "--help"], &["generate", "--help"], &["--version"]] {
+    let commands = ["refine", "generate", "edit", "search", "inspect", "bench"].map(|command| vec![command, "--help"]);
+    for args in commands.into_iter().chain([vec!["--help"], vec!["--version"]]) {
+        let args = args.as_slice();
         let output = lapidary(folder.path(), args);
         assert!(output.status.success() && stderr(&output).is_empty(), "{args:?}: {}", stderr(&output));
         assert!(stdout(&output).contains("lapidary"), "{args:?}");

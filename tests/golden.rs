@@ -5,13 +5,13 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use lapidary::checkpoint::{
-    Checkpoint, DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName, UnetManifest,
-    Weights,
+    AttentionOrder, Checkpoint, DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName,
+    UnetManifest, Weights,
 };
 use lapidary::generator::schedule::{karras_sigmas, multistep_sigmas};
-use lapidary::generator::{Generator, sampler::Sampling};
+use lapidary::generator::{Churn, Generator, Plan, SamplerKind, sampler::Sampling};
 use lapidary::net::unet::{Unet, UnetConfig};
-use lapidary::refiner::{Chunks, Norm, Objective, RefineSettings, Refiner, evaluate};
+use lapidary::refiner::{Batch, Chunks, Norm, Objective, RefineSettings, Refiner, evaluate};
 
 use self::close::assert_close;
 use self::golden::Golden;
@@ -21,10 +21,16 @@ use self::models::{bundled, classifier};
 mod cache;
 #[path = "support/close.rs"]
 mod close;
+#[path = "values/generator.rs"]
+mod generator;
 #[path = "support/golden.rs"]
 mod golden;
 #[path = "support/models.rs"]
 mod models;
+#[path = "values/networks.rs"]
+mod networks;
+#[path = "values/refiner.rs"]
+mod refiner;
 
 /// One network call in another order of summation, on values of order 1.
 const NET: f32 = 1e-4;
@@ -35,7 +41,7 @@ const GRADIENT: f32 = 1e-3;
 /// Ten steps, each along a gradient.
 const ITERATES: f32 = 2e-3;
 
-const WHOLE: Chunks = Chunks { size: 64, pad: false, parallel: false };
+const WHOLE: Chunks = Chunks { size: 64, pad: false, at_once: 1 };
 
 fn largest(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |max, value| max.max(value.abs()))
@@ -58,10 +64,10 @@ fn sample(
     generator: &Generator,
     noise: Vec<f32>,
     labels: &[usize],
-    sigmas: Vec<f64>,
+    plan: Plan,
     mut draw: impl FnMut(u32) -> Vec<f32>,
 ) -> Vec<f32> {
-    let mut sampling = Sampling::new(generator, noise, labels.to_vec(), sigmas, &Device::flex());
+    let mut sampling = Sampling::new(generator, noise, labels.to_vec(), plan, &Device::flex());
     while !sampling.step(generator, &mut draw) {}
     let images = sampling.images().expect("the CPU does not fail");
     images.pixels().iter().map(|value| 2.0 * value - 1.0).collect()
@@ -76,7 +82,9 @@ fn the_demos_generator_makes_the_reference_pictures_of_given_noise() {
     let (generator, _) = Generator::load(&manifest, &checkpoint, &Device::flex()).unwrap();
     for (name, sigmas) in [("cm.onestep", vec![80.0]), ("cm.twostep_sigma1.2", vec![80.0, 1.2])] {
         let noise = golden.values("noise0").to_vec();
-        let found = sample(&generator, noise, golden.indices("y"), sigmas, |_| golden.values("noise1").to_vec());
+        let found = sample(&generator, noise, golden.indices("y"), Plan::multistep(sigmas), |_| {
+            golden.values("noise1").to_vec()
+        });
         assert_close(name, &found, golden.values(name), SAMPLER, 0.0);
     }
 }
@@ -116,9 +124,9 @@ fn refine(golden: &Golden, net: &str, settings: RefineSettings, mut each: impl F
     let classifier = classifier(&format!("gtsrb12-{net}"));
     let labels = golden.indices("y").to_vec();
     let seeds = vec![0; labels.len()];
-    let place = (WHOLE, Device::flex());
+    let batch = Batch { origin: golden.images("origin"), from: None, labels, seeds, references: Vec::new() };
     let (mut refiner, mut state) =
-        Refiner::start(&classifier, golden.images("origin"), None, labels, &seeds, settings, place).expect("it fits");
+        Refiner::start(&classifier, batch, settings, (WHOLE, Device::flex())).expect("it fits");
     each(0, state.images.pixels(), &state.numbers.objective);
     for k in 1..=10 {
         state = refiner.step(&classifier).expect("the CPU does not fail");
@@ -194,17 +202,14 @@ impl Case {
             channel_mult: list("channel_mult"),
             attention_downsample: list("attention_resolutions").into_iter().map(|there| side / there).collect(),
             num_head_channels: number("num_head_channels"),
+            num_heads: 0,
+            resblock_updown: true,
+            attention_order: AttentionOrder::New,
+            learn_sigma: false,
             use_scale_shift_norm: json["use_scale_shift_norm"].as_bool().expect("yes or no"),
             patch_size: 1,
         };
-        let diffusion = DiffusionManifest {
-            preconditioning,
-            sigma_data: 0.5,
-            sigma_min: 0.002,
-            sigma_max: 80.0,
-            rho: 7.0,
-            two_step_sigma: 1.2,
-        };
+        let diffusion = DiffusionManifest::new(preconditioning);
         let manifest = Manifest {
             name: name.to_owned(),
             title: name.to_owned(),
@@ -303,7 +308,8 @@ fn consistency_sampling_makes_the_reference_pictures() {
     for name in CASES {
         let case = Case::open(name, PreconditioningName::Consistency);
         let generator = case.generator();
-        let found = sample(&generator, case.unit_noise(80.0), &case.labels(), vec![80.0], |_| Vec::new());
+        let found =
+            sample(&generator, case.unit_noise(80.0), &case.labels(), Plan::multistep(vec![80.0]), |_| Vec::new());
         assert_close(&format!("{name}: onestep"), &found, case.golden.values("sample.onestep"), SAMPLER, 0.0);
         for (key, ts, steps) in [
             ("sample.multistep_cd2", vec![0, 22, 39], 40),
@@ -315,7 +321,7 @@ fn consistency_sampling_makes_the_reference_pictures() {
             let noise = case.unit_noise(sigmas[0]);
             // The program counts the noises of steps from 1, behind the initial noise; the reference from 0.
             let draw = |step: u32| case.golden.values(&format!("{key}.noise{}", step - 1)).to_vec();
-            let found = sample(&generator, noise, &case.labels(), sigmas, draw);
+            let found = sample(&generator, noise, &case.labels(), Plan::multistep(sigmas), draw);
             assert_close(&format!("{name}: {key}"), &found, case.golden.values(key), SAMPLER, 0.0);
         }
     }
@@ -329,7 +335,8 @@ fn heun_sampling_makes_the_reference_pictures() {
         let noise = case.unit_noise(sigmas[0]);
         let draw =
             |step: u32| -> Vec<f32> { panic!("Heun's method draws no noise, but asked for that of step {step}") };
-        let found = sample(&case.generator(), noise, &case.labels(), sigmas, draw);
+        let plan = Plan { sampler: SamplerKind::Heun, sigmas, churn: Churn::NONE };
+        let found = sample(&case.generator(), noise, &case.labels(), plan, draw);
         assert_close(&format!("{name}: heun12"), &found, case.golden.values("sample.heun12"), SAMPLER, 0.0);
     }
 }

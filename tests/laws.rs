@@ -3,7 +3,10 @@
 use burn::tensor::Device;
 use lapidary::classifier::Classifier;
 use lapidary::image::ImageBatch;
-use lapidary::refiner::{Chunks, Norm, Objective, RefineSettings, Refiner, SampleState, State, evaluate};
+use lapidary::parameter::Choosable as _;
+use lapidary::refiner::{
+    Batch, Chunks, Norm, Objective, RefineError, RefineSettings, Refiner, SampleState, State, evaluate, logits,
+};
 
 use self::close::assert_close;
 use self::golden::Golden;
@@ -17,13 +20,15 @@ mod close;
 mod golden;
 #[path = "support/models.rs"]
 mod models;
+#[path = "laws/rules.rs"]
+mod rules;
 
 /// The same arithmetic in batches of another size: sums may be taken in another order, five times in a row.
 const ORDER: f32 = 1e-5;
 /// Rounding of 3072 single-precision pixels.
 const BALL: f32 = 1e-6;
 
-const WHOLE: Chunks = Chunks { size: 64, pad: false, parallel: false };
+const WHOLE: Chunks = Chunks { size: 64, pad: false, at_once: 1 };
 
 /// What a refinement starts with.
 #[derive(Clone)]
@@ -32,6 +37,7 @@ struct Start {
     from: Option<(u32, ImageBatch)>,
     labels: Vec<usize>,
     seeds: Vec<u64>,
+    references: Vec<f64>,
     chunks: Chunks,
 }
 
@@ -40,7 +46,14 @@ impl Start {
     fn stored() -> Self {
         let golden = Golden::open("demo/demo.safetensors");
         let labels = golden.indices("y").to_vec();
-        Self { origin: golden.images("origin"), from: None, labels, seeds: vec![10, 11, 12, 13], chunks: WHOLE }
+        Self {
+            origin: golden.images("origin"),
+            from: None,
+            labels,
+            seeds: vec![10, 11, 12, 13],
+            references: Vec::new(),
+            chunks: WHOLE,
+        }
     }
 
     /// Only some of the pictures.
@@ -54,11 +67,14 @@ impl Start {
         }
     }
 
+    fn try_begin(&self, classifier: &Classifier, settings: RefineSettings) -> Result<(Refiner, State), RefineError> {
+        let Self { origin, from, labels, seeds, references, chunks } = self.clone();
+        let batch = Batch { origin, from, labels, seeds, references };
+        Refiner::start(classifier, batch, settings, (chunks, Device::flex()))
+    }
+
     fn begin(&self, classifier: &Classifier, settings: RefineSettings) -> (Refiner, State) {
-        let (origin, from, labels) = (self.origin.clone(), self.from.clone(), self.labels.clone());
-        let place = (self.chunks, Device::flex());
-        Refiner::start(classifier, origin, from, labels, &self.seeds, settings, place)
-            .expect("pictures and classifier fit")
+        self.try_begin(classifier, settings).expect("pictures and classifier fit")
     }
 
     /// All states of so many iterations.
@@ -108,6 +124,20 @@ fn recording_gradients_does_not_change_the_logits() {
     let recorded = recorded.into_data().try_into_vec::<f32>().unwrap();
     // There is no training mode; only the order of summation could differ, on values below 20.
     assert_close("logits", &recorded, &plain, 1e-5, 0.0);
+}
+
+#[test]
+fn refining_leaves_the_classifier_as_it_was() {
+    let (start, device) = (Start::stored(), Device::flex());
+    for name in ["gtsrb12-joint", "gtsrb12-robust"] {
+        let classifier = classifier(name);
+        let judge = |chunks| logits(&classifier, &start.origin, chunks, &device).expect("the CPU does not fail");
+        let before = judge(Chunks::CPU);
+        let states = start.run(&classifier, l2(2.0), 3);
+        assert_eq!(judge(Chunks::CPU), before, "{name}");
+        let padded = judge(Chunks { size: 3, pad: true, at_once: 1 });
+        assert_close("logits without and with a gradient", &padded, &states[0].numbers.logits, 1e-4, 1e-4);
+    }
 }
 
 #[test]
@@ -162,8 +192,8 @@ fn results_do_not_depend_on_how_the_batch_is_cut() {
     let cut = |chunks| Start { chunks, ..Start::stored() }.run(&classifier, l2(3.0), 5);
     let one = cut(Chunks::CPU);
     for (other, name) in [
-        (cut(Chunks { size: 3, pad: false, parallel: false }), "chunks of 3"),
-        (cut(Chunks { size: 3, pad: true, parallel: false }), "padded chunks of 3"),
+        (cut(Chunks { size: 3, pad: false, at_once: 1 }), "chunks of 3"),
+        (cut(Chunks { size: 3, pad: true, at_once: 1 }), "padded chunks of 3"),
     ] {
         for (k, (a, b)) in one.iter().zip(&other).enumerate() {
             assert_close(&format!("{name}, state {k}"), b.images.pixels(), a.images.pixels(), ORDER, 0.0);
@@ -289,7 +319,7 @@ fn gradients_agree_with_finite_differences() {
         let images = ImageBatch::new(start.origin.shape(), pixels);
         evaluate(&classifier, &images, &start.labels, objective, WHOLE, &device).unwrap().objective
     };
-    for objective in [Objective::TargetLogit, Objective::Bce, Objective::Ce, Objective::CeBce] {
+    for objective in Objective::ALL.iter().copied() {
         let here = evaluate(&classifier, &start.origin, &start.labels, objective, WHOLE, &device).unwrap();
         let len = start.origin.sample_len();
         for i in 0..4 {

@@ -4,13 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eframe::egui::{self, Key, Modifiers, Role, accesskit, vec2};
+use eframe::egui::{self, Key, Modifiers, PointerButton, Pos2, Role, accesskit, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
+use lapidary::checkpoint::LoadReport;
+use lapidary::generator::{Classes, EditTask};
+use lapidary::parameter::Choosable as _;
+use lapidary::refiner::{PRESETS, Rule, Target};
 use lapidary::session::host::Folders;
 use lapidary::session::{Action, Activity, Compare, Host, Lookup, Session, Settings, Verb};
 use lapidary::view::{Workbench, theme};
-use lapidary::worker::{Command, DeviceChoice};
+use lapidary::worker::{Command, DeviceChoice, Event, ModelInfo};
 
 /// Longest wait for the compute thread; a state takes well below a second.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -57,6 +61,28 @@ fn click(harness: &mut Harness<'static, Workbench>, label: &str) {
     harness.get_by_role_and_label(Role::Button, label).click();
     harness.step();
     harness.step();
+}
+
+fn steps(harness: &mut Harness<'static, Workbench>, count: usize) {
+    (0..count).for_each(|_| harness.step());
+}
+
+/// Opens a section of the settings, wherever the panel is scrolled to.
+fn open_section(harness: &mut Harness<'static, Workbench>, title: &str) {
+    harness.get_by_role_and_label(Role::DisclosureTriangle, title).click_accesskit();
+    steps(harness, 4);
+}
+
+fn tick(harness: &mut Harness<'static, Workbench>, label: &str) {
+    harness.get_by_role_and_label(Role::CheckBox, label).click_accesskit();
+    steps(harness, 2);
+}
+
+fn edit(harness: &mut Harness<'static, Workbench>, change: impl FnOnce(&mut Settings)) {
+    let mut settings = session(harness).settings().clone();
+    change(&mut settings);
+    harness.state_mut().host_mut().handle(Action::Edit(Box::new(settings)));
+    steps(harness, 2);
 }
 
 fn at_rest(session: &Session) -> bool {
@@ -302,6 +328,10 @@ fn every_interactive_widget_has_a_name() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = workbench(root.path());
     generate(&mut harness);
+    for title in ["Sampler", "Edit", "More"] {
+        open_section(&mut harness, title);
+    }
+    tick(&mut harness, "Paint mask");
     for select in [None, Some(1)] {
         if let Some(sample) = select {
             harness.state_mut().host_mut().handle(Action::Select(sample));
@@ -376,4 +406,301 @@ fn looking_never_changes_the_numbers() {
         (last.logits, last.delta_l2)
     };
     assert_eq!(run(true), run(false));
+}
+
+#[test]
+fn time_steps_are_typed_or_refused_in_one_sentence() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    harness.step();
+    open_section(&mut harness, "Sampler");
+    let type_steps = |harness: &mut Harness<'static, Workbench>, text: &str| {
+        harness.get_by_role_and_label(Role::TextInput, "Time steps").set_text_value_accesskit(text);
+        steps(harness, 3);
+    };
+    type_steps(&mut harness, "0,22,39");
+    harness.get_by_label_contains("points of the grid are missing");
+    assert_eq!(session(&harness).settings().generate.ts, None, "nonsense changes nothing");
+    type_steps(&mut harness, "0,22,39/40");
+    let ts = session(&harness).settings().generate.ts.clone();
+    assert_eq!(ts.map(|ts| ts.to_string()).as_deref(), Some("0,22,39/40"));
+    assert!(harness.query_by_label_contains("points of the grid are missing").is_none());
+    click(&mut harness, "Undo");
+    assert_eq!(session(&harness).settings().generate.ts, None);
+    let text = harness.get_by_role_and_label(Role::TextInput, "Time steps").value();
+    assert_eq!(text.as_deref().unwrap_or(""), "", "the text follows the settings");
+}
+
+#[test]
+fn a_preset_replaces_the_settings_but_the_classifier() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    harness.step();
+    edit(&mut harness, |settings| settings.refine.classifier = "gtsrb12-robust".to_owned());
+    let preset = PRESETS.iter().find(|preset| preset.key == "golan-2024-sgld").unwrap();
+    click(&mut harness, "Presets");
+    steps(&mut harness, 3);
+    harness.get_by_role_and_label(Role::Button, preset.label).click_accesskit();
+    steps(&mut harness, 3);
+    let refine = session(&harness).settings().refine.clone();
+    assert_eq!((refine.rule, refine.classifier.as_str()), (Rule::Sgld, "gtsrb12-robust"));
+    assert_eq!(refine, preset.apply(&refine));
+    harness.get_by_role_and_label(Role::SpinButton, "Gradient divisor");
+    let radius = harness.get_all_by_role_and_label(Role::Slider, "Radius").next().unwrap();
+    assert!(radius.accesskit_node().is_disabled(), "there is no ball");
+}
+
+#[test]
+fn nothing_in_the_settings_is_clipped() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    // High enough that nothing is scrolled away.
+    let height = 2400.0;
+    harness.set_size(vec2(1280.0, height));
+    for title in ["Sampler", "Edit", "More"] {
+        open_section(&mut harness, title);
+    }
+    tick(&mut harness, "Paint mask");
+    let mut seen = 0;
+    for task in EditTask::ALL.iter().copied() {
+        for rule in Rule::ALL.iter().copied() {
+            edit(&mut harness, |settings| {
+                (settings.edit.task, settings.refine.rule) = (task, rule);
+                settings.refine.target = Target::PseudoLabel;
+                settings.compute.memory_mib = Some(1 << 20);
+            });
+            steps(&mut harness, 2);
+            for node in harness.root().children_recursive() {
+                let access = node.accesskit_node();
+                let is_control = matches!(
+                    access.role(),
+                    Role::Button | Role::CheckBox | Role::ComboBox | Role::Slider | Role::SpinButton | Role::TextInput
+                );
+                if !is_control {
+                    continue;
+                }
+                let rect = node.rect();
+                let is_elsewhere = rect.left() >= theme::SETTINGS_WIDTH
+                    || rect.bottom() <= 40.0
+                    || rect.bottom() >= height - theme::TIMELINE_HEIGHT;
+                let fits = rect.right() <= theme::SETTINGS_WIDTH;
+                assert!(fits || is_elsewhere, "{task:?}, {rule:?}: {:?} reaches to {}", access.label(), rect.right());
+                seen += usize::from(!is_elsewhere);
+            }
+        }
+    }
+    assert!(seen > 18 * 20, "the controls were found: {seen}");
+}
+
+/// Puts the pointer there and presses or lets go of a button.
+fn press(harness: &mut Harness<'static, Workbench>, pos: Pos2, button: PointerButton, pressed: bool) {
+    harness.hover_at(pos);
+    harness.event(egui::Event::PointerButton { pos, button, pressed, modifiers: Modifiers::NONE });
+    harness.step();
+    harness.step();
+}
+
+#[test]
+fn dragging_on_the_picture_paints_a_mask() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    open_section(&mut harness, "Edit");
+    tick(&mut harness, "Paint mask");
+    harness.get_by_label_contains("Pair 2:").click();
+    steps(&mut harness, 2);
+    let canvas = harness.get_by_label_contains("Canvas: Side by side").rect();
+    let centre = egui::pos2(canvas.left() + 0.25 * canvas.width(), canvas.center().y);
+    let pan = harness.state_mut().canvas_mut().pan;
+
+    press(&mut harness, centre, PointerButton::Primary, true);
+    let dot = session(&harness).mask().expect("painted at once").count();
+    harness.hover_at(centre + vec2(60.0, 0.0));
+    harness.step();
+    press(&mut harness, centre + vec2(60.0, 0.0), PointerButton::Primary, false);
+    let mask = session(&harness).mask().expect("painted").clone();
+    assert_eq!(
+        [mask.height() as usize, mask.width() as usize],
+        session(&harness).origins().unwrap().images.shape()[2..]
+    );
+    let middle = (mask.height() / 2 * mask.width() + mask.width() / 2) as usize;
+    assert!(mask.count() > dot && mask.missing()[middle], "{} pixels", mask.count());
+    assert_eq!(harness.state_mut().canvas_mut().pan, pan, "painting does not pan");
+
+    press(&mut harness, centre, PointerButton::Secondary, true);
+    press(&mut harness, centre, PointerButton::Secondary, false);
+    let erased = session(&harness).mask().expect("the rest is left").clone();
+    assert!(erased.count() < mask.count() && !erased.missing()[middle]);
+
+    let radius = harness.state_mut().brush_mut().radius;
+    harness.key_press(Key::CloseBracket);
+    harness.step();
+    assert!(harness.state_mut().brush_mut().radius > radius);
+    harness.key_press(Key::OpenBracket);
+    harness.key_press(Key::Space);
+    steps(&mut harness, 3);
+    assert_eq!(harness.state_mut().brush_mut().radius, radius);
+    assert!(!session(&harness).is_busy() && session(&harness).path().len() == 1, "space pans here and runs nothing");
+
+    harness.get_by_role_and_label(Role::Button, "Invert").click_accesskit();
+    steps(&mut harness, 2);
+    let inverted = session(&harness).mask().expect("the others").count();
+    assert_eq!(inverted + erased.count(), mask.missing().len());
+    harness.get_by_role_and_label(Role::Button, "Clear").click_accesskit();
+    steps(&mut harness, 2);
+    assert_eq!(session(&harness).mask(), None);
+
+    // Switched off, dragging pans again.
+    tick(&mut harness, "Paint mask");
+    press(&mut harness, centre, PointerButton::Primary, true);
+    harness.hover_at(centre + vec2(40.0, 0.0));
+    harness.step();
+    press(&mut harness, centre + vec2(40.0, 0.0), PointerButton::Primary, false);
+    assert_ne!(harness.state_mut().canvas_mut().pan, pan);
+    assert_eq!(session(&harness).mask(), None);
+}
+
+#[test]
+fn a_mask_is_painted_left_of_the_wipe_and_nowhere_else() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    open_section(&mut harness, "Edit");
+    tick(&mut harness, "Paint mask");
+    harness.state_mut().host_mut().handle(Action::Select(0));
+    for (compare, share, paints) in [
+        (Compare::Wipe, 0.6, false),
+        (Compare::Side, 0.75, false),
+        (Compare::Blink, 0.5, false),
+        (Compare::Difference, 0.5, false),
+        (Compare::Wipe, 0.4, true),
+    ] {
+        harness.state_mut().host_mut().handle(Action::Compare(compare));
+        steps(&mut harness, 2);
+        let canvas = harness.get_by_label_contains("Canvas: ").rect();
+        let pos = egui::pos2(canvas.left() + share * canvas.width(), canvas.center().y);
+        press(&mut harness, pos, PointerButton::Primary, true);
+        press(&mut harness, pos, PointerButton::Primary, false);
+        assert_eq!(session(&harness).mask().is_some(), paints, "{compare:?} at {share}");
+    }
+}
+
+#[test]
+fn edited_pictures_are_compared_with_their_reference() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    harness.step();
+    open_section(&mut harness, "Edit");
+    harness.get_by_label_contains("Open a picture first");
+    generate(&mut harness);
+    harness.get_by_label_contains("all 4 pictures");
+    harness.state_mut().host_mut().handle(Action::Select(1));
+    edit(&mut harness, |settings| settings.edit.task = EditTask::Denoise);
+    harness.get_by_label_contains("from the picture on the canvas");
+    assert!(harness.query_by_role_and_label(Role::CheckBox, "Reference").is_none());
+    harness.get_by_role_and_label(Role::Button, "Edit pictures").click_accesskit();
+    let is_edited = |session: &Session| session.origins().is_some_and(|origins| origins.edited.is_some());
+    until(&mut harness, "editing", |session| at_rest(session) && is_edited(session));
+    harness.state_mut().host_mut().handle(Action::Select(0));
+    steps(&mut harness, 2);
+    let task = EditTask::Denoise.option().label;
+    assert!(harness.query_all_by_label(task).next().is_some(), "the sample panel names the task");
+    let edited = canvas_pixel(&mut harness);
+    tick(&mut harness, "Reference");
+    assert_ne!(canvas_pixel(&mut harness), edited, "the left picture is the reference now");
+    click(&mut harness, "◀ All pairs");
+    harness.get_by_label_contains("pairs: edited");
+}
+
+/// What the pixel inspector reads "before" in the middle of the left picture.
+fn canvas_pixel(harness: &mut Harness<'static, Workbench>) -> [f32; 3] {
+    let canvas = harness.get_by_label_contains("Canvas: Side by side").rect();
+    harness.hover_at(egui::pos2(canvas.left() + 0.25 * canvas.width(), canvas.center().y));
+    steps(harness, 2);
+    harness.state_mut().canvas_mut().readout().expect("the pointer is on the picture").before
+}
+
+#[test]
+fn a_thousand_classes_are_searched_and_not_all_drawn() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    let info = ModelInfo {
+        reference: "imagenet".to_owned(),
+        title: "ImageNet".to_owned(),
+        sha256: String::new(),
+        classes: (0..1000).map(|class| format!("kind {class:03}")).collect(),
+        sample_shape: [3, 32, 32],
+        report: LoadReport::default(),
+    };
+    harness.state_mut().host_mut().session.apply(Event::Classifier(info));
+    steps(&mut harness, 2);
+    harness.get_by_role_and_label(Role::ComboBox, "Classes").click();
+    steps(&mut harness, 4);
+    let listed = harness.query_all_by_role(Role::CheckBox).filter(is_kind).count();
+    assert!((4..60).contains(&listed), "{listed} rows are drawn");
+    harness.get_by_role_and_label(Role::TextInput, "Filter classes").set_text_value_accesskit("KIND 777");
+    steps(&mut harness, 3);
+    assert_eq!(harness.query_all_by_role(Role::CheckBox).filter(is_kind).count(), 1);
+    tick(&mut harness, "kind 777");
+    assert_eq!(session(&harness).settings().generate.classes, Classes::Only(vec![777]));
+
+    harness.key_press(Key::Escape);
+    steps(&mut harness, 3);
+    assert!(harness.query_by_role_and_label(Role::TextInput, "Filter classes").is_none(), "Escape closes the list");
+    harness.get_by_role_and_label(Role::ComboBox, "Classes").click();
+    steps(&mut harness, 4);
+    let filter = harness.get_by_role_and_label(Role::TextInput, "Filter classes").value();
+    assert_eq!(filter.unwrap_or_default(), "", "a list that is opened again has no filter");
+    harness.key_press(Key::Escape);
+    steps(&mut harness, 3);
+
+    harness.get_by_role_and_label(Role::ComboBox, "Target class").click();
+    steps(&mut harness, 4);
+    let listed = harness.query_all_by_role(Role::Button).filter(is_kind).count();
+    assert!((4..60).contains(&listed), "{listed} rows are drawn");
+}
+
+/// Whether this is a row of the list of classes.
+fn is_kind(node: &egui_kittest::Node<'_>) -> bool {
+    node.accesskit_node().label().is_some_and(|label| label.starts_with("kind "))
+}
+
+#[test]
+fn references_are_asked_for_and_the_memory_of_a_step_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    assert!(session(&harness).estimate().is_some());
+    harness.get_by_label_contains("A refinement step needs about");
+    open_section(&mut harness, "More");
+    tick(&mut harness, "Early stop");
+    harness.get_by_label_contains("nothing stops");
+    harness.get_by_role_and_label(Role::Button, Verb::OpenReferences.label()).click_accesskit();
+    steps(&mut harness, 6);
+    harness.get_by_label("Open real pictures as references");
+    click(&mut harness, "Cancel");
+    steps(&mut harness, 3);
+    assert!(harness.query_by_label("Open real pictures as references").is_none());
+}
+
+#[test]
+fn a_rule_without_a_ball_gives_up_what_needs_one() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    harness.step();
+    edit(&mut harness, |settings| {
+        settings.refine.step_unit = lapidary::refiner::StepUnit::Ratio;
+        settings.refine.step_size = 0.1;
+        (settings.refine.random_start, settings.refine.restarts) = (true, 4);
+    });
+    harness.get_by_role_and_label(Role::ComboBox, "Rule").click();
+    steps(&mut harness, 4);
+    harness.get_by_role_and_label(Role::Button, "SGLD").click_accesskit();
+    steps(&mut harness, 3);
+    let refine = &session(&harness).settings().refine;
+    assert_eq!((refine.rule, refine.random_start, refine.restarts), (Rule::Sgld, false, 1));
+    assert!((refine.step_size - 0.3).abs() < 1e-9, "a tenth of the radius 3: {}", refine.step_size);
+    assert!(session(&harness).notices.list().is_empty(), "{:?}", session(&harness).notices.list());
 }

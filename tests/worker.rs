@@ -29,7 +29,7 @@ const QUEUE: usize = 32;
 fn origins() -> Arc<Origins> {
     let value = |i: usize| 0.5 + 0.3 * (i as f32 * 0.05).sin();
     let images = ImageBatch::new([2, 3, 32, 32], (0..2 * 3 * 32 * 32).map(value).collect());
-    Arc::new(Origins { images, labels: vec![2, 5], seeds: vec![0, 1], names: Vec::new(), made_by: None })
+    Arc::new(Origins::opened(images, vec![2, 5], Vec::new()))
 }
 
 fn refine(iterations: Option<u32>) -> Command {
@@ -38,9 +38,10 @@ fn refine(iterations: Option<u32>) -> Command {
         run: RUN,
         origins: origins(),
         from: None,
+        references: None,
         settings: RefineSettings::default(),
         iterations,
-        compute: ComputeSettings { device: DeviceChoice::Cpu, batch: 64 },
+        compute: ComputeSettings { device: DeviceChoice::Cpu, ..Default::default() },
     }
 }
 

@@ -10,8 +10,16 @@ use super::{Checkpoint, Content};
 pub enum CheckpointError {
     #[error("no file is there: give the path of a .safetensors or .pt file, or one of the bundled models\n{}", path.display())]
     NotFound { path: PathBuf },
-    #[error("this is a folder, but a checkpoint is one file: give the .safetensors or .pt file inside it\n{}", path.display())]
+    #[error("this folder is no diffusers pipeline (there is neither unet/config.json nor config.json): give the .safetensors or .pt file inside it\n{}", path.display())]
     Folder { path: PathBuf },
+    #[error("the folder has a config.json but no weights ({looked_for}): download them too, or give the .safetensors or .pt file itself\n{}", path.display())]
+    NoWeights { path: PathBuf, looked_for: String },
+    #[error("the weights lie in several files, but one file is read: load them with diffusers and save them again with save_pretrained(folder, max_shard_size=\"20GB\")\n{}", path.display())]
+    Sharded { path: PathBuf },
+    #[error("the file is no valid JSON: fetch it again\n{}", path.display())]
+    Config { path: PathBuf, source: serde_json::Error },
+    #[error("the configuration says {found}, but {expected}: choose a pipeline of OpenAI's U-Net, such as openai/diffusers-cd_imagenet64_l2\n{}", path.display())]
+    Diffusers { path: PathBuf, found: String, expected: String },
     #[error("the file cannot be read: check its permissions and the disk\n{}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("this is {found}, but a checkpoint is a .safetensors or PyTorch file: {}\n{}", found.hint(), path.display())]
@@ -24,6 +32,8 @@ pub enum CheckpointError {
     Header { path: PathBuf, source: serde_json::Error },
     #[error("this PyTorch file holds something else than a plain dictionary of tensors, and nothing in it is executed: save it again with torch.save(model.state_dict(), file)\n{}", path.display())]
     Pytorch { path: PathBuf, source: Box<pytorch_reader::PytorchError> },
+    #[error("this pickle carries Python code (torch_utils.persistence, as NVlabs' EDM writes it), and nothing in a file is executed here: convert it once with `python models/convert_edm.py FILE.pkl FILE.safetensors`\n{}", path.display())]
+    PersistentPickle { path: PathBuf },
     #[error("the PyTorch file is damaged or was cut off: fetch it again\n{}", path.display())]
     Archive { path: PathBuf, source: Box<pytorch_reader::PytorchError> },
     #[error("the file lists {found} tensors, but at most {limit} are accepted: it is damaged or hostile\n{}", path.display())]
@@ -34,16 +44,20 @@ pub enum CheckpointError {
     Damaged { path: PathBuf, tensor: String, source: std::io::Error },
     #[error("{tensor:?} does not hold floating-point numbers, but the network needs f16, bf16, f32 or f64: export the weights in one of these\n{}", path.display())]
     NotFloat { path: PathBuf, tensor: String },
-    #[error("{tensor:?} is missing{}: the manifest's architecture does not fit this file, correct one of them\n{}", nearest_hint(nearest.as_deref()), path.display())]
+    #[error("{tensor:?} is missing{}: the architecture does not fit this file, so compare them with `lapidary inspect` and correct the manifest\n{}", nearest_hint(nearest.as_deref()), path.display())]
     Missing { path: PathBuf, tensor: String, nearest: Option<String> },
-    #[error("{tensor:?} has shape {found:?}, but the manifest's architecture needs {expected:?}: correct the manifest or choose the file that it describes\n{}", path.display())]
+    #[error("{tensor:?} has shape {found:?}, but the architecture needs {expected:?}: compare them with `lapidary inspect` and correct the manifest, or choose another file\n{}", path.display())]
     Shape { path: PathBuf, tensor: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("the file's SHA-256 is {found}, but its manifest says {expected}: fetch the file again, or correct the manifest if you changed the weights yourself\n{}", path.display())]
     Hash { path: PathBuf, expected: String, found: String },
     #[error("there is no bundled model {name:?} and no such file: choose one of {known}, or give a path")]
     Unknown { name: String, known: String },
-    #[error("the file has no manifest that says which architecture it holds: write {} beside it (README, \"Your own checkpoints\", shows one)\n{}", manifest.display(), path.display())]
-    NoManifest { path: PathBuf, manifest: PathBuf },
+    #[error("{what}, so the file needs a manifest: write {} beside it (README, \"Bring your own checkpoint\", shows one)\n{}", manifest.display(), path.display())]
+    NoManifest { path: PathBuf, manifest: PathBuf, what: String },
+    #[error("{what}, but a generator must be OpenAI's U-Net (its own names, diffusers' or NVlabs') and a classifier a ResNet with torchvision's names: choose another file\n{}", path.display())]
+    Foreign { path: PathBuf, what: String },
+    #[error("loading was cancelled")]
+    Cancelled,
     #[error("the manifest is not valid: correct the line that the cause names\n{}", path.display())]
     Manifest { path: PathBuf, source: Box<toml::de::Error> },
     #[error("the manifest says {what}, but {expected}\n{}", path.display())]

@@ -1,9 +1,9 @@
-//! Finding a model: a bundled name, a manifest, or a file with a manifest beside it.
+//! Finding a model: a bundled name, a manifest, a file with a manifest beside it, or a file that is recognised.
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{Checkpoint, CheckpointError, Manifest};
+use super::{Checkpoint, CheckpointError, Manifest, Recognised, Watch, recognise, unwatched};
 
 /// Largest manifest that is read; a thousand class names need a thirtieth of it.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
@@ -45,19 +45,20 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens the weights and checks their hash against the manifest.
+    /// Opens the weights, and gives their SHA-256 after checking it against the manifest's.
+    ///
+    /// `watch` hears of the progress of hashing.
     ///
     /// # Errors
-    /// [`CheckpointError`] as of [`Checkpoint::open`], or [`CheckpointError::Hash`].
-    pub fn open(&self) -> Result<Checkpoint, CheckpointError> {
+    /// [`CheckpointError`] as of [`Checkpoint::open`], [`CheckpointError::Hash`] or [`CheckpointError::Cancelled`].
+    pub fn open(&self, watch: &mut Watch<'_>) -> Result<(Checkpoint, String), CheckpointError> {
         let checkpoint = Checkpoint::open(&self.weights)?;
+        let found = checkpoint.sha256(watch)?;
         match &self.manifest.sha256 {
-            Some(expected) if expected != checkpoint.sha256() => Err(CheckpointError::Hash {
-                path: self.weights.clone(),
-                expected: expected.clone(),
-                found: checkpoint.sha256().to_owned(),
-            }),
-            _ => Ok(checkpoint),
+            Some(expected) if *expected != found => {
+                Err(CheckpointError::Hash { path: self.weights.clone(), expected: expected.clone(), found })
+            }
+            _ => Ok((checkpoint, found)),
         }
     }
 }
@@ -71,16 +72,36 @@ pub fn bundled_manifest(bundled: &Bundled) -> Manifest {
     Manifest::parse(bundled.manifest, Path::new(bundled.name)).expect("bundled manifests are valid")
 }
 
-/// Class names of a model, if they can be known without reading weights; empty otherwise.
+/// A manifest and how it was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Described {
+    /// What the file is.
+    pub manifest: Manifest,
+    /// Who says so.
+    pub origin: Origin,
+}
+
+/// Who says what a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The manifest beside it.
+    Manifest(PathBuf),
+    /// It is a copy of a bundled model.
+    Bundled,
+    /// Its shapes and its name.
+    Recognised {
+        /// The published checkpoint that it looks like.
+        preset: Option<&'static str>,
+        /// What was assumed, one sentence each.
+        notes: Vec<String>,
+    },
+}
+
+/// Class names of a model, known without reading weights; empty for an unconditional generator.
 ///
 /// # Errors
-/// [`CheckpointError`] when nothing is found or the manifest is refused.
+/// [`CheckpointError`] when nothing is found, the manifest is refused, or the file is not recognised.
 pub fn class_names(reference: &str) -> Result<Vec<String>, CheckpointError> {
-    let path = Path::new(reference);
-    let bundled = BUNDLED.iter().any(|bundled| bundled.name == reference);
-    if !bundled && path.exists() && !is_manifest(path) && !path.with_extension("toml").exists() {
-        return Ok(Vec::new());
-    }
     find(reference).map(|(manifest, _)| manifest.classes)
 }
 
@@ -88,12 +109,58 @@ fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
 }
 
-/// Describes a model without touching its weights: by bundled name, by manifest, or by file with a manifest beside it.
+/// Where the manifest of a file or folder lies: `mine.toml` beside `mine.pt`, `cd.toml` beside the folder `cd`.
+#[must_use]
+pub fn manifest_beside(path: &Path) -> PathBuf {
+    match path.file_name() {
+        // The dots in a folder's name are part of it.
+        Some(name) if path.is_dir() => {
+            let mut name = name.to_owned();
+            name.push(".toml");
+            path.with_file_name(name)
+        }
+        Some(_) => path.with_extension("toml"),
+        None => path.join("manifest.toml"),
+    }
+}
+
+/// Says what an opened file is: by the manifest beside it, as a copy of a bundled model, or by its shapes.
+///
+/// # Errors
+/// [`CheckpointError`] when the manifest is refused or the file is not recognised.
+pub fn describe(checkpoint: &Checkpoint) -> Result<Described, CheckpointError> {
+    let beside = manifest_beside(checkpoint.path());
+    if beside.exists() {
+        return Ok(Described { manifest: read_manifest(&beside)?, origin: Origin::Manifest(beside) });
+    }
+    // Hashing takes long for a large file, and only a file of the same length can be a copy.
+    let twins = BUNDLED.iter().filter(|bundled| bundled.weights.len() as u64 == checkpoint.bytes());
+    let twins: Vec<Manifest> = twins.map(bundled_manifest).collect();
+    if !twins.is_empty() {
+        let sha256 = checkpoint.sha256(&mut unwatched)?;
+        if let Some(manifest) = twins.into_iter().find(|manifest| manifest.sha256.as_deref() == Some(sha256.as_str())) {
+            return Ok(Described { manifest, origin: Origin::Bundled });
+        }
+    }
+    let Recognised { manifest, preset, notes } = recognise(checkpoint)?;
+    Ok(Described { manifest, origin: Origin::Recognised { preset, notes } })
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest, CheckpointError> {
+    let read = |source| CheckpointError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(read)?;
+    file.take(MAX_MANIFEST_BYTES).read_to_string(&mut text).map_err(read)?;
+    Manifest::parse(&text, path)
+}
+
+/// Describes a model without reading its weights: by bundled name, by manifest, by a file or folder with a manifest
+/// beside it, or by what is recognised in a file or folder.
 ///
 /// A file without a manifest that has the hash of a bundled model is described by that model's manifest.
 ///
 /// # Errors
-/// [`CheckpointError`] when nothing is found or the manifest is refused.
+/// [`CheckpointError`] when nothing is found, the manifest is refused, or the file is not recognised.
 pub fn find(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointError> {
     if let Some(bundled) = BUNDLED.iter().find(|bundled| bundled.name == reference) {
         return Ok((bundled_manifest(bundled), None));
@@ -106,23 +173,14 @@ pub fn find(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointEr
         let known = BUNDLED.map(|bundled| bundled.name).join(", ");
         return Err(CheckpointError::Unknown { name: reference.to_owned(), known });
     }
-    let is_manifest = is_manifest(path);
-    let manifest_path = if is_manifest { path.to_owned() } else { path.with_extension("toml") };
-    if !is_manifest && !manifest_path.exists() {
-        // Opening first gives the better sentence for a file that is no checkpoint at all.
-        let checkpoint = Checkpoint::open(path)?;
-        let twin = BUNDLED.iter().map(bundled_manifest).find(|m| m.sha256.as_deref() == Some(checkpoint.sha256()));
-        return twin
-            .map(|manifest| (manifest, Some(path.to_owned())))
-            .ok_or_else(|| CheckpointError::NoManifest { path: path.to_owned(), manifest: manifest_path.clone() });
+    if is_manifest(path) {
+        let manifest = read_manifest(path)?;
+        let weights = path.with_file_name(&manifest.file);
+        return Ok((manifest, Some(weights)));
     }
-    let read = |source| CheckpointError::Read { path: manifest_path.clone(), source };
-    let mut text = String::new();
-    let file = std::fs::File::open(&manifest_path).map_err(read)?;
-    file.take(MAX_MANIFEST_BYTES).read_to_string(&mut text).map_err(read)?;
-    let manifest = Manifest::parse(&text, &manifest_path)?;
-    let weights = if is_manifest { path.with_file_name(&manifest.file) } else { path.to_owned() };
-    Ok((manifest, Some(weights)))
+    let beside = manifest_beside(path);
+    let manifest = if beside.exists() { read_manifest(&beside)? } else { describe(&Checkpoint::open(path)?)?.manifest };
+    Ok((manifest, Some(path.to_owned())))
 }
 
 /// Finds a model and makes sure that its weights are a file on disk.
@@ -170,7 +228,7 @@ mod tests {
             let model = resolve(bundled.name, cache.path()).unwrap();
             assert_eq!(model.manifest.name, bundled.name);
             assert_eq!(model.manifest.classes.len(), 12);
-            model.open().unwrap();
+            model.open(&mut unwatched).unwrap();
         }
     }
 

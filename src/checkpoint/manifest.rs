@@ -16,15 +16,16 @@ pub struct Manifest {
     /// File of the weights, relative to the manifest.
     pub file: String,
     /// SHA-256 of that file; checked when present.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// Height and width of the pictures, in pixels.
     pub resolution: usize,
     /// Colour channels.
     #[serde(default = "three")]
     pub channels: usize,
-    /// Class names in the order of the labels; empty for an unconditional generator.
-    #[serde(default)]
+    /// Class names in the order of the labels; empty for an unconditional generator. In the file a list, or one of
+    /// the words `imagenet` and `cifar10`.
+    #[serde(default, with = "super::classes")]
     pub classes: Vec<String>,
     /// Where the weights come from and how they were made.
     pub source: String,
@@ -34,11 +35,6 @@ pub struct Manifest {
     #[serde(flatten)]
     pub kind: ManifestKind,
 }
-
-/// Levels of a U-Net, and the factor of each.
-const MAX_LEVELS: usize = 16;
-/// Channels of a layer, and blocks of a level or stage.
-const MAX_WIDTH: usize = 16_384;
 
 const fn three() -> usize {
     3
@@ -86,14 +82,58 @@ pub struct UnetManifest {
     pub channel_mult: Vec<usize>,
     /// Downsample factors at which attention is used.
     pub attention_downsample: Vec<usize>,
-    /// Channels per attention head.
+    /// Channels per attention head; 0 where [`Self::num_heads`] decides.
+    #[serde(default)]
     pub num_head_channels: usize,
+    /// Attention heads, used where [`Self::num_head_channels`] is 0.
+    #[serde(default)]
+    pub num_heads: usize,
     /// FiLM conditioning (scale and shift) instead of addition.
     #[serde(default = "yes")]
     pub use_scale_shift_norm: bool,
+    /// Residual blocks halve and double the resolution; otherwise convolutions do, `input_blocks.N.0.op` (stride 2) and
+    /// `output_blocks.N.K.conv` (behind a nearest upsampling).
+    #[serde(default = "yes")]
+    pub resblock_updown: bool,
+    /// How the rows of `qkv` are ordered.
+    #[serde(default)]
+    pub attention_order: AttentionOrder,
+    /// The network also gives a variance: `out.2` has twice the channels, of which the first half is used.
+    #[serde(default)]
+    pub learn_sigma: bool,
     /// Side of the blocks that are folded into channels before the network; 1 for OpenAI's own.
     #[serde(default = "one")]
     pub patch_size: usize,
+}
+
+impl UnetManifest {
+    /// Attention heads of a layer with so many channels.
+    #[must_use]
+    pub const fn heads(&self, channels: usize) -> usize {
+        match channels.checked_div(self.num_head_channels) {
+            Some(heads) => heads,
+            None => self.num_heads,
+        }
+    }
+
+    /// Widths of the layers that hold attention: those of the levels that ask for it, and the middle's.
+    pub(super) fn attention_widths(&self) -> Vec<usize> {
+        let last = self.channel_mult.len().saturating_sub(1);
+        let levels = self.channel_mult.iter().enumerate();
+        let attends = |level: usize| level == last || self.attention_downsample.contains(&(1 << level));
+        levels.filter(|(level, _)| attends(*level)).map(|(_, mult)| mult * self.model_channels).collect()
+    }
+}
+
+/// Order of the rows of an attention layer's `qkv`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttentionOrder {
+    /// `[Q | K | V]`, each `[head, d]`: consistency models, `64x64_diffusion`.
+    #[default]
+    New,
+    /// Per head `[q, k, v]`: the other networks of guided diffusion.
+    Legacy,
 }
 
 const fn yes() -> bool {
@@ -112,6 +152,19 @@ pub enum PreconditioningName {
     Consistency,
     /// Karras et al. 2022.
     Edm,
+    /// Guided diffusion (Dhariwal and Nichol 2021): the noise is predicted at discrete steps.
+    Discrete,
+}
+
+/// How much noise the steps of a discrete diffusion add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NoiseSchedule {
+    /// Variances that grow linearly (Ho, Jain, Abbeel 2020).
+    #[default]
+    Linear,
+    /// Signal that falls like a squared cosine (Nichol and Dhariwal 2021).
+    Cosine,
 }
 
 /// Noise levels and preconditioning.
@@ -135,6 +188,33 @@ pub struct DiffusionManifest {
     /// Intermediate noise level of two-step sampling.
     #[serde(default = "two_step_sigma")]
     pub two_step_sigma: f64,
+    /// The network's time is `time_scale * ln(sigma) / 4`: 1000 for OpenAI's networks, 1 for NVlabs' EDM.
+    #[serde(default = "thousand")]
+    pub time_scale: f64,
+    /// Noise schedule of a discrete diffusion; other preconditionings have none.
+    #[serde(default)]
+    pub noise_schedule: NoiseSchedule,
+    /// Steps that a discrete diffusion was trained with; other preconditionings have none.
+    #[serde(default = "thousand_steps")]
+    pub diffusion_steps: usize,
+}
+
+impl DiffusionManifest {
+    /// With every default.
+    #[must_use]
+    pub const fn new(preconditioning: PreconditioningName) -> Self {
+        Self {
+            preconditioning,
+            sigma_data: half(),
+            sigma_min: sigma_min(),
+            sigma_max: sigma_max(),
+            rho: rho(),
+            two_step_sigma: two_step_sigma(),
+            time_scale: thousand(),
+            noise_schedule: NoiseSchedule::Linear,
+            diffusion_steps: thousand_steps(),
+        }
+    }
 }
 
 const fn half() -> f64 {
@@ -153,6 +233,12 @@ const fn rho() -> f64 {
 const fn two_step_sigma() -> f64 {
     1.382_367_96
 }
+const fn thousand() -> f64 {
+    1000.0
+}
+const fn thousand_steps() -> usize {
+    1000
+}
 
 /// How a stage that changes size shortens its shortcut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,20 +250,62 @@ pub enum Shortcut {
     Pool,
 }
 
-/// A residual network of basic blocks, with torchvision's names.
+/// What a residual block consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BlockKind {
+    /// Two 3x3 convolutions.
+    #[default]
+    Basic,
+    /// 1x1, 3x3 and 1x1 convolutions; the last puts out four times the planes.
+    Bottleneck,
+}
+
+/// A residual network, with torchvision's names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResnetManifest {
+    /// What every block consists of.
+    #[serde(default)]
+    pub block: BlockKind,
     /// Blocks per stage.
     pub blocks: Vec<usize>,
-    /// Channels per stage.
+    /// Planes per stage; a stage of bottlenecks puts out four times as many channels.
     pub widths: Vec<usize>,
+    /// Channels inside a bottleneck, per 64 planes: 64, or 128 for the Wide-ResNets 50-2 and 101-2.
+    #[serde(default = "base_width")]
+    pub width_per_group: usize,
     /// Shortcut of stages that change size.
     pub shortcut: Shortcut,
     /// Side of the first convolution's kernel (3, stride 1, for small pictures).
     pub stem_kernel: usize,
     /// Stride of the first convolution.
     pub stem_stride: usize,
+    /// A 3x3 max pool of stride 2 behind the first convolution, as in networks for ImageNet.
+    #[serde(default)]
+    pub stem_pool: bool,
+}
+
+const fn base_width() -> usize {
+    64
+}
+
+impl ResnetManifest {
+    /// Channels between the convolutions of a block with so many planes.
+    pub(super) const fn inner_width(&self, planes: usize) -> usize {
+        match self.block {
+            BlockKind::Basic => planes,
+            BlockKind::Bottleneck => planes * self.width_per_group / base_width(),
+        }
+    }
+
+    /// Channels that a stage with so many planes puts out.
+    pub(super) const fn out_width(&self, planes: usize) -> usize {
+        match self.block {
+            BlockKind::Basic => planes,
+            BlockKind::Bottleneck => 4 * planes,
+        }
+    }
 }
 
 impl Manifest {
@@ -201,98 +329,30 @@ impl Manifest {
         }
     }
 
-    fn check(&self, path: &Path) -> Result<(), CheckpointError> {
-        let fail = |what: String, expected: &str| {
+    /// Refuses values that cannot be; `path` only names the manifest in errors.
+    pub(super) fn check(&self, path: &Path) -> Result<(), CheckpointError> {
+        let problem = self.problem();
+        problem.map_or(Ok(()), |(what, expected)| {
             Err(CheckpointError::ManifestValue { path: path.to_owned(), what, expected: expected.to_owned() })
-        };
-        if !(1..=4096).contains(&self.resolution) {
-            return fail(format!("resolution = {}", self.resolution), "it must be from 1 to 4096");
-        }
-        if !(1..=4).contains(&self.channels) {
-            return fail(format!("channels = {}", self.channels), "it must be from 1 to 4");
-        }
-        if Path::new(&self.file).is_absolute() || self.file.contains("..") {
-            return fail(format!("file = {:?}", self.file), "it must be a name beside the manifest");
-        }
-        match &self.kind {
-            ManifestKind::Generator(generator) => generator.check(self.resolution, &fail),
-            ManifestKind::Classifier(classifier) => {
-                if classifier.mean.len() != self.channels || classifier.std.len() != self.channels {
-                    return fail("a mean or std of another length".to_owned(), "there must be one value per channel");
-                }
-                if classifier.std.iter().any(|std| !std.is_finite() || *std <= 0.0) {
-                    return fail(format!("std = {:?}", classifier.std), "every value must be positive");
-                }
-                let net = &classifier.resnet;
-                if self.classes.is_empty() {
-                    return fail("no classes".to_owned(), "a classifier needs the names of its classes");
-                }
-                let sizes = net.widths.iter().chain(&net.blocks).chain([&net.stem_kernel, &net.stem_stride]);
-                if sizes.into_iter().any(|size| *size > MAX_WIDTH) || net.blocks.len() > MAX_LEVELS {
-                    return fail("an enormous network".to_owned(), "sizes above 16384 are not accepted");
-                }
-                if net.blocks.is_empty() || net.blocks.len() != net.widths.len() || net.blocks.contains(&0) {
-                    return fail(
-                        format!("blocks = {:?} and widths = {:?}", net.blocks, net.widths),
-                        "both need one positive number per stage",
-                    );
-                }
-                if net.stem_kernel % 2 == 0 || net.stem_stride == 0 {
-                    return fail(
-                        format!("stem_kernel = {}", net.stem_kernel),
-                        "it must be odd, and the stride positive",
-                    );
-                }
-                Ok(())
-            }
-        }
+        })
     }
 }
 
-impl GeneratorManifest {
-    fn check(
-        &self,
-        resolution: usize,
-        fail: &dyn Fn(String, &str) -> Result<(), CheckpointError>,
-    ) -> Result<(), CheckpointError> {
-        let net = &self.unet;
-        let levels = net.channel_mult.len();
-        if !(1..=MAX_LEVELS).contains(&levels) || net.channel_mult.iter().any(|mult| !(1..=MAX_LEVELS).contains(mult)) {
-            return fail(
-                format!("channel_mult = {:?}", net.channel_mult),
-                "it needs 1 to 16 factors, each from 1 to 16",
-            );
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{BUNDLED, bundled_manifest, classes};
+
+    #[test]
+    fn a_manifest_is_read_back_as_it_was_written_and_may_name_its_classes_by_a_word() {
+        for bundled in &BUNDLED {
+            let mut manifest = bundled_manifest(bundled);
+            for word in ["", "imagenet", "cifar10"] {
+                manifest.classes = classes::built_in(word).unwrap_or(manifest.classes);
+                let text = toml::to_string(&manifest).unwrap();
+                assert_eq!(text.contains(&format!("classes = \"{word}\"")), !word.is_empty(), "{text}");
+                assert_eq!(Manifest::parse(&text, Path::new("written.toml")).unwrap(), manifest, "{text}");
+            }
         }
-        let sizes = [net.model_channels, net.num_res_blocks, net.patch_size];
-        if sizes.iter().any(|size| *size > MAX_WIDTH) {
-            return fail(format!("a size of {sizes:?}"), "sizes above 16384 are not accepted");
-        }
-        let shrink = net.patch_size.max(1) << (net.channel_mult.len() - 1);
-        if net.patch_size == 0 || !resolution.is_multiple_of(shrink) {
-            return fail(
-                format!(
-                    "resolution = {resolution} with patch_size = {} and {} levels",
-                    net.patch_size,
-                    net.channel_mult.len()
-                ),
-                "the resolution must be divisible by patch_size * 2^(levels - 1)",
-            );
-        }
-        if net.model_channels == 0 || !net.model_channels.is_multiple_of(32) {
-            return fail(
-                format!("model_channels = {}", net.model_channels),
-                "it must be a multiple of 32 (group norm)",
-            );
-        }
-        let heads = net.num_head_channels;
-        if heads == 0 || net.channel_mult.iter().any(|mult| !(mult * net.model_channels).is_multiple_of(heads)) {
-            return fail(format!("num_head_channels = {heads}"), "it must divide the channels of every level");
-        }
-        let noise = &self.diffusion;
-        let ordered = 0.0 < noise.sigma_min && noise.sigma_min < noise.sigma_max && noise.sigma_max.is_finite();
-        if !ordered || noise.sigma_data.is_nan() || noise.sigma_data <= 0.0 || noise.rho.is_nan() || noise.rho <= 0.0 {
-            return fail("impossible noise levels".to_owned(), "0 < sigma_min < sigma_max, sigma_data > 0 and rho > 0");
-        }
-        Ok(())
     }
 }

@@ -2,14 +2,26 @@
 
 use std::collections::BTreeSet;
 
-use super::{Checkpoint, CheckpointError};
+use super::{Checkpoint, CheckpointError, Watch};
 
 /// Takes tensors out of a checkpoint by name and keeps the account.
-#[derive(Debug)]
 pub struct Weights<'a> {
     checkpoint: &'a Checkpoint,
     taken: BTreeSet<String>,
     parameters: usize,
+    /// Who hears of the progress.
+    watch: Option<&'a mut Watch<'a>>,
+    /// Bytes read so far.
+    done: u64,
+    /// Bytes of all tensors.
+    of: u64,
+}
+
+impl std::fmt::Debug for Weights<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = self.checkpoint.path();
+        out.debug_struct("Weights").field("path", &path).field("taken", &self.taken).finish_non_exhaustive()
+    }
 }
 
 /// What became of the tensors of a file.
@@ -19,7 +31,7 @@ pub struct LoadReport {
     pub taken: usize,
     /// Numbers in them.
     pub parameters: usize,
-    /// Tensors in the file that nothing asked for, by name; batch-norm counters are not listed.
+    /// Tensors in the file that nothing asked for, by name; those that are known and not needed are not listed.
     pub unused: Vec<String>,
 }
 
@@ -27,13 +39,20 @@ impl<'a> Weights<'a> {
     /// Starts with every tensor of `checkpoint` untaken.
     #[must_use]
     pub const fn new(checkpoint: &'a Checkpoint) -> Self {
-        Self { checkpoint, taken: BTreeSet::new(), parameters: 0 }
+        Self { checkpoint, taken: BTreeSet::new(), parameters: 0, watch: None, done: 0, of: 0 }
+    }
+
+    /// Likewise, and tells `watch` after every tensor how many bytes of all were read.
+    #[must_use]
+    pub fn watched(checkpoint: &'a Checkpoint, watch: &'a mut Watch<'a>) -> Self {
+        let of = checkpoint.tensors().keys().map(|name| checkpoint.bytes_of(name)).sum();
+        Self { watch: Some(watch), of, ..Self::new(checkpoint) }
     }
 
     /// Takes the tensor `name`, which must have exactly this shape.
     ///
     /// # Errors
-    /// [`CheckpointError`] when it is missing, of another shape, or unreadable.
+    /// [`CheckpointError`] when it is missing, of another shape, or unreadable, and when the watch cancels.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
         let info =
             self.checkpoint.tensors().get(name).ok_or_else(|| CheckpointError::missing(self.checkpoint, name))?;
@@ -48,19 +67,69 @@ impl<'a> Weights<'a> {
         let values = self.checkpoint.read(name)?;
         self.taken.insert(name.to_owned());
         self.parameters += values.len();
+        if let Some(watch) = &mut self.watch {
+            self.done += self.checkpoint.bytes_of(name);
+            if !watch(self.done, self.of) {
+                return Err(CheckpointError::Cancelled);
+            }
+        }
         Ok(values)
     }
 
     /// Closes the account.
     #[must_use]
     pub fn report(self) -> LoadReport {
-        let unused = self
-            .checkpoint
-            .tensors()
-            .keys()
-            .filter(|name| !self.taken.contains(*name) && !name.ends_with("num_batches_tracked"))
-            .cloned()
-            .collect();
+        let unused = self.checkpoint.tensors().keys().filter(|name| !self.taken.contains(*name)).cloned().collect();
         LoadReport { taken: self.taken.len(), parameters: self.parameters, unused }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{expected, resolve};
+
+    #[test]
+    fn hashing_and_loading_report_progress_and_can_be_cancelled() {
+        let cache = tempfile::tempdir().unwrap();
+        let model = resolve("gtsrb12-joint", cache.path()).unwrap();
+        let bytes = std::fs::metadata(&model.weights).unwrap().len();
+        let mut heard = Vec::new();
+        let (checkpoint, _) = model
+            .open(&mut |done, of| {
+                heard.push((done, of));
+                true
+            })
+            .unwrap();
+        assert_eq!(heard.last(), Some(&(bytes, bytes)), "{heard:?}");
+        assert!(heard.len() > 1 && heard.is_sorted(), "{heard:?}");
+        let mut calls = 0;
+        let error = model.open(&mut |_, _| {
+            calls += 1;
+            false
+        });
+        assert!(matches!(error, Err(CheckpointError::Cancelled)), "{error:?}");
+        assert_eq!(calls, 1, "it stops at once");
+
+        let mut last = (0, 0);
+        let mut watch = |done, of| {
+            last = (done, of);
+            true
+        };
+        let mut weights = Weights::watched(&checkpoint, &mut watch);
+        for (name, shape) in expected(&model.manifest) {
+            weights.take(&name, &shape).unwrap();
+        }
+        assert_eq!(weights.report().unused, Vec::<String>::new(), "the list of the architecture's tensors is complete");
+        assert_eq!(last.0, last.1);
+        let mut left = 2;
+        let mut watch = |_, _| {
+            left -= 1;
+            left > 0
+        };
+        let mut weights = Weights::watched(&checkpoint, &mut watch);
+        let taken: Vec<_> =
+            expected(&model.manifest).iter().map_while(|(n, shape)| weights.take(n, shape).ok()).collect();
+        assert_eq!(taken.len(), 1, "the second tensor is read, but no third");
     }
 }

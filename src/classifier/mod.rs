@@ -31,6 +31,18 @@ impl Classifier {
         checkpoint: &Checkpoint,
         device: &Device,
     ) -> Result<(Self, LoadReport), CheckpointError> {
+        Self::read(manifest, Weights::new(checkpoint), device)
+    }
+
+    /// Likewise, from weights that may be watched while they are read.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and when the watch cancels.
+    pub fn read(
+        manifest: &Manifest,
+        mut weights: Weights<'_>,
+        device: &Device,
+    ) -> Result<(Self, LoadReport), CheckpointError> {
         let ManifestKind::Classifier(spec) = &manifest.kind else {
             return Err(CheckpointError::Role {
                 name: manifest.name.clone(),
@@ -40,7 +52,6 @@ impl Classifier {
         };
         let num_classes = manifest.classes.len();
         let config = ResnetConfig { arch: spec.resnet.clone(), channels: manifest.channels, num_classes };
-        let mut weights = Weights::new(checkpoint);
         let net = Resnet::load(&config, &mut weights, device)?;
         let column =
             |values: &[f32]| Tensor::from_data(TensorData::new(values.to_vec(), [1, manifest.channels, 1, 1]), device);
@@ -55,7 +66,10 @@ impl Classifier {
         self.num_classes
     }
 
-    /// `[C, H, W]` of the pictures it was trained on.
+    /// `[C, H, W]` of the pictures that the manifest names, usually those it was trained on.
+    ///
+    /// Only `C` binds: the features are averaged over the picture before the last layer, so pictures of any height and
+    /// width pass ([`Classifier::logits`]).
     #[must_use]
     pub const fn sample_shape(&self) -> [usize; 3] {
         self.sample_shape
@@ -64,10 +78,26 @@ impl Classifier {
     /// Logits.
     ///
     /// # Shapes
-    /// `x`: `[N, C, H, W]` in `[0, 1]`; returns `[N, K]`.
+    /// `x`: `[N, C, H, W]` in `[0, 1]`, of any height and width; returns `[N, K]`.
+    ///
+    /// # Panics
+    /// When the shortcuts pool (`shortcut = "pool"`) and a stage that halves the size meets an odd one.
     #[must_use]
     pub fn logits(&self, x: Tensor<4>) -> Tensor<2> {
         self.net.forward((x - self.mean.clone()) / self.std.clone())
+    }
+
+    /// Bytes that one picture of `[H, W]` pixels needs at the peak of an evaluation with its input gradient, counted
+    /// from the network's shapes as the CPU backend works ([`Resnet::activation_bytes`]).
+    #[must_use]
+    pub fn activation_bytes(&self, size: [usize; 2]) -> u64 {
+        self.net.activation_bytes(size)
+    }
+
+    /// Bytes of the weights on the device.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.net.weight_bytes()
     }
 }
 

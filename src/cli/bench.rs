@@ -89,6 +89,7 @@ fn time_batch(
         run: RunId(1),
         origins,
         from: None,
+        references: None,
         settings: settings.refine.clone(),
         iterations: Some(ITERATIONS),
         compute: settings.compute.clone(),

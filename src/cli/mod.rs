@@ -3,70 +3,38 @@
 //! The commands drive the same compute thread as the window does. Nothing here draws a window.
 
 pub mod bench;
-pub mod flags;
+mod describe;
+mod driver;
+pub mod edit;
+mod error;
+mod flags;
 pub mod generate;
+pub mod inspect;
+mod kept;
+mod opened;
 pub mod refine;
+pub mod search;
+mod stream;
+mod usage;
 
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+use clap::ArgMatches;
 
-use crate::checkpoint::{BUNDLED, CheckpointError, ManifestKind, bundled_manifest};
-use crate::parameter::{Parameter, ParameterError};
+pub use self::edit::EditOptions;
+pub use self::error::CliError;
+use self::flags::Use;
+pub use self::search::SearchOptions;
+pub use self::usage::command;
+use self::usage::{DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, QUIET, REFERENCES, SECONDS, SESSION, SKIP, TRUNCATE};
+use crate::export::Levels;
 use crate::session::Settings;
-use crate::session::StorageError;
-use crate::worker::{DeviceChoice, DeviceError};
+use crate::worker::DeviceChoice;
 
 /// Folder of the results, unless `--out` names another.
 pub const DEFAULT_OUT: &str = "lapidary-out";
-
-/// How long `lapidary bench` measures.
-const SECONDS: Parameter = Parameter {
-    key: "seconds",
-    flag: "seconds",
-    label: "Seconds",
-    symbol: "t",
-    unit: "s",
-    min: 0.1,
-    max: 3600.0,
-    slider: (1.0, 60.0),
-    default: 10.0,
-    integer: false,
-    about: "How long each part is measured",
-    source: "Lapidary",
-};
-
-const INPUT: &str = "input";
-const SESSION: &str = "session";
-const OUT: &str = "out";
-const DRY_RUN: &str = "dry-run";
-const QUIET: &str = "quiet";
-const FILES: &str = "file";
-
-const ABOUT: &str = "Refine generated images with an adversarially trained joint classifier-discriminator";
-const LONG_ABOUT: &str = "A consistency model makes images; a joint classifier-discriminator refines them.
-
-Every iteration moves each image a small step (step size α) in the direction in which the objective grows fastest, by \
-default the logit f_y of its class y, and brings it back into a ball (radius ε) around the generated image. What you \
-choose is how far it may go, how fast, and what grows.
-
-Without a command a window opens. `lapidary refine` and `lapidary generate` do the same job without one, with the same \
-settings; a session saved in the window runs there with --session, and their session.json opens in the window.";
-
-const EXAMPLES: &str = "Examples:
-  lapidary refine --seeds 0..64 --iterations 20 --out out
-      64 pictures, the same bytes each time
-  lapidary refine --classes stop,yield --norm linf --radius 0.03 --step-size 0.1x
-      two classes; no value changes by more than 0.03; each step is a tenth of that
-  lapidary refine --input photos/ --radius 1
-      your own pictures, each towards the class that the classifier sees in it
-  lapidary refine --session figure3.lapidary --dry-run
-      what a saved session would do, without doing it
-  lapidary generate --seeds 0..16 --sigmas 80,1.2
-      pictures only, with two sampling steps
-
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C (what was done is written).";
 
 /// What the program is asked to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +48,17 @@ pub enum Invocation {
     Generate(RunOptions),
     /// Make or open pictures, refine them, and write everything.
     Refine(RunOptions),
+    /// Make pictures from pictures and write them.
+    Edit(EditOptions),
+    /// Find the best noise level between two steps.
+    Search(SearchOptions),
+    /// Say what a checkpoint holds.
+    Inspect {
+        /// Which.
+        path: PathBuf,
+        /// As JSON.
+        json: bool,
+    },
     /// Measure speed.
     Bench {
         /// Where.
@@ -121,10 +100,33 @@ pub enum Source {
     /// The generator makes them.
     #[default]
     Generator,
-    /// Picture files, and folders of them.
+    /// Picture files, folders of them, or an archive of samples.
     Pictures(Vec<PathBuf>),
-    /// Opened pictures that a `.lapidary` file holds.
+    /// Pictures that a `.lapidary` file holds.
     Stored(PathBuf),
+}
+
+/// Which of the opened pictures are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Part {
+    /// Pictures that are left out first.
+    pub skip: usize,
+    /// Most pictures that are taken; `None` for all.
+    pub limit: Option<usize>,
+}
+
+impl Part {
+    /// The places that are taken, of `count`.
+    ///
+    /// # Errors
+    /// [`CliError::Skip`] when none are left.
+    pub fn of(self, count: usize) -> Result<Range<usize>, CliError> {
+        if self.skip >= count {
+            return Err(CliError::Skip { skip: self.skip, count });
+        }
+        let end = self.limit.map_or(count, |limit| self.skip.saturating_add(limit).min(count));
+        Ok(self.skip..end)
+    }
 }
 
 /// What a command runs with.
@@ -134,6 +136,12 @@ pub struct RunOptions {
     pub settings: Settings,
     /// Where the pictures before come from.
     pub source: Source,
+    /// Which of them are taken, when they are opened.
+    pub part: Part,
+    /// Real pictures that early stopping compares with.
+    pub references: Vec<PathBuf>,
+    /// How 8-bit levels are made for archives.
+    pub levels: Levels,
     /// Folder for the results.
     pub out: PathBuf,
     /// Only say what would be done.
@@ -148,26 +156,37 @@ impl RunOptions {
     /// Without files or flags.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let out = PathBuf::from(DEFAULT_OUT);
-        Self { settings, source: Source::Generator, out, dry_run: false, quiet: false, notes: Vec::new() }
+        Self {
+            settings,
+            source: Source::Generator,
+            part: Part::default(),
+            references: Vec::new(),
+            levels: Levels::Rounded,
+            out: PathBuf::from(DEFAULT_OUT),
+            dry_run: false,
+            quiet: false,
+            notes: Vec::new(),
+        }
     }
 
     /// The window's job without a window.
     ///
     /// # Errors
-    /// [`CliError`] when the session file cannot be read.
+    /// [`CliError`] when the session file cannot be read, or does not hold its pictures.
     pub fn headless(window: WindowOptions) -> Result<Self, CliError> {
         if let Some(path) = window.session_file() {
-            return Self::of_session(path);
+            let (options, source) = Self::of_session(path)?;
+            return Ok(Self { source: source?, ..options });
         }
         let source = if window.files.is_empty() { Source::Generator } else { Source::Pictures(window.files) };
         Ok(Self { source, ..Self::new(window.settings) })
     }
 
-    fn of_session(path: &Path) -> Result<Self, CliError> {
+    /// A session's settings, and its pictures or why it does not give them.
+    fn of_session(path: &Path) -> Result<(Self, Result<Source, CliError>), CliError> {
         let saved = flags::read_session(path)?;
         let notes = saved.note.into_iter().collect();
-        Ok(Self { source: saved.source, notes, ..Self::new(saved.settings) })
+        Ok((Self { notes, ..Self::new(saved.settings) }, saved.source))
     }
 }
 
@@ -192,90 +211,6 @@ impl Outcome {
     }
 }
 
-/// Why what was typed cannot be done.
-#[derive(Debug, thiserror::Error)]
-pub enum CliError {
-    /// Help, the version, or a flag that does not exist.
-    #[error(transparent)]
-    Clap(#[from] clap::Error),
-    /// A number out of range.
-    #[error(transparent)]
-    Parameter(#[from] ParameterError),
-    /// No device.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// A name that is not offered.
-    #[error("--{flag} is {found:?}, but must be one of {known}: choose one of them")]
-    Choice {
-        /// The flag.
-        flag: &'static str,
-        /// What was given.
-        found: String,
-        /// What is offered.
-        known: String,
-    },
-    /// No range of seeds.
-    #[error("--seeds is {found:?}, but must be a range such as 0..64, its end not included, or one number: correct it")]
-    Seeds {
-        /// What was given.
-        found: String,
-    },
-    /// No list of noise levels.
-    #[error("--sigmas is {found:?}, but must be a list of falling numbers such as 80,1.2: correct it")]
-    Sigmas {
-        /// What was given.
-        found: String,
-    },
-    /// No class.
-    #[error("{found:?} is no class of {model}, which knows {known}: use these names or numbers, or all, or random")]
-    Class {
-        /// What was given.
-        found: String,
-        /// Whose classes.
-        model: String,
-        /// Its classes.
-        known: String,
-    },
-    /// A model without classes.
-    #[error("--classes is given, but {model} knows no classes: leave it out or choose another model")]
-    NoClasses {
-        /// The model.
-        model: String,
-    },
-    /// Neither a command nor a file.
-    #[error(
-        "{found:?} is neither a command nor a file: give a session, pictures, or a command that lapidary --help lists"
-    )]
-    NoFile {
-        /// What was given.
-        found: String,
-    },
-    /// A model's description cannot be read.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// A session cannot be read.
-    #[error(transparent)]
-    Session(#[from] StorageError),
-    /// A recipe without its pictures.
-    #[error("this session refines opened pictures, but its session.json does not say which: use the .lapidary file, or give them with --input\n{}", path.display())]
-    NoPictures {
-        /// The recipe.
-        path: PathBuf,
-    },
-}
-
-impl CliError {
-    /// 2 for wrong usage, 1 for files that cannot be used, 0 for help.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Clap(error) => u8::try_from(error.exit_code()).unwrap_or(2),
-            Self::Checkpoint(_) | Self::Session(_) | Self::NoPictures { .. } => 1,
-            _ => 2,
-        }
-    }
-}
-
 /// Understands the arguments, the program's own name first.
 ///
 /// # Errors
@@ -283,8 +218,20 @@ impl CliError {
 pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Invocation, CliError> {
     let matches = command().try_get_matches_from(args)?;
     match matches.subcommand() {
-        Some(("generate", matches)) => Ok(Invocation::Generate(run_options(matches, false)?)),
-        Some(("refine", matches)) => Ok(Invocation::Refine(run_options(matches, true)?)),
+        Some(("generate", matches)) => Ok(Invocation::Generate(run_options(matches, Job::Generate)?)),
+        Some(("refine", matches)) => Ok(Invocation::Refine(run_options(matches, Job::Refine)?)),
+        Some(("edit", matches)) => {
+            let options = EditOptions { run: run_options(matches, Job::Edit)?, mask: path(matches, MASK) };
+            options.check()?;
+            Ok(Invocation::Edit(options))
+        }
+        Some(("search", matches)) => {
+            Ok(Invocation::Search(SearchOptions::of(matches, run_options(matches, Job::Generate)?)?))
+        }
+        Some(("inspect", matches)) => {
+            let path = path(matches, FILES).unwrap_or_default();
+            Ok(Invocation::Inspect { path, json: is_on(matches, JSON) })
+        }
         Some(("bench", matches)) => {
             let device = flags::given(matches, flags::DEVICE).unwrap_or("auto").parse::<DeviceChoice>()?;
             let seconds =
@@ -307,6 +254,10 @@ fn paths(matches: &ArgMatches, flag: &str) -> Vec<PathBuf> {
     matches.try_get_many::<PathBuf>(flag).ok().flatten().map_or_else(Vec::new, |paths| paths.cloned().collect())
 }
 
+fn is_on(matches: &ArgMatches, flag: &str) -> bool {
+    flags::switched(matches, flag).unwrap_or(false)
+}
+
 fn window_options(matches: &ArgMatches) -> Result<WindowOptions, CliError> {
     let files = paths(matches, FILES);
     if let Some(missing) = files.iter().find(|file| !file.exists()) {
@@ -314,128 +265,67 @@ fn window_options(matches: &ArgMatches) -> Result<WindowOptions, CliError> {
     }
     let mut options = WindowOptions { settings: Settings::default(), files };
     let opens_pictures = !options.files.is_empty() && options.session_file().is_none();
-    flags::apply(matches, &mut options.settings, opens_pictures)?;
+    flags::apply(matches, &mut options.settings, if opens_pictures { Use::Opened } else { Use::Generated })?;
     Ok(options)
 }
 
-fn run_options(matches: &ArgMatches, refines: bool) -> Result<RunOptions, CliError> {
-    let mut options = match path(matches, SESSION) {
+/// What a command does with pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Job {
+    /// Makes them.
+    Generate,
+    /// Makes or opens and refines them.
+    Refine,
+    /// Opens and edits them.
+    Edit,
+}
+
+fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
+    let (mut options, mut source) = match path(matches, SESSION) {
         Some(path) => RunOptions::of_session(&path)?,
-        None => RunOptions::new(Settings::default()),
+        None => (RunOptions::new(Settings::default()), Ok(Source::Generator)),
     };
-    if !refines || flags::OF_GENERATION.iter().any(|flag| flags::given(matches, flag).is_some()) {
-        options.source = Source::Generator;
+    let mut generates = flags::OF_GENERATION.iter().chain(&flags::OF_SAMPLING);
+    if job == Job::Generate || job == Job::Refine && generates.any(|flag| flags::given(matches, flag).is_some()) {
+        source = Ok(Source::Generator);
     }
     let inputs = paths(matches, INPUT);
     if !inputs.is_empty() {
-        options.source = Source::Pictures(inputs);
+        source = Ok(Source::Pictures(inputs));
     }
-    flags::apply(matches, &mut options.settings, options.source != Source::Generator)?;
+    options.source = source?;
+    let about = match (job, &options.source) {
+        (Job::Edit, _) => Use::Edited,
+        (_, Source::Generator) => Use::Generated,
+        (_, Source::Pictures(_) | Source::Stored(_)) => Use::Opened,
+    };
+    flags::apply(matches, &mut options.settings, about)?;
+    options.references = paths(matches, REFERENCES);
+    if !options.references.is_empty() {
+        let refine = &mut options.settings.refine;
+        refine.early_stop = flags::switched(matches, flags::EARLY_STOP).unwrap_or(true);
+    }
+    let stored = matches!(options.source, Source::Stored(_));
+    if job == Job::Refine && options.settings.refine.early_stop && options.references.is_empty() && !stored {
+        return Err(CliError::NoReferences);
+    }
+    options.part = part(matches, &options.source)?;
+    if is_on(matches, TRUNCATE) {
+        options.levels = Levels::Truncated;
+    }
     options.out = path(matches, OUT).unwrap_or(options.out);
-    options.dry_run = flags::is_on(matches, DRY_RUN);
-    options.quiet = flags::is_on(matches, QUIET);
+    options.dry_run = is_on(matches, DRY_RUN);
+    options.quiet = is_on(matches, QUIET);
     Ok(options)
 }
 
-/// The command line's description.
-#[must_use]
-pub fn command() -> Command {
-    let after = format!("{EXAMPLES}\n\n{}", bundled_models());
-    Command::new("lapidary")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about(ABOUT)
-        .long_about(LONG_ABOUT)
-        .after_help(after.clone())
-        .args_conflicts_with_subcommands(true)
-        .disable_help_subcommand(true)
-        .max_term_width(110)
-        .arg(
-            Arg::new(FILES)
-                .value_name("FILE")
-                .num_args(1..)
-                .value_parser(value_parser!(PathBuf))
-                .value_hint(ValueHint::FilePath)
-                .help("A session (.lapidary or session.json) or pictures to open in the window"),
-        )
-        .args(flags::generate_args())
-        .args(flags::refine_args())
-        .args(flags::compute_args())
-        .subcommand(
-            Command::new("generate")
-                .about("Generate pictures without a window")
-                .long_about("Generates pictures and writes them as PNG files, a contact sheet, float arrays (samples.npz) and a recipe (session.json).")
-                .after_help(after.clone())
-                .args(flags::generate_args())
-                .args(flags::compute_args())
-                .args(file_args(false)),
-        )
-        .subcommand(
-            Command::new("refine")
-                .about("Generate or open pictures and refine them without a window")
-                .long_about("Generates or opens pictures, refines them, and writes pairs and a contact sheet (PNG), float arrays (result.npz), every number of every iteration (trace.csv) and a recipe (session.json).\n\nThe defaults are the demo's best setting. Ctrl-C stops after the current iteration and writes what is done.")
-                .after_help(after)
-                .args(flags::generate_args())
-                .args(flags::refine_args())
-                .args(flags::compute_args())
-                .args(file_args(true)),
-        )
-        .subcommand(
-            Command::new("bench")
-                .about("Measure generating and refining on this machine; prints JSON")
-                .arg(flags::device_arg())
-                .arg(flags::number(SECONDS, "")),
-        )
-        .subcommand(
-            Command::new("screenshots")
-                .hide(true)
-                .about("Draw the window's pictures for the documentation")
-                .arg(file_arg(OUT, "DIR", "Folder for the pictures [default: assets]".to_owned(), ValueHint::DirPath)),
-        )
-}
-
-/// Where pictures and settings come from and where results go.
-fn file_args(refines: bool) -> Vec<Arg> {
-    let switch =
-        |flag: &'static str, help: &'static str| Arg::new(flag).long(flag).action(ArgAction::SetTrue).help(help);
-    let mut args = vec![
-        file_arg(
-            SESSION,
-            "FILE",
-            "A .lapidary file or session.json whose settings are the starting point; other flags override them"
-                .to_owned(),
-            ValueHint::FilePath,
-        ),
-        file_arg(OUT, "DIR", format!("Folder for the results [default: {DEFAULT_OUT}]"), ValueHint::DirPath),
-        switch(DRY_RUN, "Say what would be done, and write nothing"),
-        switch(QUIET, "No progress bar and no summary; warnings and errors only"),
-    ];
-    if refines {
-        let help = "Pictures (PNG, JPEG, WebP, ...) or folders of them to refine instead of generating; --classes all means the class that the classifier sees";
-        args.insert(
-            0,
-            file_arg(INPUT, "FILES", help.to_owned(), ValueHint::AnyPath)
-                .num_args(1..)
-                .action(ArgAction::Append)
-                .conflicts_with_all(flags::OF_GENERATION),
-        );
-    }
-    args.into_iter().map(|arg| arg.help_heading("Files")).collect()
-}
-
-fn file_arg(flag: &'static str, value: &'static str, help: String, hint: ValueHint) -> Arg {
-    Arg::new(flag).long(flag).value_name(value).value_parser(value_parser!(PathBuf)).value_hint(hint).help(help)
-}
-
-fn bundled_models() -> String {
-    let line = |bundled| {
-        let manifest = bundled_manifest(bundled);
-        let role = if matches!(manifest.kind, ManifestKind::Generator(_)) { "generator" } else { "classifier" };
-        format!("  {:<16} {role}: {}", manifest.name, manifest.title)
+fn part(matches: &ArgMatches, source: &Source) -> Result<Part, CliError> {
+    let number = |parameter: crate::parameter::Parameter| match flags::given(matches, parameter.flag) {
+        Some(_) if !matches!(source, Source::Pictures(_)) => Err(CliError::Part { flag: parameter.flag }),
+        Some(text) => Ok(Some(parameter.parse(text)? as usize)),
+        None => Ok(None),
     };
-    let lines: Vec<String> = BUNDLED.iter().map(line).collect();
-    let own =
-        "Your own: a .safetensors or .pt file with a manifest of the same name (.toml) beside it; see the README.";
-    format!("Bundled models:\n{}\n\n{own}", lines.join("\n"))
+    Ok(Part { skip: number(SKIP)?.unwrap_or(0), limit: number(LIMIT)? })
 }
 
 #[cfg(test)]
@@ -456,6 +346,8 @@ mod tests {
         assert_eq!(parse(&["lapidary", "bench", "--device", "cpu", "--seconds", "2"]), bench);
         let shots = Invocation::Screenshots { out: "pictures".into() };
         assert_eq!(parse(&["lapidary", "screenshots", "--out", "pictures"]), shots);
+        let inspect = Invocation::Inspect { path: "mine.pt".into(), json: true };
+        assert_eq!(parse(&["lapidary", "inspect", "mine.pt", "--json"]), inspect);
         let Invocation::Refine(options) = parse(&["lapidary", "refine", "--input", "a.png", "b.png", "--out", "o"])
         else {
             panic!("refine");
@@ -480,5 +372,30 @@ mod tests {
         let missing = WindowOptions { files: vec!["no/such.lapidary".into()], ..Default::default() };
         assert_eq!(RunOptions::headless(missing).unwrap_err().exit_code(), 1);
         assert_eq!(RunOptions::headless(WindowOptions::default()).unwrap(), RunOptions::new(Settings::default()));
+    }
+
+    #[test]
+    fn references_turn_early_stop_on_and_early_stop_needs_them() {
+        let refine = |flags: &[&str]| match parse([&["lapidary", "refine"][..], flags].concat()) {
+            Ok(Invocation::Refine(options)) => Ok(options),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error),
+        };
+        let options = refine(&["--references", "real/"]).unwrap();
+        assert!(options.settings.refine.early_stop);
+        assert_eq!(options.references, [PathBuf::from("real/")]);
+        assert!(!refine(&["--references", "real/", "--early-stop=false"]).unwrap().settings.refine.early_stop);
+        assert!(matches!(refine(&["--early-stop"]), Err(CliError::NoReferences)));
+    }
+
+    #[test]
+    fn a_part_of_the_pictures_is_within_them() {
+        let part = |skip, limit| Part { skip, limit };
+        assert_eq!(part(0, None).of(5).unwrap(), 0..5);
+        assert_eq!(part(3, Some(1)).of(5).unwrap(), 3..4);
+        assert_eq!(part(3, Some(usize::MAX)).of(5).unwrap(), 3..5);
+        assert!(matches!(part(5, None).of(5), Err(CliError::Skip { .. })));
+        let limit = ["lapidary", "refine", "--seeds", "3", "--limit", "2"];
+        assert!(matches!(parse(limit), Err(CliError::Part { flag: "limit" })));
     }
 }

@@ -1,36 +1,36 @@
 //! `lapidary refine`: pictures before, the run, pictures after, and every file about them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow, bail};
-use crossbeam_channel::bounded;
+use anyhow::Context as _;
 
-use super::generate::{
-    Driver, describe_compute, describe_generation, describe_labels, describe_model, failure, say_out, wake_by,
-    would_write, written,
+use super::describe::{
+    describe_compute, describe_generation, describe_labels, describe_model, describe_refinement, would_write, written,
 };
-use super::{Outcome, RunOptions, Source, flags};
+use super::driver::{Driver, say_out};
+use super::kept::Kept;
+use super::opened::{self, Opened, judge, listed_labels, stored_pictures, verdict};
+use super::{Outcome, RunOptions, Source, flags, stream};
 use crate::checkpoint::Manifest;
 use crate::classifier::top_classes;
 use crate::export::{self, Refined};
-use crate::generator::settings::SAMPLES;
-use crate::generator::{Classes, GenerateSettings};
+use crate::generator::Classes;
 use crate::image::ImageBatch;
 use crate::parameter::Choosable as _;
-use crate::refiner::settings::{EPS, ITERATIONS, STEP_SIZE};
-use crate::refiner::{Numbers, RefineSettings, State};
+use crate::refiner::settings::ITERATIONS;
+use crate::refiner::{Numbers, SampleState, Target};
 use crate::session::Settings;
-use crate::session::document::{Document, relative};
+use crate::session::document::Document;
 use crate::session::host::Folders;
-use crate::session::storage::{Job, Storage, StorageEvent, read_picture};
 use crate::trace::{RunId, StateId, Trace};
 use crate::worker::{Origins, Rest};
 
 /// The run that the command line makes.
-const RUN: RunId = RunId(1);
-/// Evaluations beside it: the classifier's verdict on the pictures before.
-const VERDICT: RunId = RunId(0);
+pub(super) const RUN: RunId = RunId(1);
+
+/// A model's description and its file.
+pub(super) type Described = (Manifest, Option<PathBuf>);
 
 /// Refines and writes pictures.
 ///
@@ -39,31 +39,40 @@ const VERDICT: RunId = RunId(0);
 pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let RunOptions { settings, source, out, quiet, .. } = options;
     let pictures = match source {
-        Source::Pictures(paths) => collect_pictures(paths)?,
-        Source::Generator | Source::Stored(_) => Vec::new(),
+        Source::Pictures(paths) => Some(Opened::new(paths, options.part)?),
+        Source::Generator | Source::Stored(_) => None,
     };
-    let (classifier, classifier_path) = flags::find(&settings.refine.classifier, false)?;
+    let classifier = flags::find(&settings.refine.classifier, false)?;
     let generator = match source {
         Source::Generator => Some(flags::find(&settings.generate.generator, true)?),
         Source::Pictures(_) | Source::Stored(_) => None,
     };
     if options.dry_run {
-        let generator = generator.as_ref().map(|(manifest, path)| (manifest, path.as_deref()));
-        say_out(&plan(options, generator, (&classifier, classifier_path.as_deref()), &pictures));
+        say_out(&plan(options, generator.as_ref(), &classifier, pictures.as_ref()));
         return Ok(Outcome::Done);
+    }
+    if let Some(pictures) = pictures.as_ref().filter(|pictures| pictures.streams()) {
+        return stream::run(options, pictures, &classifier.0, folders);
     }
     export::prepare_folder(out)?;
     let mut driver = Driver::start(folders, *quiet)?;
     driver.note(&options.notes);
 
-    let origins = match source {
-        Source::Generator => driver.generate(settings)?,
-        Source::Pictures(_) => open_pictures(&pictures, settings, &classifier, &mut driver)?,
-        Source::Stored(path) => Some(stored_pictures(path)?),
+    let mut references = opened::references(&options.references, classifier.0.resolution, &driver)?;
+    let origins = match (source, &pictures) {
+        (Source::Stored(path), _) => {
+            let (origins, stored) = stored_pictures(path)?;
+            references = references.or(stored);
+            Some(origins)
+        }
+        (_, Some(pictures)) => open_pictures(pictures, settings, &classifier.0, &mut driver)?,
+        (_, None) => driver.generate(settings)?,
     };
     // A random start is no picture before; judge the origins themselves.
     let before = match &origins {
-        Some(origins) if settings.refine.random_start && !driver.interrupted => judge(&mut driver, settings, origins)?,
+        Some(origins) if !settings.refine.starts_at_origin() && !driver.interrupted => {
+            judge(&mut driver, settings, origins)?
+        }
         _ => None,
     };
     let Some(origins) = origins.filter(|_| !driver.interrupted) else {
@@ -75,41 +84,46 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let iterations = settings.refine.iterations.map_or(ITERATIONS.default as u32, std::num::NonZeroU32::get);
     let mut trace = Trace::default();
     trace.begin(RUN, None, settings.refine.clone());
-    let mut last: Option<Arc<State>> = None;
+    let mut kept = Kept::new(settings.refine.keep);
     let run = (RUN, settings.refine.clone());
-    let ended = driver.refine(run, &origins, iterations, settings, &mut |state| {
+    let ended = driver.refine(run, &origins, references, iterations, settings, &mut |state| {
         trace.push(StateId { run: RUN, iteration: state.iteration }, state.numbers.clone());
-        last = Some(state);
+        kept.take(&state);
     });
     driver.finish();
-    let Some(last) = last else {
+    if let Some(targets) = driver.targets.take() {
+        trace.set_targets(RUN, targets);
+    }
+    let (Some(start), Some(last), Some((after, numbers))) = (kept.start(), kept.last(), kept.result()) else {
         ended?;
         driver.say("stopped before the first state was known: nothing is written");
         return Ok(Outcome::Interrupted);
     };
-    let start = trace.numbers(StateId { run: RUN, iteration: 0 }).cloned().unwrap_or_default();
-    let before = before.map_or(start, |state| state.numbers.clone());
+    let before = before.as_ref().map_or(&start.numbers, |state| &state.numbers);
 
     let mut document = Document::new(settings, &driver.provenance, Some(&origins), &trace, Some(out));
-    document.inputs = pictures.iter().map(|picture| relative(&picture.to_string_lossy(), out)).collect();
+    document.inputs = pictures.as_ref().map_or_else(Vec::new, |pictures| pictures.inputs(out));
     let refined = Refined {
         origins: &origins,
-        after: &last.images,
+        after: &after,
         logits_before: &before.logits,
-        logits_after: &last.numbers.logits,
+        logits_after: &numbers.logits,
         trace: &trace,
         run: RUN,
-        classes: &classifier.classes,
+        classes: &classifier.0.classes,
         document: &document,
+        levels: options.levels,
     };
     export::write_refined(out, &refined)?;
     let rest = ended.with_context(|| {
         format!("refining failed after {} of {iterations} iterations; what was done is written", last.iteration)
     })?;
     if !*quiet {
-        say_out(&summary(&driver, settings, &origins, (&before, &last), out));
+        let tally = Tally::of(before, &numbers, refined.targets());
+        let files = written(out, &export::REFINED_FILES);
+        say_out(&format!("{}\n{files}", tally.describe(last.iteration, driver.device(), settings)));
     }
-    if rest == Rest::NothingMoves {
+    if rest == Rest::NothingMoves && tally_stopped(&last.numbers) < last.images.len() {
         driver.say(&format!(
             "warning: after {} iterations no picture moves any more, because every gradient vanished or is not a number: choose another objective",
             last.iteration
@@ -122,204 +136,135 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// The picture files among `paths` and in the folders among them, in order of name within a folder.
-fn collect_pictures(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut pictures = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            pictures.push(path.clone());
-            continue;
-        }
-        let read = || format!("the folder cannot be read: check its permissions\n{}", path.display());
-        let entries: std::io::Result<Vec<_>> = std::fs::read_dir(path).with_context(read)?.collect();
-        let mut files: Vec<PathBuf> = entries.with_context(read)?.iter().map(std::fs::DirEntry::path).collect();
-        files.retain(|file| is_picture(file));
-        files.sort();
-        if files.is_empty() {
-            bail!(
-                "no picture is in this folder: give one with PNG, JPEG, WebP or other common pictures\n{}",
-                path.display()
-            );
-        }
-        pictures.append(&mut files);
-    }
-    SAMPLES.check(pictures.len() as f64).context("too many pictures are given")?;
-    Ok(pictures)
-}
-
-/// By content, or by name for formats that cannot be told by content.
-fn is_picture(path: &Path) -> bool {
-    let reader = || Some(::image::ImageReader::open(path).ok()?.with_guessed_format().ok()?.format().is_some());
-    path.is_file() && reader().unwrap_or(false)
-}
-
-/// Opens pictures and gives each its target class: a listed one, or the one that the classifier sees.
+/// Opens pictures and gives each its class: a listed one, or the one that the classifier sees.
 fn open_pictures(
-    paths: &[PathBuf],
+    pictures: &Opened,
     settings: &Settings,
     classifier: &Manifest,
     driver: &mut Driver,
 ) -> anyhow::Result<Option<Arc<Origins>>> {
-    let (mut images, mut names, mut fits) = (Vec::new(), Vec::new(), Vec::new());
-    for path in paths {
-        let (image, fit) = ImageBatch::from_picture(&read_picture(path)?, classifier.resolution);
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        fits.push(format!("{name}: {fit}"));
-        names.push(name);
-        images.push(image);
+    let batch = pictures.read(classifier.resolution)?;
+    driver.note(&batch.fits);
+    let n = batch.images.len();
+    let labels = listed_labels(&settings.generate, 0, n, classifier.classes.len());
+    let labelled = |images: ImageBatch, labels| Arc::new(Origins::opened(images, labels, batch.names.clone()));
+    if let Some(labels) = labels {
+        return Ok(Some(labelled(batch.images.clone(), labels)));
     }
-    driver.note(&fits);
-    let labels = listed_labels(&settings.generate, paths.len(), classifier.classes.len());
-    let verdict_decides = labels.is_none();
-    let origins = Origins {
-        images: ImageBatch::concat(&images),
-        labels: labels.unwrap_or_else(|| vec![0; paths.len()]),
-        seeds: (0..paths.len() as u64).collect(),
-        names,
-        made_by: None,
-    };
-    let origins = Arc::new(origins);
-    if !verdict_decides {
-        return Ok(Some(origins));
-    }
-    let Some(state) = judge(driver, settings, &origins)? else { return Ok(None) };
-    let verdict = |sample| top_classes(state.numbers.logits_of(sample), 1).first().copied().unwrap_or(0);
-    let labels = (0..paths.len()).map(verdict).collect();
-    Ok(Some(Arc::new(Origins { labels, ..Origins::clone(&origins) })))
+    let origins = labelled(batch.images.clone(), vec![0; n]);
+    let seen = verdict(driver, settings, &origins)?;
+    Ok(seen.map(|labels| labelled(batch.images.clone(), labels)))
 }
 
-/// Classes of `n` opened pictures; `None` when the classifier decides.
-fn listed_labels(settings: &GenerateSettings, n: usize, classes: usize) -> Option<Vec<usize>> {
-    let turn = GenerateSettings { first_seed: 0, samples: n as u32, ..settings.clone() };
-    (settings.classes != Classes::All).then(|| turn.labels(classes))
-}
-
-/// Evaluates the origins themselves; `None` when interrupted before.
-fn judge(driver: &mut Driver, settings: &Settings, origins: &Arc<Origins>) -> anyhow::Result<Option<Arc<State>>> {
-    let refine = RefineSettings { random_start: false, ..settings.refine.clone() };
-    let mut judged = None;
-    driver.refine((VERDICT, refine), origins, 0, settings, &mut |state| judged = Some(state))?;
-    Ok(judged)
-}
-
-/// Opened pictures that a session file holds, with their classes.
-fn stored_pictures(path: &Path) -> anyhow::Result<Arc<Origins>> {
-    let folder = tempfile::tempdir().context("no temporary folder can be made: free some space")?;
-    let (waker, wakes) = bounded(1);
-    let storage = Storage::spawn(folder.path(), wake_by(waker)).context("the disk thread cannot be started")?;
-    let job = Job::Open { path: path.to_owned(), epoch: 0 };
-    storage.send(job).map_err(|_back| anyhow!("the disk thread takes no work: start the program again"))?;
-    let opened = loop {
-        match storage.try_event() {
-            Some(StorageEvent::Opened(restored)) => break Ok(restored.origins),
-            Some(StorageEvent::Failed(chain)) => break Err(failure(&chain)),
-            Some(_) => {}
-            None if wakes.recv().is_err() => {
-                break Err(anyhow!("the disk thread broke down while reading the session"));
-            }
-            None => {}
-        }
-    };
-    storage.finish(Vec::new(), false);
-    opened?.with_context(|| format!("the session holds no pictures: give some with --input\n{}", path.display()))
-}
-
-/// What a dry run says: a manifest and its file, for each model.
+/// What a dry run says.
 fn plan(
     options: &RunOptions,
-    generator: Option<(&Manifest, Option<&Path>)>,
-    (classifier, classifier_path): (&Manifest, Option<&Path>),
-    pictures: &[PathBuf],
+    generator: Option<&Described>,
+    (classifier, classifier_path): &Described,
+    pictures: Option<&Opened>,
 ) -> String {
-    let RunOptions { settings, source, out, notes, .. } = options;
+    let RunOptions { settings, source, out, notes, references, .. } = options;
     let mut lines = notes.clone();
-    match (generator, source) {
-        (Some((manifest, path)), _) => {
-            lines.push(describe_model("generator", &settings.generate.generator, manifest, path));
+    match (generator, source, pictures) {
+        (Some((manifest, path)), _, _) => {
+            lines.push(describe_model("generator", &settings.generate.generator, manifest, path.as_deref()));
             lines.push(describe_generation(&settings.generate, manifest));
         }
-        (None, Source::Stored(path)) => lines.push(format!("{:<11}those stored in {}", "pictures", path.display())),
-        (None, _) => {
-            let names: Vec<String> = pictures.iter().map(|picture| picture.display().to_string()).collect();
-            let labels = listed_labels(&settings.generate, pictures.len(), classifier.classes.len());
-            let labels = labels.map_or_else(
-                || "those that the classifier sees".to_owned(),
-                |labels| describe_labels(&labels, &classifier.classes),
-            );
-            lines.push(format!("{:<11}{} ({})", "pictures", pictures.len(), names.join(", ")));
-            lines.push(format!("{:<11}{labels}", "classes"));
+        (None, Source::Stored(path), _) => {
+            lines.push(format!("{:<11}those stored in {}", "pictures", path.display()));
         }
+        (None, _, Some(pictures)) => {
+            lines.push(pictures.describe());
+            lines.push(format!("{:<11}{}", "classes", describe_classes(settings, pictures, classifier)));
+        }
+        (None, _, None) => {}
     }
-    lines.push(describe_model("classifier", &settings.refine.classifier, classifier, classifier_path));
+    lines.push(describe_model("classifier", &settings.refine.classifier, classifier, classifier_path.as_deref()));
     lines.push(describe_refinement(&settings.refine));
+    if settings.refine.early_stop && !references.is_empty() {
+        let names: Vec<String> = references.iter().map(|path| path.display().to_string()).collect();
+        lines.push(format!("{:<11}{}", "references", names.join(", ")));
+    }
     lines.push(describe_compute(settings));
-    lines.push(would_write(out, &export::REFINED_FILES));
+    let streams = pictures.is_some_and(Opened::streams);
+    lines.push(would_write(out, if streams { &export::STREAMED_FILES } else { &export::REFINED_FILES }));
     lines.join("\n")
 }
 
-fn describe_refinement(settings: &RefineSettings) -> String {
-    let RefineSettings { objective, norm, eps, normalise, random_start, .. } = *settings;
-    let iterations = settings.iterations.map_or(0, std::num::NonZeroU32::get);
-    // In single precision, or a tenth of 3 would read 0.30000000000000004.
-    let step = settings.step_length() as f32;
-    let start = if random_start { "a random point of the ball" } else { "the picture itself" };
-    let direction = if normalise { "normalised gradient" } else { "raw gradient" };
-    let reach = match settings.reach() {
-        None => "steps follow the raw gradient, so nothing can be said before".to_owned(),
-        Some(reach) => {
-            let remark = if reach < 1.0 {
-                "the edge of the ball is unreachable; more iterations or larger steps use all of the radius"
-            } else {
-                "the edge of the ball is reachable"
-            };
-            format!("{} α / ε = {reach:.2}: {remark}", ITERATIONS.symbol)
+/// Where the classes of opened pictures come from.
+fn describe_classes(settings: &Settings, pictures: &Opened, classifier: &Manifest) -> String {
+    if settings.refine.target == Target::PseudoLabel {
+        return "those that the classifier sees".to_owned();
+    }
+    match &settings.generate.classes {
+        Classes::All if pictures.source.has_labels() => "those that the archive says".to_owned(),
+        Classes::All => "those that the classifier sees".to_owned(),
+        // A long list would only be counted.
+        _ if pictures.streams() => "those of --classes, in turn".to_owned(),
+        Classes::Only(_) | Classes::Random => {
+            let labels = listed_labels(&settings.generate, 0, pictures.count(), classifier.classes.len());
+            describe_labels(&labels.unwrap_or_default(), &classifier.classes)
         }
-    };
-    format!(
-        "{:<11}{}\n{:<11}{} = {eps} in {}, {} = {step}, {} = {iterations}, {direction}, from {start}\n{:<11}{reach}",
-        "objective",
-        objective.option().about,
-        "refining",
-        EPS.symbol,
-        norm.option().label,
-        STEP_SIZE.symbol,
-        ITERATIONS.symbol,
-        "reach",
-    )
+    }
 }
 
-fn summary(
-    driver: &Driver,
-    settings: &Settings,
-    origins: &Origins,
-    (before, last): (&Numbers, &State),
-    out: &Path,
-) -> String {
-    let after = &last.numbers;
-    format!(
-        "{} pictures, {} iterations on {}\nmean {} {:.4} → {:.4}\nclassifier sees the target class in {:.1} % → {:.1} %\n{}",
-        origins.labels.len(),
-        last.iteration,
-        driver.device(),
-        settings.refine.objective.option().label,
-        mean(&before.objective),
-        mean(&after.objective),
-        100.0 * agreement(before, &origins.labels),
-        100.0 * agreement(after, &origins.labels),
-        written(out, &export::REFINED_FILES),
-    )
+/// Sums over pictures, before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Tally {
+    pictures: usize,
+    /// Of the finite objectives: sum and number, before and after.
+    objective: [(f64, usize); 2],
+    /// Pictures whose top class is the target, before and after.
+    agree: [usize; 2],
+    /// Pictures that early stopping laid to rest.
+    stopped: usize,
 }
 
-/// Of the finite values.
-fn mean(values: &[f32]) -> f64 {
-    let finite: Vec<f64> = values.iter().filter(|value| value.is_finite()).map(|value| f64::from(*value)).collect();
-    finite.iter().sum::<f64>() / finite.len() as f64
+impl Tally {
+    pub(super) fn of(before: &Numbers, after: &Numbers, targets: &[usize]) -> Self {
+        let mut tally = Self::default();
+        tally.add(before, after, targets);
+        tally
+    }
+
+    pub(super) fn add(&mut self, before: &Numbers, after: &Numbers, targets: &[usize]) {
+        self.pictures += targets.len();
+        for (side, numbers) in [before, after].into_iter().enumerate() {
+            for value in numbers.objective.iter().filter(|value| value.is_finite()) {
+                self.objective[side].0 += f64::from(*value);
+                self.objective[side].1 += 1;
+            }
+            let agrees = |(sample, target): &(usize, &usize)| {
+                top_classes(numbers.logits_of(*sample), 1).first() == Some(*target)
+            };
+            self.agree[side] += targets.iter().enumerate().filter(agrees).count();
+        }
+        self.stopped += tally_stopped(after);
+    }
+
+    /// The summary of a run.
+    pub(super) fn describe(&self, iterations: u32, device: &str, settings: &Settings) -> String {
+        let mean = |side: usize| self.objective[side].0 / self.objective[side].1 as f64;
+        let share = |side: usize| 100.0 * self.agree[side] as f64 / self.pictures.max(1) as f64;
+        let stopped = match self.stopped {
+            0 => String::new(),
+            n => format!("\n{n} pictures became as real as their references and stopped early"),
+        };
+        format!(
+            "{} pictures, {iterations} iterations on {device}\nmean {} {:.4} → {:.4}\nclassifier sees the target class in {:.1} % → {:.1} %{stopped}",
+            self.pictures,
+            settings.refine.objective.option().label,
+            mean(0),
+            mean(1),
+            share(0),
+            share(1),
+        )
+    }
 }
 
-/// Share of samples whose top class is the target, `0..=1`.
-fn agreement(numbers: &Numbers, labels: &[usize]) -> f64 {
-    let agrees = |(sample, label): &(usize, &usize)| top_classes(numbers.logits_of(*sample), 1).first() == Some(*label);
-    labels.iter().enumerate().filter(agrees).count() as f64 / labels.len().max(1) as f64
+/// Samples that early stopping laid to rest.
+fn tally_stopped(numbers: &Numbers) -> usize {
+    numbers.state.iter().filter(|state| **state == SampleState::Stopped).count()
 }
 
 #[cfg(test)]
@@ -327,39 +272,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_gives_its_pictures_in_order_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["b.png", "a.png"] {
-            ::image::RgbImage::new(2, 2).save(folder.path().join(name)).unwrap();
+    fn a_tally_counts_top_classes_and_leaves_out_what_is_no_number() {
+        let numbers = |objective: [f32; 3]| Numbers {
+            objective: objective.to_vec(),
+            logits: vec![1.0, 2.0, 4.0, 3.0, 0.0, 1.0],
+            state: vec![SampleState::Stopped, SampleState::Active, SampleState::Active],
+            ..Default::default()
+        };
+        let mut tally = Tally::default();
+        for _ in 0..2 {
+            tally.add(&numbers([1.0, f32::NAN, 3.0]), &numbers([2.0, 4.0, 6.0]), &[1, 1, 1]);
         }
-        std::fs::write(folder.path().join("notes.txt"), "not a picture").unwrap();
-        let found = collect_pictures(&[folder.path().to_owned()]).unwrap();
-        let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, ["a.png", "b.png"]);
-        let empty = tempfile::tempdir().unwrap();
-        let error = collect_pictures(&[empty.path().to_owned()]).unwrap_err().to_string();
-        assert!(error.starts_with("no picture is in this folder"), "{error}");
-    }
-
-    #[test]
-    fn listed_classes_are_taken_in_turn_and_all_means_the_verdict() {
-        let only = GenerateSettings { classes: Classes::Only(vec![6, 2]), first_seed: 9, ..Default::default() };
-        assert_eq!(listed_labels(&only, 3, 12), Some(vec![6, 2, 6]));
-        assert_eq!(listed_labels(&GenerateSettings::default(), 3, 12), None);
-    }
-
-    #[test]
-    fn a_plan_says_whether_the_edge_can_be_reached() {
-        let far = describe_refinement(&RefineSettings::default());
-        assert!(far.contains("ε = 3 in L2") && far.contains("= 1.50: the edge of the ball is reachable"), "{far}");
-        let short = RefineSettings { step_size: 0.1, ..Default::default() };
-        assert!(describe_refinement(&short).contains("unreachable"));
-    }
-
-    #[test]
-    fn agreement_counts_top_classes() {
-        let numbers = Numbers { objective: vec![0.0; 2], logits: vec![1.0, 2.0, 4.0, 3.0], ..Default::default() };
-        assert!((agreement(&numbers, &[1, 1]) - 0.5).abs() < 1e-12);
-        assert!((mean(&[1.0, f32::NAN, 3.0]) - 2.0).abs() < 1e-12);
+        let text = tally.describe(15, "CPU", &Settings::default());
+        assert!(text.starts_with("6 pictures, 15 iterations on CPU"), "{text}");
+        assert!(text.contains("2.0000 → 4.0000") && text.contains("66.7 % → 66.7 %"), "{text}");
+        assert!(text.contains("2 pictures became as real"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! The trace as a table: one row per state and sample, in this order.
+//! Tables: the trace with one row per state and sample, in this order, and a long refinement with one row per picture.
 
 use std::path::Path;
 
@@ -7,12 +7,14 @@ use crate::refiner::{Norm, Numbers, SampleState};
 use crate::trace::{Quantity, RunId, Trace};
 use crate::worker::Origins;
 
-/// Header of the table. Lengths are on `[0, 1]` pixels, `clipped` is a share in `0..=1`.
-pub const COLUMNS: [&str; 14] = [
+/// Header of the trace. Lengths are on `[0, 1]` pixels, `clipped` is a share in `0..=1`. `target` is the class that the sample
+/// is refined towards, `class` its name; probability and energy are those of the target.
+pub const COLUMNS: [&str; 15] = [
     "iteration",
     "sample",
     "seed",
     "label",
+    "target",
     "class",
     "objective",
     "target_probability",
@@ -22,6 +24,22 @@ pub const COLUMNS: [&str; 14] = [
     "delta_l2",
     "delta_linf",
     "clipped",
+    "state",
+];
+
+/// Header of a long refinement: every picture before and after. `index` counts in the source, `label` is empty when the source
+/// does not say, `iterations` are those behind the picture that was kept, until it came to rest.
+pub const REFINED_COLUMNS: [&str; 11] = [
+    "index",
+    "label",
+    "target",
+    "objective_before",
+    "objective_after",
+    "target_probability_before",
+    "target_probability_after",
+    "delta_l2",
+    "delta_linf",
+    "iterations",
     "state",
 ];
 
@@ -35,8 +53,11 @@ pub fn write(path: &Path, trace: &Trace, run: RunId, origins: &Origins, classes:
         table.write_record(COLUMNS)?;
         for state in trace.path(run) {
             let Some(numbers) = trace.numbers(state) else { continue };
+            // A run has targets of its own, also where its path goes through another run.
+            let targets = trace.run(state.run).and_then(|run| run.targets.as_ref()).unwrap_or(&origins.labels);
             for sample in 0..origins.labels.len() {
-                table.write_record(row(state.iteration, sample, numbers, origins, classes))?;
+                let target = targets.get(sample).copied().unwrap_or(origins.labels[sample]);
+                table.write_record(row((state.iteration, sample, target), numbers, origins, classes))?;
             }
         }
         table.flush()
@@ -44,23 +65,20 @@ pub fn write(path: &Path, trace: &Trace, run: RunId, origins: &Origins, classes:
 }
 
 fn row(
-    iteration: u32,
-    sample: usize,
+    (iteration, sample, target): (u32, usize, usize),
     numbers: &Numbers,
     origins: &Origins,
     classes: &[String],
 ) -> [String; COLUMNS.len()] {
-    let label = origins.labels[sample];
-    // `Debug` writes the shortest text that reads back as the same number, with an exponent where it helps.
-    let number = |value: f32| format!("{value:?}");
     let list = |values: &[f32]| number(values.get(sample).copied().unwrap_or(f32::NAN));
-    let quantity = |quantity: Quantity| number(quantity.value(numbers, sample, label, Norm::L2));
+    let quantity = |quantity: Quantity| number(quantity.value(numbers, sample, target, Norm::L2));
     [
         iteration.to_string(),
         sample.to_string(),
         origins.seeds[sample].to_string(),
-        label.to_string(),
-        classes.get(label).cloned().unwrap_or_default(),
+        origins.labels[sample].to_string(),
+        target.to_string(),
+        classes.get(target).cloned().unwrap_or_default(),
         list(&numbers.objective),
         quantity(Quantity::Probability),
         quantity(Quantity::Energy),
@@ -69,13 +87,64 @@ fn row(
         list(&numbers.delta_l2),
         list(&numbers.delta_linf),
         list(&numbers.clipped),
-        match numbers.state.get(sample).copied().unwrap_or_default() {
-            SampleState::Active => "active",
-            SampleState::ZeroGradient => "zero-gradient",
-            SampleState::NotFinite => "not-finite",
-        }
-        .to_owned(),
+        state_key(numbers.state.get(sample).copied().unwrap_or_default()).to_owned(),
     ]
+}
+
+/// One picture of a long refinement.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RefinedRow<'a> {
+    /// Its place in the source.
+    pub index: usize,
+    /// Its label, if the source says one.
+    pub label: Option<usize>,
+    /// What it was refined towards.
+    pub target: usize,
+    /// Its place in the batch.
+    pub sample: usize,
+    /// The batch before.
+    pub before: &'a Numbers,
+    /// The batch after.
+    pub after: &'a Numbers,
+    /// Iterations behind the picture after, until it came to rest.
+    pub iterations: u32,
+}
+
+impl RefinedRow<'_> {
+    /// The row below [`REFINED_COLUMNS`].
+    #[must_use]
+    pub fn fields(&self) -> [String; REFINED_COLUMNS.len()] {
+        let quantity =
+            |quantity: Quantity, numbers: &Numbers| number(quantity.value(numbers, self.sample, self.target, Norm::L2));
+        let list = |values: &[f32]| number(values.get(self.sample).copied().unwrap_or(f32::NAN));
+        [
+            self.index.to_string(),
+            self.label.map_or_else(String::new, |label| label.to_string()),
+            self.target.to_string(),
+            quantity(Quantity::Objective, self.before),
+            quantity(Quantity::Objective, self.after),
+            quantity(Quantity::Probability, self.before),
+            quantity(Quantity::Probability, self.after),
+            list(&self.after.delta_l2),
+            list(&self.after.delta_linf),
+            self.iterations.to_string(),
+            state_key(self.after.state.get(self.sample).copied().unwrap_or_default()).to_owned(),
+        ]
+    }
+}
+
+/// `Debug` writes the shortest text that reads back as the same number, with an exponent where it helps.
+fn number(value: f32) -> String {
+    format!("{value:?}")
+}
+
+const fn state_key(state: SampleState) -> &'static str {
+    match state {
+        SampleState::Active => "active",
+        SampleState::ZeroGradient => "zero-gradient",
+        SampleState::NotFinite => "not-finite",
+        SampleState::Stopped => "early-stop",
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +162,7 @@ mod tests {
             seeds: vec![5, 6],
             names: Vec::new(),
             made_by: None,
+            edited: None,
         };
         let mut trace = Trace::default();
         trace.begin(RunId(1), None, RefineSettings::default());
@@ -109,9 +179,15 @@ mod tests {
         assert_eq!(table.headers().unwrap().iter().collect::<Vec<_>>(), COLUMNS);
         let rows: Vec<::csv::StringRecord> = table.records().map(Result::unwrap).collect();
         assert_eq!(rows.len(), 6);
-        assert_eq!([&rows[2][0], &rows[2][2], &rows[2][4]], ["1", "5", "yield, slowly"]);
-        assert_eq!(rows[2][5].parse::<f32>().unwrap(), odd);
-        assert_eq!(rows[3][5].parse::<f32>().unwrap(), -1e-30);
-        assert_eq!(rows[2][7].parse::<f32>().unwrap(), -odd);
+        assert_eq!([&rows[2][0], &rows[2][2], &rows[2][5]], ["1", "5", "yield, slowly"]);
+        assert_eq!(rows[2][6].parse::<f32>().unwrap(), odd);
+        assert_eq!(rows[3][6].parse::<f32>().unwrap(), -1e-30);
+        assert_eq!(rows[2][8].parse::<f32>().unwrap(), -odd);
+        trace.set_targets(RunId(1), vec![0, 0]);
+        write(&path, &trace, RunId(1), &origins, &["stop".to_owned(), "yield".to_owned()]).unwrap();
+        let mut table = ::csv::Reader::from_path(&path).unwrap();
+        let row = table.records().nth(2).unwrap().unwrap();
+        assert_eq!([&row[3], &row[4], &row[5]], ["1", "0", "stop"], "the target is not the label");
+        assert_eq!(row[8].parse::<f32>().unwrap(), 0.0, "energy of the target");
     }
 }

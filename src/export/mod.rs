@@ -6,12 +6,13 @@
 pub mod csv;
 pub mod npz;
 pub mod png;
+pub mod stream;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::image::ImageBatch;
+use crate::image::{ImageBatch, quantise};
 use crate::session::document::Document;
 use crate::session::temporary_in;
 use crate::trace::{RunId, Trace};
@@ -21,7 +22,10 @@ use crate::worker::Origins;
 pub const REFINED_FILES: [&str; 7] =
     ["result.npz", "trace.csv", "session.json", "contact_sheet.png", "before/*.png", "after/*.png", "pair_*.png"];
 
-/// Files of a generated batch, as [`write_generated`] names them; a `*` stands for the seed.
+/// Files of a long refinement, as [`stream::StreamWriter`] names them.
+pub const STREAMED_FILES: [&str; 4] = ["samples.npz", "refined.csv", "session.json", "contact_sheet.png"];
+
+/// Files of a generated or edited batch, as [`write_generated`] names them; a `*` stands for the seed.
 pub const GENERATED_FILES: [&str; 4] = ["samples.npz", "session.json", "contact_sheet.png", "images/*.png"];
 
 /// Why a result could not be written.
@@ -84,6 +88,41 @@ pub fn atomically(
     Ok(())
 }
 
+/// How values in `[0, 1]` become levels from 0 to 255.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Levels {
+    /// To the nearest level.
+    #[default]
+    Rounded,
+    /// To the level below, which darkens by half a level on average. The original scripts do (BIGRoC's notebooks, Golan et al.
+    /// 2024), so their figures are met with it.
+    Truncated,
+}
+
+impl Levels {
+    /// The level of a value; what is no number becomes 0.
+    #[must_use]
+    pub fn of(self, value: f32) -> u8 {
+        match self {
+            Self::Rounded => quantise(value),
+            // `as` cuts, saturates, and maps NaN to 0.
+            Self::Truncated => (value * 255.0) as u8,
+        }
+    }
+
+    /// Picture `index` as 8-bit RGB, `H * W * 3` bytes; one channel is shown as grey.
+    ///
+    /// # Panics
+    /// When `index` is out of range.
+    #[must_use]
+    pub fn rgb8(self, images: &ImageBatch, index: usize) -> Vec<u8> {
+        let [_, c, h, w] = images.shape();
+        let (plane, sample) = (h * w, images.sample(index));
+        let pixel = |place: usize| [0, 1, 2].map(|channel: usize| self.of(sample[channel.min(c - 1) * plane + place]));
+        (0..plane).flat_map(pixel).collect()
+    }
+}
+
 /// A refined batch and everything that is known of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Refined<'a> {
@@ -103,6 +142,17 @@ pub struct Refined<'a> {
     pub classes: &'a [String],
     /// The recipe.
     pub document: &'a Document,
+    /// How 8-bit levels are made for `arr_0`; PNG files are rounded always.
+    pub levels: Levels,
+}
+
+impl Refined<'_> {
+    /// The class that each picture was refined towards.
+    #[must_use]
+    pub fn targets(&self) -> &[usize] {
+        let targets = self.trace.run(self.run).and_then(|run| run.targets.as_ref());
+        targets.unwrap_or(&self.origins.labels)
+    }
 }
 
 /// Writes [`REFINED_FILES`]. The numbers come first: they are the master, pictures are views of them.
@@ -124,7 +174,7 @@ pub fn write_refined(folder: &Path, refined: &Refined<'_>) -> Result<(), ExportE
     Ok(())
 }
 
-/// Writes [`GENERATED_FILES`].
+/// Writes [`GENERATED_FILES`]. On the contact sheet of edited pictures, each lies beside what it was edited from.
 ///
 /// # Errors
 /// [`ExportError`] of the first file that fails; those before it stay.
@@ -132,7 +182,11 @@ pub fn write_generated(folder: &Path, origins: &Origins, document: &Document) ->
     prepare_folder(folder)?;
     npz::write_generated(&folder.join("samples.npz"), origins)?;
     write_document(&folder.join("session.json"), document)?;
-    png::contact_sheet(&origins.images, None).write(&folder.join("contact_sheet.png"))?;
+    let sheet = match &origins.edited {
+        Some(edited) => png::contact_sheet(&edited.reference, Some(&origins.images)),
+        None => png::contact_sheet(&origins.images, None),
+    };
+    sheet.write(&folder.join("contact_sheet.png"))?;
     write_pictures(&folder.join("images"), &origins.images, &origins.seeds)
 }
 
@@ -156,6 +210,18 @@ fn write_pictures(folder: &Path, images: &ImageBatch, seeds: &[u64]) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_of_eight_bits_survive_both_ways_and_truncation_takes_the_level_below() {
+        for level in 0..=255_u8 {
+            let value = f32::from(level) / 255.0;
+            assert_eq!([Levels::Rounded.of(value), Levels::Truncated.of(value)], [level; 2]);
+        }
+        assert_eq!([Levels::Rounded.of(0.999), Levels::Truncated.of(0.999)], [255, 254]);
+        assert_eq!([2.0, -1.0, f32::NAN].map(|value| Levels::Truncated.of(value)), [255, 0, 0]);
+        let images = ImageBatch::new([1, 3, 1, 2], vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6]);
+        assert_eq!(Levels::Rounded.rgb8(&images, 0), images.rgb8(0));
+    }
 
     #[test]
     fn a_failed_write_leaves_the_old_file_and_no_other() {

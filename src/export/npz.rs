@@ -1,14 +1,14 @@
 //! NumPy archives, `np.load`-able, with the keys of guided-diffusion (`arr_0`: pictures, `arr_1`: labels) and the floats.
 
 use std::fs::File;
-use std::io::{BufWriter, Seek, Write};
+use std::io::{BufWriter, Read, Seek, Write};
 use std::path::Path;
 
 use npyz::WriterBuilder as _;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::{ExportError, Refined, atomically};
+use super::{ExportError, Levels, Refined, atomically};
 use crate::image::ImageBatch;
 use crate::worker::Origins;
 
@@ -19,7 +19,7 @@ const LARGE_ENTRY: u64 = (1 << 32) - (1 << 16);
 ///
 /// | key | type | shape | content |
 /// |---|---|---|---|
-/// | `arr_0` | uint8 | `[N, H, W, 3]` | after, rounded |
+/// | `arr_0` | uint8 | `[N, H, W, 3]` | after, rounded or truncated |
 /// | `arr_1` | int64 | `[N]` | target classes |
 /// | `before`, `after` | float32 | `[N, C, H, W]` | in `[0, 1]` |
 /// | `logits_before`, `logits_after` | float32 | `[N, K]` | the classifier's |
@@ -30,7 +30,7 @@ const LARGE_ENTRY: u64 = (1 << 32) - (1 << 16);
 pub fn write_refined(path: &Path, refined: &Refined<'_>) -> Result<(), ExportError> {
     archive(path, |archive| {
         let origins = refined.origins;
-        guided_diffusion(archive, refined.after, &origins.labels)?;
+        guided_diffusion(archive, refined.after, refined.levels, refined.targets())?;
         pictures(archive, "before", &origins.images)?;
         pictures(archive, "after", refined.after)?;
         for (name, logits) in [("logits_before", refined.logits_before), ("logits_after", refined.logits_after)] {
@@ -41,15 +41,48 @@ pub fn write_refined(path: &Path, refined: &Refined<'_>) -> Result<(), ExportErr
     })
 }
 
-/// Writes a generated batch: `arr_0`, `arr_1`, `images` (float32) and `seeds`, as [`write_refined`] does.
+/// Writes a generated batch: `arr_0`, `arr_1`, `images` (float32) and `seeds`, as [`write_refined`] does. Edited pictures
+/// have `reference` (float32, what each was edited from) and perhaps `mask` (uint8, `[H, W]`, 1 where pixels were generated)
+/// as well.
 ///
 /// # Errors
 /// [`ExportError::Write`]
 pub fn write_generated(path: &Path, origins: &Origins) -> Result<(), ExportError> {
     archive(path, |archive| {
-        guided_diffusion(archive, &origins.images, &origins.labels)?;
+        guided_diffusion(archive, &origins.images, Levels::Rounded, &origins.labels)?;
         pictures(archive, "images", &origins.images)?;
+        if let Some(edited) = &origins.edited {
+            pictures(archive, "reference", &edited.reference)?;
+            if let Some(mask) = &edited.mask {
+                let shape = [mask.height() as usize, mask.width() as usize];
+                array(archive, "mask", &shape, mask.missing().iter().map(|missing| u8::from(*missing)))?;
+            }
+        }
         array(archive, "seeds", &[origins.seeds.len()], origins.seeds.iter().copied())
+    })
+}
+
+/// Writes `arr_0` and `arr_1` as [`write_refined`] does, of pictures whose levels come from a reader: `[N, H, W, 3]`, row-major.
+///
+/// # Errors
+/// [`ExportError::Write`], also when the reader fails or holds another number of levels.
+pub fn write_streamed(
+    path: &Path,
+    [n, height, width]: [usize; 3],
+    levels: &mut impl Read,
+    labels: &[usize],
+) -> Result<(), ExportError> {
+    archive(path, |archive| {
+        let shape = [n, height, width, 3];
+        let bytes = shape.iter().product::<usize>() as u64;
+        begin_array(archive, "arr_0", bytes)?;
+        let shape = shape.map(|extent| extent as u64);
+        let options = npyz::WriteOptions::<u8>::new().default_dtype().shape(&shape);
+        let out = options.writer(archive).write_header_only()?;
+        if std::io::copy(levels, out)? != bytes {
+            return Err(std::io::Error::other("the pictures were not kept whole"));
+        }
+        array(out, "arr_1", &[labels.len()], labels.iter().map(|label| *label as i64))
     })
 }
 
@@ -70,10 +103,11 @@ fn archive(
 fn guided_diffusion<W: Write + Seek>(
     archive: &mut ZipWriter<W>,
     images: &ImageBatch,
+    levels: Levels,
     labels: &[usize],
 ) -> std::io::Result<()> {
     let [n, _, height, width] = images.shape();
-    array(archive, "arr_0", &[n, height, width, 3], (0..n).flat_map(|index| images.rgb8(index)))?;
+    array(archive, "arr_0", &[n, height, width, 3], (0..n).flat_map(|index| levels.rgb8(images, index)))?;
     array(archive, "arr_1", &[labels.len()], labels.iter().map(|label| *label as i64))
 }
 
@@ -87,13 +121,7 @@ fn array<W: Write + Seek, T: npyz::AutoSerialize>(
     shape: &[usize],
     values: impl Iterator<Item = T>,
 ) -> std::io::Result<()> {
-    let bytes = shape.iter().product::<usize>() as u64 * size_of::<T>() as u64;
-    // Stored, as np.savez does: floats hardly shrink. The fixed time keeps equal results equal, byte for byte.
-    let options = SimpleFileOptions::default()
-        .compression_method(zip::CompressionMethod::Stored)
-        .last_modified_time(zip::DateTime::default())
-        .large_file(bytes >= LARGE_ENTRY);
-    archive.start_file(format!("{name}.npy"), options).map_err(std::io::Error::other)?;
+    begin_array(archive, name, shape.iter().product::<usize>() as u64 * size_of::<T>() as u64)?;
     let shape: Vec<u64> = shape.iter().map(|extent| *extent as u64).collect();
     // Values arrive one by one; unbuffered, each would pass through the checksum alone.
     let mut out = BufWriter::with_capacity(1 << 16, archive);
@@ -101,6 +129,16 @@ fn array<W: Write + Seek, T: npyz::AutoSerialize>(
     writer.extend(values)?;
     writer.finish()?;
     out.flush()
+}
+
+/// Begins an entry of `bytes` bytes, its header not counted.
+fn begin_array<W: Write + Seek>(archive: &mut ZipWriter<W>, name: &str, bytes: u64) -> std::io::Result<()> {
+    // Stored, as np.savez does: floats hardly shrink. The fixed time keeps equal results equal, byte for byte.
+    let options = SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Stored)
+        .last_modified_time(zip::DateTime::default())
+        .large_file(bytes >= LARGE_ENTRY);
+    archive.start_file(format!("{name}.npy"), options).map_err(std::io::Error::other)
 }
 
 #[cfg(test)]
@@ -116,6 +154,7 @@ mod tests {
             seeds: vec![17, 18],
             names: Vec::new(),
             made_by: None,
+            edited: None,
         };
         let (a, b) = (folder.path().join("a.npz"), folder.path().join("b.npz"));
         write_generated(&a, &origins).unwrap();
@@ -129,5 +168,17 @@ mod tests {
         assert_eq!(labels.into_vec::<i64>().unwrap(), [3, 1]);
         let images = npyz::NpyFile::new(archive.by_name("images.npy").unwrap()).unwrap();
         assert_eq!(images.into_vec::<f32>().unwrap(), origins.images.pixels());
+        // The same levels from a reader make the same arrays.
+        let levels: Vec<u8> = (0..2).flat_map(|index| origins.images.rgb8(index)).collect();
+        let streamed = folder.path().join("streamed.npz");
+        write_streamed(&streamed, [2, 1, 2], &mut levels.as_slice(), &origins.labels).unwrap();
+        let mut other = zip::ZipArchive::new(File::open(&streamed).unwrap()).unwrap();
+        for name in ["arr_0.npy", "arr_1.npy"] {
+            let [mut one, mut two] = [Vec::new(), Vec::new()];
+            archive.by_name(name).unwrap().read_to_end(&mut one).unwrap();
+            other.by_name(name).unwrap().read_to_end(&mut two).unwrap();
+            assert_eq!(one, two, "{name}");
+        }
+        assert!(write_streamed(&streamed, [3, 1, 2], &mut levels.as_slice(), &origins.labels).is_err());
     }
 }

@@ -1,16 +1,27 @@
 //! Generators: a network, its preconditioning, its noise levels; pictures in `[0, 1]` come out.
 //!
-//! Inside, pictures live in `[-1, 1]`; [`sampler::Sampling::images`] is the only place that converts.
+//! Inside, pictures live in `[-1, 1]`: [`editing::Editing::new`] takes them there, `sampler.rs` alone takes them back.
 
+pub mod edit_settings;
+pub mod editing;
+pub mod interpolation;
+pub mod mask;
 pub mod noise;
+pub mod plan;
 pub mod preconditioning;
 pub mod sampler;
 pub mod schedule;
 pub mod settings;
+pub mod time_steps;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-pub use self::settings::{Classes, GenerateSettings};
+pub use self::edit_settings::{EditSettings, EditTask};
+pub use self::mask::{Mask, MaskError};
+pub use self::plan::{Churn, Plan};
+use self::preconditioning::Preconditioning;
+pub use self::settings::{Classes, GenerateSettings, SamplerKind};
+pub use self::time_steps::{TS_PRESETS, TimeSteps, TimeStepsError, TsPreset};
 use crate::checkpoint::{
     Checkpoint, CheckpointError, DiffusionManifest, LoadReport, Manifest, ManifestKind, PreconditioningName, Weights,
 };
@@ -22,6 +33,52 @@ pub enum GenerateError {
     /// The device failed.
     #[error("the compute device failed while generating: choose another device or fewer samples at once ({0})")]
     Device(String),
+    /// A sampler that does not fit the model.
+    #[error("the sampler multistep needs a consistency model, which this is not: choose auto or heun")]
+    Sampler,
+    /// An edit without a picture.
+    #[error("there is no picture to edit: open one, or generate some")]
+    NoPicture,
+    /// Inpainting without a mask.
+    #[error("inpainting needs a mask, but there is none: paint one over the pixels to be generated")]
+    NoMask,
+    /// A picture of another size than the generator's.
+    #[error(
+        "the picture is {}, but the generator makes {}: open a picture of that size, or choose another generator",
+        size(found),
+        size(expected)
+    )]
+    PictureSize {
+        /// `[C, H, W]` of the picture.
+        found: [usize; 3],
+        /// `[C, H, W]` of the generator's pictures.
+        expected: [usize; 3],
+    },
+    /// Patches that do not tile the picture.
+    #[error(
+        "patches of {patch} x {patch} pixels do not tile a picture of {width} x {height}: choose a side that divides both"
+    )]
+    Patch {
+        /// Side of a patch.
+        patch: usize,
+        /// Rows of the picture.
+        height: usize,
+        /// Columns of the picture.
+        width: usize,
+    },
+    /// Colours that are not red, green and blue.
+    #[error(
+        "colorization needs 3 colour channels, but the generator makes pictures with {channels} colour channels: choose another generator"
+    )]
+    Colour {
+        /// Channels of the generator's pictures.
+        channels: usize,
+    },
+}
+
+/// "64 x 64 with 3 channels".
+fn size([c, h, w]: &[usize; 3]) -> String {
+    format!("{w} x {h} with {c} channels")
 }
 
 impl GenerateError {
@@ -34,7 +91,7 @@ impl GenerateError {
 #[derive(Debug)]
 pub struct Generator {
     net: Unet,
-    diffusion: DiffusionManifest,
+    preconditioning: Preconditioning,
     sample_shape: [usize; 3],
     num_classes: Option<usize>,
 }
@@ -49,6 +106,18 @@ impl Generator {
         checkpoint: &Checkpoint,
         device: &Device,
     ) -> Result<(Self, LoadReport), CheckpointError> {
+        Self::read(manifest, Weights::new(checkpoint), device)
+    }
+
+    /// Likewise, from weights that may be watched while they are read.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and when the watch cancels.
+    pub fn read(
+        manifest: &Manifest,
+        mut weights: Weights<'_>,
+        device: &Device,
+    ) -> Result<(Self, LoadReport), CheckpointError> {
         let ManifestKind::Generator(spec) = &manifest.kind else {
             return Err(CheckpointError::Role {
                 name: manifest.name.clone(),
@@ -58,10 +127,10 @@ impl Generator {
         };
         let num_classes = (!manifest.classes.is_empty()).then_some(manifest.classes.len());
         let config = UnetConfig { arch: spec.unet.clone(), channels: manifest.channels, num_classes };
-        let mut weights = Weights::new(checkpoint);
         let net = Unet::load(config, &mut weights, device)?;
         let sample_shape = [manifest.channels, manifest.resolution, manifest.resolution];
-        Ok((Self { net, diffusion: spec.diffusion.clone(), sample_shape, num_classes }, weights.report()))
+        let preconditioning = Preconditioning::new(&spec.diffusion);
+        Ok((Self { net, preconditioning, sample_shape, num_classes }, weights.report()))
     }
 
     /// `[C, H, W]` of a picture.
@@ -76,16 +145,29 @@ impl Generator {
         self.num_classes
     }
 
+    /// Bytes that one picture needs at the peak of a network call ([`Unet::activation_bytes`]).
+    #[must_use]
+    pub fn activation_bytes(&self) -> u64 {
+        let [_, h, w] = self.sample_shape;
+        self.net.activation_bytes([h, w])
+    }
+
+    /// Bytes of the weights on the device.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        self.net.weight_bytes()
+    }
+
     /// Noise levels and data scale.
     #[must_use]
     pub const fn diffusion(&self) -> &DiffusionManifest {
-        &self.diffusion
+        self.preconditioning.diffusion()
     }
 
-    /// Which preconditioning, and so which sampler.
+    /// Which preconditioning.
     #[must_use]
     pub const fn preconditioning(&self) -> PreconditioningName {
-        self.diffusion.preconditioning
+        self.diffusion().preconditioning
     }
 
     /// The preconditioned network `D(x, sigma, y)`, not clamped.
@@ -96,8 +178,7 @@ impl Generator {
     #[must_use]
     pub fn denoise(&self, x: Tensor<4>, sigmas: &[f64], labels: &[usize]) -> Tensor<4> {
         let device = x.device();
-        let coefficients: Vec<_> =
-            sigmas.iter().map(|sigma| preconditioning::coefficients(&self.diffusion, *sigma)).collect();
+        let coefficients: Vec<_> = sigmas.iter().map(|sigma| self.preconditioning.at(*sigma)).collect();
         let column = |value: &dyn Fn(&preconditioning::Coefficients) -> f64| {
             let values: Vec<f32> = coefficients.iter().map(|c| value(c) as f32).collect();
             Tensor::<4>::from_data(TensorData::new(values, [sigmas.len(), 1, 1, 1]), &device)
@@ -106,5 +187,10 @@ impl Generator {
         let labels = self.num_classes.map(|_| labels);
         let raw = self.net.forward(x.clone() * column(&|c| c.c_in), &times, labels);
         raw * column(&|c| c.c_out) + x * column(&|c| c.c_skip)
+    }
+
+    /// The denoised pictures at one noise level, clamped to `[-1, 1]` as the original's `clip_denoised` does.
+    fn denoise_clamped(&self, x: Tensor<4>, sigma: f64, labels: &[usize]) -> Tensor<4> {
+        self.denoise(x, &vec![sigma; labels.len()], labels).clamp(-1.0, 1.0)
     }
 }

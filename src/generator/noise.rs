@@ -17,6 +17,10 @@ pub enum Purpose {
     Label,
     /// The start inside the ball.
     RandomStart,
+    /// Noise of the Langevin step that follows iteration `k`.
+    Langevin(u32),
+    /// The start of the `r`-th further try inside the ball, counted from 1.
+    Restart(u32),
 }
 
 impl Purpose {
@@ -25,6 +29,8 @@ impl Purpose {
             Self::Sampling(step) => step as u64,
             Self::Label => 1 << 32,
             Self::RandomStart => 2 << 32,
+            Self::Langevin(iteration) => (3 << 32) | iteration as u64,
+            Self::Restart(restart) => (4 << 32) | restart as u64,
         }
     }
 }

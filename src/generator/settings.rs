@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::noise::{Purpose, Stream};
-use crate::parameter::{Parameter, ParameterError};
+pub use super::time_steps::{TS_PRESETS, TimeSteps, TimeStepsError, TsPreset};
+use crate::checkpoint::PreconditioningName;
+use crate::parameter::{Choice, ChoiceOption, Choosable, Parameter, ParameterError};
 
 /// Number of samples.
 pub const SAMPLES: Parameter = Parameter {
@@ -43,15 +45,169 @@ pub const STEPS: Parameter = Parameter {
     flag: "steps",
     label: "Sampling steps",
     symbol: "n",
-    unit: "network calls per picture",
+    unit: "steps per picture",
     min: 1.0,
-    max: 256.0,
-    slider: (1.0, 8.0),
+    max: 1000.0,
+    slider: (1.0, 40.0),
     default: 1.0,
     integer: true,
-    about: "One or more for a consistency model; about 18 for an EDM model, which is sampled with Heun's method",
+    about: "One or a few for a consistency model, about 18 for an EDM model; the network is called once per step, and twice by Heun's method (but once in the last step) and DPM-Solver-2",
     source: "Song et al. 2023, Algorithm 1; Karras et al. 2022, Algorithm 1",
 };
+
+const CHURN_SOURCE: &str =
+    "Karras et al. 2022, Algorithm 2; NVlabs/edm uses 40, 0.05, 50 and 1.003 for ImageNet-64 with 256 steps";
+
+/// Noise added during sampling.
+pub const S_CHURN: Parameter = Parameter {
+    key: "churn",
+    flag: "churn",
+    label: "Churn",
+    symbol: "S_churn",
+    unit: "over all steps",
+    min: 0.0,
+    max: 100.0,
+    slider: (0.0, 80.0),
+    default: 0.0,
+    integer: false,
+    about: "Noise that Heun's method and DPM-Solver-2 add before a step: the level rises by the share min(S_churn/n, √2 - 1); 0 adds none",
+    source: CHURN_SOURCE,
+};
+
+/// Smallest level that churn acts on.
+pub const S_MIN: Parameter = Parameter {
+    key: "churn_min",
+    flag: "churn-min",
+    label: "Churn from",
+    symbol: "S_tmin",
+    unit: "noise level σ",
+    min: 0.0,
+    max: 1e6,
+    slider: (0.0, 1.0),
+    default: 0.0,
+    integer: false,
+    about: "Smallest noise level at which churn adds noise",
+    source: CHURN_SOURCE,
+};
+
+/// Largest level that churn acts on.
+pub const S_MAX: Parameter = Parameter {
+    key: "churn_max",
+    flag: "churn-max",
+    label: "Churn to",
+    symbol: "S_tmax",
+    unit: "noise level σ",
+    min: 0.0,
+    max: 1e6,
+    slider: (1.0, 80.0),
+    default: 1e6,
+    integer: false,
+    about: "Largest noise level at which churn adds noise; the default is above every model's",
+    source: CHURN_SOURCE,
+};
+
+/// Standard deviation of churn's noise.
+pub const S_NOISE: Parameter = Parameter {
+    key: "churn_noise",
+    flag: "churn-noise",
+    label: "Churn noise",
+    symbol: "S_noise",
+    unit: "standard deviations",
+    min: 0.0,
+    max: 2.0,
+    slider: (0.95, 1.05),
+    default: 1.0,
+    integer: false,
+    about: "Standard deviation of the noise that churn adds; slightly more than 1 makes up for detail that the network removes",
+    source: CHURN_SOURCE,
+};
+
+/// How pictures are made from noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SamplerKind {
+    /// The one that fits the model.
+    Auto,
+    /// Multistep consistency sampling.
+    Multistep,
+    /// Heun's method.
+    Heun,
+    /// Euler's method.
+    Euler,
+    /// DPM-Solver-2.
+    Dpm,
+    /// Ancestral sampling.
+    Ancestral,
+    /// Euler's method as for progressive distillation.
+    Progdist,
+}
+
+impl SamplerKind {
+    /// The sampler itself, or for [`Self::Auto`] the one that fits a model.
+    #[must_use]
+    pub const fn resolve(self, preconditioning: PreconditioningName) -> Self {
+        match (self, preconditioning) {
+            (Self::Auto, PreconditioningName::Consistency) => Self::Multistep,
+            (Self::Auto, PreconditioningName::Edm | PreconditioningName::Discrete) => Self::Heun,
+            (chosen, _) => chosen,
+        }
+    }
+
+    /// Whether it makes pictures with such a model: multistep sampling needs a consistency model, the others take any.
+    #[must_use]
+    pub const fn fits(self, preconditioning: PreconditioningName) -> bool {
+        !matches!(self, Self::Multistep) || matches!(preconditioning, PreconditioningName::Consistency)
+    }
+
+    /// Whether it adds the noise that [`S_CHURN`] describes.
+    #[must_use]
+    pub const fn churns(self) -> bool {
+        matches!(self, Self::Heun | Self::Dpm)
+    }
+}
+
+impl Choosable for SamplerKind {
+    const CHOICE: Choice = Choice { flag: "sampler", label: "Sampler", about: "How pictures are made from noise" };
+    const ALL: &'static [Self] =
+        &[Self::Auto, Self::Multistep, Self::Heun, Self::Euler, Self::Dpm, Self::Ancestral, Self::Progdist];
+
+    fn option(self) -> ChoiceOption {
+        let (key, label, about) = match self {
+            Self::Auto => {
+                ("auto", "Automatic", "Multistep sampling for a consistency model, Heun's method for any other")
+            }
+            Self::Multistep => (
+                "multistep",
+                "Multistep",
+                "x ← f(x, σ), then x ← x + sqrt(σ'² - σ_min²) z for every further level σ' (Song et al. 2023, Algorithm 1); one step is one call; consistency models only",
+            ),
+            Self::Heun => (
+                "heun",
+                "Heun",
+                "d = (x - D(x, σ))/σ; x ← x + (σ' - σ)(d + d')/2, where d' is the slope at the end of Euler's step (Karras et al. 2022, Algorithm 2)",
+            ),
+            Self::Euler => {
+                ("euler", "Euler", "x ← x + (σ' - σ)(x - D(x, σ))/σ, one call per step (Karras et al. 2022)")
+            }
+            Self::Dpm => (
+                "dpm",
+                "DPM-Solver-2",
+                "x ← x + (σ' - σ) d'', where d'' is the slope at ((σ^⅓ + σ'^⅓)/2)³ (openai/consistency_models, sample_dpm)",
+            ),
+            Self::Ancestral => (
+                "ancestral",
+                "Ancestral",
+                "Euler's step to sqrt(σ'² - σ_up²), then noise σ_up z with σ_up² = σ'²(σ² - σ'²)/σ² (openai/consistency_models, sample_euler_ancestral)",
+            ),
+            Self::Progdist => (
+                "progdist",
+                "Progressive distillation",
+                "Euler's steps down to σ_min instead of 0 (openai/consistency_models, sample_progdist)",
+            ),
+        };
+        ChoiceOption { key, label, about }
+    }
+}
 
 /// Which class each picture gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +237,18 @@ pub struct GenerateSettings {
     pub steps: u32,
     /// Noise levels of the steps, largest first; empty for the model's own.
     pub sigmas: Vec<f64>,
+    /// How pictures are made from noise.
+    pub sampler: SamplerKind,
+    /// Noise levels as indices into a grid; they replace `steps`.
+    pub ts: Option<TimeSteps>,
+    /// Noise added during sampling, by Heun's method and DPM-Solver-2 only.
+    pub churn: f64,
+    /// Smallest noise level at which it is added.
+    pub churn_min: f64,
+    /// Largest noise level at which it is added.
+    pub churn_max: f64,
+    /// Its standard deviation.
+    pub churn_noise: f64,
 }
 
 impl Default for GenerateSettings {
@@ -92,12 +260,18 @@ impl Default for GenerateSettings {
             classes: Classes::All,
             steps: STEPS.default as u32,
             sigmas: Vec::new(),
+            sampler: SamplerKind::Auto,
+            ts: None,
+            churn: S_CHURN.default,
+            churn_min: S_MIN.default,
+            churn_max: S_MAX.default,
+            churn_noise: S_NOISE.default,
         }
     }
 }
 
 impl GenerateSettings {
-    /// Checks every number.
+    /// Checks every number, and that the numbers belong together.
     ///
     /// # Errors
     /// The first [`ParameterError`] found.
@@ -106,15 +280,35 @@ impl GenerateSettings {
         STEPS.check(f64::from(self.steps))?;
         SEED.check(self.first_seed as f64)?;
         let falling = self.sigmas.is_sorted_by(|a, b| a > b);
-        if falling && self.sigmas.iter().all(|sigma| sigma.is_finite() && *sigma > 0.0) {
-            return Ok(());
+        if !falling || !self.sigmas.iter().all(|sigma| sigma.is_finite() && *sigma > 0.0) {
+            let (found, expected) = (format!("{:?}", self.sigmas), "positive and falling numbers".to_owned());
+            return Err(ParameterError { label: "The list of noise levels", found, expected, default: 80.0 });
         }
-        Err(ParameterError {
-            label: "The list of noise levels",
-            found: format!("{:?}", self.sigmas),
-            expected: "positive and falling numbers".to_owned(),
-            default: 80.0,
-        })
+        if self.ts.is_some() && !self.sigmas.is_empty() {
+            let label = "The number of noise levels beside time steps";
+            let (found, expected) =
+                (self.sigmas.len().to_string(), "0, because one of the two lists decides".to_owned());
+            return Err(ParameterError { label, found, expected, default: 0.0 });
+        }
+        self.check_churn()
+    }
+
+    fn check_churn(&self) -> Result<(), ParameterError> {
+        for (parameter, value) in
+            [(S_CHURN, self.churn), (S_MIN, self.churn_min), (S_MAX, self.churn_max), (S_NOISE, self.churn_noise)]
+        {
+            parameter.check(value)?;
+        }
+        if self.churn_min > self.churn_max {
+            let (found, expected) = (self.churn_min.to_string(), format!("at most \"Churn to\", {}", self.churn_max));
+            return Err(ParameterError { label: S_MIN.label, found, expected, default: S_MIN.default });
+        }
+        if self.churn > 0.0 && self.sampler != SamplerKind::Auto && !self.sampler.churns() {
+            let found = format!("{} with the sampler {}", self.churn, self.sampler.option().key);
+            let expected = "0 unless the sampler is heun or dpm".to_owned();
+            return Err(ParameterError { label: S_CHURN.label, found, expected, default: 0.0 });
+        }
+        Ok(())
     }
 
     /// Seeds of the pictures, in order.
@@ -161,5 +355,55 @@ mod tests {
         let samples = |samples| GenerateSettings { samples, ..Default::default() };
         assert!(samples(0).check().is_err() && samples(257).check().is_err() && samples(256).check().is_ok());
         assert!(GenerateSettings { sigmas: vec![1.0, 2.0], ..Default::default() }.check().is_err());
+    }
+
+    #[test]
+    fn numbers_that_contradict_each_other_are_refused_in_one_sentence() {
+        let ts = TimeSteps::all(40);
+        let both = GenerateSettings { sigmas: vec![80.0, 1.2], ts: Some(ts.clone()), ..Default::default() };
+        let range = GenerateSettings { churn_min: 60.0, churn_max: 50.0, ..Default::default() };
+        let churn = |sampler| GenerateSettings { sampler, churn: 40.0, ..Default::default() };
+        for (settings, part) in [
+            (&both, "beside time steps is 2"),
+            (&range, "Churn from is 60"),
+            (&churn(SamplerKind::Ancestral), "Churn is 40 with the sampler ancestral"),
+            (&GenerateSettings { churn: 101.0, ..Default::default() }, "from 0 to 100"),
+            (&GenerateSettings { churn_noise: f64::NAN, ..Default::default() }, "Churn noise is NaN"),
+        ] {
+            let message = settings.check().unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
+        for fine in [
+            churn(SamplerKind::Heun),
+            churn(SamplerKind::Dpm),
+            churn(SamplerKind::Auto),
+            GenerateSettings { ts: Some(ts), ..Default::default() },
+            GenerateSettings { steps: 1000, ..Default::default() },
+        ] {
+            assert_eq!(fine.check(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn samplers_keep_their_names_in_files_and_settings_of_earlier_versions_open() {
+        for sampler in SamplerKind::ALL {
+            assert_eq!(serde_json::to_string(sampler).unwrap(), format!("\"{}\"", sampler.option().key));
+        }
+        let old = r#"{"generator": "gtsrb12-edm", "steps": 18, "sigmas": []}"#;
+        let settings: GenerateSettings = serde_json::from_str(old).unwrap();
+        let expected =
+            GenerateSettings { generator: "gtsrb12-edm".to_owned(), steps: 18, ..GenerateSettings::default() };
+        assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn automatic_is_the_sampler_of_the_papers() {
+        use PreconditioningName::{Consistency, Discrete, Edm};
+        assert_eq!(
+            [Consistency, Edm, Discrete].map(|model| SamplerKind::Auto.resolve(model)),
+            [SamplerKind::Multistep, SamplerKind::Heun, SamplerKind::Heun]
+        );
+        assert_eq!(SamplerKind::Euler.resolve(Consistency), SamplerKind::Euler);
+        assert!(!SamplerKind::Multistep.fits(Edm) && SamplerKind::Heun.fits(Consistency));
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::settings::Settings;
 use super::storage::Detail;
+use crate::generator::Mask;
 use crate::trace::RunId;
 
 /// How a pair is compared on the canvas.
@@ -52,6 +53,7 @@ impl Compare {
 #[expect(missing_docs, reason = "`about` says it")]
 pub enum Verb {
     Generate,
+    Edit,
     RunOrPause,
     Step,
     Stop,
@@ -63,6 +65,7 @@ pub enum Verb {
     SaveAs,
     Open,
     OpenImages,
+    OpenReferences,
     NewSession,
     PreviousIteration,
     NextIteration,
@@ -85,8 +88,9 @@ pub enum Verb {
 
 impl Verb {
     /// All, in the order of the help list.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::Generate,
+        Self::Edit,
         Self::RunOrPause,
         Self::Step,
         Self::Stop,
@@ -98,6 +102,7 @@ impl Verb {
         Self::SaveAs,
         Self::Open,
         Self::OpenImages,
+        Self::OpenReferences,
         Self::NewSession,
         Self::PreviousIteration,
         Self::NextIteration,
@@ -123,6 +128,7 @@ impl Verb {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Generate => "Generate",
+            Self::Edit => "Edit pictures",
             Self::RunOrPause => "Run / pause",
             Self::Step => "Step",
             Self::Stop => "Stop",
@@ -134,6 +140,7 @@ impl Verb {
             Self::SaveAs => "Save as…",
             Self::Open => "Open session…",
             Self::OpenImages => "Open images…",
+            Self::OpenReferences => "Open references…",
             Self::NewSession => "New session",
             Self::PreviousIteration => "Previous iteration",
             Self::NextIteration => "Next iteration",
@@ -162,6 +169,9 @@ impl Verb {
             Self::Generate => {
                 "Make new pictures with the settings on the left, in place of these; asks when unsaved iterates would be lost"
             }
+            Self::Edit => {
+                "Make new pictures from these with the generator, as the edit settings say; the one on the canvas, or all of the grid"
+            }
             Self::RunOrPause => "Iterate as planned, or hold after the current iteration",
             Self::Step => "Do one iteration",
             Self::Stop => "End the current work after this iteration and keep everything done",
@@ -176,6 +186,9 @@ impl Verb {
             Self::Open => "Open a .lapidary file or a session.json",
             Self::OpenImages => {
                 "Open your own pictures as \"before\"; they are cropped to a square and resized to the classifier's size"
+            }
+            Self::OpenReferences => {
+                "Open real pictures; with early stop, a picture rests once the classifier believes in it more than in its reference"
             }
             Self::NewSession => "Start over with default settings",
             Self::PreviousIteration => "Show one iteration earlier",
@@ -227,6 +240,10 @@ pub enum Action {
     OpenSession(PathBuf),
     /// Open pictures.
     OpenPictures(Vec<PathBuf>),
+    /// Open real pictures for early stopping.
+    OpenReferences(Vec<PathBuf>),
+    /// Paint the pixels that inpainting generates.
+    SetMask(Option<Mask>),
     /// Save a session file.
     SaveSession(PathBuf, Detail),
     /// Open what a crash left behind.

@@ -6,6 +6,7 @@ use super::record::{Fact, Provenance, Record};
 use super::settings::History;
 use super::storage::{Job, Restored, StorageEvent};
 use super::{Activity, Iterates, Plan, Session, Severity};
+use crate::image::ImageBatch;
 use crate::refiner::SampleState;
 use crate::trace::{Change, RunId, StateId};
 use crate::worker::{Event, Origins, Rest};
@@ -35,6 +36,14 @@ impl Session {
             Event::Preparing { job, what, step, of } if job == self.job => {
                 self.activity = Activity::Preparing { what, step, of };
             }
+            Event::Loading { job, what, done, of } if job == self.job => {
+                self.activity = Activity::Loading { what, done, of };
+            }
+            Event::Estimate { job, estimate } if job == self.job => self.estimate = Some(estimate),
+            Event::Targets { job, run, targets } if job == self.job => {
+                self.remember(&Fact::Targets { run, targets: targets.clone() });
+                self.trace.set_targets(run, targets);
+            }
             Event::Generating { job, done, of } if job == self.job => self.activity = Activity::Generating { done, of },
             Event::Generated { job, origins, secs: _ } if job == self.job => {
                 self.fits.clear();
@@ -53,8 +62,7 @@ impl Session {
                 self.plan = held.unwrap_or(self.plan);
                 self.activity = if rest == Rest::Paused || held.is_some() { Activity::Paused } else { Activity::Idle };
                 if rest == Rest::NothingMoves {
-                    let details = vec!["Its gradient vanished or is not a number in every picture. Choose another objective; the target logit never saturates.".to_owned()];
-                    self.notices.add(Severity::Warning, "No picture moves any more", details);
+                    self.tell_rest();
                 }
             }
             Event::Failed { job, chain } if job == self.job => {
@@ -66,6 +74,9 @@ impl Session {
             Event::Warning(text) => self.notices.add(Severity::Warning, text, Vec::new()),
             // Late results of work that was given up.
             Event::Preparing { .. }
+            | Event::Loading { .. }
+            | Event::Estimate { .. }
+            | Event::Targets { .. }
             | Event::Generating { .. }
             | Event::Generated { .. }
             | Event::State { .. }
@@ -113,13 +124,26 @@ impl Session {
         let Some(origins) = &self.origins else { return false };
         let verdict = |i: usize| crate::classifier::top_classes(state.numbers.logits_of(i), 1).first().copied();
         let labels: Vec<usize> = (0..origins.labels.len()).map(|i| verdict(i).unwrap_or(origins.labels[i])).collect();
-        if labels == origins.labels && !self.settings.refine.random_start {
+        if labels == origins.labels && self.settings.refine.starts_at_origin() {
             return false;
         }
         let changed = Origins { labels, ..Origins::clone(origins) };
         self.set_origins(Arc::new(changed));
         self.begin_run(None, Some(0));
         true
+    }
+
+    /// Says why no picture moves any more.
+    fn tell_rest(&mut self) {
+        let last = self.live.and_then(|run| self.trace.run(run)).and_then(|run| run.numbers(run.last_iteration()?));
+        let stopped = last.is_some_and(|numbers| numbers.state.iter().all(|state| *state == SampleState::Stopped));
+        if stopped {
+            let details = vec!["Early stop: the classifier believes in each more than in its reference.".to_owned()];
+            self.notices.add(Severity::Info, "Every picture is as real as its reference", details);
+            return;
+        }
+        let details = vec!["The gradient vanished or is not a number in every picture, or early stop holds it. Choose another objective; the target logit never saturates.".to_owned()];
+        self.notices.add(Severity::Warning, "No picture moves any more", details);
     }
 
     pub(super) fn tell_frozen(&mut self, states: &[SampleState]) {
@@ -206,24 +230,45 @@ impl Session {
             StorageEvent::Opened(restored) if restored.epoch == self.epoch => self.restore(*restored),
             StorageEvent::Opened(_) => {}
             StorageEvent::Images { epoch, .. } if epoch != self.epoch => {}
-            StorageEvent::Images { images, names, fits, failures, .. } => {
+            StorageEvent::Images { images, names, labels, fits, failures, references, .. } => {
                 for chain in &failures {
                     self.notices.failure(chain);
                 }
+                if references {
+                    self.take_references(images);
+                    return;
+                }
                 if let Some(images) = images {
-                    let count = images.len();
-                    let seeds = (0..count as u64).collect();
                     self.abandon_work();
                     self.fits = fits;
-                    let labels = vec![0; count];
-                    self.set_origins(Arc::new(Origins { images, labels, seeds, names, made_by: None }));
-                    self.label_by_verdict = true;
+                    // An archive may hold classes of its own; else the classifier's first verdict decides.
+                    let labels = labels.filter(|labels| self.are_classes(labels));
+                    self.label_by_verdict = labels.is_none();
+                    let labels = labels.unwrap_or_else(|| vec![0; images.len()]);
+                    self.set_origins(Arc::new(Origins::opened(images, labels, names)));
                     self.begin_run(None, Some(0));
                 }
             }
             StorageEvent::Orphans(orphans) => self.orphans = orphans,
             StorageEvent::Failed(chain) => self.notices.failure(&chain),
         }
+    }
+
+    /// Whether all are classes of the classifier.
+    fn are_classes(&self, labels: &[usize]) -> bool {
+        labels.iter().all(|label| *label < self.class_names.len())
+    }
+
+    /// Real pictures for early stopping have arrived.
+    fn take_references(&mut self, images: Option<ImageBatch>) {
+        let Some(images) = images else { return };
+        let title = format!("Early stop compares with {} real pictures from the next run on", images.len());
+        self.notices.add(Severity::Info, title, Vec::new());
+        self.jobs.push(Job::Append(Record::References(images.clone())));
+        self.references = Some(images);
+        let mut settings = self.settings.clone();
+        settings.refine.early_stop = true;
+        self.edit(settings);
     }
 
     pub(super) fn restore(&mut self, restored: Restored) {
@@ -238,6 +283,7 @@ impl Session {
         self.provenance = Provenance { lapidary: here.lapidary, burn: here.burn, ..restored.provenance };
         self.refresh_class_names();
         self.origins = restored.origins;
+        (self.references, self.mask) = (restored.references, None);
         self.fits.clear();
         self.trace = restored.trace;
         let budget = self.iterates.budget();

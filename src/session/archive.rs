@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::document::{Document, absolute_models};
 use super::error::StorageError;
 use super::journal::{JOURNAL, Journal};
+use super::pictures::PictureSource;
 use super::record::{Fact, MAGIC, Provenance, Record, replay};
 use super::settings::Settings;
-use super::storage::{Detail, MAX_PICTURES, Restored, read_picture, remove};
+use super::storage::{Detail, MAX_PICTURES, Restored, remove};
 use crate::image::ImageBatch;
 use crate::refiner::State;
 use crate::trace::{StateId, Trace};
@@ -26,6 +27,7 @@ struct Contents {
     settings: Settings,
     provenance: Provenance,
     origins: Option<(Arc<Origins>, u64)>,
+    references: Option<ImageBatch>,
     trace: Trace,
     index: BTreeMap<StateId, u64>,
     last: BTreeMap<crate::trace::RunId, (StateId, Arc<State>)>,
@@ -43,6 +45,12 @@ impl Contents {
                         self.trace.begin(id, parent, settings);
                     }
                 }
+                Ok(Fact::Targets { run, targets }) => {
+                    let n = self.origins.as_ref().map_or(0, |(origins, _)| origins.images.len());
+                    if targets.len() == n {
+                        self.trace.set_targets(run, targets);
+                    }
+                }
                 Ok(Fact::Change { run, change }) if change.settings.check().is_ok() => self.trace.change(run, change),
                 Ok(Fact::Provenance(provenance)) => self.provenance = provenance,
                 Ok(Fact::Settings(_) | Fact::Change { .. }) => tracing::warn!("impossible settings were skipped"),
@@ -54,6 +62,7 @@ impl Contents {
                 self.last.clear();
                 self.origins = origins.is_consistent().then_some((origins, offset));
             }
+            Record::References(references) => self.references = Some(references).filter(|images| !images.is_empty()),
             Record::State(run, state) => {
                 let id = StateId { run, iteration: state.iteration };
                 let shape = self.origins.as_ref().map(|(origins, _)| origins.images.shape());
@@ -114,11 +123,17 @@ pub(super) fn save(journal: &mut Journal, path: &Path, detail: Detail) -> Result
     // Model paths in the file are relative to it.
     write(&Record::fact(&Fact::Settings(document.settings.clone())));
     write(&Record::fact(&Fact::Provenance(contents.provenance.clone())));
+    if let Some(references) = &contents.references {
+        write(&Record::References(references.clone()));
+    }
     read(&mut |record, offset| match record {
         _ if offset < first => {}
+        // Written once, above.
+        Record::References(_) => {}
         Record::Fact(json) => {
             // Settings and provenance were written once, above.
-            if matches!(serde_json::from_str(&json), Ok(Fact::Run { .. } | Fact::Change { .. })) {
+            if matches!(serde_json::from_str(&json), Ok(Fact::Run { .. } | Fact::Change { .. } | Fact::Targets { .. }))
+            {
                 write(&Record::Fact(json));
             }
         }
@@ -195,6 +210,9 @@ pub(super) fn open(journal: &mut Journal, path: &Path, epoch: u64) -> Result<Res
         journal.replace(&mut file, good, epoch).map_err(write)?;
     } else {
         let document = Document::read(path, file)?;
+        if document.edited.is_some() {
+            return Err(StorageError::EditedRecipe { path: path.to_owned() });
+        }
         let origins = opened_inputs(&document, folder)?;
         journal.reset(epoch).map_err(write)?;
         contents.settings = document.settings;
@@ -215,6 +233,7 @@ pub(super) fn open(journal: &mut Journal, path: &Path, epoch: u64) -> Result<Res
         settings: contents.settings,
         provenance: contents.provenance,
         origins: contents.origins.map(|(origins, _)| origins),
+        references: contents.references,
         trace: contents.trace,
         index: contents.index.into_iter().collect(),
         last: contents.last.into_values().collect(),
@@ -227,17 +246,17 @@ fn opened_inputs(document: &Document, folder: &Path) -> Result<Option<Arc<Origin
         return Ok(None);
     }
     let resolution = crate::checkpoint::find(&document.settings.refine.classifier).map_or(32, |(m, _)| m.resolution);
-    let mut images = Vec::new();
-    for input in document.inputs.iter().take(MAX_PICTURES) {
-        images.push(ImageBatch::from_picture(&read_picture(&folder.join(input))?, resolution).0);
-    }
+    let paths: Vec<PathBuf> = document.inputs.iter().map(|input| folder.join(input)).collect();
+    let mut first = None;
+    PictureSource::open(&paths)?.for_each_batch(0..MAX_PICTURES, (resolution, MAX_PICTURES), &mut |batch| {
+        first = Some(batch);
+        Ok::<_, StorageError>(false)
+    })?;
+    let Some(batch) = first else { return Ok(None) };
+    let n = batch.images.len();
     let sample = |i: usize| document.samples.get(i);
-    let n = images.len();
-    Ok(Some(Arc::new(Origins {
-        images: ImageBatch::concat(&images),
-        labels: (0..n).map(|i| sample(i).map_or(0, |sample| sample.label)).collect(),
-        seeds: (0..n).map(|i| sample(i).map_or(i as u64, |sample| sample.seed)).collect(),
-        names: document.inputs.iter().take(n).cloned().collect(),
-        made_by: None,
-    })))
+    let own = |i: usize| batch.labels.as_ref().map_or(0, |labels| labels[i]);
+    let labels = (0..n).map(|i| sample(i).map_or_else(|| own(i), |sample| sample.label)).collect();
+    let seeds = (0..n).map(|i| sample(i).map_or(i as u64, |sample| sample.seed)).collect();
+    Ok(Some(Arc::new(Origins { seeds, ..Origins::opened(batch.images, labels, batch.names) })))
 }

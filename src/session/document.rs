@@ -9,6 +9,7 @@ use super::error::StorageError;
 use super::record::Provenance;
 use super::settings::Settings;
 use crate::checkpoint::BUNDLED;
+use crate::generator::EditSettings;
 use crate::trace::{Change, RunId, StateId, Trace};
 use crate::worker::Origins;
 
@@ -39,6 +40,9 @@ pub struct Document {
     /// Picture files that were given instead of generating, relative to this file.
     #[serde(default)]
     pub inputs: Vec<String>,
+    /// How the pictures were edited; a description alone does not hold what they were edited from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<EditSettings>,
 }
 
 /// One picture.
@@ -107,7 +111,11 @@ impl Document {
             })
             .collect();
         let inputs = Vec::new();
-        Self { format: FORMAT.to_owned(), version: VERSION, settings, provenance, samples, runs, inputs }
+        let edited = origins.and_then(|origins| origins.edited.as_ref()).map(|edited| edited.settings.clone());
+        if let Some(edited) = &edited {
+            settings.edit = edited.clone();
+        }
+        Self { format: FORMAT.to_owned(), version: VERSION, settings, provenance, samples, runs, inputs, edited }
     }
 
     /// As text.

@@ -9,6 +9,7 @@ use super::record::{Fact, Record};
 use super::storage::{Detail, Job};
 use super::{Activity, Iterates, Lookup, Plan, Question, Session, Settings, Severity};
 use crate::checkpoint;
+use crate::image::ImageBatch;
 use crate::refiner::RefineSettings;
 use crate::trace::{RunId, StateId, Trace};
 use crate::worker::{Command, JobId, Origins};
@@ -38,6 +39,11 @@ impl Session {
             }
             Action::SetTarget { sample, class } => self.set_target(sample, class),
             Action::Compare(compare) => self.compare = compare,
+            Action::SetMask(mask) => self.mask = mask.filter(|mask| !mask.is_empty()),
+            Action::OpenReferences(paths) => {
+                let size = self.picture_side();
+                self.jobs.push(Job::OpenImages { paths, size, epoch: self.epoch, references: true });
+            }
             Action::OpenSession(_) | Action::Recover(_) | Action::OpenPictures(_) => self.ask_before(action),
             Action::SaveSession(path, detail) => {
                 if self.file.as_deref() != Some(path.as_path()) && path.exists() {
@@ -68,7 +74,7 @@ impl Session {
             return;
         }
         match verb {
-            Verb::Generate => self.ask_before(Action::Do(Verb::Generate)),
+            Verb::Generate | Verb::Edit => self.ask_before(Action::Do(verb)),
             Verb::RunOrPause if self.activity == Activity::Running => self.commands.push(Command::Pause),
             Verb::RunOrPause => self.run(),
             Verb::Step => {
@@ -127,6 +133,7 @@ impl Session {
             | Verb::SaveAs
             | Verb::Open
             | Verb::OpenImages
+            | Verb::OpenReferences
             | Verb::FitView
             | Verb::Theme
             | Verb::Help
@@ -209,6 +216,37 @@ impl Session {
         self.commands.push(Command::Generate { job, settings, compute });
     }
 
+    /// Makes pictures from these.
+    pub(super) fn edit_pictures(&mut self) {
+        if self.worker_dead {
+            return;
+        }
+        if self.is_busy() {
+            self.commands.push(Command::Stop);
+        }
+        let job = self.new_job();
+        self.live = None;
+        self.activity = Activity::Generating { done: 0, of: 0 };
+        let Settings { generate: settings, edit, compute, .. } = self.settings.clone();
+        let (reference, mask) = (self.edit_reference(), self.mask.clone());
+        self.commands.push(Command::Edit { job, settings, edit, reference, mask, compute });
+    }
+
+    /// What an edit starts from: the picture on the canvas, or all; of edited pictures, what they were edited from.
+    fn edit_reference(&self) -> Option<Arc<Origins>> {
+        let origins = self.origins.as_ref()?;
+        let images = origins.edited.as_ref().map_or(&origins.images, |edited| &edited.reference);
+        let chosen: Vec<usize> = match self.selected {
+            Some(sample) => vec![sample],
+            // Several results of one picture lie next to each other.
+            None => (0..images.len()).filter(|i| *i == 0 || images.sample(*i) != images.sample(i - 1)).collect(),
+        };
+        let parts: Vec<_> = chosen.iter().map(|sample| images.slice(*sample, sample + 1)).collect();
+        let labels = chosen.iter().map(|sample| origins.labels[*sample]).collect();
+        let names = chosen.iter().filter_map(|sample| origins.names.get(*sample).cloned()).collect();
+        Some(Arc::new(Origins::opened(ImageBatch::concat(&parts), labels, names)))
+    }
+
     /// Run: goes on with a held plan, else plans anew.
     pub(super) fn run(&mut self) {
         if self.activity == Activity::Paused
@@ -241,8 +279,9 @@ impl Session {
         let at_start = live.is_some_and(|run| run.parent.is_none() && run.last_iteration() == Some(0));
         let other_start = live.is_some_and(|run| {
             let (was, is) = (&run.settings, refine);
-            let ball = |s: &RefineSettings| (s.random_start, s.random_start.then_some((s.norm, s.eps.to_bits())));
-            ball(was) != ball(is)
+            let at_random = |s: &RefineSettings| (!s.starts_at_origin()).then_some((s.norm, s.eps.to_bits()));
+            let start = |s: &RefineSettings| (s.random_start, s.restarts, at_random(s));
+            start(was) != start(is)
         });
         let other_classifier = live.is_some_and(|run| self.classifier_changed(run.id));
         match live.map(|run| run.id) {
@@ -287,7 +326,9 @@ impl Session {
         let parent = start.as_ref().map(|(id, _)| *id);
         let mut settings = self.settings.refine.clone();
         // The verdict on an opened picture is about the picture itself.
-        settings.random_start &= !self.label_by_verdict;
+        if self.label_by_verdict {
+            settings = settings.at_origin();
+        }
         self.trace.begin(run, parent, settings.clone());
         self.remember(&Fact::Run { id: run, parent, settings: settings.clone() });
         let job = self.new_job();
@@ -297,8 +338,17 @@ impl Session {
         self.playing = false;
         self.plan = Plan { of: iterations, done: 0 };
         self.activity = Activity::Evaluating;
-        let compute = self.settings.compute.clone();
-        self.commands.push(Command::Refine { job, run, origins, from: start, settings, iterations, compute });
+        let (compute, references) = (self.settings.compute.clone(), self.references.clone());
+        self.commands.push(Command::Refine {
+            job,
+            run,
+            origins,
+            from: start,
+            references,
+            settings,
+            iterations,
+            compute,
+        });
     }
 
     pub(super) fn set_target(&mut self, sample: usize, class: usize) {
@@ -354,10 +404,11 @@ impl Session {
                 self.open(folder);
             }
             Action::OpenPictures(paths) => {
-                let size = checkpoint::find(&self.settings.refine.classifier).map_or(32, |(m, _)| m.resolution);
-                self.jobs.push(Job::OpenImages { paths, size, epoch: self.epoch });
+                let size = self.picture_side();
+                self.jobs.push(Job::OpenImages { paths, size, epoch: self.epoch, references: false });
             }
             Action::Do(Verb::Generate) => self.generate(),
+            Action::Do(Verb::Edit) => self.edit_pictures(),
             Action::SetTarget { sample, class } => self.set_target(sample, class),
             Action::SaveSession(path, detail) => self.save(path, detail),
             Action::Do(Verb::NewSession) => {
@@ -378,6 +429,11 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    /// Side of opened pictures: the classifier's.
+    fn picture_side(&self) -> usize {
+        checkpoint::find(&self.settings.refine.classifier).map_or(32, |(manifest, _)| manifest.resolution)
     }
 
     /// What goes on when nothing does.

@@ -10,6 +10,7 @@ pub mod host;
 pub mod iterates;
 mod journal;
 pub mod notice;
+pub mod pictures;
 pub mod record;
 pub mod settings;
 pub mod storage;
@@ -30,8 +31,10 @@ use self::settings::History;
 pub use self::settings::Settings;
 use self::storage::Job;
 pub use self::storage::{Detail, Orphan};
+use crate::generator::{EditTask, Mask};
+use crate::image::ImageBatch;
 use crate::trace::{RunId, StateId, Trace};
-use crate::worker::{Command, JobId, Origins};
+use crate::worker::{Command, JobId, MemoryEstimate, Origins};
 
 /// What goes on.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +49,15 @@ pub enum Activity {
         step: u32,
         /// Steps in all.
         of: u32,
+    },
+    /// A file is read.
+    Loading {
+        /// In words.
+        what: String,
+        /// Bytes so far.
+        done: u64,
+        /// Bytes in all.
+        of: u64,
     },
     /// Pictures are made.
     Generating {
@@ -102,6 +114,11 @@ pub struct Session {
     origins: Option<Arc<Origins>>,
     /// How opened pictures were fitted, one line each.
     pub fits: Vec<String>,
+    /// Pixels that inpainting generates; none while nothing is painted.
+    mask: Option<Mask>,
+    /// Real pictures that early stopping compares with.
+    references: Option<ImageBatch>,
+    estimate: Option<MemoryEstimate>,
     /// Target classes are still to be taken from the classifier's first verdict.
     label_by_verdict: bool,
     trace: Trace,
@@ -159,6 +176,9 @@ impl Session {
             history: History::default(),
             origins: None,
             fits: Vec::new(),
+            mask: None,
+            references: None,
+            estimate: None,
             label_by_verdict: false,
             trace: Trace::default(),
             iterates: Iterates::default(),
@@ -210,6 +230,32 @@ impl Session {
         self.origins.as_ref()
     }
 
+    /// The class that a sample is refined towards in the run that is shown.
+    #[must_use]
+    pub fn target(&self, sample: usize) -> usize {
+        let targets = self.shown_run.and_then(|run| self.trace.run(run)?.targets.as_ref());
+        let labels = self.origins.as_ref().map(|origins| &origins.labels);
+        targets.or(labels).and_then(|classes| classes.get(sample)).copied().unwrap_or(0)
+    }
+
+    /// Pixels that inpainting generates; none while nothing is painted.
+    #[must_use]
+    pub const fn mask(&self) -> Option<&Mask> {
+        self.mask.as_ref()
+    }
+
+    /// Number of real pictures that early stopping compares with.
+    #[must_use]
+    pub fn reference_count(&self) -> usize {
+        self.references.as_ref().map_or(0, ImageBatch::len)
+    }
+
+    /// Memory that the next network calls need, once a model is loaded.
+    #[must_use]
+    pub const fn estimate(&self) -> Option<&MemoryEstimate> {
+        self.estimate.as_ref()
+    }
+
     /// The tree of runs.
     #[must_use]
     pub const fn trace(&self) -> &Trace {
@@ -257,7 +303,11 @@ impl Session {
     pub const fn is_busy(&self) -> bool {
         matches!(
             self.activity,
-            Activity::Preparing { .. } | Activity::Generating { .. } | Activity::Evaluating | Activity::Running
+            Activity::Preparing { .. }
+                | Activity::Loading { .. }
+                | Activity::Generating { .. }
+                | Activity::Evaluating
+                | Activity::Running
         )
     }
 
@@ -394,7 +444,8 @@ impl Session {
         let has_states = !self.path().is_empty();
         let crashed = self.worker_dead;
         match verb {
-            Verb::Generate | Verb::OpenImages => !crashed,
+            Verb::Generate | Verb::OpenImages | Verb::OpenReferences => !crashed,
+            Verb::Edit => !crashed && (self.origins.is_some() || self.settings.edit.task == EditTask::Interpolate),
             Verb::RunOrPause => {
                 !crashed && self.origins.is_some() && (!self.is_busy() || self.activity == Activity::Running)
             }

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::settings::Settings;
+use crate::image::ImageBatch;
 use crate::refiner::{Numbers, RefineSettings, State};
 use crate::trace::{Change, RunId, StateId};
 use crate::worker::{DeviceInfo, ModelInfo, Origins};
 
 /// First bytes of a journal.
-pub const MAGIC: &[u8; 20] = b"lapidary journal v1\n";
+pub const MAGIC: &[u8; 20] = b"lapidary journal v2\n";
 /// Longest record that is believed; 256 pictures of 512x512 need 805 MB.
 const MAX_RECORD: u32 = 1 << 30;
 
@@ -32,6 +33,8 @@ pub enum Record {
     State(RunId, Arc<State>),
     /// A state whose pictures were left out to save space.
     Numbers(StateId, Numbers),
+    /// Real pictures that early stopping compares with.
+    References(ImageBatch),
 }
 
 /// Small facts.
@@ -55,6 +58,13 @@ pub enum Fact {
         run: RunId,
         /// The change.
         change: Change,
+    },
+    /// The class that every sample of a run is refined towards, when it is not its label.
+    Targets {
+        /// The run.
+        run: RunId,
+        /// One class per sample.
+        targets: Vec<usize>,
     },
     /// What computed it.
     Provenance(Provenance),
@@ -153,7 +163,6 @@ pub fn replay(input: &mut impl Read, mut each: impl FnMut(Record, u64)) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::ImageBatch;
 
     fn state(iteration: u32) -> Record {
         let images = ImageBatch::new([1, 1, 1, 2], vec![0.25, f32::from(iteration as u16)]);

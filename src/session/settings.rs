@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::generator::GenerateSettings;
+use crate::generator::{EditSettings, GenerateSettings};
 use crate::parameter::{Parameter, ParameterError};
 use crate::refiner::RefineSettings;
 use crate::worker::ComputeSettings;
@@ -23,12 +23,30 @@ pub const BATCH: Parameter = Parameter {
     source: "Lapidary",
 };
 
+/// Memory of network calls.
+pub const MEMORY: Parameter = Parameter {
+    key: "memory_mib",
+    flag: "memory",
+    label: "Memory",
+    symbol: "M",
+    unit: "MiB",
+    min: 64.0,
+    max: 1_048_576.0,
+    slider: (64.0, 65_536.0),
+    default: 4096.0,
+    integer: true,
+    about: "Memory that a network and its calls may use; fewer pictures are computed at once where more would be needed",
+    source: "Lapidary",
+};
+
 /// Everything the user sets.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
     /// What to generate.
     pub generate: GenerateSettings,
+    /// How to edit pictures with the generator.
+    pub edit: EditSettings,
     /// How to refine.
     pub refine: RefineSettings,
     /// Where to compute.
@@ -42,8 +60,12 @@ impl Settings {
     /// The first [`ParameterError`] found.
     pub fn check(&self) -> Result<(), ParameterError> {
         self.generate.check()?;
+        self.edit.check()?;
         self.refine.check()?;
         BATCH.check(f64::from(self.compute.batch))?;
+        if let Some(mib) = self.compute.memory_mib {
+            MEMORY.check(f64::from(mib))?;
+        }
         Ok(())
     }
 }

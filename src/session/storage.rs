@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::archive::{open, save};
 use super::error::StorageError;
 use super::journal::{JOURNAL, Journal};
+use super::pictures::{Batch, PictureSource};
 use super::record::{Provenance, Record, replay};
 use super::settings::Settings;
 use crate::image::ImageBatch;
@@ -73,6 +74,8 @@ pub enum Job {
         size: usize,
         /// The session's count when they were asked for.
         epoch: u64,
+        /// Whether they are real pictures for early stopping.
+        references: bool,
     },
     /// Remove what a crash left behind.
     Discard(PathBuf),
@@ -107,6 +110,8 @@ pub struct Restored {
     pub provenance: Provenance,
     /// Its origins; none in a bare recipe.
     pub origins: Option<Arc<Origins>>,
+    /// Real pictures that early stopping compares with.
+    pub references: Option<ImageBatch>,
     /// Its runs.
     pub trace: Trace,
     /// Where each state lies in the new journal.
@@ -155,10 +160,14 @@ pub enum StorageEvent {
         images: Option<ImageBatch>,
         /// Their file names.
         names: Vec<String>,
+        /// Their classes, if their archive says so.
+        labels: Option<Vec<usize>>,
         /// How each was fitted, in words.
         fits: Vec<String>,
         /// One chain per file that could not be read.
         failures: Vec<Vec<String>>,
+        /// Whether they are real pictures for early stopping.
+        references: bool,
     },
     /// Journals that crashes left behind.
     Orphans(Vec<Orphan>),
@@ -321,7 +330,9 @@ fn serve(root: &Path, folder: &Path, jobs: &Receiver<Job>, publish: &dyn Fn(Stor
                     }
                 }
             }
-            Job::OpenImages { paths, size, epoch } => drop(publish(open_images(&paths, size, epoch))),
+            Job::OpenImages { paths, size, epoch, references } => {
+                publish(open_images(&paths, size, epoch, references));
+            }
             Job::Discard(folder) => remove(&folder),
             Job::Finish { keep } => {
                 let path = journal.take().filter(|_| !keep).map(|journal| journal.path);
@@ -379,26 +390,26 @@ fn orphans(root: &Path, own: &Path) -> Vec<Orphan> {
     orphans
 }
 
-fn open_images(paths: &[PathBuf], size: usize, epoch: u64) -> StorageEvent {
-    let (mut images, mut names, mut fits, mut failures) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    if paths.len() > MAX_PICTURES {
-        let error = StorageError::TooManyPictures { count: paths.len() };
-        failures.push(crate::worker::run::error_chain(&error));
-    }
-    for path in paths.iter().take(MAX_PICTURES) {
-        match read_picture(path) {
-            Ok(picture) => {
-                let (image, fit) = ImageBatch::from_picture(&picture, size);
-                let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-                fits.push(format!("{name}: {fit}"));
-                names.push(name);
-                images.push(image);
+fn open_images(paths: &[PathBuf], size: usize, epoch: u64, references: bool) -> StorageEvent {
+    let mut errors = Vec::new();
+    let mut opened = None;
+    match PictureSource::open(paths) {
+        Ok(source) => {
+            if source.count() > MAX_PICTURES {
+                errors.push(StorageError::TooManyPictures { count: source.count() });
             }
-            Err(error) => failures.push(crate::worker::run::error_chain(&error)),
+            let (batch, mut unreadable) = source.first(MAX_PICTURES, size);
+            errors.append(&mut unreadable);
+            opened = batch;
         }
+        Err(error) => errors.push(error),
     }
-    let images = (!images.is_empty()).then(|| ImageBatch::concat(&images));
-    StorageEvent::Images { epoch, images, names, fits, failures }
+    let failures = errors.iter().map(|error| crate::worker::run::error_chain(error)).collect();
+    let (images, names, labels, fits) = match opened {
+        Some(Batch { images, names, labels, fits, .. }) => (Some(images), names, labels, fits),
+        None => (None, Vec::new(), None, Vec::new()),
+    };
+    StorageEvent::Images { epoch, images, names, labels, fits, failures, references }
 }
 
 /// Decodes a picture by its content, with limits on its size.

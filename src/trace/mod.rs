@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::classifier::probabilities;
-use crate::refiner::{Norm, Numbers, RefineSettings};
+use crate::refiner::{Norm, Numbers, RefineSettings, best_of};
 
 /// Names a run; unique within a session and rising.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,6 +43,9 @@ pub struct Run {
     pub settings: RefineSettings,
     /// Later settings, in order.
     pub changes: Vec<Change>,
+    /// The class that every sample is refined towards, when it is not its label.
+    #[serde(default)]
+    pub targets: Option<Vec<usize>>,
     states: Vec<Numbers>,
 }
 
@@ -88,7 +91,7 @@ pub struct Trace {
 impl Trace {
     /// Adds a run without states.
     pub fn begin(&mut self, id: RunId, parent: Option<StateId>, settings: RefineSettings) {
-        self.runs.insert(id, Run { id, parent, settings, changes: Vec::new(), states: Vec::new() });
+        self.runs.insert(id, Run { id, parent, settings, changes: Vec::new(), targets: None, states: Vec::new() });
     }
 
     /// Appends a state; returns false when it does not follow the last one, and drops it then.
@@ -106,6 +109,13 @@ impl Trace {
     pub fn change(&mut self, id: RunId, change: Change) {
         if let Some(run) = self.runs.get_mut(&id) {
             run.changes.push(change);
+        }
+    }
+
+    /// Records what the samples of a run are refined towards.
+    pub fn set_targets(&mut self, id: RunId, targets: Vec<usize>) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.targets = Some(targets);
         }
     }
 
@@ -148,17 +158,30 @@ impl Trace {
         path
     }
 
-    /// The state on the path of `run` where the objective of `sample` is largest.
-    ///
-    /// Only states since the last change of objective compete: values of different objectives do not compare.
+    /// The state on the path of `run` where the objective of `sample` is largest, the earliest of equals.
     #[must_use]
     pub fn best(&self, run: RunId, sample: usize) -> Option<StateId> {
+        let path = self.comparable(run);
+        self.best_of_all(&path).get(sample).copied()
+    }
+
+    /// The states at the end of the path of `run` whose objectives compare: values of different objectives or targets do not.
+    #[must_use]
+    pub fn comparable(&self, run: RunId) -> Vec<StateId> {
         let path = self.path(run);
-        let objective = |id: &StateId| Some(self.runs.get(&id.run)?.settings_at(id.iteration).objective);
-        let last = objective(path.last()?)?;
-        let value = |id: &StateId| self.numbers(*id)?.objective.get(sample).copied().filter(|v| v.is_finite());
-        let comparable = path.iter().rev().take_while(|id| objective(id) == Some(last));
-        comparable.filter_map(|id| Some((*id, value(id)?))).max_by(|a, b| a.1.total_cmp(&b.1)).map(|(id, _)| id)
+        let settings = |id: &StateId| Some(self.runs.get(&id.run)?.settings_at(id.iteration));
+        let Some(last) = path.last().and_then(settings) else { return path };
+        let compares = |id: &&StateId| settings(id).is_some_and(|settings| settings.compares_with(last));
+        let count = path.iter().rev().take_while(compares).count();
+        path[path.len() - count..].to_vec()
+    }
+
+    /// The best state of every sample among `path`.
+    #[must_use]
+    pub fn best_of_all(&self, path: &[StateId]) -> Vec<StateId> {
+        let numbers: Vec<_> = path.iter().filter_map(|id| Some((id.iteration, self.numbers(*id)?))).collect();
+        let place = |iteration: u32| path.iter().find(|id| id.iteration == iteration).copied();
+        best_of(&numbers).into_iter().filter_map(place).collect()
     }
 }
 

@@ -3,10 +3,11 @@
 use eframe::egui::{self, Role, Ui};
 
 use super::top_bar::verb_button;
+use super::ts_field::TsField;
 use super::widgets;
 use crate::checkpoint::{BUNDLED, bundled_manifest};
-use crate::generator::settings::{SAMPLES, SEED, STEPS};
-use crate::generator::{Classes, GenerateSettings};
+use crate::generator::settings::{S_CHURN, S_MAX, S_MIN, S_NOISE, SAMPLES, SEED, STEPS};
+use crate::generator::{Classes, GenerateSettings, SamplerKind};
 use crate::session::{Action, Session, Verb};
 
 /// What the panel wants besides edits.
@@ -14,6 +15,8 @@ use crate::session::{Action, Session, Verb};
 pub enum Wish {
     /// A file for the generator.
     GeneratorFile,
+    /// A folder for the generator, as diffusers writes them.
+    GeneratorFolder,
     /// A file for the classifier.
     ClassifierFile,
 }
@@ -23,14 +26,13 @@ pub fn generate_panel_ui(
     ui: &mut Ui,
     session: &Session,
     settings: &mut GenerateSettings,
+    ts: &mut TsField,
     actions: &mut Vec<Action>,
 ) -> Option<Wish> {
     let mut wish = None;
     widgets::heading(ui, "Generate");
     egui::Grid::new("generate").num_columns(2).show(ui, |ui| {
-        if model_ui(ui, "Generator", "generator", &mut settings.generator) {
-            wish = Some(Wish::GeneratorFile);
-        }
+        wish = model_ui(ui, "Generator", "generator", &mut settings.generator);
         ui.end_row();
         let mut samples = f64::from(settings.samples);
         widgets::number(ui, &SAMPLES, &mut samples);
@@ -43,21 +45,59 @@ pub fn generate_panel_ui(
         classes_ui(ui, session, &mut settings.classes);
         ui.end_row();
         let mut steps = f64::from(settings.steps);
-        widgets::number(ui, &STEPS, &mut steps);
+        widgets::number_if(ui, settings.ts.is_none(), &STEPS, &mut steps);
         settings.steps = steps as u32;
         ui.end_row();
     });
+    widgets::section(ui, "Sampler", |ui| sampler_ui(ui, settings, ts));
     ui.add_space(4.0);
     verb_button(ui, session, Verb::Generate, Verb::Generate.label(), actions);
     wish
 }
 
-/// A list of the bundled models of one role, and "Open file…"; true when a file is wanted.
-pub fn model_ui(ui: &mut Ui, label: &str, role: &str, reference: &mut String) -> bool {
-    let mut wants_file = false;
+/// Which sampler, at which levels, with how much noise.
+fn sampler_ui(ui: &mut Ui, settings: &mut GenerateSettings, ts: &mut TsField) {
+    let before = settings.sampler;
+    egui::Grid::new("sampler").num_columns(2).show(ui, |ui| {
+        widgets::choice::<SamplerKind>(ui, &mut settings.sampler);
+        ui.end_row();
+        ts.ui(ui, &mut settings.ts);
+        ui.end_row();
+    });
+    ts.error_ui(ui);
+    if settings.ts.is_some() {
+        // One of the two lists decides.
+        settings.sigmas.clear();
+    }
+    let churns = settings.sampler.churns();
+    if settings.sampler != before && !churns {
+        // The others refuse it.
+        settings.churn = S_CHURN.default;
+    }
+    egui::Grid::new("churn").num_columns(2).show(ui, |ui| {
+        widgets::number_if(ui, churns, &S_CHURN, &mut settings.churn);
+        ui.end_row();
+        let from = widgets::number_if(ui, churns, &S_MIN, &mut settings.churn_min);
+        ui.end_row();
+        widgets::number_if(ui, churns, &S_MAX, &mut settings.churn_max);
+        ui.end_row();
+        // The one that is moved stops at the other.
+        if from.changed() {
+            settings.churn_min = settings.churn_min.min(settings.churn_max);
+        } else {
+            settings.churn_max = settings.churn_max.max(settings.churn_min);
+        }
+        widgets::number_if(ui, churns, &S_NOISE, &mut settings.churn_noise);
+        ui.end_row();
+    });
+}
+
+/// A list of the bundled models of one role, "Open file…", and for generators "Open folder…".
+pub fn model_ui(ui: &mut Ui, label: &str, role: &str, reference: &mut String) -> Option<Wish> {
+    let mut wish = None;
     ui.label(label).on_hover_text(format!("The {role}: a bundled model, or a file of your own"));
-    let short = reference.rsplit(['/', '\\']).next().unwrap_or(reference).to_owned();
-    let combo = egui::ComboBox::from_id_salt(label).width(148.0).truncate().selected_text(short).show_ui(ui, |ui| {
+    let short = reference.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or(reference).to_owned();
+    let combo = widgets::combo_box(ui, label).selected_text(short).show_ui(ui, |ui| {
         for bundled in &BUNDLED {
             let manifest = bundled_manifest(bundled);
             if manifest.role() == role {
@@ -65,11 +105,18 @@ pub fn model_ui(ui: &mut Ui, label: &str, role: &str, reference: &mut String) ->
                 ui.selectable_value(reference, bundled.name.to_owned(), manifest.title).on_hover_text(about);
             }
         }
-        wants_file = ui.button("Open file…").clicked();
+        let is_generator = role == "generator";
+        if ui.button("Open file…").clicked() {
+            wish = Some(if is_generator { Wish::GeneratorFile } else { Wish::ClassifierFile });
+        }
+        let about = "A folder that diffusers wrote, with unet/config.json or config.json";
+        if is_generator && ui.button("Open folder…").on_hover_text(about).clicked() {
+            wish = Some(Wish::GeneratorFolder);
+        }
     });
     let response = combo.response.on_hover_text(reference.as_str());
     widgets::name(&response, Role::ComboBox, label);
-    wants_file
+    wish
 }
 
 fn classes_ui(ui: &mut Ui, session: &Session, classes: &mut Classes) {
@@ -81,9 +128,8 @@ fn classes_ui(ui: &mut Ui, session: &Session, classes: &mut Classes) {
         Classes::Only(list) if list.len() == 1 => session.class_name(list[0]),
         Classes::Only(list) => format!("{} classes in turn", list.len()),
     };
-    let combo = egui::ComboBox::from_id_salt("classes")
-        .width(148.0)
-        .truncate()
+    let combo = widgets::combo_box(ui, "classes")
+        .height(widgets::POPUP_HEIGHT)
         .selected_text(text)
         .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
         .show_ui(ui, |ui| {
@@ -94,22 +140,42 @@ fn classes_ui(ui: &mut Ui, session: &Session, classes: &mut Classes) {
                 *classes = Classes::Random;
             }
             ui.separator();
-            for (class, name) in session.class_names().iter().enumerate() {
-                let mut list = match classes {
-                    Classes::Only(list) => list.clone(),
-                    Classes::All | Classes::Random => Vec::new(),
-                };
-                let mut ticked = list.contains(&class);
+            widgets::class_rows(ui, session.class_names(), |ui, class, name| {
+                let mut ticked = matches!(&*classes, Classes::Only(list) if list.contains(&class));
                 if ui.checkbox(&mut ticked, name).changed() {
-                    list.retain(|other| *other != class);
-                    if ticked {
-                        list.push(class);
-                    }
-                    list.sort_unstable();
-                    *classes = if list.is_empty() { Classes::All } else { Classes::Only(list) };
+                    *classes = toggled(classes, class);
                 }
-            }
+            });
         });
     let response = combo.response.on_hover_text(about);
     widgets::name(&response, Role::ComboBox, "Classes");
+}
+
+/// The choice with one class ticked or not; none ticked means all.
+fn toggled(classes: &Classes, class: usize) -> Classes {
+    let mut list = match classes {
+        Classes::Only(list) => list.clone(),
+        Classes::All | Classes::Random => Vec::new(),
+    };
+    let count = list.len();
+    list.retain(|other| *other != class);
+    if list.len() == count {
+        list.push(class);
+    }
+    list.sort_unstable();
+    if list.is_empty() { Classes::All } else { Classes::Only(list) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticking_adds_a_class_and_ticking_again_takes_it_away() {
+        let one = toggled(&Classes::Random, 7);
+        let two = toggled(&one, 3);
+        assert_eq!(two, Classes::Only(vec![3, 7]));
+        assert_eq!(toggled(&two, 7), Classes::Only(vec![3]));
+        assert_eq!(toggled(&one, 7), Classes::All);
+    }
 }

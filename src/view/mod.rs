@@ -3,6 +3,9 @@
 pub mod bench;
 pub mod canvas;
 pub mod colormap;
+pub mod compare_view;
+pub mod compute_panel;
+pub mod edit_panel;
 pub mod generate_panel;
 pub mod keys;
 pub mod overlays;
@@ -13,6 +16,7 @@ pub mod screenshots;
 pub mod theme;
 pub mod timeline;
 pub mod top_bar;
+pub mod ts_field;
 pub mod widgets;
 
 use std::path::PathBuf;
@@ -20,19 +24,19 @@ use std::sync::Arc;
 
 use eframe::egui::{self, RichText, Ui};
 
-use self::canvas::{Canvas, Pair};
+use self::canvas::{Canvas, MaskBrush};
+use self::compare_view::CompareView;
 use self::generate_panel::Wish;
 use self::overlays::{NoticeTimes, PathDialog, Purpose};
 use self::pair_grid::{Atlas, Shown};
 use self::timeline::Traces;
+use self::ts_field::TsField;
 use crate::cli::WindowOptions;
 use crate::refiner::State;
 use crate::session::host::Folders;
-use crate::session::{Action, Activity, Compare, Host, Lookup, Severity, Verb};
+use crate::session::{Action, Activity, Host, Lookup, Severity, Verb};
 use crate::trace::StateId;
 
-/// Seconds that each picture of a blinking pair is shown.
-const BLINK_SECS: f64 = 0.5;
 /// Iterations per second of the film.
 const FILM_RATE: f64 = 10.0;
 /// Seconds between two looks at the process's memory.
@@ -40,10 +44,18 @@ const MEMORY_SECS: f64 = 1.0;
 /// Seconds between two looks at a busy compute thread that sends nothing: it may have died.
 const WATCH_SECS: f32 = 0.5;
 
+/// Text of the settings that is being typed and is no setting yet.
+#[derive(Default)]
+struct Typed {
+    generate: TsField,
+    edit: TsField,
+}
+
 /// The window's content: session and threads, and what only the eye needs.
 pub struct Workbench {
     host: Host,
-    canvas: Canvas,
+    compare: CompareView,
+    typed: Typed,
     before: Atlas,
     after: Atlas,
     traces: Traces,
@@ -66,7 +78,8 @@ impl Workbench {
     pub fn new(host: Host) -> Self {
         Self {
             host,
-            canvas: Canvas::default(),
+            compare: CompareView::default(),
+            typed: Typed::default(),
             before: Atlas::default(),
             after: Atlas::default(),
             traces: Traces::default(),
@@ -95,7 +108,12 @@ impl Workbench {
 
     /// The canvas.
     pub const fn canvas_mut(&mut self) -> &mut Canvas {
-        &mut self.canvas
+        &mut self.compare.canvas
+    }
+
+    /// The brush that paints the mask for inpainting.
+    pub const fn brush_mut(&mut self) -> &mut MaskBrush {
+        &mut self.compare.brush
     }
 
     /// Opens or closes the list of shortcuts.
@@ -128,7 +146,12 @@ impl Workbench {
         self.look_up();
         let mut actions = Vec::new();
         // Keys belong to what lies on top; Escape closes it.
-        let covered = self.help_open || self.dialog.is_open() || self.host.session.question().is_some();
+        let has_modal = self.help_open || self.dialog.is_open() || self.host.session.question().is_some();
+        let covered = has_modal || egui::Popup::is_any_open(ui.ctx());
+        if self.compare.brush.take_hovered() {
+            // Held, it pans the picture that is painted on; it must not also run or pause.
+            ui.input_mut(|input| input.consume_key(egui::Modifiers::NONE, egui::Key::Space));
+        }
         if !covered {
             actions.extend(keys::pressed(ui.ctx()).into_iter().map(Action::Do));
         }
@@ -189,12 +212,12 @@ impl Workbench {
         });
         let mut wish = None;
         egui::Panel::left("settings").resizable(false).exact_size(theme::SETTINGS_WIDTH).show(ui, |ui| {
-            wish = settings_ui(ui, &self.host, actions);
+            wish = settings_ui(ui, &self.host, &mut self.typed, &mut self.compare.brush, actions);
         });
         let path = session.path();
         let before = path.first().and_then(|id| session.trace().numbers(*id));
         let after = session.shown_id().and_then(|id| session.trace().numbers(id));
-        let readout = session.selected().and_then(|_| self.canvas.readout());
+        let readout = session.selected().and_then(|_| self.compare.canvas.readout());
         egui::Panel::right("sample").resizable(false).exact_size(theme::SAMPLE_WIDTH).show(ui, |ui| {
             egui::ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| {
                 sample_panel::sample_panel_ui(ui, session, (before, after), readout, actions);
@@ -204,8 +227,7 @@ impl Workbench {
             if session.origins().is_none() {
                 empty_ui(ui, &self.host, actions);
             } else if let Some(sample) = session.selected() {
-                let origins_key = session.epoch();
-                compare_ui(ui, &self.host, &mut self.canvas, (sample, origins_key), self.shown.as_ref(), actions);
+                self.compare.ui(ui, session, sample, self.shown.as_ref(), actions);
             } else {
                 let key = state_key(session.epoch(), None);
                 if let Some(origins) = session.origins() {
@@ -236,6 +258,7 @@ impl Workbench {
     fn dialogs(&mut self, ui: &Ui, wish: Option<Wish>, actions: &mut Vec<Action>) {
         match wish {
             Some(Wish::GeneratorFile) => self.dialog.ask(Purpose::Generator, String::new()),
+            Some(Wish::GeneratorFolder) => self.dialog.ask(Purpose::GeneratorFolder, String::new()),
             Some(Wish::ClassifierFile) => self.dialog.ask(Purpose::Classifier, String::new()),
             None => {}
         }
@@ -246,11 +269,12 @@ impl Workbench {
         match purpose {
             Purpose::OpenSession => actions.push(Action::OpenSession(first)),
             Purpose::OpenPictures => actions.push(Action::OpenPictures(paths)),
+            Purpose::References => actions.push(Action::OpenReferences(paths)),
             Purpose::SaveSession => {
                 let named = if first.extension().is_none() { first.with_extension("lapidary") } else { first };
                 actions.push(Action::SaveSession(named, detail));
             }
-            Purpose::Generator => {
+            Purpose::Generator | Purpose::GeneratorFolder => {
                 settings.generate.generator = reference;
                 actions.push(Action::Edit(Box::new(settings)));
             }
@@ -273,9 +297,10 @@ impl Workbench {
                 ctx.set_theme(if dark { egui::Theme::Light } else { egui::Theme::Dark });
             }
             Action::Do(Verb::Help) => self.help_open = !self.help_open,
-            Action::Do(Verb::FitView) => self.canvas.fit(),
+            Action::Do(Verb::FitView) => self.compare.canvas.fit(),
             Action::Do(Verb::Open) => self.dialog.ask(Purpose::OpenSession, suggestion(&self.host)),
             Action::Do(Verb::OpenImages) => self.dialog.ask(Purpose::OpenPictures, String::new()),
+            Action::Do(Verb::OpenReferences) => self.dialog.ask(Purpose::References, String::new()),
             Action::Do(Verb::Save) if self.host.session.can(Verb::Save) => match self.host.session.file() {
                 Some(file) => {
                     let save = Action::SaveSession(file.to_owned(), crate::session::Detail::Full);
@@ -311,18 +336,27 @@ fn state_key(origins: u64, id: Option<StateId>) -> u64 {
 }
 
 /// Draws the settings and turns what was edited into one action.
-fn settings_ui(ui: &mut Ui, host: &Host, actions: &mut Vec<Action>) -> Option<Wish> {
+fn settings_ui(
+    ui: &mut Ui,
+    host: &Host,
+    typed: &mut Typed,
+    brush: &mut MaskBrush,
+    actions: &mut Vec<Action>,
+) -> Option<Wish> {
     let session = &host.session;
     let mut settings = session.settings().clone();
     let mut wish = None;
     egui::ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| {
-        let generate = generate_panel::generate_panel_ui(ui, session, &mut settings.generate, actions);
+        let ts = &mut typed.generate;
+        let generate = generate_panel::generate_panel_ui(ui, session, &mut settings.generate, ts, actions);
         ui.add_space(4.0);
         ui.separator();
-        let refine = refine_panel::refine_panel_ui(ui, &mut settings.refine);
+        edit_panel::edit_panel_ui(ui, session, &mut settings.edit, (&mut typed.edit, brush), actions);
+        ui.separator();
+        let refine = refine_panel::refine_panel_ui(ui, session, &mut settings.refine, actions);
         ui.add_space(4.0);
         ui.separator();
-        refine_panel::compute_panel_ui(ui, session, &mut settings.compute, actions);
+        compute_panel::compute_panel_ui(ui, session, &mut settings.compute, actions);
         wish = generate.or(refine);
     });
     if settings != *session.settings() {
@@ -337,7 +371,7 @@ fn empty_ui(ui: &mut Ui, host: &Host, actions: &mut Vec<Action>) {
     ui.vertical_centered(|ui| {
         ui.add_space((ui.available_height() * 0.34).max(20.0));
         match session.activity() {
-            Activity::Generating { .. } | Activity::Preparing { .. } => {
+            Activity::Generating { .. } | Activity::Preparing { .. } | Activity::Loading { .. } => {
                 ui.spinner();
                 ui.add_space(6.0);
                 ui.label(RichText::new("The first pictures are on their way").heading());
@@ -363,63 +397,6 @@ fn empty_ui(ui: &mut Ui, host: &Host, actions: &mut Vec<Action>) {
             }
         }
     });
-}
-
-/// One pair, large.
-fn compare_ui(
-    ui: &mut Ui,
-    host: &Host,
-    canvas: &mut Canvas,
-    (sample, origins_key): (usize, u64),
-    shown: Option<&(StateId, Lookup)>,
-    actions: &mut Vec<Action>,
-) {
-    let session = &host.session;
-    let Some(origins) = session.origins() else { return };
-    ui.horizontal(|ui| {
-        top_bar::verb_button(ui, session, Verb::Grid, "◀ All pairs", actions);
-        top_bar::verb_button(ui, session, Verb::PreviousSample, "▲", actions);
-        top_bar::verb_button(ui, session, Verb::NextSample, "▼", actions);
-        ui.separator();
-        for compare in Compare::ALL {
-            let chosen = session.compare() == compare;
-            if ui.selectable_label(chosen, compare.label()).on_hover_text(compare.about()).clicked() {
-                actions.push(Action::Compare(compare));
-            }
-        }
-        ui.separator();
-        top_bar::verb_button(ui, session, Verb::FitView, "Fit", actions);
-        if session.compare() == Compare::Difference {
-            let about = "Scale of the difference: at gain g, a change of 1/g is full colour. Display only.";
-            ui.label("Gain").on_hover_text(about);
-            let gain = egui::DragValue::new(&mut canvas.gain).range(1.0..=64.0).speed(0.1).max_decimals(1);
-            let response = ui.add(gain.prefix("×")).on_hover_text(about);
-            widgets::name(&response, egui::Role::SpinButton, "Gain");
-        }
-    });
-    ui.add_space(2.0);
-    let after: Option<&Arc<State>> = match shown {
-        Some((_, Lookup::Ready(state))) => Some(state),
-        Some((id, Lookup::Missing)) => {
-            ui.centered_and_justified(|ui| {
-                let text = format!("Iteration {} was not kept: the session was saved small.", id.iteration);
-                ui.label(RichText::new(text).weak());
-            });
-            return;
-        }
-        Some((_, Lookup::Loading)) | None => None,
-    };
-    let [_, c, h, w] = origins.images.shape();
-    let before = origins.images.sample(sample);
-    let key = state_key(origins_key, shown.filter(|_| after.is_some()).map(|(id, _)| *id)).wrapping_add(sample as u64);
-    let pair = Pair { before, after: after.map_or(before, |state| state.images.sample(sample)), shape: [c, h, w], key };
-    let time = ui.input(|input| input.time);
-    let blink_after = (time / BLINK_SECS) as u64 % 2 == 1;
-    if session.compare() == Compare::Blink {
-        let left = BLINK_SECS - time % BLINK_SECS;
-        ui.ctx().request_repaint_after_secs(left.max(0.01) as f32);
-    }
-    canvas.ui(ui, &pair, session.compare(), blink_after);
 }
 
 /// Opens the window and stays until it is closed.

@@ -132,7 +132,8 @@ pub fn help_ui(ui: &Ui, open: &mut bool) {
             });
             ui.add_space(6.0);
             ui.label("Canvas: wheel zooms at the pointer, drag pans, double click fits, drag the handle to wipe.");
-            ui.label("Drop picture files to use them as \"before\", or a .lapidary file to open it.");
+            ui.label("Mask: drag paints, the secondary button erases, [ and ] change the brush, space or the middle button pans.");
+            ui.label("Drop picture or .npz files to use them as \"before\", or a .lapidary file to open it.");
         });
         ui.add_space(6.0);
         ui.button("Close").clicked()
@@ -147,10 +148,14 @@ pub enum Purpose {
     OpenSession,
     /// Pictures to open.
     OpenPictures,
+    /// Real pictures for early stopping.
+    References,
     /// Where to save.
     SaveSession,
     /// Weights of a generator.
     Generator,
+    /// A generator's folder, as diffusers writes it.
+    GeneratorFolder,
     /// Weights of a classifier.
     Classifier,
 }
@@ -202,8 +207,10 @@ impl PathDialog {
         let (title, action) = match purpose {
             Purpose::OpenSession => ("Open session", "Open"),
             Purpose::OpenPictures => ("Open images as \"before\"", "Open"),
+            Purpose::References => ("Open real pictures as references", "Open"),
             Purpose::SaveSession => ("Save session", "Save file"),
             Purpose::Generator => ("Open generator weights", "Open"),
+            Purpose::GeneratorFolder => ("Open generator folder", "Open"),
             Purpose::Classifier => ("Open classifier weights", "Open"),
         };
         let mut done = false;
@@ -229,11 +236,8 @@ impl PathDialog {
                         "Small: origins, all numbers, and the last iterate",
                     );
                 }
-                Purpose::OpenPictures => drop(ui.label(RichText::new("Several paths are separated by ;").weak())),
-                Purpose::Generator | Purpose::Classifier => drop(ui.label(
-                    RichText::new("A .safetensors or .pt file with a .toml manifest beside it (see README)").weak(),
-                )),
                 Purpose::OpenSession => {}
+                _ => drop(ui.label(RichText::new(path_hint(purpose)).weak())),
             }
             ui.add_space(6.0);
             ui.horizontal(|ui| {
@@ -251,12 +255,27 @@ impl PathDialog {
             return None;
         }
         self.purpose = None;
-        let paths = if purpose == Purpose::OpenPictures {
+        let paths = if matches!(purpose, Purpose::OpenPictures | Purpose::References) {
             self.text.split(';').map(|part| PathBuf::from(part.trim())).collect()
         } else {
             vec![PathBuf::from(self.text.trim())]
         };
         Some((purpose, paths, self.detail))
+    }
+}
+
+/// What a path may be.
+const fn path_hint(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::OpenPictures => "Pictures or .npz files; several paths are separated by ;",
+        Purpose::References => {
+            "Real pictures, paired with the generated ones by their order; several paths are separated by ;"
+        }
+        Purpose::Generator | Purpose::Classifier => {
+            "A .safetensors or .pt file with a .toml manifest beside it (see README)"
+        }
+        Purpose::GeneratorFolder => "A folder that diffusers wrote, with unet/config.json or config.json",
+        Purpose::OpenSession | Purpose::SaveSession => "",
     }
 }
 
@@ -278,7 +297,8 @@ fn browse(purpose: Purpose, picked: Sender<Picked>, ctx: egui::Context) {
             Purpose::Generator | Purpose::Classifier => {
                 pollster::block_on(dialog.add_filter("Weights", &weights).pick_file()).map(one)
             }
-            Purpose::OpenPictures => pollster::block_on(dialog.pick_files())
+            Purpose::GeneratorFolder => pollster::block_on(dialog.pick_folder()).map(one),
+            Purpose::OpenPictures | Purpose::References => pollster::block_on(dialog.pick_files())
                 .map(|files| files.iter().map(|file| file.path().to_owned()).collect()),
         };
         if let Some(paths) = paths {

@@ -135,8 +135,11 @@ fn side(ui: &Ui, n: usize, pixels: usize) -> f32 {
 
 fn header_ui(ui: &mut Ui, session: &Session, n: usize) {
     ui.horizontal(|ui| {
-        let files = session.origins().is_some_and(|origins| !origins.names.is_empty());
-        let what = if files { "opened" } else { "generated" };
+        let what = match session.origins() {
+            Some(origins) if origins.edited.is_some() => "edited",
+            Some(origins) if !origins.names.is_empty() => "opened",
+            _ => "generated",
+        };
         ui.label(RichText::new(format!("{n} pairs: {what} | iteration {}", session.shown())).weak());
         if let Some(first) = session.fits.first() {
             let more =
@@ -159,10 +162,10 @@ fn cell_ui(
         actions.push(Action::Select(sample));
     }
     let Some(origins) = session.origins() else { return };
-    let label = origins.labels[sample];
-    let class = session.class_name(label);
-    let before = shown.before.map(|numbers| probability(numbers, sample, label));
-    let after = shown.after.map(|numbers| probability(numbers, sample, label));
+    let target = session.target(sample);
+    let class = session.class_name(target);
+    let before = shown.before.map(|numbers| probability(numbers, sample, target));
+    let after = shown.after.map(|numbers| probability(numbers, sample, target));
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("Pair {sample}: {class}")));
     if !ui.is_rect_visible(rect) {
         return;
@@ -243,9 +246,10 @@ fn badge(state: SampleState, tokens: &Tokens) -> Option<(&'static str, Color32)>
         SampleState::Active => None,
         SampleState::ZeroGradient => Some(("no gradient", tokens.warning)),
         SampleState::NotFinite => Some(("not a number", tokens.error)),
+        SampleState::Stopped => Some(("early stop", tokens.info)),
     }
 }
 
-fn probability(numbers: &Numbers, sample: usize, label: usize) -> f32 {
-    probabilities(numbers.logits_of(sample)).get(label).copied().unwrap_or(f32::NAN)
+fn probability(numbers: &Numbers, sample: usize, target: usize) -> f32 {
+    probabilities(numbers.logits_of(sample)).get(target).copied().unwrap_or(f32::NAN)
 }

@@ -1,58 +1,132 @@
-//! Left, below: how to refine, and where to compute.
+//! Left, below: how to refine.
 
 use std::num::NonZeroU32;
 
 use eframe::egui::{self, RichText, Role, Ui};
 
 use super::generate_panel::{Wish, model_ui};
+use super::top_bar::verb_button;
 use super::{theme, widgets};
-use crate::refiner::settings::{EPS, ITERATIONS, STEP_SIZE};
-use crate::refiner::{Norm, Objective, RefineSettings, StepUnit};
-use crate::session::settings::BATCH;
-use crate::session::{Action, Session};
-use crate::worker::{ComputeSettings, DeviceChoice};
+use crate::refiner::settings::{EPS, GRADIENT_DIVISOR, ITERATIONS, NOISE, RESTARTS, STEP_SIZE};
+use crate::refiner::{Keep, Norm, Objective, PRESETS, RefineSettings, Rule, StepUnit, Target};
+use crate::session::{Action, Session, Verb};
+
+/// Height of the list of presets, in points.
+const PRESETS_HEIGHT: f32 = 420.0;
 
 /// Draws the panel; edits go into `settings`.
-pub fn refine_panel_ui(ui: &mut Ui, settings: &mut RefineSettings) -> Option<Wish> {
+pub fn refine_panel_ui(
+    ui: &mut Ui,
+    session: &Session,
+    settings: &mut RefineSettings,
+    actions: &mut Vec<Action>,
+) -> Option<Wish> {
     let mut wish = None;
-    widgets::heading(ui, "Refine");
+    widgets::heading_with(ui, "Refine", |ui| presets_ui(ui, settings));
     egui::Grid::new("refine").num_columns(2).show(ui, |ui| {
-        if model_ui(ui, "Classifier", "classifier", &mut settings.classifier) {
-            wish = Some(Wish::ClassifierFile);
-        }
+        wish = model_ui(ui, "Classifier", "classifier", &mut settings.classifier);
+        ui.end_row();
+        rule_ui(ui, settings);
         ui.end_row();
         widgets::choice::<Objective>(ui, &mut settings.objective);
         ui.end_row();
-        widgets::segments::<Norm>(ui, &mut settings.norm);
+        widgets::choice::<Target>(ui, &mut settings.target);
         ui.end_row();
-        widgets::slider(ui, &EPS, &mut settings.eps);
+        if settings.target == Target::PseudoLabel {
+            debias_ui(ui, settings);
+            ui.end_row();
+        }
+        let has_ball = settings.rule.has_ball();
+        widgets::segments_if::<Norm>(ui, has_ball, &mut settings.norm);
+        ui.end_row();
+        widgets::slider_if(ui, has_ball, &EPS, &mut settings.eps);
         ui.end_row();
         widgets::slider(ui, &STEP_SIZE, &mut settings.step_size);
         ui.end_row();
         step_unit_ui(ui, settings);
         ui.end_row();
+        if settings.rule == Rule::Sgld {
+            widgets::number(ui, &NOISE, &mut settings.noise);
+            ui.end_row();
+            widgets::number(ui, &GRADIENT_DIVISOR, &mut settings.gradient_divisor);
+            ui.end_row();
+        }
         iterations_ui(ui, settings);
         ui.end_row();
     });
-    ui.horizontal(|ui| {
-        switches_ui(ui, settings);
-    });
     reach_ui(ui, settings);
+    widgets::section(ui, "More", |ui| more_ui(ui, session, settings, actions));
     wish
 }
 
-fn switches_ui(ui: &mut Ui, settings: &mut RefineSettings) {
-    ui.checkbox(&mut settings.normalise, "Normalised steps").on_hover_text(
-        "Every step has the length of the step size, along the gradient's direction (L2) or sign (L∞).\nOff: step size × gradient, as in plain gradient ascent.",
+/// A list of published settings; the one that is in force is marked.
+fn presets_ui(ui: &mut Ui, settings: &mut RefineSettings) {
+    let menu = ui.menu_button("Presets", |ui| {
+        egui::ScrollArea::vertical().max_height(PRESETS_HEIGHT).show(ui, |ui| {
+            for preset in PRESETS {
+                let applied = preset.apply(settings);
+                let is_chosen = applied == *settings;
+                if ui.selectable_label(is_chosen, preset.label).on_hover_text(preset.tooltip()).clicked() {
+                    *settings = applied;
+                    ui.close();
+                }
+            }
+        });
+    });
+    menu.response.on_hover_text("Published settings; they replace everything here but the classifier");
+}
+
+fn rule_ui(ui: &mut Ui, settings: &mut RefineSettings) {
+    let before = settings.rule;
+    widgets::choice::<Rule>(ui, &mut settings.rule);
+    if settings.rule != before && !settings.rule.has_ball() {
+        // Without a ball there is no radius to measure a step by, and no random point of it to start from.
+        settings.step_size = settings.step_length();
+        settings.step_unit = StepUnit::Absolute;
+        *settings = settings.clone().at_origin();
+    }
+}
+
+fn debias_ui(ui: &mut Ui, settings: &mut RefineSettings) {
+    ui.label("");
+    ui.checkbox(&mut settings.debias, "De-bias").on_hover_text(
+        "Makes rare classes as likely as frequent ones: the mean logit of each class over all pictures is subtracted before the largest is taken (BIGRoC).\nA picture's class then depends on the others.",
     );
-    ui.checkbox(&mut settings.random_start, "Random start").on_hover_text(
-        "Start at a random point of the ball, drawn from each picture's seed, instead of at its centre.\nApplies to the next run from the start.",
+}
+
+/// What few users need.
+fn more_ui(ui: &mut Ui, session: &Session, settings: &mut RefineSettings, actions: &mut Vec<Action>) {
+    let has_ball = settings.rule.has_ball();
+    let about = "Every step has the length of the step size, along the gradient's direction (L2) or sign (L∞).\nOff: step size × gradient. SGLD and gradient ascent always take the raw gradient.";
+    let normalise = egui::Checkbox::new(&mut settings.normalise, "Normalised steps");
+    ui.add_enabled(has_ball, normalise).on_hover_text(about).on_disabled_hover_text(about);
+    let about = "Start at a random point of the ball, drawn from each picture's seed, instead of at its centre.\nApplies to the next run from the start.";
+    let random_start = egui::Checkbox::new(&mut settings.random_start, "Random start");
+    ui.add_enabled(has_ball, random_start).on_hover_text(about).on_disabled_hover_text(about);
+    egui::Grid::new("refine more").num_columns(2).show(ui, |ui| {
+        let mut restarts = f64::from(settings.restarts);
+        widgets::number_if(ui, has_ball, &RESTARTS, &mut restarts);
+        settings.restarts = restarts as u32;
+        ui.end_row();
+        widgets::segments::<Keep>(ui, &mut settings.keep);
+        ui.end_row();
+    });
+    ui.checkbox(&mut settings.early_stop, "Early stop").on_hover_text(
+        "A picture rests once the classifier believes in it more than in its reference, a real picture: max over k of s(f_k).\nReferences are paired with the pictures by their order.",
     );
+    let text = match session.reference_count() {
+        0 if settings.early_stop => RichText::new("No references yet: nothing stops").color(theme::tokens(ui).warning),
+        0 => RichText::new("No references").weak(),
+        1 => RichText::new("1 reference"),
+        n => RichText::new(format!("{n} references")),
+    };
+    ui.label(text.small());
+    verb_button(ui, session, Verb::OpenReferences, Verb::OpenReferences.label(), actions);
 }
 
 fn step_unit_ui(ui: &mut Ui, settings: &mut RefineSettings) {
     let before = settings.step_unit;
-    widgets::segments::<StepUnit>(ui, &mut settings.step_unit);
+    widgets::segments_if::<StepUnit>(ui, settings.rule.has_ball(), &mut settings.step_unit);
     // The step keeps its length when only its unit changes.
     match (before, settings.step_unit) {
         (StepUnit::Absolute, StepUnit::Ratio) => settings.step_size /= settings.eps,
@@ -102,52 +176,4 @@ fn reach_ui(ui: &mut Ui, settings: &RefineSettings) {
     ui.label(text.small()).on_hover_text(
         "Iterations × step size ÷ radius. Below 1 the picture cannot get to the edge of the ball; above, projection may hold it back.",
     );
-}
-
-/// How much memory the iterates may take before older ones live on disk only.
-fn budget_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
-    const MEBI: f64 = 1024.0 * 1024.0;
-    let iterates = session.iterates();
-    let (kept, spilled) = iterates.counts();
-    let about = format!(
-        "Memory for iterates, in MiB; beyond it older ones are read back from the autosave when they are shown.\n\
-         Now {} in use: {kept} states in memory, {spilled} on disk only.",
-        widgets::bytes(iterates.bytes())
-    );
-    ui.label("Iterates").on_hover_text(&about);
-    let before = iterates.budget() as f64 / MEBI;
-    let mut budget = before;
-    let drag = egui::DragValue::new(&mut budget).range(1.0..=1_048_576.0).speed(8.0).max_decimals(0).suffix(" MiB");
-    let response = ui.add(drag.update_while_editing(false)).on_hover_text(about);
-    widgets::name(&response, Role::SpinButton, "Memory for iterates");
-    if (budget - before).abs() >= 1.0 {
-        actions.push(Action::SetBudget((budget * MEBI) as usize));
-    }
-}
-
-/// Draws where to compute; edits go into `settings`, a new memory budget for iterates into `actions`.
-pub fn compute_panel_ui(ui: &mut Ui, session: &Session, settings: &mut ComputeSettings, actions: &mut Vec<Action>) {
-    widgets::heading(ui, "Compute");
-    egui::Grid::new("compute").num_columns(2).show(ui, |ui| {
-        let about = "Where to compute. Auto takes a real GPU when there is one, else the CPU.\nTakes effect with the next Generate, Reset or Branch.";
-        ui.label("Device").on_hover_text(about);
-        let combo = egui::ComboBox::from_id_salt("device").selected_text(settings.device.to_string()).show_ui(ui, |ui| {
-            for (choice, hint) in [
-                (DeviceChoice::Auto, "A real GPU when there is one, else the CPU"),
-                (DeviceChoice::Cpu, "The CPU"),
-                (DeviceChoice::Gpu, "A GPU, even a software one; its first run tunes kernels"),
-            ] {
-                let text = choice.to_string();
-                ui.selectable_value(&mut settings.device, choice, text).on_hover_text(hint);
-            }
-        });
-        widgets::name(&combo.response.on_hover_text(about), Role::ComboBox, "Device");
-        ui.end_row();
-        let mut batch = f64::from(settings.batch);
-        widgets::number(ui, &BATCH, &mut batch);
-        settings.batch = batch as u32;
-        ui.end_row();
-        budget_ui(ui, session, actions);
-        ui.end_row();
-    });
 }

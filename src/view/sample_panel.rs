@@ -6,7 +6,8 @@ use super::canvas::Readout;
 use super::widgets::{digits, percent, row};
 use super::{theme, widgets};
 use crate::classifier::{probabilities, top_classes};
-use crate::refiner::{Norm, Numbers, RefineSettings, SampleState};
+use crate::parameter::Choosable as _;
+use crate::refiner::{Norm, Numbers, RefineSettings, SampleState, Target};
 use crate::session::{Action, Session};
 
 /// Classes that are listed.
@@ -33,14 +34,18 @@ pub fn sample_panel_ui(
     widgets::heading(ui, &format!("Sample {sample}"));
     let origin = origins.names.get(sample).map_or_else(|| format!("seed {}", origins.seeds[sample]), Clone::clone);
     ui.label(RichText::new(origin).weak().small());
-    let label = origins.labels[sample];
-    target_ui(ui, session, sample, label, actions);
+    if let Some(edited) = &origins.edited {
+        let task = edited.settings.task.option();
+        row(ui, "Edited", task.label, task.about);
+    }
+    let target = session.target(sample);
+    target_ui(ui, session, sample, target, actions);
     let (Some(before), Some(after)) = (before, after) else {
         ui.label(RichText::new("Not evaluated yet").weak());
         return;
     };
     widgets::heading(ui, "Classes, before and after");
-    classes_ui(ui, session, (before.logits_of(sample), after.logits_of(sample)), label);
+    classes_ui(ui, session, (before.logits_of(sample), after.logits_of(sample)), target);
     let settings = session
         .shown_id()
         .and_then(|id| session.trace().run(id.run).map(|run| run.settings_at(id.iteration).clone()))
@@ -48,45 +53,66 @@ pub fn sample_panel_ui(
     widgets::heading(ui, "Budget");
     budget_ui(ui, after, sample, &settings);
     widgets::heading(ui, "Numbers");
-    numbers_ui(ui, (before, after), sample, label);
+    numbers_ui(ui, (before, after), sample, target);
     widgets::heading(ui, "Pixel");
     pixel_ui(ui, readout);
 }
 
-fn target_ui(ui: &mut Ui, session: &Session, sample: usize, label: usize, actions: &mut Vec<Action>) {
+fn target_ui(ui: &mut Ui, session: &Session, sample: usize, target: usize, actions: &mut Vec<Action>) {
+    let kind = session.settings().refine.target;
+    let (title, about) = match kind {
+        Target::Label => (
+            "Target",
+            "The class that refinement makes this picture more like. Another class starts a new run from the start.",
+        ),
+        Target::PseudoLabel => (
+            "Target",
+            "The class that the classifier sees in this picture before refinement: choose the target Label to set your own.",
+        ),
+        Target::Untargeted => (
+            "Away from",
+            "The class that refinement makes this picture less like. Another class starts a new run from the start.",
+        ),
+    };
     ui.horizontal(|ui| {
-        let about =
-            "The class that refinement makes this picture more like. Another class starts a new run from the start.";
-        ui.label("Target").on_hover_text(about);
+        ui.label(title).on_hover_text(about);
+        if kind == Target::PseudoLabel {
+            ui.disable();
+        }
+        let names = session.class_names();
         let combo = egui::ComboBox::from_id_salt("target")
             .width(ui.available_width() - 8.0)
+            .height(widgets::POPUP_HEIGHT)
             .truncate()
-            .selected_text(session.class_name(label))
+            .close_behavior(widgets::closing_of(names))
+            .selected_text(session.class_name(target))
             .show_ui(ui, |ui| {
-                for (class, name) in session.class_names().iter().enumerate() {
-                    if ui.selectable_label(class == label, name).clicked() {
+                widgets::class_rows(ui, names, |ui, class, name| {
+                    if ui.selectable_label(class == target, name).clicked() {
                         actions.push(Action::SetTarget { sample, class });
+                        ui.close();
                     }
-                }
+                });
             });
-        widgets::name(&combo.response.on_hover_text(about), Role::ComboBox, "Target class");
+        let response = combo.response.on_hover_text(about).on_disabled_hover_text(about);
+        widgets::name(&response, Role::ComboBox, "Target class");
     });
 }
 
-fn classes_ui(ui: &mut Ui, session: &Session, (before, after): (&[f32], &[f32]), label: usize) {
+fn classes_ui(ui: &mut Ui, session: &Session, (before, after): (&[f32], &[f32]), target: usize) {
     let tokens = theme::tokens(ui);
     let (p_before, p_after) = (probabilities(before), probabilities(after));
     let mut classes = top_classes(after, TOP);
-    if !classes.contains(&label) {
+    if !classes.contains(&target) {
         classes.pop();
-        classes.push(label);
+        classes.push(target);
     }
     for class in classes {
         let (was, is) = (p_before.get(class).copied().unwrap_or(0.0), p_after.get(class).copied().unwrap_or(0.0));
         let name = session.class_name(class);
         ui.horizontal(|ui| {
             let text = RichText::new(&name);
-            let text = if class == label { text.strong() } else { text };
+            let text = if class == target { text.strong() } else { text };
             let width = ui.available_width() - 112.0;
             ui.scope(|ui| {
                 ui.set_max_width(width);
@@ -110,8 +136,8 @@ fn classes_ui(ui: &mut Ui, session: &Session, (before, after): (&[f32], &[f32]),
     }
 }
 
-fn numbers_ui(ui: &mut Ui, (before, after): (&Numbers, &Numbers), sample: usize, label: usize) {
-    let energy = |numbers: &Numbers| numbers.logits_of(sample).get(label).map_or(f32::NAN, |logit| -logit);
+fn numbers_ui(ui: &mut Ui, (before, after): (&Numbers, &Numbers), sample: usize, target: usize) {
+    let energy = |numbers: &Numbers| numbers.logits_of(sample).get(target).map_or(f32::NAN, |logit| -logit);
     let at = |list: &[f32]| list.get(sample).copied().unwrap_or(f32::NAN);
     let change = |was: f32, is: f32| format!("{} → {}", digits(was), digits(is));
     let text = change(energy(before), energy(after));
@@ -133,19 +159,31 @@ fn numbers_ui(ui: &mut Ui, (before, after): (&Numbers, &Numbers), sample: usize,
         SampleState::Active => ("moving", "It follows its gradient"),
         SampleState::ZeroGradient => ("gradient vanished", "It stays until the objective changes"),
         SampleState::NotFinite => ("not a number", "It stays at its last finite iterate"),
+        SampleState::Stopped => ("early stop", "The classifier believes in it more than in its reference; it stays"),
     };
     row(ui, "Status", text, hint);
 }
 
 /// Used and allowed share of the ball.
 fn budget_ui(ui: &mut Ui, after: &Numbers, sample: usize, settings: &RefineSettings) {
-    let tokens = theme::tokens(ui);
     let at = |list: &[f32]| list.get(sample).copied().unwrap_or(f32::NAN);
     let (l2, linf) = (at(&after.delta_l2), at(&after.delta_linf));
     let used = match settings.norm {
         Norm::L2 => l2,
         Norm::Linf => linf,
     };
+    if settings.rule.has_ball() {
+        ball_ui(ui, used, settings);
+    } else {
+        ui.label(RichText::new("No ball: this rule may go any distance").weak().small());
+    }
+    row(ui, "‖δ‖₂", digits(l2), "L2 length of after − before, over C·H·W values in [0,1]");
+    row(ui, "‖δ‖∞", format!("{} = {:.1}/255", digits(linf), linf * 255.0), "Largest change of a single value");
+}
+
+/// A gauge of the radius.
+fn ball_ui(ui: &mut Ui, used: f32, settings: &RefineSettings) {
+    let tokens = theme::tokens(ui);
     let share = used / settings.eps as f32;
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 14.0), Sense::hover());
     let painter = ui.painter();
@@ -176,8 +214,6 @@ fn budget_ui(ui: &mut Ui, after: &Numbers, sample: usize, settings: &RefineSetti
         ui.label(format!("{} / {}, {}", digits(used), digits(settings.eps as f32), percent(share)));
     });
     ui.label(verdict.small());
-    row(ui, "‖δ‖₂", digits(l2), "L2 length of after − before, over C·H·W values in [0,1]");
-    row(ui, "‖δ‖∞", format!("{} = {:.1}/255", digits(linf), linf * 255.0), "Largest change of a single value");
 }
 
 fn pixel_ui(ui: &mut Ui, readout: Option<Readout>) {

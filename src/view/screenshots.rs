@@ -9,6 +9,7 @@ use eframe::egui::{self, ColorImage};
 
 use super::Workbench;
 use crate::cli::WindowOptions;
+use crate::generator::Mask;
 use crate::session::{Action, Activity, Compare, Settings, Verb};
 use crate::worker::Command;
 
@@ -44,7 +45,7 @@ fn look(workbench: &mut Workbench, compare: Compare) {
     workbench.canvas_mut().fit();
 }
 
-const SCENES: [Scene; 10] = [
+const SCENES: [Scene; 11] = [
     Scene {
         name: "empty",
         theme: egui::Theme::Dark,
@@ -68,7 +69,27 @@ const SCENES: [Scene; 10] = [
         prepare: |w| look(w, Compare::Difference),
         ready: refined,
     },
-    Scene { name: "help", theme: egui::Theme::Dark, prepare: |w| w.show_help(true), ready: refined },
+    Scene {
+        name: "canvas_mask",
+        theme: egui::Theme::Dark,
+        prepare: |w| {
+            look(w, Compare::Side);
+            w.brush_mut().is_on = true;
+            let mut mask = Mask::filled(32, 32, false);
+            mask.paint_disc(16.0, 16.0, 7.0, true);
+            act(w, Action::SetMask(Some(mask)));
+        },
+        ready: refined,
+    },
+    Scene {
+        name: "help",
+        theme: egui::Theme::Dark,
+        prepare: |w| {
+            w.brush_mut().is_on = false;
+            w.show_help(true);
+        },
+        ready: refined,
+    },
     Scene {
         name: "failed",
         theme: egui::Theme::Dark,

@@ -20,13 +20,13 @@ const AXIS: f32 = 42.0;
 /// The traces of one sample, computed again only when they changed.
 #[derive(Default)]
 pub struct Traces {
-    /// Origins, run, sample, and number of recorded changes that the values belong to.
-    key: Option<(u64, Option<RunId>, usize, usize)>,
+    /// Origins, run, sample, its target, and number of recorded changes that the values belong to.
+    key: Option<(u64, Option<RunId>, usize, usize, usize)>,
     /// Places of the path that are computed.
     places: usize,
     /// Per quantity: its value at every place of the path.
     values: Vec<Vec<f32>>,
-    /// Radius in force at every place of the path.
+    /// Radius in force at every place of the path; NaN without a ball.
     radius: Vec<f32>,
     /// Places after which settings changed, or a branch began.
     marks: Vec<(usize, String)>,
@@ -36,9 +36,9 @@ pub struct Traces {
 impl Traces {
     fn update(&mut self, session: &Session, path: &[StateId]) {
         let sample = session.focused();
-        let label = session.origins().map_or(0, |origins| origins.labels.get(sample).copied().unwrap_or(0));
+        let target = session.target(sample);
         let changes = session.trace().runs().map(|run| run.changes.len()).sum();
-        let key = (session.epoch(), session.shown_run(), sample, changes);
+        let key = (session.epoch(), session.shown_run(), sample, target, changes);
         // A run only grows: while nothing else changed, what was computed stays.
         if self.key != Some(key) || self.places > path.len() {
             *self = Self { key: Some(key), values: vec![Vec::new(); Quantity::ALL.len()], ..Self::default() };
@@ -50,9 +50,10 @@ impl Traces {
             let id = &path[place];
             let numbers = session.trace().numbers(*id);
             for (quantity, values) in Quantity::ALL.iter().zip(&mut self.values) {
-                values.push(numbers.map_or(f32::NAN, |numbers| quantity.value(numbers, sample, label, norm)));
+                values.push(numbers.map_or(f32::NAN, |numbers| quantity.value(numbers, sample, target, norm)));
             }
-            self.radius.push(settings(id).map_or(f32::NAN, |settings| settings.eps as f32));
+            let ball = settings(id).filter(|settings| settings.rule.has_ball());
+            self.radius.push(ball.map_or(f32::NAN, |settings| settings.eps as f32));
             let Some(previous) = place.checked_sub(1) else { continue };
             let (Some(before), Some(after)) = (settings(&path[previous]), settings(id)) else { continue };
             // A state k is led to by the settings at k; state 0 by none.
@@ -68,7 +69,11 @@ impl Traces {
 
 /// What changed between two settings, in words.
 fn difference(before: &RefineSettings, after: &RefineSettings) -> String {
+    use crate::parameter::Choosable as _;
     let mut parts = Vec::new();
+    if before.rule != after.rule {
+        parts.push(format!("rule {} → {}", before.rule.option().label, after.rule.option().label));
+    }
     if before.eps.to_bits() != after.eps.to_bits() {
         parts.push(format!("radius {} → {}", before.eps, after.eps));
     }
@@ -77,11 +82,9 @@ fn difference(before: &RefineSettings, after: &RefineSettings) -> String {
         parts.push(format!("step size {} → {}", digits(from), digits(to)));
     }
     if before.objective != after.objective {
-        use crate::parameter::Choosable as _;
         parts.push(format!("objective {} → {}", before.objective.option().label, after.objective.option().label));
     }
     if before.norm != after.norm {
-        use crate::parameter::Choosable as _;
         parts.push(format!("norm {} → {}", before.norm.option().label, after.norm.option().label));
     }
     if parts.is_empty() {

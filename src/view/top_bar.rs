@@ -11,7 +11,8 @@ use crate::session::{Action, Activity, Session, Verb};
 pub fn top_bar_ui(ui: &mut Ui, session: &Session, memory: Option<usize>, actions: &mut Vec<Action>) {
     ui.horizontal_centered(|ui| {
         ui.menu_button("File", |ui| {
-            for verb in [Verb::NewSession, Verb::Open, Verb::OpenImages, Verb::Save, Verb::SaveAs] {
+            for verb in [Verb::NewSession, Verb::Open, Verb::OpenImages, Verb::OpenReferences, Verb::Save, Verb::SaveAs]
+            {
                 verb_button(ui, session, verb, verb.label(), actions);
             }
         });
@@ -82,6 +83,11 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
         Activity::Crashed(_) => (None, "Compute crashed".to_owned()),
         Activity::Preparing { what, step, of } => {
             (Some((*step as f32 - 0.5) / *of as f32), format!("{step}/{of} {what}"))
+        }
+        Activity::Loading { what, done, of } => {
+            let mebi = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            let text = format!("{what}, {:.0} of {:.0} MiB", mebi(*done), mebi(*of));
+            (Some(*done as f32 / (*of).max(1) as f32), text)
         }
         Activity::Generating { of: 0, .. } => (Some(0.0), "Generating".to_owned()),
         Activity::Generating { done, of } => {

@@ -5,9 +5,33 @@ use eframe::egui::{self, Response, RichText, Role, Ui, WidgetInfo};
 use super::theme;
 use crate::parameter::{Choosable, Parameter};
 
+/// Lists of more classes than this get a text to filter by.
+const FILTER_FROM: usize = 40;
+/// Points of the screen over which dragging a number crosses its slider's range.
+const DRAG_POINTS: f64 = 200.0;
+/// Width of a filtered list, in points: names of a thousand classes differ a lot, and the list must not jump.
+const LIST_WIDTH: f32 = 240.0;
+/// Height of a filtered list, in points.
+const LIST_HEIGHT: f32 = 260.0;
+/// Height of a combo box's popup, in points: the filtered list and the lines above it fit without a second scroll bar.
+pub const POPUP_HEIGHT: f32 = LIST_HEIGHT + 120.0;
+/// Smallest and largest width of combo boxes in the settings, in points.
+const COMBO_WIDTH: (f32, f32) = (80.0, 148.0);
+/// Smallest and largest width of sliders, in points.
+const SLIDER_WIDTH: (f32, f32) = (60.0, 118.0);
+/// Width of the typed value beside a slider, with the space before it, in points.
+const VALUE_WIDTH: f32 = 58.0;
+
 /// A labelled slider with a typed value; returns whether the value changed.
 pub fn slider(ui: &mut Ui, parameter: &Parameter, value: &mut f64) -> Response {
-    ui.label(parameter.label).on_hover_text(parameter.tooltip());
+    slider_if(ui, true, parameter, value)
+}
+
+/// A [`slider`] that is grey while it has no effect.
+pub fn slider_if(ui: &mut Ui, enabled: bool, parameter: &Parameter, value: &mut f64) -> Response {
+    label_if(ui, enabled, parameter.label, &parameter.tooltip());
+    // Beside a long label, a shorter slider: the panel does not grow.
+    ui.spacing_mut().slider_width = (ui.available_width() - VALUE_WIDTH).clamp(SLIDER_WIDTH.0, SLIDER_WIDTH.1);
     let (low, high) = parameter.slider;
     let mut slider = egui::Slider::new(value, low..=high)
         .clamping(egui::SliderClamping::Never)
@@ -18,7 +42,7 @@ pub fn slider(ui: &mut Ui, parameter: &Parameter, value: &mut f64) -> Response {
     } else {
         slider = slider.logarithmic(true).smallest_positive(parameter.min);
     }
-    let response = ui.add(slider).on_hover_text(parameter.tooltip());
+    let response = hinted(ui.add_enabled(enabled, slider), &parameter.tooltip());
     name(&response, Role::Slider, parameter.label);
     if response.changed() {
         *value = value.clamp(parameter.min, parameter.max);
@@ -28,15 +52,19 @@ pub fn slider(ui: &mut Ui, parameter: &Parameter, value: &mut f64) -> Response {
 
 /// A labelled number without a slider.
 pub fn number(ui: &mut Ui, parameter: &Parameter, value: &mut f64) -> Response {
-    ui.label(parameter.label).on_hover_text(parameter.tooltip());
-    let response = ui
-        .add(
-            egui::DragValue::new(value)
-                .range(parameter.min..=parameter.max)
-                .max_decimals(if parameter.integer { 0 } else { 6 })
-                .update_while_editing(false),
-        )
-        .on_hover_text(parameter.tooltip());
+    number_if(ui, true, parameter, value)
+}
+
+/// A [`number`] that is grey while it has no effect.
+pub fn number_if(ui: &mut Ui, enabled: bool, parameter: &Parameter, value: &mut f64) -> Response {
+    label_if(ui, enabled, parameter.label, &parameter.tooltip());
+    let (low, high) = parameter.slider;
+    let drag = egui::DragValue::new(value)
+        .range(parameter.min..=parameter.max)
+        .speed(if parameter.integer { 1.0 } else { (high - low) / DRAG_POINTS })
+        .max_decimals(if parameter.integer { 0 } else { 6 })
+        .update_while_editing(false);
+    let response = hinted(ui.add_enabled(enabled, drag), &parameter.tooltip());
     name(&response, Role::SpinButton, parameter.label);
     if parameter.integer {
         *value = value.round();
@@ -44,10 +72,19 @@ pub fn number(ui: &mut Ui, parameter: &Parameter, value: &mut f64) -> Response {
     response
 }
 
+fn label_if(ui: &mut Ui, enabled: bool, text: &str, tooltip: &str) {
+    hinted(ui.add_enabled(enabled, egui::Label::new(text)), tooltip);
+}
+
+/// The tooltip stays when the widget is grey: it says what the setting is for.
+fn hinted(response: Response, tooltip: &str) -> Response {
+    response.on_hover_text(tooltip).on_disabled_hover_text(tooltip)
+}
+
 /// A labelled list of the values of a choice.
 pub fn choice<C: Choosable + std::fmt::Debug>(ui: &mut Ui, value: &mut C) {
     ui.label(C::CHOICE.label).on_hover_text(C::CHOICE.about);
-    let combo = egui::ComboBox::from_id_salt(C::CHOICE.flag).selected_text(value.option().label).show_ui(ui, |ui| {
+    let combo = combo_box(ui, C::CHOICE.flag).selected_text(value.option().label).show_ui(ui, |ui| {
         for option in C::ALL {
             let about = option.option();
             ui.selectable_value(value, *option, about.label).on_hover_text(about.about);
@@ -57,10 +94,24 @@ pub fn choice<C: Choosable + std::fmt::Debug>(ui: &mut Ui, value: &mut C) {
     name(&response, Role::ComboBox, C::CHOICE.label);
 }
 
+/// A combo box as wide as there is room for in the settings; text that is too long ends in an ellipsis.
+pub fn combo_box(ui: &Ui, id_salt: &str) -> egui::ComboBox<'static> {
+    let width = ui.available_width().clamp(COMBO_WIDTH.0, COMBO_WIDTH.1);
+    egui::ComboBox::from_id_salt(id_salt).width(width).truncate()
+}
+
 /// A row of buttons, one for every value of a choice.
 pub fn segments<C: Choosable>(ui: &mut Ui, value: &mut C) {
-    ui.label(C::CHOICE.label).on_hover_text(C::CHOICE.about);
+    segments_if(ui, true, value);
+}
+
+/// [`segments`] that are grey while they have no effect.
+pub fn segments_if<C: Choosable>(ui: &mut Ui, enabled: bool, value: &mut C) {
+    label_if(ui, enabled, C::CHOICE.label, C::CHOICE.about);
     ui.horizontal(|ui| {
+        if !enabled {
+            ui.disable();
+        }
         for option in C::ALL {
             let about = option.option();
             ui.selectable_value(value, *option, about.label).on_hover_text(about.about);
@@ -68,9 +119,86 @@ pub fn segments<C: Choosable>(ui: &mut Ui, value: &mut C) {
     });
 }
 
+/// The rows of a list of classes: `row` draws the one that it is given.
+///
+/// A long list gets a text to filter by, and only the rows that are seen are drawn: a thousand classes cost no more than a
+/// few. Its popup must not close when the text is clicked, see [`closing_of`].
+pub fn class_rows(ui: &mut Ui, names: &[String], mut row: impl FnMut(&mut Ui, usize, &str)) {
+    if names.len() <= FILTER_FROM {
+        for (class, name) in names.iter().enumerate() {
+            row(ui, class, name);
+        }
+        return;
+    }
+    ui.set_width(LIST_WIDTH);
+    let filter = filter_ui(ui);
+    let found = classes_with(names, &filter);
+    if found.is_empty() {
+        ui.label(RichText::new("No class has this in its name").weak());
+    }
+    let height = ui.spacing().interact_size.y;
+    let list = egui::ScrollArea::vertical().id_salt("classes").max_height(LIST_HEIGHT).auto_shrink([false, true]);
+    list.show_rows(ui, height, found.len(), |ui, seen| {
+        ui.style_mut().wrap_mode = Some(egui::TextWrapMode::Truncate);
+        for class in &found[seen] {
+            // The class keeps its identity while others are filtered away.
+            ui.push_id(*class, |ui| row(ui, *class, &names[*class]));
+        }
+    });
+}
+
+/// A filter that is being typed.
+#[derive(Debug, Clone, Default)]
+struct Filter {
+    text: String,
+    /// The pass that drew it last: a filter that was not drawn since is one of an earlier popup.
+    pass: u64,
+    has_focus: bool,
+}
+
+/// The text to filter by; empty whenever its popup opens, and ready to be typed into.
+fn filter_ui(ui: &mut Ui) -> String {
+    let id = ui.scope_id().with("filter");
+    let pass = ui.ctx().cumulative_pass_nr();
+    let drawn = ui.data(|data| data.get_temp::<Filter>(id)).filter(|filter| filter.pass + 1 >= pass);
+    let mut filter = drawn.unwrap_or_default();
+    filter.pass = pass;
+    let edit = egui::TextEdit::singleline(&mut filter.text).hint_text("Name or number").desired_width(LIST_WIDTH);
+    let response = ui.add(edit).accessible_name("Filter classes");
+    if !filter.has_focus && !ui.is_sizing_pass() {
+        filter.has_focus = true;
+        response.request_focus();
+    }
+    ui.data_mut(|data| data.insert_temp(id, filter.clone()));
+    filter.text
+}
+
+/// When the popup of a list of classes closes: a click into the filter must not close it.
+#[must_use]
+pub const fn closing_of(names: &[String]) -> egui::PopupCloseBehavior {
+    if names.len() > FILTER_FROM {
+        egui::PopupCloseBehavior::CloseOnClickOutside
+    } else {
+        egui::PopupCloseBehavior::CloseOnClick
+    }
+}
+
+/// The classes whose name holds `filter`, in whatever case, or whose number it is.
+fn classes_with(names: &[String], filter: &str) -> Vec<usize> {
+    let filter = filter.trim().to_lowercase();
+    let number = filter.parse::<usize>().ok();
+    let found = |(class, name): &(usize, &String)| number == Some(*class) || name.to_lowercase().contains(&filter);
+    names.iter().enumerate().filter(found).map(|(class, _)| class).collect()
+}
+
+/// A section that is closed until it is asked for, and stays as it was left.
+pub fn section(ui: &mut Ui, title: &str, add_contents: impl FnOnce(&mut Ui)) {
+    egui::CollapsingHeader::new(title).show_unindented(ui, add_contents);
+}
+
 /// Gives a widget its accessible name, which tests find it by.
 pub fn name(response: &Response, kind: Role, label: &str) {
-    response.widget_info(|| WidgetInfo::labeled(kind, true, label));
+    response.widget_info(|| WidgetInfo::labeled(kind, response.enabled(), label));
 }
 
 /// A title above a group of controls.
@@ -78,6 +206,15 @@ pub fn heading(ui: &mut Ui, text: &str) {
     ui.add_space(theme::GAP);
     ui.label(RichText::new(text).strong().size(14.0));
     ui.add_space(1.0);
+}
+
+/// A title with a control at the right end of its line.
+pub fn heading_with(ui: &mut Ui, text: &str, control: impl FnOnce(&mut Ui)) {
+    ui.add_space(theme::GAP);
+    ui.horizontal(|ui| {
+        ui.label(RichText::new(text).strong().size(14.0));
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), control);
+    });
 }
 
 /// A row: name on the left, value on the right.
@@ -130,7 +267,11 @@ pub fn duration(secs: f64) -> String {
 #[must_use]
 pub fn bytes(count: usize) -> String {
     let mebi = count as f64 / f64::from(1 << 20);
-    if mebi >= 1024.0 { format!("{:.2} GiB", mebi / 1024.0) } else { format!("{mebi:.0} MiB") }
+    match mebi {
+        m if m >= 1024.0 => format!("{:.2} GiB", m / 1024.0),
+        m if m < 9.95 => format!("{m:.1} MiB"),
+        m => format!("{m:.0} MiB"),
+    }
 }
 
 #[cfg(test)]
@@ -138,10 +279,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn classes_are_found_by_name_in_any_case_and_by_number() {
+        let names = ["Tabby cat", "tiger", "cAt 12", "dog"].map(str::to_owned);
+        assert_eq!(classes_with(&names, " CAT"), [0, 2]);
+        assert_eq!(classes_with(&names, "3"), [3]);
+        assert_eq!(classes_with(&names, "1"), [1, 2], "number 1, and a name with a 1");
+        assert_eq!(classes_with(&names, ""), [0, 1, 2, 3]);
+        assert_eq!(classes_with(&names, "zebra"), [0_usize; 0]);
+    }
+
+    #[test]
+    fn only_the_rows_that_are_seen_are_drawn() {
+        let names: Vec<String> = (0..1000).map(|class| format!("class {class}")).collect();
+        let mut drawn = 0;
+        egui::__run_test_ui(|ui| {
+            class_rows(ui, &names, |ui, _, name| {
+                ui.label(name);
+                drawn += 1;
+            });
+        });
+        assert!((1..200).contains(&drawn), "{drawn} of a thousand rows");
+    }
+
+    #[test]
     fn numbers_are_short_and_honest() {
         assert_eq!([0.0, 0.1234, 12.34, 123.4, 4321.0].map(digits), ["0.000", "0.123", "12.34", "123.4", "4321"]);
         assert_eq!(digits(f32::NAN), "not a number");
         assert_eq!(digits(1.5e-7), "1.5e-7");
         assert_eq!([3.21, 45.0, 600.0, 9000.0].map(duration), ["3.2 s", "45 s", "10 min", "2.5 h"]);
+        assert_eq!([1 << 19, 10 << 20, 3 << 30].map(bytes), ["0.5 MiB", "10 MiB", "3.00 GiB"]);
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::device::{DeviceChoice, DeviceInfo};
 use crate::checkpoint::LoadReport;
-use crate::generator::GenerateSettings;
+use crate::generator::{EditSettings, GenerateSettings, Mask};
 use crate::image::ImageBatch;
 use crate::refiner::{RefineSettings, State};
 use crate::trace::{RunId, StateId};
@@ -20,11 +20,13 @@ pub struct ComputeSettings {
     pub device: DeviceChoice,
     /// Samples that go through a network together.
     pub batch: u32,
+    /// Memory that one network call may use, in MiB; `None` for what is free (CPU) or a cautious share (GPU).
+    pub memory_mib: Option<u32>,
 }
 
 impl Default for ComputeSettings {
     fn default() -> Self {
-        Self { device: DeviceChoice::Auto, batch: 64 }
+        Self { device: DeviceChoice::Auto, batch: 64, memory_mib: None }
     }
 }
 
@@ -34,10 +36,11 @@ pub struct JobId(pub u64);
 
 /// The pictures that everything starts from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "PackedOrigins", try_from = "PackedOrigins")]
 pub struct Origins {
     /// x_0, the centre of the ball for ever.
     pub images: ImageBatch,
-    /// Target class of every picture.
+    /// Class of every picture: the generator's, or the one chosen by hand.
     pub labels: Vec<usize>,
     /// Seed of every picture.
     pub seeds: Vec<u64>,
@@ -45,15 +48,84 @@ pub struct Origins {
     pub names: Vec<String>,
     /// How they were generated; none for opened pictures.
     pub made_by: Option<GenerateSettings>,
+    /// What they were edited from, and how; none for pictures that were not edited.
+    pub edited: Option<Edited>,
+}
+
+/// How pictures were edited.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edited {
+    /// The edit.
+    pub settings: EditSettings,
+    /// The pictures that were edited, one per result.
+    pub reference: ImageBatch,
+    /// Which pixels were to be generated.
+    pub mask: Option<Mask>,
+}
+
+/// [`Origins`] in a file: pictures as they are, everything else as JSON, so that later versions may add fields.
+#[derive(Serialize, Deserialize)]
+struct PackedOrigins {
+    images: ImageBatch,
+    reference: Option<ImageBatch>,
+    facts: String,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct OriginFacts {
+    labels: Vec<usize>,
+    seeds: Vec<u64>,
+    names: Vec<String>,
+    made_by: Option<GenerateSettings>,
+    edit: Option<EditSettings>,
+    mask: Option<Mask>,
+}
+
+impl From<Origins> for PackedOrigins {
+    fn from(origins: Origins) -> Self {
+        let Origins { images, labels, seeds, names, made_by, edited } = origins;
+        let (edit, reference, mask) = match edited {
+            Some(edited) => (Some(edited.settings), Some(edited.reference), edited.mask),
+            None => (None, None, None),
+        };
+        let facts = OriginFacts { labels, seeds, names, made_by, edit, mask };
+        Self { images, reference, facts: serde_json::to_string(&facts).expect("facts are plain values") }
+    }
+}
+
+impl TryFrom<PackedOrigins> for Origins {
+    type Error = serde_json::Error;
+
+    fn try_from(packed: PackedOrigins) -> Result<Self, serde_json::Error> {
+        let OriginFacts { labels, seeds, names, made_by, edit, mask } = serde_json::from_str(&packed.facts)?;
+        let edited = edit.zip(packed.reference).map(|(settings, reference)| Edited { settings, reference, mask });
+        Ok(Self { images: packed.images, labels, seeds, names, made_by, edited })
+    }
 }
 
 impl Origins {
+    /// Opened pictures, with one label and seed each.
+    #[must_use]
+    pub fn opened(images: ImageBatch, labels: Vec<usize>, names: Vec<String>) -> Self {
+        let seeds = (0..images.len() as u64).collect();
+        Self { images, labels, seeds, names, made_by: None, edited: None }
+    }
+
     /// Whether all lists belong together; data from files may lie.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
         let [n, c, h, w] = self.images.shape();
         let names = self.names.is_empty() || self.names.len() == n;
-        n > 0 && (1..=4).contains(&c) && h > 0 && w > 0 && self.labels.len() == n && self.seeds.len() == n && names
+        let reference = self.edited.as_ref().is_none_or(|edited| edited.reference.len() == n);
+        n > 0
+            && (1..=4).contains(&c)
+            && h > 0
+            && w > 0
+            && self.labels.len() == n
+            && self.seeds.len() == n
+            && names
+            && reference
     }
 }
 
@@ -69,6 +141,21 @@ pub enum Command {
         /// Where.
         compute: ComputeSettings,
     },
+    /// Make pictures from pictures.
+    Edit {
+        /// Name of this work.
+        job: JobId,
+        /// Which generator, seeds and classes.
+        settings: GenerateSettings,
+        /// What to do.
+        edit: EditSettings,
+        /// The pictures to edit, none for interpolation.
+        reference: Option<Arc<Origins>>,
+        /// Pixels to generate, for inpainting.
+        mask: Option<Mask>,
+        /// Where.
+        compute: ComputeSettings,
+    },
     /// Begin a run: evaluate its first state, then iterate `iterations` times (0: wait, `None`: until stopped).
     Refine {
         /// Name of this work.
@@ -79,6 +166,8 @@ pub enum Command {
         origins: Arc<Origins>,
         /// Iterations behind the start and the start itself, when it is not the origin.
         from: Option<(StateId, ImageBatch)>,
+        /// Real pictures that early stopping compares with, paired by index.
+        references: Option<ImageBatch>,
         /// How.
         settings: RefineSettings,
         /// How many iterations to do now.
@@ -125,6 +214,29 @@ pub struct ModelInfo {
     pub report: LoadReport,
 }
 
+/// Memory that network calls need, in bytes; known before the first of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryEstimate {
+    /// Whether it is a refinement step (else a call of the generator).
+    pub refines: bool,
+    /// The network's weights.
+    pub weights: u64,
+    /// Activations of one sample, forwards and, for refinement, backwards.
+    pub per_sample: u64,
+    /// Samples that are computed at once.
+    pub at_once: u32,
+    /// What may be used, weights included.
+    pub budget: u64,
+}
+
+impl MemoryEstimate {
+    /// Weights and the activations of all samples that are computed at once.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.weights + self.per_sample * self.at_once as u64
+    }
+}
+
 /// Why iterating ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rest {
@@ -158,6 +270,24 @@ pub enum Event {
     Generator(ModelInfo),
     /// A classifier is loaded.
     Classifier(ModelInfo),
+    /// A file is read: `done` of `of` bytes.
+    Loading {
+        /// The work it belongs to.
+        job: JobId,
+        /// What is read.
+        what: String,
+        /// Bytes so far.
+        done: u64,
+        /// Bytes in all.
+        of: u64,
+    },
+    /// What the next network calls will need.
+    Estimate {
+        /// The work it belongs to.
+        job: JobId,
+        /// The estimate.
+        estimate: MemoryEstimate,
+    },
     /// Sampling goes on.
     Generating {
         /// The work.
@@ -186,6 +316,15 @@ pub enum Event {
         state: Arc<State>,
         /// Seconds that it took.
         secs: f64,
+    },
+    /// The class that every sample of a run is refined towards, when it is not its label.
+    Targets {
+        /// The work.
+        job: JobId,
+        /// The run.
+        run: RunId,
+        /// One class per sample.
+        targets: Vec<usize>,
     },
     /// New settings are in force from state `iteration` on.
     Updated {

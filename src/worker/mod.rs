@@ -4,8 +4,12 @@
 //! publishes, then wakes. It knows no window: waking is a closure.
 
 pub mod device;
+mod make;
+mod memory;
 pub mod message;
+mod models;
 pub mod run;
+mod warm;
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -13,7 +17,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 pub use self::device::{DeviceChoice, DeviceError, DeviceInfo};
-pub use self::message::{Command, ComputeSettings, Event, JobId, ModelInfo, Origins, Rest};
+pub use self::message::{Command, ComputeSettings, Edited, Event, JobId, MemoryEstimate, ModelInfo, Origins, Rest};
 pub use self::run::serve;
 
 /// Commands that may wait.

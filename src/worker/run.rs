@@ -3,25 +3,28 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::device::{self, DeviceChoice, OpenDevice};
-use super::message::{Command, ComputeSettings, Event, JobId, ModelInfo, Origins, Rest};
-use crate::checkpoint::{CheckpointError, PreconditioningName, resolve};
+use super::make::make;
+use super::memory;
+use super::message::{Command, ComputeSettings, Edited, Event, JobId, MemoryEstimate, ModelInfo, Origins, Rest};
+use super::models::{self, Models, Network};
+use crate::checkpoint::CheckpointError;
 use crate::classifier::Classifier;
-use crate::generator::noise::{Purpose, normal_noise};
-use crate::generator::{GenerateError, GenerateSettings, Generator, sampler, schedule};
+use crate::generator::editing::EditInput;
+use crate::generator::settings::SAMPLES;
+use crate::generator::{
+    Classes, EditSettings, GenerateError, GenerateSettings, Generator, Mask, Plan, editing, sampler,
+};
 use crate::image::ImageBatch;
-use crate::refiner::{Chunks, Objective, RefineError, RefineSettings, Refiner, SampleState, State, evaluate};
+use crate::refiner::{Batch, Chunks, RefineError, RefineSettings, Refiner, SampleState, State, logits, reality};
 use crate::trace::{RunId, StateId};
 
-/// Relative difference between CPU and GPU that is worth a warning.
-const SELF_CHECK_TOLERANCE: f32 = 1e-2;
-/// Samples of the self-check.
-const SELF_CHECK_SAMPLES: usize = 2;
+/// How often loading is told about.
+const TELL: Duration = Duration::from_millis(50);
 
 /// Takes events; returns false when nobody listens any more.
 pub type Sink<'a> = dyn FnMut(Event) -> bool + 'a;
@@ -36,8 +39,7 @@ pub fn serve(commands: &Receiver<Command>, cache: &Path, sink: &mut Sink<'_>) {
         sink,
         listening: true,
         device: None,
-        generator: None,
-        classifier: None,
+        models: Models::default(),
         warmed: Vec::new(),
         run: None,
     };
@@ -46,7 +48,7 @@ pub fn serve(commands: &Receiver<Command>, cache: &Path, sink: &mut Sink<'_>) {
 
 /// Any failure of a piece of work.
 #[derive(Debug, thiserror::Error)]
-enum WorkError {
+pub(super) enum WorkError {
     #[error("the model cannot be loaded")]
     Checkpoint(#[from] CheckpointError),
     #[error("the device cannot be used")]
@@ -118,14 +120,16 @@ impl Inbox<'_> {
     fn interrupted(&mut self) -> bool {
         self.drain();
         self.waiting.iter().any(|command| {
-            matches!(command, Command::Stop | Command::Generate { .. } | Command::Refine { .. } | Command::Panic)
+            matches!(
+                command,
+                Command::Stop
+                    | Command::Generate { .. }
+                    | Command::Edit { .. }
+                    | Command::Refine { .. }
+                    | Command::Panic
+            )
         })
     }
-}
-
-struct Loaded<M> {
-    info: ModelInfo,
-    model: M,
 }
 
 struct ActiveRun {
@@ -146,16 +150,15 @@ impl ActiveRun {
     }
 }
 
-struct Engine<'a, 'c> {
-    cache: PathBuf,
+pub(super) struct Engine<'a, 'c> {
+    pub(super) cache: PathBuf,
     inbox: Inbox<'c>,
     sink: &'a mut Sink<'a>,
     listening: bool,
     device: Option<(DeviceChoice, OpenDevice)>,
-    generator: Option<Loaded<Generator>>,
-    classifier: Option<Loaded<Classifier>>,
+    pub(super) models: Models,
     /// Model hash and chunk size whose kernels are known to be tuned.
-    warmed: Vec<(String, usize)>,
+    pub(super) warmed: Vec<(String, usize)>,
     run: Option<ActiveRun>,
 }
 
@@ -171,7 +174,7 @@ impl Engine<'_, '_> {
         }
     }
 
-    fn publish(&mut self, event: Event) {
+    pub(super) fn publish(&mut self, event: Event) {
         self.listening = self.listening && (self.sink)(event);
     }
 
@@ -182,9 +185,15 @@ impl Engine<'_, '_> {
                 let result = self.generate(job, &settings, &compute);
                 self.report(job, result);
             }
-            Command::Refine { job, run, origins, from, settings, iterations, compute } => {
+            Command::Edit { job, settings, edit, reference, mask, compute } => {
                 self.run = None;
-                let result = self.refine((job, run), &origins, from, settings, iterations, &compute);
+                let result = self.edit(job, &settings, &edit, reference.as_deref(), mask, &compute);
+                self.report(job, result);
+            }
+            Command::Refine { job, run, origins, from, references, settings, iterations, compute } => {
+                self.run = None;
+                let plan = (settings, iterations);
+                let result = self.refine((job, run), &origins, from, references.as_ref(), plan, &compute);
                 self.report(job, result);
             }
             Command::Update { run, settings } => self.update(run, settings),
@@ -213,8 +222,12 @@ impl Engine<'_, '_> {
     }
 
     fn report(&mut self, job: JobId, result: Result<(), WorkError>) {
-        if let Err(error) = result {
-            self.publish(Event::Failed { job, chain: error_chain(&error) });
+        match result {
+            Ok(()) => {}
+            Err(WorkError::Checkpoint(CheckpointError::Cancelled)) => {
+                self.publish(Event::Resting { job, rest: Rest::Stopped });
+            }
+            Err(error) => self.publish(Event::Failed { job, chain: error_chain(&error) }),
         }
     }
 
@@ -236,7 +249,7 @@ impl Engine<'_, '_> {
             return Ok(open);
         }
         // Models live on the old device.
-        (self.generator, self.classifier, self.run) = (None, None, None);
+        (self.models, self.run) = (Models::default(), None);
         self.warmed.clear();
         let open = device::open(choice, &self.cache)?;
         self.device = Some((choice.clone(), open.clone()));
@@ -250,53 +263,29 @@ impl Engine<'_, '_> {
         Ok(open)
     }
 
-    fn load_generator(&mut self, job: JobId, reference: &str, open: &OpenDevice) -> Result<(), WorkError> {
-        if let Some(loaded) = self.generator.as_ref().filter(|loaded| loaded.info.reference == reference) {
+    /// Makes sure that a model is in memory and tells what it is.
+    fn load<M: Network>(&mut self, job: JobId, reference: &str, open: &OpenDevice) -> Result<(), WorkError> {
+        let slot = M::slot(&mut self.models);
+        if let Some(loaded) = slot.as_ref().filter(|loaded| loaded.info.reference == reference) {
             let info = loaded.info.clone();
-            self.publish(Event::Generator(info));
+            self.publish(M::event(info));
             return Ok(());
         }
-        self.publish(Event::Preparing { job, what: format!("loading generator {reference}"), step: 1, of: 2 });
-        self.generator = None;
-        let model = resolve(reference, &self.cache)?;
-        let checkpoint = model.open()?;
-        let (generator, report) = Generator::load(&model.manifest, &checkpoint, &open.device)?;
-        let info = ModelInfo {
-            reference: reference.to_owned(),
-            title: model.manifest.title,
-            sha256: checkpoint.sha256().to_owned(),
-            classes: model.manifest.classes,
-            sample_shape: generator.sample_shape(),
-            report,
+        // The old one first: two may not fit.
+        *slot = None;
+        let (inbox, sink) = (&mut self.inbox, &mut self.sink);
+        let mut told = Instant::now();
+        let mut watch = |what: &str, done: u64, of: u64| {
+            if told.elapsed() >= TELL {
+                told = Instant::now();
+                return sink(Event::Loading { job, what: what.to_owned(), done, of }) && !inbox.interrupted();
+            }
+            true
         };
-        self.warn_unused(&info);
-        self.publish(Event::Generator(info.clone()));
-        self.generator = Some(Loaded { info, model: generator });
-        Ok(())
-    }
-
-    fn load_classifier(&mut self, job: JobId, reference: &str, open: &OpenDevice) -> Result<(), WorkError> {
-        if let Some(loaded) = self.classifier.as_ref().filter(|loaded| loaded.info.reference == reference) {
-            let info = loaded.info.clone();
-            self.publish(Event::Classifier(info));
-            return Ok(());
-        }
-        self.publish(Event::Preparing { job, what: format!("loading classifier {reference}"), step: 2, of: 2 });
-        self.classifier = None;
-        let model = resolve(reference, &self.cache)?;
-        let checkpoint = model.open()?;
-        let (classifier, report) = Classifier::load(&model.manifest, &checkpoint, &open.device)?;
-        let info = ModelInfo {
-            reference: reference.to_owned(),
-            title: model.manifest.title,
-            sha256: checkpoint.sha256().to_owned(),
-            classes: model.manifest.classes,
-            sample_shape: classifier.sample_shape(),
-            report,
-        };
-        self.warn_unused(&info);
-        self.publish(Event::Classifier(info.clone()));
-        self.classifier = Some(Loaded { info, model: classifier });
+        let loaded = models::load::<M>(reference, &self.cache, &open.device, &mut watch)?;
+        self.warn_unused(&loaded.info);
+        self.publish(M::event(loaded.info.clone()));
+        *M::slot(&mut self.models) = Some(loaded);
         Ok(())
     }
 
@@ -311,11 +300,45 @@ impl Engine<'_, '_> {
         }
     }
 
-    fn chunks(&self, compute: &ComputeSettings, n: usize) -> Chunks {
-        if self.device.as_ref().is_some_and(|(_, open)| open.info.cpu) {
-            return Chunks::CPU;
+    /// How a batch of `n` is cut, so that what one call needs fits into memory; tells the estimate.
+    fn chunks(
+        &mut self,
+        job: JobId,
+        compute: &ComputeSettings,
+        n: usize,
+        (refines, weights, per_sample): (bool, u64, u64),
+    ) -> Chunks {
+        let cpu = self.device.as_ref().is_some_and(|(_, open)| open.info.cpu);
+        let budget = memory::budget(compute.memory_mib, cpu, weights);
+        let wanted = if cpu { n } else { n.min(compute.batch.max(1) as usize) };
+        let estimate = MemoryEstimate::fit(refines, weights, per_sample, wanted, budget);
+        self.publish(Event::Estimate { job, estimate });
+        if estimate.is_tight() {
+            self.publish(Event::Warning(format!(
+                "one picture at a time needs about {} MiB, but {} MiB may be used: close other programs, raise the limit, or take a smaller model or picture",
+                estimate.total() >> 20,
+                budget >> 20
+            )));
         }
-        Chunks::gpu((compute.batch.max(1) as usize).min(n.max(1)))
+        let at_once = estimate.at_once as usize;
+        if cpu { Chunks { at_once, ..Chunks::CPU } } else { Chunks::gpu(at_once) }
+    }
+
+    /// Loads the generator and finds out how to use it for `n` pictures.
+    fn ready_generator(
+        &mut self,
+        job: JobId,
+        reference: &str,
+        compute: &ComputeSettings,
+        n: usize,
+    ) -> Result<(OpenDevice, Chunks), WorkError> {
+        let open = self.open_device(&compute.device)?;
+        self.load::<Generator>(job, reference, &open)?;
+        let model = &self.models.generator.as_ref().expect("loaded above").model;
+        let need = (false, model.weight_bytes(), model.activation_bytes());
+        let chunks = self.chunks(job, compute, n, need);
+        self.warm_generator(job, chunks, &open)?;
+        Ok((open, chunks))
     }
 
     fn generate(
@@ -326,76 +349,108 @@ impl Engine<'_, '_> {
     ) -> Result<(), WorkError> {
         settings.check()?;
         let start = Instant::now();
-        let open = self.open_device(&compute.device)?;
-        self.load_generator(job, &settings.generator, &open)?;
-        let chunks = self.chunks(compute, settings.samples as usize);
-        self.warm_generator(job, chunks, &open)?;
-        let loaded = self.generator.as_ref().expect("loaded above");
-        let classes = loaded.model.num_classes().unwrap_or(0);
-        if let crate::generator::Classes::Only(list) = &settings.classes
-            && let Some(label) = list.iter().copied().find(|label| *label >= classes)
-        {
-            return Err(WorkError::Class { label, classes });
+        let (open, chunks) = self.ready_generator(job, &settings.generator, compute, settings.samples as usize)?;
+        let generator = &self.models.generator.as_ref().expect("loaded above").model;
+        let classes = generator.num_classes().unwrap_or(0);
+        if let Classes::Only(list) = &settings.classes {
+            check_labels(list, classes)?;
         }
         let (seeds, labels) = (settings.seeds(), settings.labels(classes));
-        let sigmas = if settings.sigmas.is_empty() {
-            schedule::default_sigmas(loaded.model.diffusion(), settings.steps as usize)
-        } else {
-            let end = (loaded.model.preconditioning() == PreconditioningName::Edm).then_some(0.0);
-            settings.sigmas.iter().copied().chain(end).collect()
-        };
+        let plan = Plan::new(settings, generator.diffusion())?;
         let n = seeds.len();
-        let ranges: Vec<_> = chunks.ranges(n).collect();
-        let part = |&(from, to): &(usize, usize), progress: &mut dyn FnMut(usize, usize) -> bool| {
-            let (mut seeds, mut labels) = (seeds[from..to].to_vec(), labels[from..to].to_vec());
-            chunks.fill(&mut seeds, n);
-            chunks.fill(&mut labels, n);
-            let images = sampler::sample(&loaded.model, &seeds, &labels, &sigmas, &open.device, progress)?;
-            Ok::<_, GenerateError>(images.map(|images| images.slice(0, to - from)))
+        let part = |(from, to): (usize, usize), progress: &mut dyn FnMut(usize, usize) -> bool| {
+            let (seeds, labels) = (chunks.filled(&seeds[from..to], n), chunks.filled(&labels[from..to], n));
+            let images = sampler::sample(generator, &seeds, &labels, &plan, &open.device, progress)?;
+            Ok(images.map(|images| images.slice(0, to - from)))
         };
-        let mut parts = Vec::new();
         let (inbox, sink) = (&mut self.inbox, &mut self.sink);
-        // Chunks that are computed at once; between two groups, and between steps of a lone chunk, commands are heard.
-        let group = if chunks.parallel { 2 * rayon::current_num_threads() } else { 1 };
-        for (index, ranges_of_group) in ranges.chunks(group).enumerate() {
-            let mut tell = |done: usize, of: usize| {
-                let (done, of) = (index * group * of + done, ranges.len() * of);
-                sink(Event::Generating { job, done: done as u32, of: of as u32 }) && !inbox.interrupted()
-            };
-            let images = if chunks.parallel {
-                let images = ranges_of_group.par_iter().map(|range| part(range, &mut |_, _| true));
-                let images = images.collect::<Result<Vec<Option<ImageBatch>>, _>>()?;
-                if !tell(ranges_of_group.len(), 1) {
-                    parts.extend(images.into_iter().flatten());
-                    break;
-                }
-                images
-            } else {
-                vec![part(&ranges_of_group[0], &mut tell)?]
-            };
-            let complete = images.iter().all(Option::is_some);
-            parts.extend(images.into_iter().flatten());
-            if !complete || inbox.interrupted() {
-                break;
-            }
-        }
-        if parts.is_empty() {
-            self.publish(Event::Resting { job, rest: Rest::Stopped });
-            return Ok(());
-        }
-        let images = ImageBatch::concat(&parts);
-        let done = images.len();
-        let origins = Origins {
-            images,
-            labels: labels[..done].to_vec(),
-            seeds: seeds[..done].to_vec(),
-            names: Vec::new(),
-            made_by: Some(settings.clone()),
-        };
-        self.publish(Event::Generated { job, origins: Arc::new(origins), secs: start.elapsed().as_secs_f64() });
-        let rest = if done < n { Rest::Stopped } else { Rest::Finished };
-        self.publish(Event::Resting { job, rest });
+        let images = make(n, chunks, &part, &mut |done, of| {
+            sink(Event::Generating { job, done: done as u32, of: of as u32 }) && !inbox.interrupted()
+        })?;
+        let origins = images.map(|images| {
+            let made = images.len();
+            let (labels, seeds) = (labels[..made].to_vec(), seeds[..made].to_vec());
+            Origins { images, labels, seeds, names: Vec::new(), made_by: Some(settings.clone()), edited: None }
+        });
+        self.publish_made(job, origins, n, start);
         Ok(())
+    }
+
+    /// Makes pictures from pictures: one of every reference, or as many as asked for of a single one.
+    fn edit(
+        &mut self,
+        job: JobId,
+        settings: &GenerateSettings,
+        edit: &EditSettings,
+        reference: Option<&Origins>,
+        mask: Option<Mask>,
+        compute: &ComputeSettings,
+    ) -> Result<(), WorkError> {
+        settings.check()?;
+        edit.check()?;
+        let start = Instant::now();
+        let references = reference.filter(|_| edit.task.needs_reference());
+        let n = references.map_or(1, |origins| origins.images.len());
+        let n = if n == 1 { settings.samples as usize } else { n };
+        SAMPLES.check(n as f64)?;
+        let (open, chunks) = self.ready_generator(job, &settings.generator, compute, n)?;
+        let generator = &self.models.generator.as_ref().expect("loaded above").model;
+        let classes = generator.num_classes().unwrap_or(0);
+        let [_, h, w] = generator.sample_shape();
+        let asked = GenerateSettings { samples: n as u32, ..settings.clone() };
+        let seeds = asked.seeds();
+        let labels: Vec<usize> = match (references, &settings.classes) {
+            (Some(origins), Classes::All) => (0..n).map(|i| origins.labels[i % origins.labels.len()]).collect(),
+            // In an interpolation only the noise changes.
+            (None, Classes::All) => vec![0; n],
+            _ => asked.labels(classes),
+        };
+        check_labels(&labels, classes)?;
+        let names: Vec<String> = references.map_or_else(Vec::new, |origins| {
+            let name = |i: usize| origins.names.get(i % origins.names.len().max(1)).cloned();
+            (0..n).filter_map(name).collect()
+        });
+        let images = references.map(|origins| editing::cycle(&origins.images.resized(h), 0, n));
+        let mask = mask.filter(|_| edit.task.needs_mask()).map(|mask| mask.resized(w as u32, h as u32));
+        let plan = Plan::new(&asked, generator.diffusion())?;
+        let part = |(from, to): (usize, usize), progress: &mut dyn FnMut(usize, usize) -> bool| {
+            let (seeds, labels) = (chunks.filled(&seeds[from..to], n), chunks.filled(&labels[from..to], n));
+            let input = EditInput {
+                reference: images.as_ref(),
+                mask: mask.as_ref(),
+                seeds: &seeds,
+                labels: &labels,
+                first: from,
+                total: n,
+            };
+            let made = editing::edit(generator, input, edit, &plan, &open.device, progress)?;
+            Ok(made.map(|made| made.slice(0, to - from)))
+        };
+        let (inbox, sink) = (&mut self.inbox, &mut self.sink);
+        let made = make(n, chunks, &part, &mut |done, of| {
+            sink(Event::Generating { job, done: done as u32, of: of as u32 }) && !inbox.interrupted()
+        })?;
+        let origins = made.map(|made| {
+            let count = made.len();
+            let edited = images.as_ref().map(|images| {
+                let reference = images.slice(0, count);
+                Edited { settings: edit.clone(), reference, mask: mask.clone() }
+            });
+            let (labels, seeds) = (labels[..count].to_vec(), seeds[..count].to_vec());
+            let names = names.into_iter().take(count).collect();
+            Origins { images: made, labels, seeds, names, made_by: Some(settings.clone()), edited }
+        });
+        self.publish_made(job, origins, n, start);
+        Ok(())
+    }
+
+    fn publish_made(&mut self, job: JobId, origins: Option<Origins>, asked: usize, start: Instant) {
+        let finished = origins.as_ref().is_some_and(|origins| origins.images.len() == asked);
+        if let Some(origins) = origins {
+            let secs = start.elapsed().as_secs_f64();
+            self.publish(Event::Generated { job, origins: Arc::new(origins), secs });
+        }
+        self.publish(Event::Resting { job, rest: if finished { Rest::Finished } else { Rest::Stopped } });
     }
 
     fn refine(
@@ -403,36 +458,46 @@ impl Engine<'_, '_> {
         (job, run): (JobId, RunId),
         origins: &Origins,
         from: Option<(StateId, ImageBatch)>,
-        settings: RefineSettings,
-        iterations: Option<u32>,
+        references: Option<&ImageBatch>,
+        (settings, iterations): (RefineSettings, Option<u32>),
         compute: &ComputeSettings,
     ) -> Result<(), WorkError> {
         settings.check()?;
         let open = self.open_device(&compute.device)?;
-        self.load_classifier(job, &settings.classifier, &open)?;
-        let channels = origins.images.shape()[1];
-        let shape = self.classifier.as_ref().expect("loaded above").model.sample_shape();
-        if channels != shape[0] {
-            let [_, c, h, w] = origins.images.shape();
-            return Err(WorkError::Channels { generator: [c, h, w], channels: shape[0] });
+        self.load::<Classifier>(job, &settings.classifier, &open)?;
+        let model = &self.models.classifier.as_ref().expect("loaded above").model;
+        let (n, [_, c, h, w]) = (origins.images.len(), origins.images.shape());
+        let channels = model.sample_shape()[0];
+        if c != channels {
+            return Err(WorkError::Channels { generator: [c, h, w], channels });
         }
-        let chunks = self.chunks(compute, origins.images.len());
+        let need = (true, model.weight_bytes(), model.activation_bytes([h, w]));
+        let copies = if from.is_some() { 1 } else { settings.restarts.max(1) as usize };
+        let chunks = self.chunks(job, compute, n * copies, need);
         self.warm_classifier(job, &origins.images, chunks, &open)?;
-        let classifier = &self.classifier.as_ref().expect("loaded above").model;
+        let classifier = &self.models.classifier.as_ref().expect("loaded above").model;
         let start = Instant::now();
-        let from = from.map(|(state, images)| (state.iteration, images));
-        let (refiner, state) = Refiner::start(
-            classifier,
-            origins.images.clone(),
-            from,
-            origins.labels.clone(),
-            &origins.seeds,
-            settings,
-            (chunks, open.device),
-        )?;
-        let iteration = state.iteration;
+        let references = match references {
+            Some(images) => {
+                let logits = logits(classifier, images, chunks, &open.device)?;
+                reality(&logits, images.len())
+            }
+            None => Vec::new(),
+        };
+        let batch = Batch {
+            origin: origins.images.clone(),
+            from: from.map(|(state, images)| (state.iteration, images)),
+            labels: origins.labels.clone(),
+            seeds: origins.seeds.clone(),
+            references,
+        };
+        let (refiner, state) = Refiner::start(classifier, batch, settings, (chunks, open.device))?;
+        let (iteration, targets) = (state.iteration, refiner.targets().to_vec());
         self.run =
             Some(ActiveRun { job, id: run, refiner, left: iterations, paused: false, at_rest: false, iteration });
+        if targets != origins.labels {
+            self.publish(Event::Targets { job, run, targets });
+        }
         self.publish(Event::State { job, run, state: Arc::new(state), secs: start.elapsed().as_secs_f64() });
         if iterations == Some(0) {
             self.rest(Rest::Finished);
@@ -441,18 +506,25 @@ impl Engine<'_, '_> {
     }
 
     fn update(&mut self, run: RunId, settings: RefineSettings) {
-        let (Some(active), Some(classifier)) = (self.run.as_mut(), self.classifier.as_ref()) else { return };
+        let (Some(active), Some(classifier)) = (self.run.as_mut(), self.models.classifier.as_ref()) else { return };
         // Another classifier needs another run; the session begins it at the next Run.
         if active.id != run || settings.classifier != classifier.info.reference {
             return;
         }
         let (job, iteration) = (active.job, active.iteration);
+        let before = active.refiner.targets().to_vec();
         let result = settings
             .check()
             .map_err(WorkError::from)
             .and_then(|()| Ok(active.refiner.set_settings(&classifier.model, settings.clone())?));
+        let targets = active.refiner.targets().to_vec();
         match result {
-            Ok(()) => self.publish(Event::Updated { run, iteration, settings }),
+            Ok(()) => {
+                self.publish(Event::Updated { run, iteration, settings });
+                if targets != before {
+                    self.publish(Event::Targets { job, run, targets });
+                }
+            }
             Err(error) => {
                 active.left = Some(0);
                 active.at_rest = true;
@@ -462,7 +534,7 @@ impl Engine<'_, '_> {
     }
 
     fn iterate(&mut self) {
-        let (Some(active), Some(classifier)) = (self.run.as_mut(), self.classifier.as_ref()) else { return };
+        let (Some(active), Some(classifier)) = (self.run.as_mut(), self.models.classifier.as_ref()) else { return };
         let start = Instant::now();
         let (job, run) = (active.job, active.id);
         match active.refiner.step(&classifier.model) {
@@ -488,87 +560,16 @@ impl Engine<'_, '_> {
             }
         }
     }
-
-    /// Tunes the generator's kernels for one chunk shape, on a GPU only, as a visible state.
-    fn warm_generator(&mut self, job: JobId, chunks: Chunks, open: &OpenDevice) -> Result<(), WorkError> {
-        let loaded = self.generator.as_ref().expect("loaded before");
-        let key = (loaded.info.sha256.clone(), chunks.size);
-        if open.info.cpu || self.warmed.contains(&key) {
-            return Ok(());
-        }
-        let preparing = |step, what: &str| Event::Preparing { job, what: what.to_owned(), step, of: 2 };
-        self.publish(preparing(1, "compiling and tuning the generator's kernels (once per shape and device)"));
-        let loaded = self.generator.as_ref().expect("loaded before");
-        let denoise = |generator: &Generator, device: &burn::tensor::Device, n: usize| {
-            let [c, h, w] = generator.sample_shape();
-            let seeds: Vec<u64> = (0..n as u64).collect();
-            let noise = normal_noise(&seeds, Purpose::Sampling(0), c * h * w);
-            let sigma = generator.diffusion().sigma_max;
-            let sigmas = match generator.preconditioning() {
-                PreconditioningName::Consistency => vec![sigma],
-                PreconditioningName::Edm => vec![sigma, 0.0],
-            };
-            let mut sampling = sampler::Sampling::new(generator, noise, vec![0; n], sigmas, device);
-            sampling.step(generator, &mut |_| Vec::new());
-            sampling.images()
-        };
-        let gpu = denoise(&loaded.model, &open.device, chunks.size)?;
-        self.publish(preparing(2, "checking the GPU's pictures against the CPU's"));
-        let reference = self.generator.as_ref().expect("loaded before").info.reference.clone();
-        let model = resolve(&reference, &self.cache)?;
-        let (cpu_model, _) = Generator::load(&model.manifest, &model.open()?, &device::cpu().device)?;
-        let n = SELF_CHECK_SAMPLES.min(chunks.size);
-        let cpu = denoise(&cpu_model, &device::cpu().device, n)?;
-        self.compare("generator", gpu.slice(0, n).pixels(), cpu.pixels());
-        self.warmed.push(key);
-        Ok(())
-    }
-
-    /// Likewise for the classifier's forward and backward pass.
-    fn warm_classifier(
-        &mut self,
-        job: JobId,
-        images: &ImageBatch,
-        chunks: Chunks,
-        open: &OpenDevice,
-    ) -> Result<(), WorkError> {
-        let loaded = self.classifier.as_ref().expect("loaded before");
-        let key = (loaded.info.sha256.clone(), chunks.size);
-        if open.info.cpu || self.warmed.contains(&key) {
-            return Ok(());
-        }
-        let preparing = |step, what: &str| Event::Preparing { job, what: what.to_owned(), step, of: 2 };
-        let reference = loaded.info.reference.clone();
-        self.publish(preparing(1, "compiling and tuning the classifier's kernels (once per shape and device)"));
-        let batch = images.slice(0, chunks.size.min(images.len())).repeat_last(chunks.size);
-        let labels = vec![0; batch.len()];
-        let loaded = self.classifier.as_ref().expect("loaded before");
-        let objective = Objective::TargetLogit;
-        let gpu = evaluate(&loaded.model, &batch, &labels, objective, chunks, &open.device)?;
-        self.publish(preparing(2, "checking the GPU's gradients against the CPU's"));
-        let model = resolve(&reference, &self.cache)?;
-        let cpu_device = device::cpu().device;
-        let (cpu_model, _) = Classifier::load(&model.manifest, &model.open()?, &cpu_device)?;
-        let n = SELF_CHECK_SAMPLES.min(chunks.size);
-        let cpu = evaluate(&cpu_model, &batch.slice(0, n), &labels[..n], objective, Chunks::CPU, &cpu_device)?;
-        self.compare("classifier's gradient", &gpu.gradient[..cpu.gradient.len()], &cpu.gradient);
-        self.warmed.push(key);
-        Ok(())
-    }
-
-    fn compare(&mut self, what: &str, gpu: &[f32], cpu: &[f32]) {
-        let scale = cpu.iter().fold(1e-12_f32, |max, value| max.max(value.abs()));
-        let worst = gpu.iter().zip(cpu).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / scale;
-        tracing::info!(what, worst, "self-check");
-        if worst.is_nan() || worst > SELF_CHECK_TOLERANCE {
-            self.publish(Event::Warning(format!(
-                "the {what} differs by {:.1} % between this GPU and the CPU: results on it cannot be trusted, use the CPU or update the driver",
-                worst * 100.0
-            )));
-        }
-    }
 }
 
 fn all_at_rest(state: &State) -> bool {
     state.numbers.state.iter().all(|state| *state != SampleState::Active)
+}
+
+/// Labels must be classes of the generator; one without classes takes any.
+fn check_labels(labels: &[usize], classes: usize) -> Result<(), WorkError> {
+    match labels.iter().copied().find(|label| classes > 0 && *label >= classes) {
+        Some(label) => Err(WorkError::Class { label, classes }),
+        None => Ok(()),
+    }
 }

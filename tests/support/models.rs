@@ -1,7 +1,7 @@
 //! The bundled models on the CPU backend.
 
 use burn::tensor::Device;
-use lapidary::checkpoint::{Checkpoint, Manifest, resolve};
+use lapidary::checkpoint::{Checkpoint, Manifest, resolve, unwatched};
 use lapidary::classifier::Classifier;
 
 use crate::cache::cache;
@@ -9,7 +9,7 @@ use crate::cache::cache;
 /// A bundled model's description and weights.
 pub(crate) fn bundled(name: &str) -> (Manifest, Checkpoint) {
     let model = resolve(name, &cache()).expect("bundled models unpack");
-    let checkpoint = model.open().expect("bundled models are sound");
+    let (checkpoint, _) = model.open(&mut unwatched).expect("bundled models are sound");
     (model.manifest, checkpoint)
 }
 

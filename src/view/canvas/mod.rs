@@ -4,20 +4,20 @@
 //! it. Without a wgpu renderer the callback is never run and everything else still works.
 
 mod gpu;
+mod marks;
+mod mask;
 
 use std::sync::Arc;
 
-use eframe::egui::{
-    self, Align2, Color32, CursorIcon, Painter, Pos2, Rect, Response, Role, Sense, Stroke, TextStyle, Ui, Vec2,
-    WidgetInfo, pos2, vec2,
-};
+use eframe::egui::{self, Align2, CursorIcon, Pos2, Rect, Response, Role, Sense, Ui, Vec2, WidgetInfo, vec2};
 use eframe::egui_wgpu;
 
 use self::gpu::Frame;
 pub use self::gpu::{Pipeline, SHADER, install};
+use self::marks::{handle_ui, legend_ui, plate_ui};
+pub use self::mask::{BRUSH_RADIUS, MaskBrush, inverted};
 use super::colormap::{self, Uniforms};
-use crate::image::quantise;
-use crate::session::Compare;
+use crate::session::{Action, Compare};
 
 /// Zoom limits, in screen points per picture pixel.
 const ZOOM: (f32, f32) = (0.05, 256.0);
@@ -31,14 +31,6 @@ const FIT_MARGIN: f32 = 12.0;
 const HANDLE_REACH: f32 = 12.0;
 /// Part of the width that one press of an arrow key moves the wipe handle.
 const WIPE_STEP: f32 = 0.02;
-/// Radius of the knob on the wipe handle, in points.
-const KNOB_RADIUS: f32 = 7.0;
-/// Opacity of the plates behind text: readable, but the picture is seen.
-const PLATE_OPACITY: f32 = 0.8;
-/// Space within plates and between plates and edges, in points.
-const PLATE_PADDING: Vec2 = vec2(6.0, 3.0);
-/// Size of the legend's bar, in points.
-const LEGEND: Vec2 = vec2(180.0, 10.0);
 /// Strength of the pixel grid.
 const GRID_STRENGTH: f32 = 0.25;
 /// Values per texel: red, green, blue and an alpha that nobody reads.
@@ -120,6 +112,18 @@ pub struct Readout {
     pub after: [f32; 3],
 }
 
+/// How a pair is looked at.
+pub struct Look<'a> {
+    /// How it is compared.
+    pub compare: Compare,
+    /// Blinking shows "after" now.
+    pub blink_after: bool,
+    /// What the picture before is called.
+    pub before: &'a str,
+    /// Paints on the picture before, where that is seen all the time: side by side and in a wipe.
+    pub brush: Option<&'a mut MaskBrush>,
+}
+
 /// The state of the view; the pictures come with each frame.
 #[derive(Debug, Clone)]
 pub struct Canvas {
@@ -165,8 +169,10 @@ impl Canvas {
         self.readout
     }
 
-    /// Fills the available space with the pair and reacts to pointer and keys.
-    pub fn ui(&mut self, ui: &mut Ui, pair: &Pair<'_>, compare: Compare, blink_after: bool) -> Response {
+    /// Fills the available space with the pair and reacts to pointer and keys; returns what the brush changed.
+    pub fn ui(&mut self, ui: &mut Ui, pair: &Pair<'_>, look: Look<'_>) -> Option<Action> {
+        let Look { compare, blink_after, before, brush } = look;
+        let brush = brush.filter(|_| matches!(compare, Compare::Side | Compare::Wipe));
         let response = ui.allocate_response(ui.available_size(), Sense::click_and_drag());
         let rect = response.rect;
         self.readout = None;
@@ -177,13 +183,16 @@ impl Canvas {
         });
         self.adopt(pair);
         let is_visible = rect.is_finite() && rect.width() >= 1.0 && rect.height() >= 1.0;
-        let Some(pictures) = self.pictures.clone().filter(|_| is_visible && pair.is_drawable()) else {
-            return response;
-        };
+        let pictures = self.pictures.clone().filter(|_| is_visible && pair.is_drawable())?;
 
         let handle = (compare == Compare::Wipe).then(|| self.wipe_handle(ui, rect));
         let pointer = response.hover_pos().or_else(|| handle.as_ref().and_then(Response::hover_pos));
-        self.navigate(ui, &response, pointer, pair.size(), compare);
+        let drag_pans = brush.is_none() || MaskBrush::lets_pan(ui);
+        self.navigate(ui, &response, pointer, compare, drag_pans);
+        if brush.is_none() && response.double_clicked() {
+            self.fit();
+        }
+        self.settle(ui, rect, pair.size(), compare);
         let uniforms = self.uniforms(ui, rect, pair, compare, blink_after);
         let pixel = pointer.and_then(|pointer| {
             let local = pointer.to_vec2() * ui.pixels_per_point() - Vec2::from(uniforms.corner);
@@ -199,14 +208,18 @@ impl Canvas {
         let painter = ui.painter_at(rect);
         painter.rect_filled(rect, 0.0, ui.visuals().extreme_bg_color);
         painter.add(egui_wgpu::Callback::new_paint_callback(rect, Frame { pictures, uniforms }));
-        self.labels_ui(ui, rect, &uniforms, compare);
+        let painted = brush.and_then(|brush| {
+            let clip = self.before_rect(ui, rect, &uniforms, compare);
+            brush.ui(ui, &response, &uniforms, clip)
+        });
+        self.labels_ui(ui, rect, &uniforms, compare, before);
         if compare == Compare::Difference {
             legend_ui(ui, rect, self.gain);
         }
         if let Some(handle) = handle {
             handle_ui(ui, rect, self.wipe, &handle);
         }
-        response
+        painted
     }
 
     /// Takes over new pictures and settings that another panel may have changed.
@@ -224,7 +237,7 @@ impl Canvas {
         self.pictures = Pictures::new(pair).map(Arc::new);
     }
 
-    fn navigate(&mut self, ui: &Ui, response: &Response, pointer: Option<Pos2>, size: Vec2, compare: Compare) {
+    fn navigate(&mut self, ui: &Ui, response: &Response, pointer: Option<Pos2>, compare: Compare, drag_pans: bool) {
         let rect = response.rect;
         let (left, right) = rect.split_left_right_at_fraction(0.5);
         if let Some(pointer) = pointer {
@@ -239,16 +252,19 @@ impl Canvas {
                 self.zoom_about(pointer - pane.center(), factor);
             }
         }
-        if response.dragged() && response.drag_delta() != Vec2::ZERO {
+        if !drag_pans || !response.dragged() {
+            return;
+        }
+        if response.drag_delta() != Vec2::ZERO {
             self.pan -= response.drag_delta() / self.zoom;
             self.is_fitted = false;
         }
-        if response.dragged() {
-            ui.set_cursor_icon(CursorIcon::Grabbing);
-        }
-        if response.double_clicked() {
-            self.fit();
-        }
+        ui.set_cursor_icon(CursorIcon::Grabbing);
+    }
+
+    /// Fits the picture until the user zooms or pans, and keeps it in sight.
+    fn settle(&mut self, ui: &Ui, rect: Rect, size: Vec2, compare: Compare) {
+        let (left, _) = rect.split_left_right_at_fraction(0.5);
         if self.is_fitted {
             let pane = if compare == Compare::Side { left } else { rect };
             self.zoom = fitted_zoom(pane.size(), size, ui.pixels_per_point());
@@ -316,7 +332,18 @@ impl Canvas {
         }
     }
 
-    fn labels_ui(&self, ui: &Ui, rect: Rect, uniforms: &Uniforms, compare: Compare) {
+    /// Where the picture before is seen, side by side and in a wipe.
+    fn before_rect(&self, ui: &Ui, rect: Rect, uniforms: &Uniforms, compare: Compare) -> Rect {
+        match compare {
+            Compare::Wipe => rect.split_left_right_at_fraction(self.wipe).0,
+            _ => {
+                let cut = colormap::left_pane_width(uniforms.size[0]) / ui.pixels_per_point();
+                rect.split_left_right_at_x(rect.left() + cut).0
+            }
+        }
+    }
+
+    fn labels_ui(&self, ui: &Ui, rect: Rect, uniforms: &Uniforms, compare: Compare, before: &str) {
         let scale = ui.pixels_per_point();
         let picture = |pane: Rect| {
             let size = Vec2::from(uniforms.picture.map(|side| side as f32)) * self.zoom;
@@ -328,19 +355,19 @@ impl Canvas {
             Compare::Side => {
                 let cut = rect.left() + colormap::left_pane_width(uniforms.size[0]) / scale;
                 let (left, right) = rect.split_left_right_at_x(cut);
-                label(left, left, Align2::LEFT_TOP, "before");
+                label(left, left, Align2::LEFT_TOP, before);
                 label(right, right, Align2::LEFT_TOP, "after");
                 ui.painter_at(rect).vline(cut, rect.y_range(), ui.visuals().widgets.noninteractive.bg_stroke);
             }
             // Clipped at the cut: a label must not lie on the other picture.
             Compare::Wipe => {
                 let (left, right) = rect.split_left_right_at_fraction(self.wipe);
-                label(rect, left, Align2::LEFT_TOP, "before");
+                label(rect, left, Align2::LEFT_TOP, before);
                 label(rect, right, Align2::RIGHT_TOP, "after");
             }
             Compare::Blink if uniforms.blink_after == 1 => label(rect, rect, Align2::LEFT_TOP, "after"),
-            Compare::Blink => label(rect, rect, Align2::LEFT_TOP, "before"),
-            Compare::Difference => label(rect, rect, Align2::LEFT_TOP, "after − before"),
+            Compare::Blink => label(rect, rect, Align2::LEFT_TOP, before),
+            Compare::Difference => label(rect, rect, Align2::LEFT_TOP, &format!("after − {before}")),
         }
     }
 }
@@ -370,74 +397,6 @@ fn key_steps(ui: &Ui, handle: &Response) -> f32 {
         });
     }
     steps
-}
-
-fn plate_color(ui: &Ui) -> Color32 {
-    ui.visuals().extreme_bg_color.gamma_multiply(PLATE_OPACITY)
-}
-
-/// A word in a corner of a picture, on a plate, so that it can be read on any picture.
-fn plate_ui(ui: &Ui, clip: Rect, picture: Rect, corner: Align2, text: &str) {
-    let painter = ui.painter_at(clip);
-    let color = ui.visuals().strong_text_color();
-    let galley = painter.layout_no_wrap(text.to_owned(), TextStyle::Small.resolve(ui.style()), color);
-    let anchor = corner.pos_in_rect(&picture.shrink2(PLATE_PADDING));
-    let plate = corner.anchor_size(anchor, galley.size() + 2.0 * PLATE_PADDING);
-    painter.rect_filled(plate, 3.0, plate_color(ui));
-    painter.galley(plate.min + PLATE_PADDING, galley, color);
-}
-
-/// The cut with its knob: a light core in a dark rim, or the reverse, so that it shows on any picture.
-fn handle_ui(ui: &Ui, rect: Rect, wipe: f32, handle: &Response) {
-    let painter = ui.painter_at(rect);
-    let visuals = ui.visuals();
-    let is_active = handle.hovered() || handle.dragged() || handle.has_focus();
-    let core = if is_active { visuals.selection.stroke.color } else { visuals.strong_text_color() };
-    let knob = pos2(egui::lerp(rect.left()..=rect.right(), wipe), rect.center().y);
-    painter.vline(knob.x, rect.y_range(), Stroke::new(3.0, visuals.extreme_bg_color));
-    painter.vline(knob.x, rect.y_range(), Stroke::new(1.0, core));
-    painter.circle(knob, KNOB_RADIUS + 1.0, core, Stroke::new(1.0, visuals.extreme_bg_color));
-    for side in [-2.0, 2.0] {
-        let grip = Stroke::new(1.0, visuals.extreme_bg_color);
-        painter.vline(knob.x + side, knob.y - 3.0..=knob.y + 3.0, grip);
-    }
-}
-
-/// The scale of the difference at the bottom right, in picture values and in 8-bit levels.
-fn legend_ui(ui: &Ui, rect: Rect, gain: f32) {
-    let painter = ui.painter_at(rect);
-    let line = ui.text_style_height(&TextStyle::Small);
-    let plate_size = LEGEND + vec2(0.0, 2.0 * line) + 4.0 * PLATE_PADDING;
-    let plate = Align2::RIGHT_BOTTOM.anchor_size(rect.max - 2.0 * PLATE_PADDING, plate_size);
-    if !rect.contains_rect(plate) {
-        return;
-    }
-    painter.rect_filled(plate, 3.0, plate_color(ui));
-    let bar = Rect::from_min_size(plate.min + 2.0 * PLATE_PADDING, LEGEND);
-    let stops = colormap::legend(gain);
-    let reach = stops[2].value;
-    let x_of = |value: f32| egui::remap(value, -reach..=reach, bar.left()..=bar.right());
-    for pair in stops.windows(2) {
-        let part = bar.with_min_x(x_of(pair[0].value)).with_max_x(x_of(pair[1].value));
-        let ends = [opaque(pair[0].colour), opaque(pair[1].colour)];
-        painter.add(egui::Shape::gradient_rect(part, egui::Direction::LeftToRight, ends));
-    }
-    for (stop, anchor) in stops.iter().zip([Align2::LEFT_TOP, Align2::CENTER_TOP, Align2::RIGHT_TOP]) {
-        let below = pos2(x_of(stop.value), bar.bottom() + PLATE_PADDING.y);
-        text_ui(ui, &painter, below, anchor, &colormap::signed_number(stop.value));
-        let levels =
-            if stop.value == 0.0 { "0".to_owned() } else { colormap::signed_number(stop.value * 255.0) + "/255" };
-        text_ui(ui, &painter, below + vec2(0.0, line), anchor, &levels);
-    }
-}
-
-fn text_ui(ui: &Ui, painter: &Painter, pos: Pos2, anchor: Align2, text: &str) {
-    painter.text(pos, anchor, text, TextStyle::Small.resolve(ui.style()), ui.visuals().strong_text_color());
-}
-
-fn opaque(colour: [f32; 3]) -> Color32 {
-    let [r, g, b] = colour.map(quantise);
-    Color32::from_rgb(r, g, b)
 }
 
 #[cfg(test)]
@@ -489,7 +448,10 @@ mod tests {
         let mut canvas = Canvas::default();
         for compare in Compare::ALL {
             egui::__run_test_ui(|ui| {
-                canvas.ui(ui, &pair(1), compare, true);
+                let mut brush = MaskBrush::default();
+                brush.adopt(None, [3, 2]);
+                let look = Look { compare, blink_after: true, before: "before", brush: Some(&mut brush) };
+                assert_eq!(canvas.ui(ui, &pair(1), look), None, "nobody paints");
             });
         }
         let first = canvas.pictures.clone().expect("packed");

@@ -1,20 +1,21 @@
 //! The U-Net of OpenAI's consistency models and guided diffusion.
 //!
 //! # Source
-//! openai/consistency_models, `cm/unet.py` and `cm/nn.py`; parameter names are those of the published checkpoints.
-//! Differences: attention runs in `f32`; `patch_size` folds space into channels before the network (1 for OpenAI's own).
-//! Only the variant whose residual blocks do the resampling (`resblock_updown`) is implemented.
+//! openai/consistency_models, `cm/unet.py` and `cm/nn.py`; openai/guided-diffusion, `guided_diffusion/unet.py`, for
+//! resampling by convolutions, the older order of attention and learned variances. Parameter names are those of the
+//! published checkpoints. Differences: attention runs in `f32`; `patch_size` folds space into channels before the
+//! network (1 for OpenAI's own); learned variances are left out, because no sampler here uses them.
 
-use burn::tensor::activation::{silu, softmax};
+mod layers;
+
+use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::{Conv, Linear, average_pool_2x2, nearest_upsample_2x, pixel_shuffle, pixel_unshuffle, tensor};
+use self::layers::{GroupNorm, Layer, Loader, Resample};
+use super::footprint::{self, Ledger, len};
+use super::{Conv, Linear, pixel_shuffle, pixel_unshuffle, tensor};
 use crate::checkpoint::{CheckpointError, UnetManifest, Weights};
 
-/// Groups of every group norm.
-const GROUPS: usize = 32;
-/// PyTorch's default.
-const GROUP_NORM_EPS: f64 = 1e-5;
 /// Longest period of the time embedding.
 const MAX_PERIOD: f64 = 10_000.0;
 
@@ -38,19 +39,13 @@ pub struct Unet {
     label_emb: Option<Tensor<2>>,
     stem: Conv,
     input_blocks: Vec<Block>,
-    middle: [Layer; 3],
+    middle: Block,
     output_blocks: Vec<Block>,
     out_norm: GroupNorm,
     out_conv: Conv,
 }
 
 type Block = Vec<Layer>;
-
-#[derive(Debug)]
-enum Layer {
-    Res(Box<ResBlock>),
-    Attention(Attention),
-}
 
 impl Unet {
     /// Reads the weights, by the published names.
@@ -72,12 +67,11 @@ impl Unet {
             Some(k) => Some(tensor(load.weights.take("label_emb.weight", &[k, emb])?, [k, emb], device)),
             None => None,
         };
-        let stem = load.conv("input_blocks.0.0", [picture, base, 3])?;
-
         // The walk of the original constructor: every input block leaves a skip.
-        let mut skips = vec![base];
+        let (mut channels, mut factor) = (arch.channel_mult[0] * base, 1);
+        let stem = load.conv("input_blocks.0.0", [picture, channels, 3])?;
+        let mut skips = vec![channels];
         let mut input_blocks = Vec::new();
-        let (mut channels, mut factor) = (base, 1);
         let levels = arch.channel_mult.len();
         for (level, mult) in arch.channel_mult.iter().enumerate() {
             for _ in 0..arch.num_res_blocks {
@@ -92,12 +86,12 @@ impl Unet {
             }
             if level + 1 < levels {
                 let name = format!("input_blocks.{}.0", input_blocks.len() + 1);
-                input_blocks.push(vec![load.res(&name, channels, channels, Resample::Down)?]);
+                input_blocks.push(vec![load.down(&name, channels)?]);
                 skips.push(channels);
                 factor *= 2;
             }
         }
-        let middle = [
+        let middle = vec![
             load.res("middle_block.0", channels, channels, Resample::None)?,
             load.attention("middle_block.1", channels)?,
             load.res("middle_block.2", channels, channels, Resample::None)?,
@@ -113,14 +107,16 @@ impl Unet {
                     block.push(load.attention(&format!("{name}.{}", block.len()), channels)?);
                 }
                 if level > 0 && i == arch.num_res_blocks {
-                    block.push(load.res(&format!("{name}.{}", block.len()), channels, channels, Resample::Up)?);
+                    block.push(load.up(&format!("{name}.{}", block.len()), channels)?);
                     factor /= 2;
                 }
                 output_blocks.push(block);
             }
         }
         let out_norm = load.norm("out.0", channels)?;
-        let out_conv = load.conv("out.2", [channels, picture, 3])?;
+        // A network with learned variances puts them out behind the mean.
+        let out_channels = if arch.learn_sigma { 2 * picture } else { picture };
+        let out_conv = Conv::load_first(load.weights, "out.2", [channels, out_channels, 3], picture, device)?;
         Ok(Self { config, time_embed, label_emb, stem, input_blocks, middle, output_blocks, out_norm, out_conv })
     }
 
@@ -174,6 +170,53 @@ impl Unet {
         }
         silu(emb)
     }
+
+    /// Bytes that one picture of `[H, W]` pixels needs at the peak of a forward pass without autodiff.
+    ///
+    /// Counted are the noisy picture and its scaled copy, the skips that wait for their output block, the map on its
+    /// way, and the working set of the layer in hand: its intermediate maps, a convolution's copies and tiles,
+    /// attention's scores. The embedding and the weights are not counted.
+    ///
+    /// # Panics
+    /// Never: every output block has its skip by construction.
+    #[must_use]
+    pub fn activation_bytes(&self, [h, w]: [usize; 2]) -> u64 {
+        let p = self.config.arch.patch_size;
+        let picture = [self.config.channels * p * p, h / p, w / p];
+        let mut ledger = Ledger::default();
+        ledger.hold(2 * len(picture));
+        ledger.work(footprint::forward(&self.stem, picture));
+        let mut map = self.stem.output(picture);
+        ledger.hold(len(map));
+        let mut skips = vec![map];
+        for block in &self.input_blocks {
+            map = account_block(&mut ledger, block, map);
+            skips.push(map);
+        }
+        map = account_block(&mut ledger, &self.middle, map);
+        for block in &self.output_blocks {
+            let skip = skips.pop().expect("one skip per output block");
+            let joined = [map[0] + skip[0], map[1], map[2]];
+            ledger.hold(len(joined));
+            ledger.release(len(map) + len(skip));
+            map = account_block(&mut ledger, block, joined);
+            ledger.release(len(joined));
+        }
+        ledger.work(layers::norm_values(map));
+        ledger.work(footprint::forward(&self.out_conv, map));
+        ledger.peak_bytes()
+    }
+
+    /// Bytes of the weights on the device.
+    #[must_use]
+    pub fn weight_bytes(&self) -> u64 {
+        let blocks = self.input_blocks.iter().chain([&self.middle]).chain(&self.output_blocks);
+        let layers: usize = blocks.flatten().map(Layer::len).sum();
+        let label_emb: usize = self.label_emb.as_ref().map_or(0, |table| table.dims().iter().product());
+        let time_embed: usize = self.time_embed.iter().map(Linear::len).sum();
+        let ends = self.stem.len() + self.out_norm.len() + self.out_conv.len();
+        footprint::bytes(layers + label_emb + time_embed + ends)
+    }
 }
 
 /// Sinusoids of the time, cosines first: `[N, dim]` row-major.
@@ -192,152 +235,21 @@ fn time_embedding(times: &[f32], dim: usize) -> Vec<f32> {
 }
 
 fn forward_block(block: &[Layer], x: Tensor<4>, emb: &Tensor<2>) -> Tensor<4> {
-    block.iter().fold(x, |h, layer| match layer {
-        Layer::Res(block) => block.forward(h, emb),
-        Layer::Attention(attention) => attention.forward(h),
-    })
+    block.iter().fold(x, |h, layer| layer.forward(h, emb))
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Resample {
-    None,
-    Down,
-    Up,
-}
-
-/// Residual block with FiLM or additive conditioning.
-#[derive(Debug)]
-struct ResBlock {
-    in_norm: GroupNorm,
-    in_conv: Conv,
-    emb: Linear,
-    out_norm: GroupNorm,
-    out_conv: Conv,
-    skip: Option<Conv>,
-    resample: Resample,
-    scale_shift: bool,
-}
-
-impl ResBlock {
-    /// `x`: `[N, C_in, H, W]`, `emb` (after `SiLU`): `[N, E]`.
-    fn forward(&self, x: Tensor<4>, emb: &Tensor<2>) -> Tensor<4> {
-        let mut h = silu(self.in_norm.forward(x.clone()));
-        let mut x = x;
-        match self.resample {
-            Resample::None => {}
-            Resample::Down => (h, x) = (average_pool_2x2(h), average_pool_2x2(x)),
-            Resample::Up => (h, x) = (nearest_upsample_2x(h), nearest_upsample_2x(x)),
+/// Accounts for a block whose input is held, and holds its result too; returns the result's shape.
+fn account_block(ledger: &mut Ledger, block: &[Layer], input: [usize; 3]) -> [usize; 3] {
+    let mut map = input;
+    for (i, layer) in block.iter().enumerate() {
+        let output = layer.account(ledger, map);
+        ledger.hold(len(output));
+        if i > 0 {
+            ledger.release(len(map));
         }
-        h = self.in_conv.forward(h);
-        let [n, c, _, _] = h.dims();
-        let emb = self.emb.forward(emb.clone());
-        h = if self.scale_shift {
-            let scale = emb.clone().narrow(1, 0, c).reshape([n, c, 1, 1]);
-            let shift = emb.narrow(1, c, c).reshape([n, c, 1, 1]);
-            self.out_norm.forward(h) * (scale + 1.0) + shift
-        } else {
-            self.out_norm.forward(h + emb.reshape([n, c, 1, 1]))
-        };
-        h = self.out_conv.forward(silu(h));
-        let skip = match &self.skip {
-            Some(conv) => conv.forward(x),
-            None => x,
-        };
-        skip + h
+        map = output;
     }
-}
-
-/// Self-attention over pixels. `qkv` is laid out `[Q | K | V]`, each `[head, d]`: the newer of OpenAI's two orders.
-#[derive(Debug)]
-struct Attention {
-    norm: GroupNorm,
-    qkv: Conv,
-    proj_out: Conv,
-    heads: usize,
-}
-
-impl Attention {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [n, c, h, w] = x.dims();
-        let (heads, d) = (self.heads, c / self.heads);
-        let qkv = self.qkv.forward(self.norm.forward(x.clone())).reshape([n, 3 * heads, d, h * w]);
-        let part = |i: usize| qkv.clone().narrow(1, i * heads, heads); // [N, heads, d, HW]
-        // d^-1/4 on both sides, as in the original.
-        let scale = (d as f64).powf(-0.25);
-        let query = (part(0) * scale).swap_dims(2, 3); // [N, heads, HW, d]
-        let scores = softmax(query.matmul(part(1) * scale), 3); // [N, heads, HW, HW]
-        let attended = part(2).matmul(scores.swap_dims(2, 3)).reshape([n, c, h, w]);
-        x + self.proj_out.forward(attended)
-    }
-}
-
-/// Group norm, 32 groups.
-#[derive(Debug)]
-struct GroupNorm {
-    /// `[1, C, 1, 1]`
-    gamma: Tensor<4>,
-    /// `[1, C, 1, 1]`
-    beta: Tensor<4>,
-}
-
-impl GroupNorm {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [n, c, h, w] = x.dims();
-        let grouped = x.reshape([n, GROUPS, c / GROUPS * h * w]);
-        let centred = grouped.clone() - grouped.mean_dim(2);
-        let std = (centred.clone().square().mean_dim(2) + GROUP_NORM_EPS).sqrt();
-        (centred / std).reshape([n, c, h, w]) * self.gamma.clone() + self.beta.clone()
-    }
-}
-
-struct Loader<'a, 'w> {
-    weights: &'a mut Weights<'w>,
-    device: &'a Device,
-    arch: &'a UnetManifest,
-    emb: usize,
-}
-
-impl Loader<'_, '_> {
-    fn linear(&mut self, name: &str, dims: [usize; 2]) -> Result<Linear, CheckpointError> {
-        Linear::load(self.weights, name, dims, self.device)
-    }
-
-    fn conv(&mut self, name: &str, dims: [usize; 3]) -> Result<Conv, CheckpointError> {
-        Conv::load(self.weights, name, dims, self.device)
-    }
-
-    fn norm(&mut self, name: &str, channels: usize) -> Result<GroupNorm, CheckpointError> {
-        let mut read = |leaf: &str| self.weights.take(&format!("{name}.{leaf}"), &[channels]);
-        let (gamma, beta) = (read("weight")?, read("bias")?);
-        let shape = [1, channels, 1, 1];
-        Ok(GroupNorm { gamma: tensor(gamma, shape, self.device), beta: tensor(beta, shape, self.device) })
-    }
-
-    fn res(&mut self, name: &str, c_in: usize, c_out: usize, resample: Resample) -> Result<Layer, CheckpointError> {
-        let scale_shift = self.arch.use_scale_shift_norm;
-        let emb_out = if scale_shift { 2 * c_out } else { c_out };
-        let skip =
-            if c_in == c_out { None } else { Some(self.conv(&format!("{name}.skip_connection"), [c_in, c_out, 1])?) };
-        Ok(Layer::Res(Box::new(ResBlock {
-            in_norm: self.norm(&format!("{name}.in_layers.0"), c_in)?,
-            in_conv: self.conv(&format!("{name}.in_layers.2"), [c_in, c_out, 3])?,
-            emb: self.linear(&format!("{name}.emb_layers.1"), [self.emb, emb_out])?,
-            out_norm: self.norm(&format!("{name}.out_layers.0"), c_out)?,
-            out_conv: self.conv(&format!("{name}.out_layers.3"), [c_out, c_out, 3])?,
-            skip,
-            resample,
-            scale_shift,
-        })))
-    }
-
-    fn attention(&mut self, name: &str, channels: usize) -> Result<Layer, CheckpointError> {
-        Ok(Layer::Attention(Attention {
-            norm: self.norm(&format!("{name}.norm"), channels)?,
-            qkv: self.conv(&format!("{name}.qkv"), [channels, 3 * channels, 1])?,
-            proj_out: self.conv(&format!("{name}.proj_out"), [channels, channels, 1])?,
-            heads: channels / self.arch.num_head_channels,
-        }))
-    }
+    map
 }
 
 #[cfg(test)]

@@ -1,0 +1,140 @@
+//! What the values of a manifest may be.
+
+use std::path::Path;
+
+use super::manifest::{
+    BlockKind, ClassifierManifest, DiffusionManifest, Manifest, ManifestKind, ResnetManifest, UnetManifest,
+};
+
+/// Levels of a U-Net, and the factor of each.
+pub(super) const MAX_LEVELS: usize = 16;
+/// Channels of a layer, and blocks of a level or stage.
+const MAX_WIDTH: usize = 16_384;
+/// Steps of a discrete noise schedule.
+const MAX_DIFFUSION_STEPS: usize = 100_000;
+
+/// What a manifest says, and what it should say instead.
+type Problem = (String, &'static str);
+
+impl Manifest {
+    /// The first value that cannot be.
+    pub(super) fn problem(&self) -> Option<Problem> {
+        if !(1..=4096).contains(&self.resolution) {
+            return Some((format!("resolution = {}", self.resolution), "it must be from 1 to 4096"));
+        }
+        if !(1..=4).contains(&self.channels) {
+            return Some((format!("channels = {}", self.channels), "it must be from 1 to 4"));
+        }
+        if Path::new(&self.file).is_absolute() || self.file.contains("..") {
+            return Some((format!("file = {:?}", self.file), "it must be a name beside the manifest"));
+        }
+        match &self.kind {
+            ManifestKind::Generator(generator) => {
+                generator.unet.problem(self.resolution).or_else(|| generator.diffusion.problem())
+            }
+            ManifestKind::Classifier(_) if self.classes.is_empty() => {
+                Some(("no classes".to_owned(), "a classifier needs the names of its classes"))
+            }
+            ManifestKind::Classifier(classifier) => {
+                classifier.problem(self.channels).or_else(|| classifier.resnet.problem())
+            }
+        }
+    }
+}
+
+impl ClassifierManifest {
+    fn problem(&self, channels: usize) -> Option<Problem> {
+        if self.mean.len() != channels || self.std.len() != channels {
+            return Some(("a mean or std of another length".to_owned(), "there must be one value per channel"));
+        }
+        if self.mean.iter().any(|mean| !mean.is_finite()) {
+            return Some((format!("mean = {:?}", self.mean), "every value must be finite"));
+        }
+        let bad = self.std.iter().any(|std| !std.is_finite() || *std <= 0.0);
+        bad.then(|| (format!("std = {:?}", self.std), "every value must be positive"))
+    }
+}
+
+impl ResnetManifest {
+    fn problem(&self) -> Option<Problem> {
+        let sizes = [self.stem_kernel, self.stem_stride, self.width_per_group];
+        if self.widths.iter().chain(&self.blocks).chain(&sizes).any(|size| *size > MAX_WIDTH)
+            || self.blocks.len() > MAX_LEVELS
+        {
+            return Some(("an enormous network".to_owned(), "sizes above 16384 are not accepted"));
+        }
+        let empty = self.blocks.is_empty() || self.blocks.contains(&0) || self.widths.contains(&0);
+        if empty || self.blocks.len() != self.widths.len() {
+            let what = format!("blocks = {:?} and widths = {:?}", self.blocks, self.widths);
+            return Some((what, "both need one positive number per stage"));
+        }
+        if self.stem_kernel.is_multiple_of(2) || self.stem_stride == 0 {
+            let what = format!("stem_kernel = {} and stem_stride = {}", self.stem_kernel, self.stem_stride);
+            return Some((what, "the kernel must be odd, and the stride positive"));
+        }
+        let whole = |planes: &usize| {
+            let inner = planes * self.width_per_group;
+            inner > 0 && inner.is_multiple_of(64)
+        };
+        if self.block == BlockKind::Bottleneck && !self.widths.iter().all(whole) {
+            let what = format!("width_per_group = {} with widths = {:?}", self.width_per_group, self.widths);
+            return Some((what, "width * width_per_group / 64 must be a whole number"));
+        }
+        None
+    }
+}
+
+impl UnetManifest {
+    fn problem(&self, resolution: usize) -> Option<Problem> {
+        let levels = self.channel_mult.len();
+        if !(1..=MAX_LEVELS).contains(&levels) || self.channel_mult.iter().any(|mult| !(1..=MAX_LEVELS).contains(mult))
+        {
+            let what = format!("channel_mult = {:?}", self.channel_mult);
+            return Some((what, "it needs 1 to 16 factors, each from 1 to 16"));
+        }
+        let sizes = [self.model_channels, self.num_res_blocks, self.patch_size, self.num_head_channels, self.num_heads];
+        if sizes.iter().any(|size| *size > MAX_WIDTH) {
+            return Some((format!("a size of {sizes:?}"), "sizes above 16384 are not accepted"));
+        }
+        let shrink = self.patch_size.max(1) << (levels - 1);
+        if self.patch_size == 0 || !resolution.is_multiple_of(shrink) {
+            let patch = self.patch_size;
+            return Some((
+                format!("resolution = {resolution} with patch_size = {patch} and {levels} levels"),
+                "the resolution must be divisible by patch_size * 2^(levels - 1)",
+            ));
+        }
+        if self.model_channels == 0 || !self.model_channels.is_multiple_of(32) {
+            let what = format!("model_channels = {}", self.model_channels);
+            return Some((what, "it must be a multiple of 32 (group norm)"));
+        }
+        let widths = self.attention_widths();
+        if self.num_head_channels > 0 {
+            let uneven = widths.iter().any(|width| !width.is_multiple_of(self.num_head_channels));
+            let what = || format!("num_head_channels = {}", self.num_head_channels);
+            return uneven.then(|| (what(), "it must divide the channels of every level with attention"));
+        }
+        if self.num_heads == 0 || widths.iter().any(|width| !width.is_multiple_of(self.num_heads)) {
+            let what = format!("num_head_channels = 0 and num_heads = {}", self.num_heads);
+            return Some((what, "one of them must divide the channels of every level with attention"));
+        }
+        None
+    }
+}
+
+impl DiffusionManifest {
+    fn problem(&self) -> Option<Problem> {
+        let ordered = 0.0 < self.sigma_min && self.sigma_min < self.sigma_max && self.sigma_max.is_finite();
+        let positive =
+            [self.sigma_data, self.rho, self.two_step_sigma, self.time_scale].iter().all(|x| x.is_finite() && *x > 0.0);
+        if !ordered || !positive {
+            return Some((
+                "impossible noise levels".to_owned(),
+                "0 < sigma_min < sigma_max, and sigma_data, rho, two_step_sigma and time_scale must be positive",
+            ));
+        }
+        let steps = self.diffusion_steps;
+        let possible = (1..=MAX_DIFFUSION_STEPS).contains(&steps);
+        (!possible).then(|| (format!("diffusion_steps = {steps}"), "it must be from 1 to 100000"))
+    }
+}

@@ -1,0 +1,343 @@
+//! Dialects: one network under the names of several libraries, presented under one.
+//!
+//! The canonical names are those of OpenAI's U-Net and of torchvision's ResNet; 1x1 convolutions are 4-d. Which dialect
+//! a file speaks, a few tensor names decide that every network of its kind has. Blocks are mapped in the order of their
+//! numbers, so any depth and width fits. Values are rearranged when they are read.
+
+mod diffusers;
+mod nvlabs;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Element, TensorInfo};
+
+/// Whose names a file uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Consistency models and guided diffusion.
+    OpenAi,
+    /// `UNet2DModel` of diffusers.
+    Diffusers,
+    /// `DhariwalUNet` of NVlabs' EDM.
+    Nvlabs,
+    /// ResNets of torchvision.
+    Torchvision,
+    /// ResNets for CIFAR-10: `shortcut` and `linear`.
+    Cifar,
+    /// None that is known.
+    Unknown,
+}
+
+impl std::fmt::Display for Dialect {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Self::OpenAi => "OpenAI U-Net",
+            Self::Diffusers => "diffusers UNet2DModel",
+            Self::Nvlabs => "NVlabs EDM",
+            Self::Torchvision => "torchvision ResNet",
+            Self::Cifar => "CIFAR ResNet",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// A tensor that every network of a dialect has.
+const ANCHORS: [(Dialect, &str); 4] = [
+    (Dialect::OpenAi, "time_embed.0.weight"),
+    (Dialect::Diffusers, "time_embedding.linear_1.weight"),
+    (Dialect::Nvlabs, "map_layer0.weight"),
+    (Dialect::Torchvision, "layer1.0.conv1.weight"),
+];
+
+/// Averages over training, preferred to the last weights.
+const AVERAGES: [&str; 3] = ["ema", "model_ema", "ema_model"];
+
+/// Dictionaries and modules that wrap a network, whose names therefore stand before its own.
+const WRAPPERS: [&str; 10] = [
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "module",
+    "unet",
+    "diffusion_model",
+    "classifier",
+    "_orig_mod",
+];
+
+/// Parts of names of tensors that no network here needs: copies and statistics of training, robustness' attacker and
+/// normaliser, JM's marker, EDM's constant filters.
+const NOT_NEEDED: [&str; 13] = [
+    "attacker",
+    "normalizer",
+    "dummy",
+    "optimizer",
+    "optim",
+    "schedule",
+    "scheduler",
+    "lr_scheduler",
+    "scaler",
+    "amp",
+    "num_batches_tracked",
+    "resample_filter",
+    "map_augment",
+];
+
+/// Tensors of robustness' input normalisation: mean and standard deviation, `[3, 1, 1]`.
+const NORMALISER: [&str; 2] = ["normalizer.new_mean", "normalizer.new_std"];
+
+/// Weights of 1x1 convolutions, which some libraries store 1-d or as linear layers.
+const POINTWISE: [&str; 3] = [".qkv.weight", ".proj_out.weight", ".skip_connection.weight"];
+
+/// Where the values of a canonical tensor lie in the file; names are those of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// As they are, in the same order.
+    Plain(String),
+    /// Several tensors, one behind the other along the first axis.
+    Stacked(Vec<String>),
+    /// Rows `(channel, three)` that become `(three, channel)`: EDM's order of `qkv`.
+    Interleaved(String),
+    /// Rows that become columns.
+    Transposed(String),
+}
+
+impl Source {
+    /// Names of the stored tensors.
+    pub(super) fn stored(&self) -> &[String] {
+        match self {
+            Self::Plain(name) | Self::Interleaved(name) | Self::Transposed(name) => std::slice::from_ref(name),
+            Self::Stacked(names) => names,
+        }
+    }
+
+    /// Brings the values of the stored tensors, one behind the other, into the canonical order; `rows` is the first
+    /// extent of the canonical tensor.
+    pub(super) fn arrange(&self, values: Vec<f32>, rows: usize) -> Vec<f32> {
+        let fan = values.len() / rows.max(1);
+        match self {
+            Self::Plain(_) | Self::Stacked(_) => values,
+            Self::Interleaved(_) => {
+                let channels = rows / 3;
+                let row = |i: usize| &values[i * fan..(i + 1) * fan];
+                (0..rows).flat_map(|i| row((i % channels) * 3 + i / channels)).copied().collect()
+            }
+            Self::Transposed(_) => (0..values.len()).map(|i| values[(i % fan) * rows + i / fan]).collect(),
+        }
+    }
+}
+
+/// The canonical view of a file.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) dialect: Dialect,
+    /// What stands before every name of the network, with its last dot.
+    pub(super) prefix: String,
+    pub(super) tensors: BTreeMap<String, TensorInfo>,
+    pub(super) sources: BTreeMap<String, Source>,
+    /// Stored tensors that are known and not needed.
+    pub(super) set_aside: Vec<String>,
+    /// Stored names of the mean and the standard deviation that the file brings.
+    pub(super) normaliser: Option<[String; 2]>,
+    /// Height and width of the pictures, where names tell it.
+    pub(super) resolution: Option<usize>,
+}
+
+/// A part of a network: what it is called in the file, what it is called here, and its own parts.
+#[derive(Debug)]
+struct Module {
+    from: String,
+    to: String,
+    rules: &'static [Rule],
+}
+
+impl Module {
+    fn new(from: impl Into<String>, to: impl Into<String>, rules: &'static [Rule]) -> Self {
+        Self { from: from.into(), to: to.into(), rules }
+    }
+}
+
+/// How a part of a module becomes a canonical part. A rule whose tensors are not in the file is passed over.
+#[derive(Debug)]
+enum Rule {
+    /// Only the name differs.
+    Same(&'static str, &'static str),
+    /// [`Source::Stacked`].
+    Stacked([&'static str; 3], &'static str),
+    /// [`Source::Interleaved`].
+    Interleaved(&'static str, &'static str),
+    /// [`Source::Transposed`].
+    Transposed(&'static str, &'static str),
+}
+
+/// The stored names of one network.
+struct Names<'a> {
+    stored: &'a BTreeMap<String, TensorInfo>,
+    prefix: &'a str,
+}
+
+impl<'a> Names<'a> {
+    /// Without the prefix, in order.
+    fn iter(&self) -> impl Iterator<Item = &'a str> {
+        self.stored.keys().filter_map(|name| name.strip_prefix(self.prefix))
+    }
+
+    /// Whether the network has a module of this name.
+    fn has(&self, module: &str) -> bool {
+        let start = format!("{}{module}.", self.prefix);
+        self.stored.range(start.clone()..).next().is_some_and(|(name, _)| name.starts_with(&start))
+    }
+}
+
+/// Finds the network in a file and presents it under canonical names.
+pub(super) fn view(stored: &BTreeMap<String, TensorInfo>) -> View {
+    let candidates = candidates(stored);
+    let (dialect, prefix) = candidates.first().map_or((Dialect::Unknown, ""), |(dialect, prefix)| (*dialect, *prefix));
+    let names = Names { stored, prefix };
+    let mut view = View {
+        dialect,
+        prefix: prefix.to_owned(),
+        tensors: BTreeMap::new(),
+        sources: BTreeMap::new(),
+        set_aside: Vec::new(),
+        normaliser: normaliser(stored),
+        resolution: None,
+    };
+    let mut used = BTreeSet::new();
+    match dialect {
+        Dialect::Diffusers => view.map_modules(&names, diffusers::modules(&names), &mut used),
+        Dialect::Nvlabs => {
+            let (modules, resolution) = nvlabs::modules(&names);
+            view.resolution = resolution;
+            view.map_modules(&names, modules, &mut used);
+        }
+        _ => {}
+    }
+    if dialect == Dialect::Torchvision && (names.has("linear") || names.iter().any(|name| name.contains(".shortcut.")))
+    {
+        view.dialect = Dialect::Cifar;
+    }
+    let copies: Vec<&str> = candidates.iter().skip(1).map(|(_, prefix)| *prefix).filter(|p| !p.is_empty()).collect();
+    for name in stored.keys().filter(|name| !used.contains(name.as_str())) {
+        let inner = name.strip_prefix(prefix);
+        let copy = inner.is_none() && copies.iter().any(|copy| name.starts_with(*copy));
+        if copy || name.split('.').any(|part| NOT_NEEDED.contains(&part)) {
+            view.set_aside.push(name.clone());
+            continue;
+        }
+        let canonical = match (inner, view.dialect) {
+            (Some(inner), Dialect::Cifar) => of_cifar(inner),
+            (Some(inner), _) => inner.to_owned(),
+            (None, _) => name.clone(),
+        };
+        let canonical = if view.tensors.contains_key(&canonical) { name.clone() } else { canonical };
+        view.put(stored, canonical, Source::Plain(name.clone()));
+    }
+    view
+}
+
+impl View {
+    /// Applies the rules of every module.
+    fn map_modules(&mut self, names: &Names<'_>, modules: Vec<Module>, used: &mut BTreeSet<String>) {
+        for module in modules {
+            for rule in module.rules {
+                for leaf in ["weight", "bias"] {
+                    let from = |part: &str| format!("{}{}", names.prefix, join(&[&module.from, part, leaf]));
+                    let (source, to) = match rule {
+                        Rule::Same(part, to) => (Source::Plain(from(part)), to),
+                        Rule::Stacked(parts, to) => {
+                            (Source::Stacked(parts.iter().map(|part| from(part)).collect()), to)
+                        }
+                        Rule::Interleaved(part, to) => (Source::Interleaved(from(part)), to),
+                        Rule::Transposed(part, to) => (Source::Transposed(from(part)), to),
+                    };
+                    let stored = source.stored().to_vec();
+                    if self.put(names.stored, join(&[&module.to, to, leaf]), source) {
+                        used.extend(stored);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds a canonical tensor, unless the file lacks what it consists of.
+    fn put(&mut self, stored: &BTreeMap<String, TensorInfo>, name: String, source: Source) -> bool {
+        let parts: Option<Vec<&TensorInfo>> = source.stored().iter().map(|part| stored.get(part)).collect();
+        let Some(info) = parts.and_then(|parts| canonical_info(&name, &source, &parts)) else {
+            return false;
+        };
+        self.tensors.insert(name.clone(), info);
+        self.sources.insert(name, source);
+        true
+    }
+}
+
+/// Shape and type after [`Source::arrange`].
+fn canonical_info(name: &str, source: &Source, parts: &[&TensorInfo]) -> Option<TensorInfo> {
+    let first = parts.first()?;
+    let mut shape = first.shape.clone();
+    match source {
+        Source::Plain(_) => {}
+        Source::Stacked(_) => {
+            let (_, fan) = first.shape.split_first()?;
+            let mut rows = 0_usize;
+            for part in parts {
+                let (more, _) = part.shape.split_first().filter(|(_, rest)| *rest == fan)?;
+                rows = rows.checked_add(*more)?;
+            }
+            shape[0] = rows;
+        }
+        Source::Interleaved(_) if shape.first()?.is_multiple_of(3) => {}
+        Source::Interleaved(_) => return None,
+        Source::Transposed(_) if shape.len() == 2 => shape.reverse(),
+        Source::Transposed(_) => return None,
+    }
+    if POINTWISE.iter().any(|end| name.ends_with(end))
+        && (2..4).contains(&shape.len())
+        && shape[2..].iter().all(|n| *n == 1)
+    {
+        shape.resize(4, 1);
+    }
+    let element = if parts.iter().any(|part| part.element == Element::Other) { Element::Other } else { first.element };
+    Some(TensorInfo { shape, element })
+}
+
+/// Networks in the file, the preferred one first: averages before last weights, then the shortest prefix.
+fn candidates(stored: &BTreeMap<String, TensorInfo>) -> Vec<(Dialect, &str)> {
+    let wraps = |prefix: &str| {
+        let mut words = prefix.strip_suffix('.').into_iter().flat_map(|words| words.split('.'));
+        prefix.is_empty() || prefix.ends_with('.') && words.all(|w| WRAPPERS.contains(&w) || AVERAGES.contains(&w))
+    };
+    let mut found: Vec<(Dialect, &str)> = Vec::new();
+    for name in stored.keys() {
+        for (dialect, anchor) in ANCHORS {
+            found.extend(name.strip_suffix(anchor).filter(|prefix| wraps(prefix)).map(|prefix| (dialect, prefix)));
+        }
+    }
+    let averaged = |prefix: &str| prefix.split('.').any(|word| AVERAGES.contains(&word));
+    found.sort_by_key(|(_, prefix)| (!averaged(prefix), prefix.len()));
+    found
+}
+
+fn normaliser(stored: &BTreeMap<String, TensorInfo>) -> Option<[String; 2]> {
+    let [mean, std] = NORMALISER;
+    let own = |name: &&String| name.ends_with(mean) && !name.contains("attacker");
+    let mean_name = stored.keys().find(own)?;
+    let std_name = format!("{}{std}", mean_name.strip_suffix(mean)?);
+    stored.contains_key(&std_name).then(|| [mean_name.clone(), std_name])
+}
+
+/// torchvision's name for a tensor of a CIFAR ResNet.
+fn of_cifar(name: &str) -> String {
+    let name = name.replace(".shortcut.", ".downsample.");
+    match name.strip_prefix("linear.") {
+        Some(leaf) => format!("fc.{leaf}"),
+        None => name,
+    }
+}
+
+/// Joins the parts that are not empty by dots.
+fn join(parts: &[&str]) -> String {
+    parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(".")
+}

@@ -1,0 +1,249 @@
+//! Settings in words: what a dry run says, and what the summaries share.
+
+use std::path::Path;
+
+use crate::checkpoint::Manifest;
+use crate::generator::edit_settings::{GRID, NOISE_LEVEL, PATCH, STROKE_END, STROKE_START};
+use crate::generator::settings::{S_CHURN, S_NOISE};
+use crate::generator::{EditSettings, EditTask, GenerateSettings};
+use crate::parameter::Choosable as _;
+use crate::refiner::settings::{EPS, GRADIENT_DIVISOR, ITERATIONS, NOISE, RESTARTS, STEP_SIZE};
+use crate::refiner::{RefineSettings, Rule, Target};
+use crate::session::Settings;
+use crate::worker::MemoryEstimate;
+
+/// A line about a model: title, hash, and where it was found.
+pub(super) fn describe_model(role: &str, reference: &str, manifest: &Manifest, path: Option<&Path>) -> String {
+    let place = path.map_or_else(|| "bundled".to_owned(), |path| path.display().to_string());
+    let hash = manifest.sha256.as_deref().unwrap_or("not in its manifest");
+    let Manifest { title, resolution, channels, .. } = manifest;
+    format!("{role:<11}{reference}: {title} ({channels}x{resolution}x{resolution}, {place})\n{:<11}SHA-256 {hash}", "")
+}
+
+/// Lines about seeds, classes and sampling.
+pub(super) fn describe_generation(settings: &GenerateSettings, manifest: &Manifest) -> String {
+    let end = settings.first_seed + u64::from(settings.samples);
+    let labels = settings.labels(manifest.classes.len());
+    format!(
+        "{:<11}{}..{end} ({} pictures)\n{:<11}{}\n{}",
+        "seeds",
+        settings.first_seed,
+        settings.samples,
+        "classes",
+        describe_labels(&labels, &manifest.classes),
+        describe_sampling(settings),
+    )
+}
+
+/// A line about the sampler, its noise levels and its churn.
+pub(super) fn describe_sampling(settings: &GenerateSettings) -> String {
+    let levels = match &settings.ts {
+        Some(ts) => format!("time steps {ts} ({} calls)", ts.calls()),
+        None if settings.sigmas.is_empty() => {
+            format!("n = {} per picture, the model's own noise levels", settings.steps)
+        }
+        None => format!("n = {} per picture, noise levels σ = {:?}", settings.steps, settings.sigmas),
+    };
+    let GenerateSettings { churn, churn_min, churn_max, churn_noise, .. } = settings;
+    let noise = if *churn > 0.0 {
+        format!(
+            ", {} = {churn} for σ from {churn_min} to {churn_max}, {} = {churn_noise}",
+            S_CHURN.symbol, S_NOISE.symbol
+        )
+    } else {
+        String::new()
+    };
+    format!("{:<11}{}, {levels}{noise}", "sampling", settings.sampler.option().key)
+}
+
+/// Lines about an edit.
+pub(super) fn describe_edit(settings: &EditSettings, generate: &GenerateSettings) -> String {
+    let levels = settings
+        .ts
+        .as_ref()
+        .map_or_else(|| format!("{} = {}", GRID.symbol, settings.grid), |ts| format!("time steps {ts}"));
+    let how = match settings.task {
+        EditTask::Inpaint | EditTask::Colorize => levels,
+        EditTask::SuperResolution => format!("{} = {}, {levels}", PATCH.symbol, settings.patch),
+        EditTask::Stroke => format!(
+            "{} = {}, {} = {}",
+            STROKE_START.symbol, settings.stroke_start, STROKE_END.symbol, settings.stroke_end
+        ),
+        EditTask::Denoise => {
+            let first = if settings.add_noise { ", noise of this level is added first" } else { "" };
+            format!("{} = {}{first}", NOISE_LEVEL.symbol, settings.sigma)
+        }
+        EditTask::Interpolate => {
+            let sampling = describe_sampling(generate);
+            return format!(
+                "{:<11}{}\n{:<11}from seed {} to seed {}, {} frames\n{sampling}",
+                "task",
+                settings.task.option().about,
+                "frames",
+                settings.seed_from,
+                settings.seed_to,
+                generate.samples
+            );
+        }
+    };
+    format!("{:<11}{}\n{:<11}{how}", "task", settings.task.option().about, "levels")
+}
+
+/// Every class that occurs and how often.
+pub(super) fn describe_labels(labels: &[usize], classes: &[String]) -> String {
+    if classes.is_empty() {
+        return "none (the model knows none)".to_owned();
+    }
+    let count = |class: usize| labels.iter().filter(|label| **label == class).count();
+    let of_class = |(class, name): (usize, &String)| match count(class) {
+        0 => None,
+        n => Some(format!("{name} ×{n}")),
+    };
+    classes.iter().enumerate().filter_map(of_class).collect::<Vec<_>>().join(", ")
+}
+
+/// Lines about objective, target, rule and reach.
+pub(super) fn describe_refinement(settings: &RefineSettings) -> String {
+    let RefineSettings { objective, norm, eps, normalise, random_start, noise, gradient_divisor, .. } = *settings;
+    let iterations = settings.iterations.map_or(0, std::num::NonZeroU32::get);
+    // In single precision, or a tenth of 3 would read 0.30000000000000004.
+    let step = settings.step_length() as f32;
+    let (alpha, t) = (STEP_SIZE.symbol, ITERATIONS.symbol);
+    let how = match settings.rule {
+        Rule::Pgd => {
+            let start = if random_start { "a random point of the ball" } else { "the picture itself" };
+            let direction = if normalise { "normalised gradient" } else { "raw gradient" };
+            let ball = format!("{} = {eps} in {}", EPS.symbol, norm.option().label);
+            format!("{ball}, {alpha} = {step}, {t} = {iterations}, {direction}, from {start}")
+        }
+        Rule::Sgld => format!(
+            "{alpha} = {step}, divided by {} = {gradient_divisor}, times the raw gradient, plus noise {} = {noise}, {t} = {iterations}, without a ball",
+            GRADIENT_DIVISOR.symbol, NOISE.symbol
+        ),
+        Rule::Ascent => format!("{alpha} = {step} times the raw gradient, {t} = {iterations}, without a ball"),
+    };
+    let debiased =
+        if settings.debias && settings.target == Target::PseudoLabel { ", de-biased over each batch" } else { "" };
+    let mut lines = vec![
+        format!("{:<11}{}", "objective", objective.option().about),
+        format!("{:<11}{}{debiased}", "target", settings.target.option().about),
+        format!("{:<11}{}", "rule", settings.rule.option().about),
+        format!("{:<11}{how}", "refining"),
+    ];
+    if let Some(reach) = describe_reach(settings) {
+        lines.push(format!("{:<11}{reach}", "reach"));
+    }
+    if settings.restarts > 1 {
+        lines.push(format!("{:<11}{} = {}, the best copy is shown", "restarts", RESTARTS.symbol, settings.restarts));
+    }
+    if settings.early_stop {
+        lines.push(format!("{:<11}once a picture is believed in more than its real reference", "early stop"));
+    }
+    lines.push(format!("{:<11}{}", "keep", settings.keep.option().about));
+    lines.join("\n")
+}
+
+/// Whether the edge of the ball can be reached; `None` without a ball.
+fn describe_reach(settings: &RefineSettings) -> Option<String> {
+    if !settings.rule.has_ball() {
+        return None;
+    }
+    let Some(reach) = settings.reach() else {
+        return Some("steps follow the raw gradient, so nothing can be said before".to_owned());
+    };
+    let remark = if reach < 1.0 {
+        "the edge of the ball is unreachable; more iterations or larger steps use all of the radius"
+    } else {
+        "the edge of the ball is reachable"
+    };
+    Some(format!("{} α / ε = {reach:.2}: {remark}", ITERATIONS.symbol))
+}
+
+/// A line about the device.
+pub(super) fn describe_compute(settings: &Settings) -> String {
+    let memory = settings.compute.memory_mib.map_or_else(String::new, |mib| format!(", at most {mib} MiB per call"));
+    format!("{:<11}{}, batch B = {}{memory}", "device", settings.compute.device, settings.compute.batch)
+}
+
+/// A line about the memory that network calls need.
+pub(super) fn describe_estimate(estimate: &MemoryEstimate) -> String {
+    let what = if estimate.refines { "refining" } else { "generating" };
+    format!(
+        "{what} needs about {}: weights {} + {} × {} per picture; {} may be used",
+        mebibytes(estimate.total()),
+        mebibytes(estimate.weights),
+        estimate.at_once,
+        mebibytes(estimate.per_sample),
+        mebibytes(estimate.budget),
+    )
+}
+
+fn mebibytes(bytes: u64) -> String {
+    let mebi = bytes as f64 / f64::from(1 << 20);
+    if mebi < 10.0 { format!("{mebi:.1} MiB") } else { format!("{mebi:.0} MiB") }
+}
+
+/// A line about the files of a dry run.
+pub(super) fn would_write(out: &Path, files: &[&str]) -> String {
+    format!("{:<11}{}: {}", "writes to", out.display(), files.join(", "))
+}
+
+/// A line about the files that are there now.
+pub(super) fn written(out: &Path, files: &[&str]) -> String {
+    format!("written to {}: {}", out.display(), files.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generator::SamplerKind;
+    use crate::refiner::presets::Preset;
+
+    #[test]
+    fn labels_are_counted_by_name() {
+        let classes = ["stop", "yield", "no entry"].map(str::to_owned);
+        assert_eq!(describe_labels(&[0, 2, 0], &classes), "stop ×2, no entry ×1");
+    }
+
+    #[test]
+    fn a_plan_says_whether_the_edge_can_be_reached() {
+        let far = describe_refinement(&RefineSettings::default());
+        assert!(far.contains("ε = 3 in L2") && far.contains("= 1.50: the edge of the ball is reachable"), "{far}");
+        let short = RefineSettings { step_size: 0.1, ..Default::default() };
+        assert!(describe_refinement(&short).contains("unreachable"));
+    }
+
+    #[test]
+    fn a_plan_without_a_ball_says_no_radius() {
+        let preset = Preset::from_key("golan-2024-sgld").unwrap();
+        let text = describe_refinement(&preset.apply(&RefineSettings::default()));
+        assert!(text.contains("α = 0.2, divided by B = 100") && text.contains("σ = 0.0001, T = 15"), "{text}");
+        assert!(!text.contains("ε") && !text.contains("reach"), "{text}");
+    }
+
+    #[test]
+    fn a_plan_says_what_a_picture_is_refined_towards() {
+        let settings = RefineSettings { target: Target::PseudoLabel, debias: true, restarts: 3, ..Default::default() };
+        let text = describe_refinement(&settings);
+        assert!(text.contains("largest logit") && text.contains("de-biased") && text.contains("R = 3"), "{text}");
+        let label = describe_refinement(&RefineSettings { debias: true, ..Default::default() });
+        assert!(!label.contains("de-biased"), "de-biasing is about pseudo-labels: {label}");
+    }
+
+    #[test]
+    fn sampling_says_what_decides_the_levels() {
+        let ts = GenerateSettings { ts: "0,22,39/40".parse().ok(), ..Default::default() };
+        assert_eq!(describe_sampling(&ts), "sampling   auto, time steps 0,22,39/40 (2 calls)");
+        let churn = GenerateSettings { sampler: SamplerKind::Heun, steps: 18, churn: 40.0, ..Default::default() };
+        let text = describe_sampling(&churn);
+        assert!(text.starts_with("sampling   heun, n = 18") && text.contains("S_churn = 40"), "{text}");
+    }
+
+    #[test]
+    fn an_estimate_adds_up() {
+        let estimate =
+            MemoryEstimate { refines: true, weights: 5 << 20, per_sample: 3 << 20, at_once: 4, budget: 100 << 20 };
+        let text = describe_estimate(&estimate);
+        assert_eq!(text, "refining needs about 17 MiB: weights 5.0 MiB + 4 × 3.0 MiB per picture; 100 MiB may be used");
+    }
+}

@@ -1,0 +1,127 @@
+//! What a session file asks for.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use crate::cli::{CliError, Source};
+use crate::refiner::settings::ITERATIONS;
+use crate::session::document::{Document, RunSummary, absolute_models};
+use crate::session::{Settings, StorageError};
+
+/// Name of the readable description inside a session file.
+const DOCUMENT: &str = "session.json";
+/// Largest description that is unpacked.
+const MAX_DOCUMENT: u64 = 64 << 20;
+
+/// What a session file asks for.
+#[derive(Debug)]
+pub(in crate::cli) struct Saved {
+    pub(in crate::cli) settings: Settings,
+    /// Its pictures, or why the file alone does not give them.
+    pub(in crate::cli) source: Result<Source, CliError>,
+    /// What the reader should know about it.
+    pub(in crate::cli) note: Option<String>,
+}
+
+/// Reads the recipe of a `.lapidary` file or a `session.json`; paths in it are relative to the file.
+pub(in crate::cli) fn read_session(path: &Path) -> Result<Saved, CliError> {
+    let io = |source| StorageError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(io)?;
+    let mut head = [0; 2];
+    let read = file.read(&mut head).map_err(io)?;
+    file.rewind().map_err(io)?;
+    let packed = head[..read] == *b"PK";
+    let document = Document::read(path, if packed { unpack(path, file)? } else { file })?;
+    let source = source_of(&document, path, packed);
+    let Document { mut settings, runs, .. } = document;
+    absolute_models(&mut settings, folder_of(path));
+    let last = runs.last();
+    if settings.refine.iterations.is_none() {
+        // Open-ended in the window; a command must end.
+        let done = last.and_then(|run| NonZeroU32::new(run.last_iteration));
+        settings.refine.iterations = done.or_else(|| NonZeroU32::new(ITERATIONS.default as u32));
+    }
+    let planned = settings.refine.iterations.map_or(0, NonZeroU32::get);
+    let note = last.filter(|run| run.last_iteration > 0).and_then(|run| {
+        let plain = run.parent.is_none() && run.changes.is_empty();
+        let same = plain && run.last_iteration == planned && run.settings == settings_as_read(&settings, run);
+        (!same).then(|| {
+            let how = if plain { "" } else { ", with a branch or other settings on the way" };
+            format!(
+                "note: the session's last run has {} iterations{how}; this one starts from the origin, with the session's latest settings and the flags given",
+                run.last_iteration
+            )
+        })
+    });
+    Ok(Saved { settings, source, note })
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or_else(|| Path::new(""))
+}
+
+/// Where the session's pictures are.
+fn source_of(document: &Document, path: &Path, packed: bool) -> Result<Source, CliError> {
+    let Document { samples, inputs, edited, .. } = document;
+    if !inputs.is_empty() {
+        return Ok(Source::Pictures(inputs.iter().map(|input| folder_of(path).join(input)).collect()));
+    }
+    if packed && !samples.is_empty() {
+        return Ok(Source::Stored(path.to_owned()));
+    }
+    if edited.is_some() {
+        return Err(StorageError::EditedRecipe { path: path.to_owned() }.into());
+    }
+    if samples.iter().any(|sample| !sample.name.is_empty()) {
+        return Err(CliError::NoPictures { path: path.to_owned() });
+    }
+    Ok(Source::Generator)
+}
+
+/// The refinement settings as the run would have recorded them: iterations and model paths are no matter of the method.
+fn settings_as_read(settings: &Settings, run: &RunSummary) -> crate::refiner::RefineSettings {
+    crate::refiner::RefineSettings {
+        classifier: run.settings.classifier.clone(),
+        iterations: run.settings.iterations,
+        ..settings.refine.clone()
+    }
+}
+
+/// The readable description inside a session file, as a file of its own.
+fn unpack(path: &Path, file: File) -> Result<File, StorageError> {
+    let io = |source| StorageError::Read { path: path.to_owned(), source };
+    let no_session = |_| StorageError::NotASession { path: path.to_owned() };
+    let mut archive = zip::ZipArchive::new(file).map_err(no_session)?;
+    let entry = archive.by_name(DOCUMENT).map_err(no_session)?;
+    let mut document = tempfile::tempfile().map_err(io)?;
+    std::io::copy(&mut entry.take(MAX_DOCUMENT), &mut document).map_err(io)?;
+    document.rewind().map_err(io)?;
+    Ok(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generator::EditSettings;
+    use crate::session::Provenance;
+    use crate::trace::Trace;
+
+    #[test]
+    fn a_recipe_of_edited_pictures_needs_the_pictures() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.json");
+        let mut document =
+            Document::new(&Settings::default(), &Provenance::new(), None, &Trace::default(), Some(folder.path()));
+        let mut source = |edited| {
+            document.edited = edited;
+            std::fs::write(&path, document.to_json()).unwrap();
+            read_session(&path).unwrap().source
+        };
+        assert_eq!(source(None).unwrap(), Source::Generator);
+        let error = source(Some(EditSettings::default())).unwrap_err();
+        assert_eq!(error.exit_code(), 1);
+        assert!(error.to_string().contains("describes edited pictures"), "{error}");
+    }
+}

@@ -1,0 +1,192 @@
+//! `lapidary refine` for more pictures than are held at once: batch by batch, in the memory of one.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::describe::written;
+use super::driver::{Driver, say_out};
+use super::kept::Kept;
+use super::opened::{self, Opened, judge, listed_labels, verdict};
+use super::refine::{RUN, Tally};
+use super::{Outcome, RunOptions};
+use crate::checkpoint::Manifest;
+use crate::export;
+use crate::export::stream::{RefinedBatch, StreamWriter};
+use crate::image::ImageBatch;
+use crate::refiner::settings::ITERATIONS;
+use crate::refiner::{Numbers, Target};
+use crate::session::Settings;
+use crate::session::document::Document;
+use crate::session::host::Folders;
+use crate::session::pictures::Batch;
+use crate::trace::Trace;
+use crate::worker::{Origins, Rest};
+
+/// A batch and what came of it.
+struct Done {
+    labels: Option<Vec<usize>>,
+    targets: Vec<usize>,
+    before: Numbers,
+    after: ImageBatch,
+    numbers: Numbers,
+    iterations: Vec<u32>,
+}
+
+/// What all batches have in common.
+struct Plan<'a> {
+    settings: &'a Settings,
+    iterations: u32,
+    /// Number of the classifier's classes.
+    classes: usize,
+    references: Option<ImageBatch>,
+}
+
+/// Refines and writes pictures.
+///
+/// # Errors
+/// The chain from what failed to why. When batches had been done before, they are written.
+pub(super) fn run(
+    options: &RunOptions,
+    pictures: &Opened,
+    classifier: &Manifest,
+    folders: &Folders,
+) -> anyhow::Result<Outcome> {
+    let RunOptions { settings, out, quiet, levels, .. } = options;
+    let mut writer = StreamWriter::begin(out, *levels)?;
+    let mut driver = Driver::start(folders, *quiet)?;
+    driver.note(&options.notes);
+    driver.note(&other_size(pictures, classifier));
+    let plan = Plan {
+        settings,
+        iterations: settings.refine.iterations.map_or(ITERATIONS.default as u32, std::num::NonZeroU32::get),
+        classes: classifier.classes.len(),
+        references: opened::references(&options.references, classifier.resolution, &driver)?,
+    };
+    let (batch, of) = (settings.compute.batch as usize, pictures.count());
+    let mut tally = Tally::default();
+    let ended = pictures.source.for_each_batch(pictures.range.clone(), (classifier.resolution, batch), &mut |batch| {
+        driver.count_pictures(writer.count(), of);
+        let Some(done) = refine(&mut driver, &plan, &batch)? else { return anyhow::Ok(false) };
+        writer.push(&RefinedBatch {
+            first: batch.first,
+            before: &batch.images,
+            after: &done.after,
+            labels: done.labels.as_deref(),
+            targets: &done.targets,
+            numbers_before: &done.before,
+            numbers_after: &done.numbers,
+            iterations: &done.iterations,
+        })?;
+        tally.add(&done.before, &done.numbers, &done.targets);
+        Ok(!driver.interrupted)
+    });
+    driver.finish();
+    let done = writer.count();
+    if done == 0 {
+        ended?;
+        driver.say("stopped before the first batch was done: nothing is written");
+        return Ok(Outcome::Interrupted);
+    }
+    let mut document = Document::new(settings, &driver.provenance, None, &Trace::default(), Some(out));
+    document.inputs = pictures.inputs(out);
+    writer.finish(&document)?;
+    ended.with_context(|| format!("refining failed after {done} of {of} pictures; these are written"))?;
+    if !*quiet {
+        let files = written(out, &export::STREAMED_FILES);
+        say_out(&format!("{}\n{files}", tally.describe(plan.iterations, driver.device(), settings)));
+    }
+    if done < of {
+        driver.say(&format!("stopped after {done} of {of} pictures; these are written"));
+        return Ok(Outcome::Interrupted);
+    }
+    Ok(Outcome::Done)
+}
+
+/// A remark when an archive's pictures are not of the classifier's size: that is no fault, but good to know.
+fn other_size(pictures: &Opened, classifier: &Manifest) -> Vec<String> {
+    let trained = classifier.resolution;
+    let side = pictures.source.native_side().filter(|side| *side != trained);
+    side.iter()
+        .map(|side| {
+            format!("note: pictures of {side}×{side} are used as they are; the classifier was trained at {trained}×{trained}")
+        })
+        .collect()
+}
+
+/// Refines one batch; `None` when interrupted on the way, for half-refined pictures would spoil the set.
+fn refine(driver: &mut Driver, plan: &Plan<'_>, batch: &Batch) -> anyhow::Result<Option<Done>> {
+    let n = batch.images.len();
+    let listed = listed_labels(&plan.settings.generate, batch.first, n, plan.classes);
+    let labels = listed.or_else(|| batch.labels.clone());
+    let mut settings = plan.settings.clone();
+    let mut origins = origins_of(batch, labels.clone().unwrap_or_else(|| vec![0; n]));
+    match (&labels, settings.refine.target) {
+        // What the classifier sees, without another evaluation.
+        (None, Target::Label) => (settings.refine.target, settings.refine.debias) = (Target::PseudoLabel, false),
+        (None, Target::Untargeted) => {
+            let Some(seen) = verdict(driver, &settings, &origins)? else { return Ok(None) };
+            origins = origins_of(batch, seen);
+        }
+        _ => {}
+    }
+    // A random start is no picture before; judge the pictures themselves.
+    let judged = if settings.refine.starts_at_origin() { None } else { judge(driver, &settings, &origins)? };
+    if driver.interrupted {
+        return Ok(None);
+    }
+    let references = plan.references.as_ref().map(|references| paired(references, batch.first, n));
+    let mut kept = Kept::new(settings.refine.keep);
+    let run = (RUN, settings.refine.clone());
+    let rest = driver.refine(run, &origins, references, plan.iterations, &settings, &mut |state| kept.take(&state))?;
+    let (Some(start), Some((after, numbers))) = (kept.start(), kept.result()) else { return Ok(None) };
+    if matches!(rest, Rest::Stopped | Rest::Paused) {
+        return Ok(None);
+    }
+    Ok(Some(Done {
+        targets: driver.targets.take().unwrap_or_else(|| origins.labels.clone()),
+        labels,
+        before: judged.map_or_else(|| start.numbers.clone(), |state| state.numbers.clone()),
+        after,
+        numbers,
+        iterations: kept.iterations().to_vec(),
+    }))
+}
+
+/// Random starts and noise belong to a picture's place in the source, whatever batch it is in.
+fn origins_of(batch: &Batch, labels: Vec<usize>) -> Arc<Origins> {
+    let seeds = (batch.first as u64..).take(batch.images.len()).collect();
+    Arc::new(Origins { seeds, ..Origins::opened(batch.images.clone(), labels, batch.names.clone()) })
+}
+
+/// The references of `n` pictures, the first of which has the place `first`: picture i has reference i mod their number.
+fn paired(references: &ImageBatch, first: usize, n: usize) -> ImageBatch {
+    let count = references.len();
+    let start = first % count;
+    let turned = ImageBatch::concat(&[references.slice(start, count), references.slice(0, start)]);
+    turned.slice(0, n.min(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_has_the_same_reference_in_any_batch() {
+        let references = ImageBatch::new([3, 1, 1, 1], vec![0.0, 0.1, 0.2]);
+        assert_eq!(paired(&references, 0, 3).pixels(), [0.0, 0.1, 0.2]);
+        assert_eq!(paired(&references, 4, 2).pixels(), [0.1, 0.2]);
+        // The refiner takes reference i mod 3 for sample i of the batch.
+        assert_eq!(paired(&references, 5, 64).pixels(), [0.2, 0.0, 0.1]);
+    }
+
+    #[test]
+    fn seeds_follow_the_place_in_the_source() {
+        let images = ImageBatch::new([2, 1, 1, 1], vec![0.0, 1.0]);
+        let names = vec!["a".to_owned(), "b".to_owned()];
+        let batch = Batch { first: 128, images, names, labels: None, fits: Vec::new() };
+        let origins = origins_of(&batch, vec![3, 4]);
+        assert_eq!(origins.seeds, [128, 129]);
+        assert!(origins.is_consistent() && origins.names == batch.names);
+    }
+}

@@ -1,0 +1,289 @@
+//! The command line's description: commands, their flags, examples.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
+
+use super::search::{GRID, Method, Metric, STRIDE};
+use super::{DEFAULT_OUT, flags};
+use crate::checkpoint::{BUNDLED, ManifestKind, bundled_manifest};
+use crate::parameter::Parameter;
+use crate::session::pictures::MAX_COUNT;
+
+/// How long `lapidary bench` measures.
+pub(super) const SECONDS: Parameter = Parameter {
+    key: "seconds",
+    flag: "seconds",
+    label: "Seconds",
+    symbol: "t",
+    unit: "s",
+    min: 0.1,
+    max: 3600.0,
+    slider: (1.0, 60.0),
+    default: 10.0,
+    integer: false,
+    about: "How long each part is measured",
+    source: "Lapidary",
+};
+
+/// Pictures that are left out first.
+pub(super) const SKIP: Parameter = Parameter {
+    key: "skip",
+    flag: "skip",
+    label: "Skip",
+    symbol: "N",
+    unit: "pictures",
+    min: 0.0,
+    max: MAX_COUNT as f64,
+    slider: (0.0, 1000.0),
+    default: 0.0,
+    integer: true,
+    about: "Leave out the first pictures of --input",
+    source: "Lapidary",
+};
+
+/// Most pictures that are taken.
+pub(super) const LIMIT: Parameter = Parameter {
+    key: "limit",
+    flag: "limit",
+    label: "Limit",
+    min: 1.0,
+    about: "Take at most so many pictures of --input",
+    ..SKIP
+};
+
+pub(super) const INPUT: &str = "input";
+pub(super) const REFERENCES: &str = "references";
+pub(super) const MASK: &str = "mask";
+pub(super) const SESSION: &str = "session";
+pub(super) const OUT: &str = "out";
+pub(super) const TRUNCATE: &str = "truncate";
+pub(super) const DRY_RUN: &str = "dry-run";
+pub(super) const QUIET: &str = "quiet";
+pub(super) const JSON: &str = "json";
+pub(super) const FILES: &str = "file";
+
+const ABOUT: &str = "Refine generated images with an adversarially trained joint classifier-discriminator";
+const LONG_ABOUT: &str = "A consistency model makes images; a joint classifier-discriminator refines them.
+
+Every iteration moves each image a small step (step size α) in the direction in which the objective grows fastest, by \
+default the logit f_y of its class y, and brings it back into a ball (radius ε) around the generated image. What you \
+choose is how far it may go, how fast, and what grows.
+
+Without a command a window opens. `lapidary refine`, `lapidary generate` and `lapidary edit` do the same job without one, with \
+the same settings; a session saved in the window runs there with --session, and their session.json opens in the window.";
+
+const EXAMPLES: &str = "Examples:
+  lapidary refine --seeds 0..64 --iterations 20 --out out
+      64 pictures, the same bytes each time
+  lapidary refine --classes stop,yield --norm linf --radius 0.03 --step-size 0.1x
+      two classes; no value changes by more than 0.03; each step is a tenth of that
+  lapidary refine --input photos/ --radius 1
+      your own pictures, each towards the class that the classifier sees in it
+  lapidary refine --input samples.npz --preset bigroc-adm-g-256 --truncate --out boosted
+      50,000 samples of another program, batch by batch, with the settings of a paper
+  lapidary refine --session figure3.lapidary --dry-run
+      what a saved session would do, without doing it
+  lapidary generate --seeds 0..16 --ts 0,22,39/40
+      pictures only, with two sampling steps at published noise levels
+  lapidary edit --task inpaint --input photo.png --mask mask.png --samples 8
+      eight ways to fill in what is white in the mask
+  lapidary search --seeds 0..64 --grid 40
+      the best noise level between the two steps, for this generator and this classifier
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C (what was done is written).";
+
+const GENERATE_ABOUT: &str = "Generates pictures and writes them as PNG files, a contact sheet, float arrays (samples.npz) and a recipe (session.json).";
+
+const REFINE_ABOUT: &str = "Generates or opens pictures, refines them, and writes pairs and a contact sheet (PNG), float arrays (result.npz), every number of every iteration (trace.csv) and a recipe (session.json).
+
+An .npz archive as guided-diffusion writes them (arr_0 uint8 N×H×W×3, arr_1 int64 classes), or more than 256 files, are \
+refined batch by batch at any length, an archive's pictures at their own size; then samples.npz (the same keys, after), \
+refined.csv (one row per picture), a sheet of the first 64 pairs and the recipe are written.
+
+The defaults are the demo's best setting. Ctrl-C stops after the current iteration and writes what is done.";
+
+const EDIT_ABOUT: &str = "Makes pictures from pictures with the generator, without any training for it: fills in what a mask leaves open, colours, adds detail, turns strokes into pictures, removes noise, or goes from one seed to another (Song et al. 2023, appendix D).
+
+One picture gives --samples results, several give one each. Pictures are cropped to their centre square and resized to the \
+generator's resolution, the mask likewise. Each has the class that --classes says, by default the one that the classifier \
+sees in it. Writes PNG files, a contact sheet with each picture beside what it was made from, float arrays (samples.npz) \
+and a recipe (session.json); `lapidary refine --input` refines samples.npz.";
+
+const SEARCH_ABOUT: &str = "Finds the noise level between the two steps of a consistency model that the classifier likes best: --ts 0,k,N-1/N is tried for different k, and the pictures of --seeds are judged.
+
+The search narrows the range by thirds as scripts/ternary_search.py of openai/consistency_models does, which is right when \
+there is one peak; --method all tries every --stride-th k. The script minimises the Fréchet distance to real pictures; here \
+the classifier judges, which needs no data but favours what it is sure of. Writes search.csv.";
+
+/// The command line's description.
+#[must_use]
+pub fn command() -> Command {
+    let after = format!("{EXAMPLES}\n\n{}", bundled_models());
+    Command::new("lapidary")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .long_about(LONG_ABOUT)
+        .after_help(after.clone())
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .max_term_width(110)
+        .arg(
+            Arg::new(FILES)
+                .value_name("FILE")
+                .num_args(1..)
+                .value_parser(value_parser!(PathBuf))
+                .value_hint(ValueHint::FilePath)
+                .help("A session (.lapidary or session.json) or pictures (files, a folder, or an .npz of samples) to open in the window"),
+        )
+        .args(flags::generate_args())
+        .args(flags::refine_args())
+        .args(flags::compute_args())
+        .subcommands([
+            generate(&after),
+            refine(&after),
+            edit(&after),
+            search(&after),
+            inspect(),
+            bench(),
+            screenshots(),
+        ])
+}
+
+fn generate(after: &str) -> Command {
+    Command::new("generate")
+        .about("Generate pictures without a window")
+        .long_about(GENERATE_ABOUT)
+        .after_help(after.to_owned())
+        .args(flags::generate_args())
+        .args(flags::compute_args())
+        .args(file_args(Vec::new()))
+}
+
+fn refine(after: &str) -> Command {
+    let input = "Pictures (PNG, JPEG, WebP, ...), folders of them, or an .npz of samples, to refine instead of generating; --classes all means the archive's, else those that the classifier sees";
+    let references = "Real pictures (files, folders, or an .npz): early stop rests a picture once the classifier believes in it more than in its reference; picture i has reference i mod their number";
+    let own = vec![
+        many(INPUT, input).conflicts_with_all(flags::OF_GENERATION).conflicts_with_all(flags::OF_SAMPLING),
+        many(REFERENCES, references),
+        flags::flag_of(SKIP, "", None),
+        flags::flag_of(LIMIT, "", Some("all")),
+        flags::plain_switch(
+            TRUNCATE,
+            "Cut levels in the .npz down instead of rounding them, as the scripts of BIGRoC and Golan et al. 2024 do",
+        ),
+    ];
+    Command::new("refine")
+        .about("Generate or open pictures and refine them without a window")
+        .long_about(REFINE_ABOUT)
+        .after_help(after.to_owned())
+        .args(flags::generate_args())
+        .args(flags::refine_args())
+        .args(flags::compute_args())
+        .args(file_args(own))
+}
+
+fn edit(after: &str) -> Command {
+    let own = vec![
+        many(INPUT, "Pictures to edit: files, folders, or an .npz of samples; at most 256"),
+        flags::flag_of(SKIP, "", None),
+        flags::flag_of(LIMIT, "", Some("all")),
+        file_arg(
+            MASK,
+            "FILE",
+            "A picture that is white where pixels are to be generated".to_owned(),
+            ValueHint::FilePath,
+        ),
+    ];
+    Command::new("edit")
+        .about("Make pictures from pictures: inpaint, colorize, enlarge, and more")
+        .long_about(EDIT_ABOUT)
+        .after_help(after.to_owned())
+        .args(flags::edit_args())
+        .args(flags::generate_args())
+        .arg(flags::classifier_arg().help_heading("What to generate"))
+        .args(flags::compute_args())
+        .args(file_args(own))
+}
+
+fn search(after: &str) -> Command {
+    let own = [
+        flags::choice::<Metric>(),
+        flags::choice::<Method>(),
+        flags::flag_of(GRID, "", None),
+        flags::flag_of(STRIDE, "", None),
+        flags::classifier_arg(),
+    ];
+    Command::new("search")
+        .about("Find the best noise level between the two steps of a consistency model")
+        .long_about(SEARCH_ABOUT)
+        .after_help(after.to_owned())
+        .args(own.into_iter().map(|arg| arg.help_heading("How to search")))
+        // The search sets these itself.
+        .args(flags::generate_args().filter(|arg| !flags::OF_SAMPLING.contains(&arg.get_id().as_str())))
+        .args(flags::compute_args())
+        .args(file_args(Vec::new()))
+}
+
+fn inspect() -> Command {
+    Command::new("inspect")
+        .about("Say what a checkpoint holds: its format, tensors, architecture and manifest")
+        .arg(
+            Arg::new(FILES)
+                .value_name("FILE")
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .value_hint(ValueHint::AnyPath)
+                .help("A checkpoint, its manifest, a folder of diffusers, or a bundled name"),
+        )
+        .arg(flags::plain_switch(JSON, "Print JSON"))
+}
+
+fn bench() -> Command {
+    Command::new("bench")
+        .about("Measure generating and refining on this machine; prints JSON")
+        .arg(flags::device_arg())
+        .arg(flags::flag_of(SECONDS, "", None))
+}
+
+fn screenshots() -> Command {
+    Command::new("screenshots").hide(true).about("Draw the window's pictures for the documentation").arg(file_arg(
+        OUT,
+        "DIR",
+        "Folder for the pictures [default: assets]".to_owned(),
+        ValueHint::DirPath,
+    ))
+}
+
+/// Where pictures and settings come from and where results go; `own` are those of one command.
+fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
+    let session = "A .lapidary file or session.json whose settings are the starting point; other flags override them";
+    let shared = [
+        file_arg(SESSION, "FILE", session.to_owned(), ValueHint::FilePath),
+        file_arg(OUT, "DIR", format!("Folder for the results [default: {DEFAULT_OUT}]"), ValueHint::DirPath),
+        flags::plain_switch(DRY_RUN, "Say what would be done, and write nothing"),
+        flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"),
+    ];
+    own.into_iter().chain(shared).map(|arg| arg.help_heading("Files"))
+}
+
+fn file_arg(flag: &'static str, value: &'static str, help: String, hint: ValueHint) -> Arg {
+    Arg::new(flag).long(flag).value_name(value).value_parser(value_parser!(PathBuf)).value_hint(hint).help(help)
+}
+
+/// Any number of files and folders.
+fn many(flag: &'static str, help: &str) -> Arg {
+    file_arg(flag, "FILES", help.to_owned(), ValueHint::AnyPath).num_args(1..).action(ArgAction::Append)
+}
+
+fn bundled_models() -> String {
+    let line = |bundled| {
+        let manifest = bundled_manifest(bundled);
+        let role = if matches!(manifest.kind, ManifestKind::Generator(_)) { "generator" } else { "classifier" };
+        format!("  {:<16} {role}: {}", manifest.name, manifest.title)
+    };
+    let lines: Vec<String> = BUNDLED.iter().map(line).collect();
+    let own =
+        "Your own: a .safetensors or .pt file with a manifest of the same name (.toml) beside it; see the README.";
+    format!("Bundled models:\n{}\n\n{own}", lines.join("\n"))
+}

@@ -1,0 +1,307 @@
+//! What the user chooses about making pictures from pictures.
+
+use serde::{Deserialize, Serialize};
+
+use super::schedule::time_step_sigmas;
+use super::settings::SEED;
+use super::time_steps::TimeSteps;
+use crate::checkpoint::DiffusionManifest;
+use crate::parameter::{Choice, ChoiceOption, Choosable, Parameter, ParameterError};
+
+/// Points of the grid of noise levels.
+pub const GRID: Parameter = Parameter {
+    key: "grid",
+    flag: "edit-grid",
+    label: "Grid",
+    symbol: "N",
+    unit: "noise levels",
+    min: 2.0,
+    max: 1000.0,
+    slider: (2.0, 80.0),
+    default: 40.0,
+    integer: true,
+    about: "Inpainting, colorization and super-resolution visit all but the last of N noise levels, unless time steps are given",
+    source: "Song et al. 2023, appendix D",
+};
+
+/// Side of a patch.
+pub const PATCH: Parameter = Parameter {
+    key: "patch",
+    flag: "patch",
+    label: "Patch",
+    symbol: "p",
+    unit: "pixels",
+    min: 2.0,
+    max: 64.0,
+    slider: (2.0, 16.0),
+    default: 8.0,
+    integer: true,
+    about: "Super-resolution keeps the mean colour of every p × p patch; p must divide the resolution",
+    source: "8: openai/consistency_models; 2 and 4: openai/consistency_models_cifar10",
+};
+
+/// Noise level of a noisy picture.
+pub const NOISE_LEVEL: Parameter = Parameter {
+    key: "sigma",
+    flag: "noise-level",
+    label: "Noise level",
+    symbol: "σ",
+    unit: "standard deviation, [-1,1] pixels",
+    min: 0.002,
+    max: 80.0,
+    slider: (0.002, 2.0),
+    default: 0.5,
+    integer: false,
+    about: "How noisy the picture to be denoised is",
+    source: "range: Song et al. 2023, appendix D; default: Lapidary",
+};
+
+/// First noise level of stroke-guided generation.
+pub const STROKE_START: Parameter = Parameter {
+    key: "stroke_start",
+    flag: "stroke-start",
+    label: "First level",
+    symbol: "t₁",
+    unit: "noise level σ",
+    min: 0.002,
+    max: 80.0,
+    slider: (0.5, 20.0),
+    default: 5.38,
+    integer: false,
+    about: "Noise added to the painted picture; more follows the strokes less and looks more like the training data",
+    source: "Song et al. 2023, appendix D",
+};
+
+/// Second noise level of stroke-guided generation.
+pub const STROKE_END: Parameter = Parameter {
+    key: "stroke_end",
+    flag: "stroke-end",
+    label: "Second level",
+    symbol: "t₂",
+    unit: "noise level σ",
+    min: 0.002,
+    max: 80.0,
+    slider: (0.1, 10.0),
+    default: 2.24,
+    integer: false,
+    about: "Noise level of the second and last call; below the first",
+    source: "Song et al. 2023, appendix D",
+};
+
+/// Seed of the first frame.
+pub const SEED_FROM: Parameter = Parameter {
+    key: "seed_from",
+    flag: "seed-from",
+    label: "From seed",
+    about: "Seed of the first frame",
+    default: 0.0,
+    ..SEED
+};
+
+/// Seed of the last frame.
+pub const SEED_TO: Parameter = Parameter {
+    key: "seed_to",
+    flag: "seed-to",
+    label: "To seed",
+    about: "Seed of the last frame; as many frames as samples lie between, on the arc between both noises",
+    default: 1.0,
+    ..SEED
+};
+
+/// What is made of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EditTask {
+    /// Generate the pixels of a mask.
+    Inpaint,
+    /// Generate colours for the luminance.
+    Colorize,
+    /// Generate detail for the means of patches.
+    SuperResolution,
+    /// Make a picture of painted strokes.
+    Stroke,
+    /// Remove noise.
+    Denoise,
+    /// Frames between two seeds.
+    Interpolate,
+}
+
+impl EditTask {
+    /// Whether it starts from a picture.
+    #[must_use]
+    pub const fn needs_reference(self) -> bool {
+        !matches!(self, Self::Interpolate)
+    }
+
+    /// Whether it needs to know which pixels are missing.
+    #[must_use]
+    pub const fn needs_mask(self) -> bool {
+        matches!(self, Self::Inpaint)
+    }
+}
+
+impl Choosable for EditTask {
+    const CHOICE: Choice = Choice { flag: "task", label: "Task", about: "What the generator makes of a picture" };
+    const ALL: &'static [Self] =
+        &[Self::Inpaint, Self::Colorize, Self::SuperResolution, Self::Stroke, Self::Denoise, Self::Interpolate];
+
+    fn option(self) -> ChoiceOption {
+        let (key, label, about) = match self {
+            Self::Inpaint => (
+                "inpaint",
+                "Inpaint",
+                "Generates the masked pixels and keeps the others (Song et al. 2023, Algorithm 4)",
+            ),
+            Self::Colorize => (
+                "colorize",
+                "Colorize",
+                "Generates colours and keeps 0.2989 R + 0.5870 G + 0.1140 B of every pixel (Song et al. 2023, Algorithm 4)",
+            ),
+            Self::SuperResolution => (
+                "super-resolution",
+                "Super-resolution",
+                "Generates detail and keeps the mean colour of every patch (Song et al. 2023, Algorithm 4)",
+            ),
+            Self::Stroke => (
+                "stroke",
+                "Stroke",
+                "Makes a picture of painted strokes: f(f(y + t₁ z, t₁) + sqrt(t₂² - σ_min²) z', t₂) (SDEdit; Song et al. 2023, appendix D)",
+            ),
+            Self::Denoise => ("denoise", "Denoise", "Removes noise of a known level in one call: f(x, σ)"),
+            Self::Interpolate => (
+                "interpolate",
+                "Interpolate",
+                "Generates frames between two seeds: the noises are mixed on the arc between them (slerp); needs no picture",
+            ),
+        };
+        ChoiceOption { key, label, about }
+    }
+}
+
+/// What the user chooses about making pictures from pictures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EditSettings {
+    /// What is made.
+    pub task: EditTask,
+    /// Noise levels that inpainting, colorization and super-resolution visit; `None` for all of a grid.
+    pub ts: Option<TimeSteps>,
+    /// Points of that grid.
+    pub grid: u32,
+    /// Side of a patch, in pixels.
+    pub patch: u32,
+    /// Noise level of the picture to be denoised, in `[-1, 1]` units.
+    pub sigma: f64,
+    /// Add noise of that level first, to try denoising on a clean picture.
+    pub add_noise: bool,
+    /// First noise level of stroke-guided generation.
+    pub stroke_start: f64,
+    /// Second noise level of stroke-guided generation.
+    pub stroke_end: f64,
+    /// Seed of the first frame.
+    pub seed_from: u64,
+    /// Seed of the last frame.
+    pub seed_to: u64,
+}
+
+impl Default for EditSettings {
+    fn default() -> Self {
+        Self {
+            task: EditTask::Inpaint,
+            ts: None,
+            grid: GRID.default as u32,
+            patch: PATCH.default as u32,
+            sigma: NOISE_LEVEL.default,
+            add_noise: false,
+            stroke_start: STROKE_START.default,
+            stroke_end: STROKE_END.default,
+            seed_from: SEED_FROM.default as u64,
+            seed_to: SEED_TO.default as u64,
+        }
+    }
+}
+
+impl EditSettings {
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// The first [`ParameterError`] found.
+    pub fn check(&self) -> Result<(), ParameterError> {
+        for (parameter, value) in [
+            (GRID, f64::from(self.grid)),
+            (PATCH, f64::from(self.patch)),
+            (NOISE_LEVEL, self.sigma),
+            (STROKE_START, self.stroke_start),
+            (STROKE_END, self.stroke_end),
+            (SEED_FROM, self.seed_from as f64),
+            (SEED_TO, self.seed_to as f64),
+        ] {
+            parameter.check(value)?;
+        }
+        if self.stroke_end >= self.stroke_start {
+            let (found, expected) = (self.stroke_end.to_string(), format!("below the first, {}", self.stroke_start));
+            let default = STROKE_END.default.min(0.5 * self.stroke_start);
+            return Err(ParameterError { label: STROKE_END.label, found, expected, default });
+        }
+        Ok(())
+    }
+
+    /// Levels at which the network is called, falling; none for interpolation, which is sampled like new pictures.
+    #[must_use]
+    pub fn sigmas(&self, diffusion: &DiffusionManifest) -> Vec<f64> {
+        match (self.task, &self.ts) {
+            (EditTask::Inpaint | EditTask::Colorize | EditTask::SuperResolution, Some(ts)) => {
+                time_step_sigmas(diffusion, ts)
+            }
+            (EditTask::Inpaint | EditTask::Colorize | EditTask::SuperResolution, None) => {
+                time_step_sigmas(diffusion, &TimeSteps::all(self.grid))
+            }
+            (EditTask::Stroke, _) => vec![self.stroke_start, self.stroke_end],
+            (EditTask::Denoise, _) => vec![self.sigma],
+            (EditTask::Interpolate, _) => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::PreconditioningName;
+
+    #[test]
+    fn the_defaults_are_the_papers() {
+        const CM: DiffusionManifest = DiffusionManifest::new(PreconditioningName::Consistency);
+        let sigmas = |task| EditSettings { task, ..Default::default() }.sigmas(&CM);
+        let grid = sigmas(EditTask::Inpaint);
+        assert!(grid.len() == 39 && grid[0] <= 80.0 && grid[38] > 0.002 && grid.is_sorted_by(|a, b| a > b));
+        // Index 20 of 40, which the paper rounds.
+        assert!((grid[20] - STROKE_END.default).abs() < 1e-3);
+        assert_eq!(sigmas(EditTask::Stroke), [5.38, 2.24]);
+        assert_eq!(sigmas(EditTask::Denoise), [0.5]);
+        let few = EditSettings { ts: "0,8,16,24,39/40".parse().ok(), ..Default::default() };
+        assert_eq!(few.sigmas(&CM).len(), 4);
+    }
+
+    #[test]
+    fn impossible_numbers_are_refused() {
+        assert_eq!(EditSettings::default().check(), Ok(()));
+        for bad in [
+            EditSettings { grid: 1, ..Default::default() },
+            EditSettings { patch: 1, ..Default::default() },
+            EditSettings { sigma: 0.0, ..Default::default() },
+            EditSettings { sigma: f64::NAN, ..Default::default() },
+            EditSettings { stroke_end: 5.38, ..Default::default() },
+            EditSettings { stroke_start: 81.0, ..Default::default() },
+            EditSettings { seed_to: 1 << 40, ..Default::default() },
+        ] {
+            assert!(bad.check().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn tasks_keep_their_names_in_files() {
+        for task in EditTask::ALL {
+            assert_eq!(serde_json::to_string(task).unwrap(), format!("\"{}\"", task.option().key));
+        }
+    }
+}

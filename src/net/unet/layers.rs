@@ -1,0 +1,342 @@
+//! What the U-Net is built of: residual blocks, attention, and resampling by convolutions.
+
+use burn::tensor::activation::{silu, softmax};
+use burn::tensor::module::layer_norm;
+use burn::tensor::{Device, Tensor};
+
+use crate::checkpoint::{AttentionOrder, CheckpointError, UnetManifest, Weights};
+use crate::net::footprint::{self, Ledger, len};
+use crate::net::{Conv, Linear, average_pool_2x2, nearest_upsample_2x, tensor};
+
+/// Groups of every group norm.
+const GROUPS: usize = 32;
+/// PyTorch's default.
+const GROUP_NORM_EPS: f64 = 1e-5;
+
+/// One entry of a block.
+#[derive(Debug)]
+pub(super) enum Layer {
+    Res(Box<ResBlock>),
+    Attention(Attention),
+    /// A 3x3 convolution with stride 2.
+    Down(Conv),
+    /// Every pixel twice in both directions, then a 3x3 convolution.
+    Up(Conv),
+}
+
+impl Layer {
+    /// `x`: `[N, C, H, W]`, `emb` (after `SiLU`): `[N, E]`.
+    pub(super) fn forward(&self, x: Tensor<4>, emb: &Tensor<2>) -> Tensor<4> {
+        match self {
+            Self::Res(block) => block.forward(x, emb),
+            Self::Attention(attention) => attention.forward(x),
+            Self::Down(conv) => conv.forward(x),
+            Self::Up(conv) => conv.forward(nearest_upsample_2x(x)),
+        }
+    }
+
+    /// Accounts for the layer's working set beside its input, which is held; returns the result's shape.
+    pub(super) fn account(&self, ledger: &mut Ledger, input: [usize; 3]) -> [usize; 3] {
+        match self {
+            Self::Res(block) => block.account(ledger, input),
+            Self::Attention(attention) => {
+                attention.account(ledger, input);
+                input
+            }
+            Self::Down(conv) => {
+                ledger.work(footprint::forward(conv, input));
+                conv.output(input)
+            }
+            Self::Up(conv) => {
+                let larger = Resample::Up.output(input);
+                ledger.work(footprint::forward(conv, larger));
+                conv.output(larger)
+            }
+        }
+    }
+
+    /// Number of weights.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Res(block) => {
+                let convs = [Some(&block.in_conv), Some(&block.out_conv), block.skip.as_ref()];
+                let convs: usize = convs.into_iter().flatten().map(Conv::len).sum();
+                convs + block.in_norm.len() + block.out_norm.len() + block.emb.len()
+            }
+            Self::Attention(attention) => attention.norm.len() + attention.qkv.len() + attention.proj_out.len(),
+            Self::Down(conv) | Self::Up(conv) => conv.len(),
+        }
+    }
+}
+
+/// What a residual block does to the size, without parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resample {
+    None,
+    Down,
+    Up,
+}
+
+impl Resample {
+    fn forward(self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::None => x,
+            Self::Down => average_pool_2x2(x),
+            Self::Up => nearest_upsample_2x(x),
+        }
+    }
+
+    const fn output(self, [c, h, w]: [usize; 3]) -> [usize; 3] {
+        match self {
+            Self::None => [c, h, w],
+            Self::Down => [c, h / 2, w / 2],
+            Self::Up => [c, 2 * h, 2 * w],
+        }
+    }
+}
+
+/// Residual block with FiLM or additive conditioning.
+#[derive(Debug)]
+pub(super) struct ResBlock {
+    in_norm: GroupNorm,
+    in_conv: Conv,
+    emb: Linear,
+    out_norm: GroupNorm,
+    out_conv: Conv,
+    skip: Option<Conv>,
+    resample: Resample,
+    scale_shift: bool,
+}
+
+impl ResBlock {
+    /// `x`: `[N, C_in, H, W]`, `emb` (after `SiLU`): `[N, E]`.
+    fn forward(&self, x: Tensor<4>, emb: &Tensor<2>) -> Tensor<4> {
+        let h = self.resample.forward(silu(self.in_norm.forward(x.clone())));
+        let x = self.resample.forward(x);
+        let h = self.in_conv.forward(h);
+        let [n, c, _, _] = h.dims();
+        let emb = self.emb.forward(emb.clone());
+        let h = if self.scale_shift {
+            let scale = emb.clone().narrow(1, 0, c).reshape([n, c, 1, 1]);
+            let shift = emb.narrow(1, c, c).reshape([n, c, 1, 1]);
+            self.out_norm.forward_film(h, scale + 1.0, shift)
+        } else {
+            self.out_norm.forward(h + emb.reshape([n, c, 1, 1]))
+        };
+        let h = self.out_conv.forward(silu(h));
+        let skip = match &self.skip {
+            Some(conv) => conv.forward(x),
+            None => x,
+        };
+        skip + h
+    }
+
+    fn account(&self, ledger: &mut Ledger, input: [usize; 3]) -> [usize; 3] {
+        ledger.work(norm_values(input));
+        let resampled = self.resample.output(input);
+        // The input is held by the caller, its resampled copy is not.
+        let x = if self.resample == Resample::None { 0 } else { len(resampled) };
+        ledger.work(len(input) + 2 * len(resampled));
+        ledger.work(x + footprint::forward(&self.in_conv, resampled));
+        let output = self.in_conv.output(resampled);
+        ledger.work(x + len(output) + norm_values(output));
+        ledger.work(x + footprint::forward(&self.out_conv, output));
+        if let Some(conv) = &self.skip {
+            ledger.work(len(output) + footprint::forward(conv, resampled));
+        }
+        output
+    }
+}
+
+/// Self-attention over pixels.
+#[derive(Debug)]
+pub(super) struct Attention {
+    norm: GroupNorm,
+    qkv: Conv,
+    proj_out: Conv,
+    heads: usize,
+    order: AttentionOrder,
+}
+
+impl Attention {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let [n, c, h, w] = x.dims();
+        let [query, key, value] = self.split(self.qkv.forward(self.norm.forward(x.clone())));
+        // d^-1/4 on both sides, as in the original.
+        let scale = ((c / self.heads) as f64).powf(-0.25);
+        let query = (query * scale).swap_dims(2, 3); // [N, heads, HW, d]
+        let scores = softmax(query.matmul(key * scale), 3); // [N, heads, HW, HW]
+        let attended = value.matmul(scores.swap_dims(2, 3)).reshape([n, c, h, w]);
+        x + self.proj_out.forward(attended)
+    }
+
+    /// Queries, keys and values of every head, each `[N, heads, d, HW]`, from `[N, 3 C, H, W]`.
+    ///
+    /// The newer order of channels is `[Q | K | V]`, each `[head, d]`; in the legacy one every head has its own
+    /// `[q | k | v]`.
+    fn split(&self, qkv: Tensor<4>) -> [Tensor<4>; 3] {
+        let [n, channels, h, w] = qkv.dims();
+        let heads = self.heads;
+        let d = channels / (3 * heads);
+        match self.order {
+            AttentionOrder::New => {
+                let parts = qkv.reshape([n, 3 * heads, d, h * w]);
+                [0, 1, 2].map(|i| parts.clone().narrow(1, i * heads, heads))
+            }
+            AttentionOrder::Legacy => {
+                let parts = qkv.reshape([n, heads, 3 * d, h * w]);
+                [0, 1, 2].map(|i| parts.clone().narrow(2, i * d, d))
+            }
+        }
+    }
+
+    fn account(&self, ledger: &mut Ledger, input @ [_, h, w]: [usize; 3]) {
+        ledger.work(norm_values(input));
+        ledger.work(footprint::forward(&self.qkv, input));
+        // Queries, keys and values, scaled copies of the first two; scores before and after the softmax.
+        ledger.work(5 * len(input) + 2 * self.heads * (h * w).pow(2));
+    }
+}
+
+/// Group norm, 32 groups.
+#[derive(Debug)]
+pub(super) struct GroupNorm {
+    /// `[1, C, 1, 1]`
+    gamma: Tensor<4>,
+    /// `[1, C, 1, 1]`
+    beta: Tensor<4>,
+}
+
+impl GroupNorm {
+    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        normalise(x) * self.gamma.clone() + self.beta.clone()
+    }
+
+    /// The norm, times `scale`, plus `shift`, both `[N, C, 1, 1]`: joined into one factor and one summand per channel,
+    /// so that the map is passed over less often.
+    fn forward_film(&self, x: Tensor<4>, scale: Tensor<4>, shift: Tensor<4>) -> Tensor<4> {
+        normalise(x) * (self.gamma.clone() * scale.clone()) + (self.beta.clone() * scale + shift)
+    }
+
+    /// Number of weights.
+    pub(super) fn len(&self) -> usize {
+        self.gamma.dims()[1] + self.beta.dims()[1]
+    }
+}
+
+/// Every group to mean 0 and variance 1: a layer norm over the values of a group, which the CPU backend computes in one
+/// pass over memory.
+fn normalise(x: Tensor<4>) -> Tensor<4> {
+    let [n, c, h, w] = x.dims();
+    let values = c / GROUPS * h * w;
+    let ones = Tensor::ones([values], &x.device());
+    layer_norm(x.reshape([n, GROUPS, values]), ones, None, GROUP_NORM_EPS).reshape([n, c, h, w])
+}
+
+/// Values in use beside the input while it is normalised and activated: the result, and its sigmoid.
+pub(super) const fn norm_values(input: [usize; 3]) -> usize {
+    2 * len(input)
+}
+
+/// Reads layers by the published names.
+pub(super) struct Loader<'a, 'w> {
+    pub(super) weights: &'a mut Weights<'w>,
+    pub(super) device: &'a Device,
+    pub(super) arch: &'a UnetManifest,
+    /// Length of the embedding.
+    pub(super) emb: usize,
+}
+
+impl Loader<'_, '_> {
+    pub(super) fn linear(&mut self, name: &str, dims: [usize; 2]) -> Result<Linear, CheckpointError> {
+        Linear::load(self.weights, name, dims, self.device)
+    }
+
+    pub(super) fn conv(&mut self, name: &str, dims: [usize; 3]) -> Result<Conv, CheckpointError> {
+        Conv::load(self.weights, name, dims, self.device)
+    }
+
+    pub(super) fn norm(&mut self, name: &str, channels: usize) -> Result<GroupNorm, CheckpointError> {
+        let mut read = |leaf: &str| self.weights.take(&format!("{name}.{leaf}"), &[channels]);
+        let (gamma, beta) = (read("weight")?, read("bias")?);
+        let shape = [1, channels, 1, 1];
+        Ok(GroupNorm { gamma: tensor(gamma, shape, self.device), beta: tensor(beta, shape, self.device) })
+    }
+
+    pub(super) fn res(
+        &mut self,
+        name: &str,
+        c_in: usize,
+        c_out: usize,
+        resample: Resample,
+    ) -> Result<Layer, CheckpointError> {
+        let scale_shift = self.arch.use_scale_shift_norm;
+        let emb_out = if scale_shift { 2 * c_out } else { c_out };
+        let skip =
+            if c_in == c_out { None } else { Some(self.conv(&format!("{name}.skip_connection"), [c_in, c_out, 1])?) };
+        Ok(Layer::Res(Box::new(ResBlock {
+            in_norm: self.norm(&format!("{name}.in_layers.0"), c_in)?,
+            in_conv: self.conv(&format!("{name}.in_layers.2"), [c_in, c_out, 3])?,
+            emb: self.linear(&format!("{name}.emb_layers.1"), [self.emb, emb_out])?,
+            out_norm: self.norm(&format!("{name}.out_layers.0"), c_out)?,
+            out_conv: self.conv(&format!("{name}.out_layers.3"), [c_out, c_out, 3])?,
+            skip,
+            resample,
+            scale_shift,
+        })))
+    }
+
+    /// Halves the size: a residual block or a convolution.
+    pub(super) fn down(&mut self, name: &str, channels: usize) -> Result<Layer, CheckpointError> {
+        if self.arch.resblock_updown {
+            return self.res(name, channels, channels, Resample::Down);
+        }
+        Ok(Layer::Down(self.conv(&format!("{name}.op"), [channels, channels, 3])?.with_stride(2)))
+    }
+
+    /// Doubles the size: a residual block or a convolution behind an upsampling.
+    pub(super) fn up(&mut self, name: &str, channels: usize) -> Result<Layer, CheckpointError> {
+        if self.arch.resblock_updown {
+            return self.res(name, channels, channels, Resample::Up);
+        }
+        Ok(Layer::Up(self.conv(&format!("{name}.conv"), [channels, channels, 3])?))
+    }
+
+    pub(super) fn attention(&mut self, name: &str, channels: usize) -> Result<Layer, CheckpointError> {
+        Ok(Layer::Attention(Attention {
+            norm: self.norm(&format!("{name}.norm"), channels)?,
+            qkv: self.conv(&format!("{name}.qkv"), [channels, 3 * channels, 1])?,
+            proj_out: self.conv(&format!("{name}.proj_out"), [channels, channels, 1])?,
+            heads: self.arch.heads(channels),
+            order: self.arch.attention_order,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::*;
+
+    #[test]
+    fn film_joins_two_affine_maps() {
+        let device = Device::flex();
+        let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), &device);
+        let norm = GroupNorm { gamma: random([1, 64, 1, 1]), beta: random([1, 64, 1, 1]) };
+        let (x, scale, shift) = (random([2, 64, 3, 5]), random([2, 64, 1, 1]), random([2, 64, 1, 1]));
+        let joined = norm.forward_film(x.clone(), scale.clone(), shift.clone());
+        let apart = joined - (norm.forward(x) * scale + shift);
+        assert!(apart.abs().max().into_scalar::<f32>() < 1e-5);
+    }
+
+    #[test]
+    fn groups_are_normalised_sample_by_sample() {
+        let device = Device::flex();
+        let x = Tensor::<4>::random([2, 64, 4, 4], Distribution::Normal(3.0, 2.0), &device);
+        let groups = normalise(x).reshape([2, 32, 32]);
+        let (variance, mean) = groups.var_mean_bias(2);
+        assert!(mean.abs().max().into_scalar::<f32>() < 1e-5);
+        assert!((variance - 1.0).abs().max().into_scalar::<f32>() < 1e-4);
+    }
+}

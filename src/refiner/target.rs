@@ -1,0 +1,90 @@
+//! Which class every sample is refined towards.
+
+use serde::{Deserialize, Serialize};
+
+use super::evaluate::rows;
+use super::state::first_highest;
+use crate::parameter::{Choice, ChoiceOption, Choosable};
+
+/// Which class every sample is refined towards, or away from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// Towards the sample's label: the generator's, or one chosen by hand.
+    Label,
+    /// Towards the class that the classifier sees in the origin.
+    PseudoLabel,
+    /// Away from the label: the objective is descended.
+    Untargeted,
+}
+
+impl Choosable for Target {
+    const CHOICE: Choice =
+        Choice { flag: "target", label: "Target", about: "Which class a picture is refined towards" };
+    const ALL: &'static [Self] = &[Self::Label, Self::PseudoLabel, Self::Untargeted];
+
+    fn option(self) -> ChoiceOption {
+        match self {
+            Self::Label => ChoiceOption {
+                key: "label",
+                label: "Label",
+                about: "The picture's label: the generator's class, or the one that you chose (BIGRoC's \"GT\")",
+            },
+            Self::PseudoLabel => ChoiceOption {
+                key: "pseudo-label",
+                label: "Pseudo-label",
+                about: "The class with the largest logit in the picture before refinement (BIGRoC's \"PL\"), for generators without classes",
+            },
+            Self::Untargeted => ChoiceOption {
+                key: "untargeted",
+                label: "Untargeted",
+                about: "Away from the label: the objective is descended, as untargeted attacks do",
+            },
+        }
+    }
+}
+
+/// The class with the largest logit of every row, the first of equals; 0 for a row without a finite logit.
+///
+/// `logits`: `[N, K]`, row-major, of `n` pictures. With `debias`, `d_k = 1 - mean_i f_k(x_i)` is added to the logits of class k
+/// before, which makes rare classes as likely as frequent ones (BIGRoC, notebook for unconditional generators). The mean runs
+/// over the batch, so a picture's label then depends on its company; rows that are not finite do not count.
+#[must_use]
+pub fn pseudo_labels(logits: &[f32], n: usize, debias: bool) -> Vec<usize> {
+    let classes = logits.len() / n.max(1);
+    let mut mean = vec![0.0_f64; classes];
+    if debias {
+        let finite: Vec<&[f32]> = rows(logits, n).filter(|row| row.iter().all(|logit| logit.is_finite())).collect();
+        for (k, mean) in mean.iter_mut().enumerate() {
+            *mean = finite.iter().map(|row| f64::from(row[k])).sum::<f64>() / finite.len().max(1) as f64;
+        }
+    }
+    // The 1 of `d_k` is common to all classes.
+    let unbiased = |row: &[f32], k: usize| (f64::from(row[k]) - mean[k]) as f32;
+    rows(logits, n).map(|row| first_highest((0..classes).map(|k| unbiased(row, k))).unwrap_or(0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOGITS: [f32; 8] = [5.0, 4.0, 5.0, 1.0, 6.0, 2.0, 4.0, 4.0];
+
+    #[test]
+    fn a_pseudo_label_is_the_first_largest_logit() {
+        assert_eq!(pseudo_labels(&LOGITS, 4, false), [0, 0, 0, 0]);
+        assert_eq!(pseudo_labels(&[f32::NAN, 1.0, f32::NAN, f32::NAN], 2, false), [1, 0]);
+    }
+
+    #[test]
+    fn de_biasing_subtracts_what_all_pictures_have_in_common() {
+        // Means 5 and 2.75, so class 1 gains 2.25.
+        assert_eq!(pseudo_labels(&LOGITS, 4, true), [1, 0, 0, 1]);
+        let with_broken: Vec<f32> = LOGITS.into_iter().chain([f32::NAN, 100.0]).collect();
+        assert_eq!(
+            pseudo_labels(&with_broken, 5, true)[..4],
+            [1, 0, 0, 1],
+            "a broken picture changes no other's label"
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! Centre: one pair, large, with the controls above it.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
+use eframe::egui::{self, RichText, Ui};
+
+use super::canvas::{Canvas, Look, MaskBrush, Pair};
+use super::{top_bar, widgets};
+use crate::refiner::State;
+use crate::session::{Action, Compare, Lookup, Session, Verb};
+use crate::trace::StateId;
+use crate::worker::Origins;
+
+/// Seconds that each picture of a blinking pair is shown.
+const BLINK_SECS: f64 = 0.5;
+
+/// The canvas and what lies on it.
+#[derive(Default)]
+pub struct CompareView {
+    /// Zoom, pan and cut.
+    pub canvas: Canvas,
+    /// Paints the mask for inpainting.
+    pub brush: MaskBrush,
+    /// Edited pictures are compared with what they were edited from.
+    shows_reference: bool,
+}
+
+impl CompareView {
+    /// Draws the pair of one sample; `shown` is the state to compare with the picture before.
+    pub fn ui(
+        &mut self,
+        ui: &mut Ui,
+        session: &Session,
+        sample: usize,
+        shown: Option<&(StateId, Lookup)>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(origins) = session.origins() else { return };
+        let has_reference = reference(origins, sample).is_some();
+        self.controls_ui(ui, session, has_reference, actions);
+        ui.add_space(2.0);
+        let after: Option<&Arc<State>> = match shown {
+            Some((_, Lookup::Ready(state))) => Some(state),
+            Some((id, Lookup::Missing)) => {
+                ui.centered_and_justified(|ui| {
+                    let text = format!("Iteration {} was not kept: the session was saved small.", id.iteration);
+                    ui.label(RichText::new(text).weak());
+                });
+                return;
+            }
+            Some((_, Lookup::Loading)) | None => None,
+        };
+        let [_, c, h, w] = origins.images.shape();
+        let origin = origins.images.sample(sample);
+        let reference = reference(origins, sample).filter(|_| self.shows_reference);
+        let shown_id = after.and(shown).map(|(id, _)| *id);
+        let key = pair_key(session.epoch(), shown_id, sample, reference.is_some());
+        let pair = Pair {
+            before: reference.unwrap_or(origin),
+            after: after.map_or(origin, |state| state.images.sample(sample)),
+            shape: [c, h, w],
+            key,
+        };
+        let time = ui.input(|input| input.time);
+        if session.compare() == Compare::Blink {
+            let left = BLINK_SECS - time % BLINK_SECS;
+            ui.ctx().request_repaint_after_secs(left.max(0.01) as f32);
+        }
+        let paints = self.brush.is_on && session.settings().edit.task.needs_mask();
+        if paints {
+            self.brush.adopt(session.mask(), [w as u32, h as u32]);
+        }
+        let look = Look {
+            compare: session.compare(),
+            blink_after: (time / BLINK_SECS) as u64 % 2 == 1,
+            before: if reference.is_some() { "reference" } else { "before" },
+            brush: paints.then_some(&mut self.brush),
+        };
+        actions.extend(self.canvas.ui(ui, &pair, look));
+    }
+
+    fn controls_ui(&mut self, ui: &mut Ui, session: &Session, has_reference: bool, actions: &mut Vec<Action>) {
+        ui.horizontal(|ui| {
+            top_bar::verb_button(ui, session, Verb::Grid, "◀ All pairs", actions);
+            top_bar::verb_button(ui, session, Verb::PreviousSample, "▲", actions);
+            top_bar::verb_button(ui, session, Verb::NextSample, "▼", actions);
+            ui.separator();
+            for compare in Compare::ALL {
+                let chosen = session.compare() == compare;
+                if ui.selectable_label(chosen, compare.label()).on_hover_text(compare.about()).clicked() {
+                    actions.push(Action::Compare(compare));
+                }
+            }
+            if has_reference {
+                let about = "Show what the picture was edited from in place of the edited picture before refinement";
+                ui.checkbox(&mut self.shows_reference, "Reference").on_hover_text(about);
+            }
+            ui.separator();
+            top_bar::verb_button(ui, session, Verb::FitView, "Fit", actions);
+            if session.compare() == Compare::Difference {
+                let about = "Scale of the difference: at gain g, a change of 1/g is full colour. Display only.";
+                ui.label("Gain").on_hover_text(about);
+                let gain = egui::DragValue::new(&mut self.canvas.gain).range(1.0..=64.0).speed(0.1).max_decimals(1);
+                let response = ui.add(gain.prefix("×")).on_hover_text(about);
+                widgets::name(&response, egui::Role::SpinButton, "Gain");
+            }
+        });
+    }
+}
+
+/// What an edited picture was made from, `[C, H, W]`, when it can be compared with it.
+fn reference(origins: &Origins, sample: usize) -> Option<&[f32]> {
+    let reference = &origins.edited.as_ref()?.reference;
+    let is_comparable = reference.shape() == origins.images.shape();
+    is_comparable.then(|| reference.sample(sample))
+}
+
+/// Another number whenever the pictures are others.
+fn pair_key(epoch: u64, shown: Option<StateId>, sample: usize, is_reference: bool) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (epoch, shown, sample, is_reference).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,102 @@
+//! Left, at the bottom: where to compute, and how much memory that may take.
+
+use eframe::egui::{self, RichText, Role, Ui};
+
+use super::{theme, widgets};
+use crate::session::settings::{BATCH, MEMORY};
+use crate::session::{Action, Session};
+use crate::worker::{ComputeSettings, DeviceChoice, MemoryEstimate};
+
+/// Draws where to compute; edits go into `settings`, a new memory budget for iterates into `actions`.
+pub fn compute_panel_ui(ui: &mut Ui, session: &Session, settings: &mut ComputeSettings, actions: &mut Vec<Action>) {
+    widgets::heading(ui, "Compute");
+    egui::Grid::new("compute").num_columns(2).show(ui, |ui| {
+        device_ui(ui, settings);
+        ui.end_row();
+        let mut batch = f64::from(settings.batch);
+        widgets::number(ui, &BATCH, &mut batch);
+        settings.batch = batch as u32;
+        ui.end_row();
+        memory_ui(ui, settings);
+        ui.end_row();
+        budget_ui(ui, session, actions);
+        ui.end_row();
+    });
+    if let Some(estimate) = session.estimate() {
+        estimate_ui(ui, estimate);
+    }
+}
+
+fn device_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
+    let about = "Where to compute. Auto takes a real GPU when there is one, else the CPU.\nTakes effect with the next Generate, Reset or Branch.";
+    ui.label("Device").on_hover_text(about);
+    let combo = widgets::combo_box(ui, "device").selected_text(settings.device.to_string()).show_ui(ui, |ui| {
+        for (choice, hint) in [
+            (DeviceChoice::Auto, "A real GPU when there is one, else the CPU"),
+            (DeviceChoice::Cpu, "The CPU"),
+            (DeviceChoice::Gpu, "A GPU, even a software one; its first run tunes kernels"),
+        ] {
+            let text = choice.to_string();
+            ui.selectable_value(&mut settings.device, choice, text).on_hover_text(hint);
+        }
+    });
+    widgets::name(&combo.response.on_hover_text(about), Role::ComboBox, "Device");
+}
+
+/// How much memory a network call may take.
+fn memory_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
+    let about = format!("{}.\nAutomatic: what is free on the CPU, a cautious amount on a GPU.", MEMORY.about);
+    ui.label(MEMORY.label).on_hover_text(&about);
+    ui.horizontal(|ui| {
+        let mut automatic = settings.memory_mib.is_none();
+        if let Some(limit) = &mut settings.memory_mib {
+            let drag =
+                egui::DragValue::new(limit).range(MEMORY.min as u32..=MEMORY.max as u32).speed(16.0).suffix(" MiB");
+            let response = ui.add(drag.update_while_editing(false)).on_hover_text(&about);
+            widgets::name(&response, Role::SpinButton, "Memory limit");
+        }
+        if ui.checkbox(&mut automatic, "automatic").on_hover_text(about).changed() {
+            settings.memory_mib = (!automatic).then_some(MEMORY.default as u32);
+        }
+    });
+}
+
+/// How much memory the iterates may take before older ones live on disk only.
+fn budget_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
+    const MEBI: f64 = 1024.0 * 1024.0;
+    let iterates = session.iterates();
+    let (kept, spilled) = iterates.counts();
+    let about = format!(
+        "Memory for iterates, in MiB; beyond it older ones are read back from the autosave when they are shown.\n\
+         Now {} in use: {kept} states in memory, {spilled} on disk only.",
+        widgets::bytes(iterates.bytes())
+    );
+    ui.label("Iterates").on_hover_text(&about);
+    let before = iterates.budget() as f64 / MEBI;
+    let mut budget = before;
+    let drag = egui::DragValue::new(&mut budget).range(1.0..=1_048_576.0).speed(8.0).max_decimals(0).suffix(" MiB");
+    let response = ui.add(drag.update_while_editing(false)).on_hover_text(about);
+    widgets::name(&response, Role::SpinButton, "Memory for iterates");
+    if (budget - before).abs() >= 1.0 {
+        actions.push(Action::SetBudget((budget * MEBI) as usize));
+    }
+}
+
+/// What the next network call needs, before it is made.
+fn estimate_ui(ui: &mut Ui, estimate: &MemoryEstimate) {
+    let size = |bytes: u64| widgets::bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
+    let step = if estimate.refines { "A refinement step" } else { "A sampling step" };
+    let text = format!(
+        "{step} needs about {}: weights {} + {} × {} (budget {})",
+        size(estimate.total()),
+        size(estimate.weights),
+        estimate.at_once,
+        size(estimate.per_sample),
+        size(estimate.budget),
+    );
+    let text = RichText::new(text).small();
+    let text = if estimate.is_tight() { text.color(theme::tokens(ui).warning) } else { text };
+    ui.add(egui::Label::new(text).wrap()).on_hover_text(
+        "Weights of the network, and its activations for each of the pictures that are computed at once.\nAbove the budget the step may fail: choose a smaller model, or raise the limit.",
+    );
+}

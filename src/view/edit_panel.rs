@@ -1,0 +1,161 @@
+//! Left, between generating and refining: what the generator makes of the pictures that are there.
+
+use eframe::egui::{self, RichText, Role, Ui};
+
+use super::canvas::{BRUSH_RADIUS, MaskBrush, inverted};
+use super::top_bar::verb_button;
+use super::ts_field::TsField;
+use super::{theme, widgets};
+use crate::generator::edit_settings::{GRID, NOISE_LEVEL, PATCH, SEED_FROM, SEED_TO, STROKE_END, STROKE_START};
+use crate::generator::{EditSettings, EditTask};
+use crate::parameter::Parameter;
+use crate::session::{Action, Session, Verb};
+
+/// The second level of a stroke stays at most at this share of the first.
+const BELOW: f64 = 0.99;
+
+/// Draws the section; edits go into `settings`, what is painted into `actions`.
+pub fn edit_panel_ui(
+    ui: &mut Ui,
+    session: &Session,
+    settings: &mut EditSettings,
+    (ts, brush): (&mut TsField, &mut MaskBrush),
+    actions: &mut Vec<Action>,
+) {
+    widgets::section(ui, "Edit", |ui| {
+        egui::Grid::new("edit").num_columns(2).show(ui, |ui| {
+            widgets::choice::<EditTask>(ui, &mut settings.task);
+            ui.end_row();
+            parameters_ui(ui, settings, ts);
+        });
+        ts_error_ui(ui, settings.task, ts);
+        if settings.task.needs_mask() {
+            mask_ui(ui, session, brush, actions);
+        }
+        ui.add_space(4.0);
+        verb_button(ui, session, Verb::Edit, Verb::Edit.label(), actions);
+        ui.add(egui::Label::new(RichText::new(hint(session, settings.task)).weak().small()).wrap());
+    });
+}
+
+/// Whether the task visits a grid of noise levels.
+const fn visits_grid(task: EditTask) -> bool {
+    matches!(task, EditTask::Inpaint | EditTask::Colorize | EditTask::SuperResolution)
+}
+
+/// Rows for the parameters of the chosen task.
+fn parameters_ui(ui: &mut Ui, settings: &mut EditSettings, ts: &mut TsField) {
+    if visits_grid(settings.task) {
+        whole_ui(ui, settings.ts.is_none(), &GRID, &mut settings.grid);
+        ts.ui(ui, &mut settings.ts);
+        ui.end_row();
+    }
+    match settings.task {
+        EditTask::Inpaint | EditTask::Colorize => {}
+        EditTask::SuperResolution => whole_ui(ui, true, &PATCH, &mut settings.patch),
+        EditTask::Stroke => {
+            let first = widgets::slider(ui, &STROKE_START, &mut settings.stroke_start);
+            ui.end_row();
+            let second = widgets::slider(ui, &STROKE_END, &mut settings.stroke_end);
+            ui.end_row();
+            // The one that is moved stops at the other.
+            if first.changed() {
+                settings.stroke_start = settings.stroke_start.max(settings.stroke_end / BELOW).min(STROKE_START.max);
+            } else if second.changed() {
+                settings.stroke_end = settings.stroke_end.min(settings.stroke_start * BELOW).max(STROKE_END.min);
+            }
+        }
+        EditTask::Denoise => {
+            widgets::slider(ui, &NOISE_LEVEL, &mut settings.sigma);
+            ui.end_row();
+            ui.label("");
+            ui.checkbox(&mut settings.add_noise, "Add noise first").on_hover_text(
+                "Adds noise of that level to the picture before it is removed, to try denoising on a clean picture",
+            );
+            ui.end_row();
+        }
+        EditTask::Interpolate => {
+            for (parameter, seed) in [(&SEED_FROM, &mut settings.seed_from), (&SEED_TO, &mut settings.seed_to)] {
+                let mut value = *seed as f64;
+                widgets::number(ui, parameter, &mut value);
+                *seed = value as u64;
+                ui.end_row();
+            }
+        }
+    }
+}
+
+/// A row for a whole number.
+fn whole_ui(ui: &mut Ui, enabled: bool, parameter: &Parameter, value: &mut u32) {
+    let mut number = f64::from(*value);
+    widgets::number_if(ui, enabled, parameter, &mut number);
+    *value = number as u32;
+    ui.end_row();
+}
+
+fn ts_error_ui(ui: &mut Ui, task: EditTask, ts: &TsField) {
+    if visits_grid(task) {
+        ts.error_ui(ui);
+    }
+}
+
+/// Painting the pixels that are to be generated.
+fn mask_ui(ui: &mut Ui, session: &Session, brush: &mut MaskBrush, actions: &mut Vec<Action>) {
+    let Some(origins) = session.origins() else { return };
+    let [_, _, height, width] = origins.images.shape();
+    ui.horizontal(|ui| {
+        ui.checkbox(&mut brush.is_on, "Paint mask").on_hover_text(
+            "Drag on the picture before to mark pixels that are to be generated; the secondary button erases.\nPan with the middle button or with space held.",
+        );
+        if brush.is_on {
+            ui.checkbox(&mut brush.erases, "Erase").on_hover_text("The primary button takes pixels out of the mask");
+        }
+    });
+    if brush.is_on {
+        if session.selected().is_none() {
+            ui.label(RichText::new("Open a pair to paint on it").weak().small());
+        }
+        ui.horizontal(|ui| {
+            let about = "Radius of the brush in picture pixels (keys [ and ])";
+            ui.label("Brush").on_hover_text(about);
+            let radius = egui::DragValue::new(&mut brush.radius).range(BRUSH_RADIUS.0..=BRUSH_RADIUS.1).speed(0.1);
+            let response = ui.add(radius.max_decimals(1).suffix(" px")).on_hover_text(about);
+            widgets::name(&response, Role::SpinButton, "Brush radius");
+        });
+    }
+    ui.horizontal(|ui| {
+        let clear = ui.add_enabled(session.mask().is_some(), egui::Button::new("Clear"));
+        if clear.on_hover_text("Nothing is to be generated").clicked() {
+            actions.push(Action::SetMask(None));
+        }
+        if ui.button("Invert").on_hover_text("Exchange what is generated and what is kept").clicked() {
+            let size = [width as u32, height as u32];
+            actions.push(Action::SetMask(Some(inverted(session.mask(), size))));
+        }
+        let text = session.mask().map(|mask| {
+            let share = mask.count() as f32 / mask.missing().len().max(1) as f32;
+            RichText::new(format!("{} masked", widgets::percent(share)))
+        });
+        let text = text.unwrap_or_else(|| RichText::new("nothing masked").color(theme::tokens(ui).warning));
+        ui.label(text.small());
+    });
+}
+
+/// What the button will act on. From one picture as many are made as there are samples, from several one each.
+fn hint(session: &Session, task: EditTask) -> String {
+    let samples = session.settings().generate.samples;
+    if !task.needs_reference() {
+        return format!("Makes {samples} frames; needs no picture");
+    }
+    let Some(origins) = session.origins() else { return "Open a picture first".to_owned() };
+    // A second edit starts from where the first did.
+    match (&origins.edited, session.selected()) {
+        (Some(_), Some(_)) => format!("Makes {samples} from what the picture on the canvas was edited from"),
+        (Some(_), None) => "Starts from what these pictures were edited from".to_owned(),
+        (None, Some(_)) => format!("Makes {samples} from the picture on the canvas"),
+        (None, None) => match origins.labels.len() {
+            1 => format!("Makes {samples} from the one picture"),
+            n => format!("Makes one from each of all {n} pictures"),
+        },
+    }
+}

@@ -1,0 +1,93 @@
+//! A text field for time steps: "0,22,39/40", typed or taken from a list of published ones.
+
+use eframe::egui::{self, RichText, Ui};
+
+use super::theme;
+use crate::generator::{TS_PRESETS, TimeSteps, TimeStepsError};
+
+/// Width of the text, in points.
+const TEXT_WIDTH: f32 = 80.0;
+/// What the field is for.
+const ABOUT: &str = "Noise levels as rising indices into a grid, as OpenAI's scripts write them: 0,22,39/40 are three of 40.\nEmpty: the steps decide.";
+
+/// Time steps while they are typed: text that makes no sense changes nothing.
+#[derive(Debug, Clone, Default)]
+pub struct TsField {
+    text: String,
+    /// The steps that the text stands for.
+    shown: Option<TimeSteps>,
+    error: Option<TimeStepsError>,
+}
+
+impl TsField {
+    /// Draws label and field, two cells of a grid; steps go into `value` when the typing is over.
+    pub fn ui(&mut self, ui: &mut Ui, value: &mut Option<TimeSteps>) {
+        // Changed elsewhere: by undo, or by a session that was opened.
+        if self.shown != *value {
+            self.set(value.clone());
+        }
+        ui.label("Time steps").on_hover_text(ABOUT);
+        ui.horizontal(|ui| {
+            let edit = egui::TextEdit::singleline(&mut self.text).hint_text("0,22,39/40").desired_width(TEXT_WIDTH);
+            let response = ui.add(edit).on_hover_text(ABOUT).accessible_name("Time steps");
+            let parsed = parse(&self.text);
+            if response.changed() {
+                self.error = parsed.as_ref().err().cloned();
+            }
+            // An assistive program sets the text without the focus.
+            let is_done = response.lost_focus() || (response.changed() && !response.has_focus());
+            if let Some(steps) = parsed.ok().filter(|_| is_done) {
+                self.shown.clone_from(&steps);
+                *value = steps;
+            }
+            let menu = ui.menu_button("Published", |ui| {
+                for preset in TS_PRESETS {
+                    let text = format!("{}: {}", preset.label, preset.ts);
+                    if ui.button(text).on_hover_text(preset.source).clicked() {
+                        self.set(Some(preset.time_steps()));
+                        value.clone_from(&self.shown);
+                        ui.close();
+                    }
+                }
+            });
+            menu.response.on_hover_text("Time steps that were published for a model");
+        });
+    }
+
+    /// Draws what is wrong with the text, below the grid.
+    pub fn error_ui(&self, ui: &mut Ui) {
+        if let Some(error) = &self.error {
+            let text = RichText::new(error.to_string()).small().color(theme::tokens(ui).error);
+            ui.add(egui::Label::new(text).wrap());
+        }
+    }
+
+    fn set(&mut self, steps: Option<TimeSteps>) {
+        self.text = steps.as_ref().map_or_else(String::new, ToString::to_string);
+        (self.shown, self.error) = (steps, None);
+    }
+}
+
+fn parse(text: &str) -> Result<Option<TimeSteps>, TimeStepsError> {
+    if text.trim().is_empty() { Ok(None) } else { text.parse().map(Some) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_text_means_no_time_steps() {
+        assert_eq!(parse("  "), Ok(None));
+        assert_eq!(parse("0,22,39/40").unwrap().map(|steps| steps.calls()), Some(2));
+        assert!(parse("0,22,39").is_err());
+    }
+
+    #[test]
+    fn steps_that_were_changed_elsewhere_replace_the_text() {
+        let mut field = TsField { text: "0,2".to_owned(), error: parse("0,2").err(), ..TsField::default() };
+        let mut value = parse("0,22,39/40").unwrap();
+        egui::__run_test_ui(|ui| field.ui(ui, &mut value));
+        assert_eq!((field.text.as_str(), field.error), ("0,22,39/40", None));
+    }
+}

@@ -1,0 +1,387 @@
+//! The networks of the literature under the names of several libraries: each is read under one naming, recognised without
+//! a manifest, and described by `lapidary inspect`.
+
+use std::path::{Path, PathBuf};
+
+use lapidary::checkpoint::{
+    Checkpoint, CheckpointError, Container, Dialect, Manifest, ManifestKind, PreconditioningName, expected, find,
+    recognise,
+};
+use lapidary::cli::inspect;
+use lapidary::session::host::Folders;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde_json::{Value, json};
+
+use self::cache::cache;
+
+#[path = "support/cache.rs"]
+mod cache;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+type Tensor = (String, Vec<usize>, Vec<f32>);
+
+fn write(path: &Path, tensors: &[Tensor]) {
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+    let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("as many bytes as the shape says"))
+    });
+    std::fs::write(path, safetensors::serialize(views, None).expect("distinct names")).expect("a writable folder");
+}
+
+/// Every canonical tensor of the two files is the same, bit for bit.
+fn assert_same(found: &Checkpoint, wanted: &Checkpoint) {
+    assert_eq!(found.tensors(), wanted.tensors());
+    for name in wanted.tensors().keys() {
+        let bits = |checkpoint: &Checkpoint| -> Vec<u32> {
+            checkpoint.read(name).expect("it is there").into_iter().map(f32::to_bits).collect()
+        };
+        assert_eq!(bits(found), bits(wanted), "{name}");
+    }
+}
+
+/// Modules of `imagenet64_shape_tiny` as OpenAI, NVlabs and diffusers call them.
+const MODULES: [[&str; 3]; 24] = [
+    ["time_embed.0", "map_layer0", "time_embedding.linear_1"],
+    ["time_embed.2", "map_layer1", "time_embedding.linear_2"],
+    ["label_emb", "map_label", "class_embedding"],
+    ["input_blocks.0.0", "enc.32x32_conv", "conv_in"],
+    ["input_blocks.1.0", "enc.32x32_block0", "down_blocks.0.resnets.0"],
+    ["input_blocks.2.0", "enc.32x32_block1", "down_blocks.0.resnets.1"],
+    ["input_blocks.3.0", "enc.16x16_down", "down_blocks.0.downsamplers.0"],
+    ["input_blocks.4.0", "enc.16x16_block0", "down_blocks.1.resnets.0"],
+    ["input_blocks.4.1", "enc.16x16_block0", "down_blocks.1.attentions.0"],
+    ["input_blocks.5.0", "enc.16x16_block1", "down_blocks.1.resnets.1"],
+    ["input_blocks.5.1", "enc.16x16_block1", "down_blocks.1.attentions.1"],
+    ["middle_block.0", "dec.16x16_in0", "mid_block.resnets.0"],
+    ["middle_block.1", "dec.16x16_in0", "mid_block.attentions.0"],
+    ["middle_block.2", "dec.16x16_in1", "mid_block.resnets.1"],
+    ["output_blocks.0", "dec.16x16_block0", "up_blocks.0.{}.0"],
+    ["output_blocks.1", "dec.16x16_block1", "up_blocks.0.{}.1"],
+    ["output_blocks.2.2", "dec.32x32_up", "up_blocks.0.upsamplers.0"],
+    ["output_blocks.2.0", "dec.16x16_block2", "up_blocks.0.resnets.2"],
+    ["output_blocks.2.1", "dec.16x16_block2", "up_blocks.0.attentions.2"],
+    ["output_blocks.3.0", "dec.32x32_block0", "up_blocks.1.resnets.0"],
+    ["output_blocks.4.0", "dec.32x32_block1", "up_blocks.1.resnets.1"],
+    ["output_blocks.5.0", "dec.32x32_block2", "up_blocks.1.resnets.2"],
+    ["out.0", "out_norm", "conv_norm_out"],
+    ["out.2", "out_conv", "conv_out"],
+];
+
+/// Their parts.
+const PARTS: [[&str; 3]; 9] = [
+    ["in_layers.0", "norm0", "norm1"],
+    ["in_layers.2", "conv0", "conv1"],
+    ["emb_layers.1", "affine", "time_emb_proj"],
+    ["out_layers.0", "norm1", "norm2"],
+    ["out_layers.3", "conv1", "conv2"],
+    ["skip_connection", "skip", "conv_shortcut"],
+    ["norm", "norm2", "group_norm"],
+    ["qkv", "qkv", "qkv"],
+    ["proj_out", "proj", "to_out.0"],
+];
+
+/// A canonical name in the language of column 1 (NVlabs) or 2 (diffusers).
+fn translate(name: &str, column: usize) -> String {
+    let (module, leaf) = name.rsplit_once('.').expect("a module and weight or bias");
+    let row = MODULES.iter().find(|row| module == row[0] || module.starts_with(&format!("{}.", row[0])));
+    let row = row.unwrap_or_else(|| panic!("{name}"));
+    let mut rest = module[row[0].len()..].trim_start_matches('.');
+    let mut to = row[column].to_owned();
+    // Two rows stand for the residual block and the attention of an output block.
+    if row[0].split('.').count() == 2 && row[0].starts_with("output_blocks") {
+        to = to.replace("{}", if rest.starts_with('0') { "resnets" } else { "attentions" });
+        rest = &rest[2..];
+    }
+    let part = PARTS.iter().find(|part| part[0] == rest).map_or("", |part| part[column]);
+    [to.as_str(), part, leaf].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(".")
+}
+
+fn read_all(checkpoint: &Checkpoint) -> Vec<Tensor> {
+    let read = |(name, info): (&String, &lapidary::checkpoint::TensorInfo)| {
+        (name.clone(), info.shape.clone(), checkpoint.read(name).expect("it is there"))
+    };
+    checkpoint.tensors().iter().map(read).collect()
+}
+
+#[test]
+fn an_export_of_nvlabs_edm_reads_like_openais_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let original = Checkpoint::open(&golden("consistency_models/imagenet64_shape_tiny.pt")).unwrap();
+    let mut tensors = Vec::new();
+    for (name, shape, values) in read_all(&original) {
+        let fan = values.len() / shape[0];
+        let (shape, values) = if name == "label_emb.weight" {
+            // One-hot vectors times a linear layer: [K, emb] becomes [emb, K].
+            let transposed = (0..values.len()).map(|i| values[(i % shape[0]) * fan + i / shape[0]]).collect();
+            (vec![shape[1], shape[0]], transposed)
+        } else if name.contains(".qkv.") {
+            // Rows (three, channel) become (channel, three).
+            let channels = shape[0] / 3;
+            let row = |i: usize| (i % 3) * channels + i / 3;
+            let rows = (0..shape[0]).flat_map(|i| values[row(i) * fan..(row(i) + 1) * fan].to_vec()).collect();
+            (shape, rows)
+        } else {
+            (shape, values)
+        };
+        tensors.push((format!("model.{}", translate(&name, 1)), shape, values));
+    }
+    tensors.push(("model.enc.16x16_down.conv0.resample_filter".to_owned(), vec![1, 1, 2, 2], vec![0.25; 4]));
+    let path = folder.path().join("edm-cond-adm.safetensors");
+    write(&path, &tensors);
+    let export = Checkpoint::open(&path).unwrap();
+    assert_eq!((export.dialect(), export.prefix(), export.set_aside().len()), (Dialect::Nvlabs, "model.", 1));
+    assert_same(&export, &original);
+    let manifest = recognise(&export).unwrap().manifest;
+    let ManifestKind::Generator(spec) = &manifest.kind else { panic!("{manifest:?}") };
+    assert_eq!((spec.diffusion.preconditioning, spec.diffusion.time_scale), (PreconditioningName::Edm, 1.0));
+    assert_eq!((manifest.resolution, manifest.classes.len()), (32, 10), "the names tell the resolution");
+}
+
+/// Writes `imagenet64_shape_tiny` as a pipeline of diffusers, with these changes to the configuration of its U-Net.
+fn pipeline(folder: &Path, original: &Checkpoint, changes: &[(&str, Value)]) {
+    let (unet, scheduler) = (folder.join("unet"), folder.join("scheduler"));
+    std::fs::create_dir_all(&unet).expect("it can be written");
+    std::fs::create_dir_all(&scheduler).expect("it can be written");
+    let mut tensors = Vec::new();
+    for (name, mut shape, values) in read_all(original) {
+        let translated = translate(&name, 2);
+        let attention = name.contains(".qkv.") || name.contains(".proj_out.");
+        // Linear layers in place of 1x1 convolutions.
+        shape.truncate(if attention { 2 } else { 4 });
+        if name.contains(".qkv.") {
+            shape[0] /= 3;
+            for (part, values) in ["to_q", "to_k", "to_v"].into_iter().zip(values.chunks(values.len() / 3)) {
+                tensors.push((translated.replace("qkv", part), shape.clone(), values.to_vec()));
+            }
+        } else {
+            tensors.push((translated, shape, values));
+        }
+    }
+    write(&unet.join("diffusion_pytorch_model.safetensors"), &tensors);
+    let mut config = json!({
+        "_class_name": "UNet2DModel", "act_fn": "silu", "attention_head_dim": 32, "attn_norm_num_groups": 32,
+        "block_out_channels": [32, 64], "down_block_types": ["ResnetDownsampleBlock2D", "AttnDownBlock2D"],
+        "norm_eps": 1e-5, "num_class_embeds": 10, "resnet_time_scale_shift": "scale_shift", "sample_size": 32,
+        "up_block_types": ["AttnUpBlock2D", "ResnetUpsampleBlock2D"],
+    });
+    for (key, value) in changes {
+        config[*key] = value.clone();
+    }
+    std::fs::write(unet.join("config.json"), config.to_string()).expect("it can be written");
+    let cm = json!({ "_class_name": "CMStochasticIterativeScheduler", "num_train_timesteps": 40, "sigma_max": 75.0 });
+    std::fs::write(scheduler.join("scheduler_config.json"), cm.to_string()).expect("it can be written");
+    std::fs::write(folder.join("model_index.json"), "{\"unet\": [\"diffusers\", \"UNet2DModel\"]}")
+        .expect("it can be written");
+}
+
+#[test]
+fn a_pipeline_of_diffusers_reads_like_openais_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let original = Checkpoint::open(&golden("consistency_models/imagenet64_shape_tiny.pt")).unwrap();
+    pipeline(folder.path(), &original, &[]);
+    let unet = folder.path().join("unet");
+    let weights = unet.join("diffusion_pytorch_model.safetensors");
+    for path in [folder.path(), unet.as_path(), weights.as_path()] {
+        let checkpoint = Checkpoint::open(path).unwrap();
+        assert_eq!(checkpoint.dialect(), Dialect::Diffusers);
+        assert_same(&checkpoint, &original);
+        let recognised = recognise(&checkpoint).unwrap();
+        let ManifestKind::Generator(spec) = &recognised.manifest.kind else { panic!("{recognised:?}") };
+        assert_eq!(
+            (recognised.manifest.resolution, spec.unet.num_head_channels),
+            (32, 32),
+            "the configuration says it"
+        );
+        assert_eq!(
+            (spec.diffusion.preconditioning, spec.diffusion.sigma_max),
+            (PreconditioningName::Consistency, 75.0)
+        );
+    }
+    let fixture = Checkpoint::open(&golden("diffusers/tiny-consistency")).unwrap();
+    let manifest = recognise(&fixture).unwrap().manifest;
+    let shapes: Vec<_> = fixture.tensors().iter().map(|(name, info)| (name.clone(), info.shape.clone())).collect();
+    let mut wanted = expected(&manifest);
+    wanted.sort();
+    assert_eq!(shapes, wanted, "every tensor that diffusers wrote has its place");
+}
+
+#[test]
+fn a_pipeline_of_another_network_is_refused_by_what_differs() {
+    let original = Checkpoint::open(&golden("consistency_models/imagenet64_shape_tiny.pt")).unwrap();
+    for (key, value, advice) in [
+        ("_class_name", json!("UNet2DConditionModel"), "OpenAI's U-Net has \"UNet2DModel\""),
+        ("norm_eps", json!(1e-6), "norm_eps = 1e-6, but OpenAI's U-Net has"),
+        ("flip_sin_to_cos", json!(false), "flip_sin_to_cos = false"),
+        ("down_block_types", json!(["SkipDownBlock2D"]), "a block \"SkipDownBlock2D\""),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        pipeline(folder.path(), &original, &[(key, value)]);
+        let error = Checkpoint::open(folder.path()).unwrap_err();
+        assert!(matches!(error, CheckpointError::Diffusers { .. }), "{key}: {error:?}");
+        let text = error.to_string();
+        assert!(text.contains(advice) && text.contains("config.json"), "{text}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    pipeline(folder.path(), &original, &[]);
+    let unet = folder.path().join("unet");
+    std::fs::write(folder.path().join("model_index.json"), "{\"vqvae\": [\"diffusers\", \"VQModel\"]}").unwrap();
+    assert!(matches!(Checkpoint::open(folder.path()), Err(CheckpointError::Diffusers { .. })), "codes are no pixels");
+    std::fs::remove_file(folder.path().join("model_index.json")).unwrap();
+    std::fs::write(unet.join("diffusion_pytorch_model.safetensors.index.json"), "{}").unwrap();
+    assert!(matches!(Checkpoint::open(&unet), Err(CheckpointError::Sharded { .. })));
+    std::fs::remove_file(unet.join("diffusion_pytorch_model.safetensors.index.json")).unwrap();
+    std::fs::remove_file(unet.join("diffusion_pytorch_model.safetensors")).unwrap();
+    assert!(matches!(Checkpoint::open(&unet), Err(CheckpointError::NoWeights { .. })));
+}
+
+/// A ResNet of basic blocks for small pictures, with values that differ everywhere.
+fn small_resnet() -> (Manifest, Vec<Tensor>) {
+    let text = "name = \"r\"\ntitle = \"r\"\nfile = \"r\"\nresolution = 32\nclasses = \"cifar10\"\nsource = \"\"\n\
+                licence = \"\"\nkind = \"classifier\"\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n\
+                [resnet]\nblocks = [2, 1]\nwidths = [8, 16]\nshortcut = \"conv\"\nstem_kernel = 3\nstem_stride = 1\n";
+    let manifest = Manifest::parse(text, Path::new("r.toml")).expect("the manifest is valid");
+    let mut first = 0;
+    let fill = |(name, shape): (String, Vec<usize>)| {
+        let count: usize = shape.iter().product();
+        let values = (first..first + count).map(|number| number as f32).collect();
+        first += count;
+        (name, shape, values)
+    };
+    let tensors = expected(&manifest).into_iter().map(fill).collect();
+    (manifest, tensors)
+}
+
+#[test]
+fn resnets_of_robustness_jm_and_cifar_read_like_torchvisions() {
+    let folder = tempfile::tempdir().unwrap();
+    let (manifest, tensors) = small_resnet();
+    let plain = folder.path().join("plain.safetensors");
+    write(&plain, &tensors);
+    let plain = Checkpoint::open(&plain).unwrap();
+    assert_eq!(plain.dialect(), Dialect::Torchvision);
+    let renamed = |change: &dyn Fn(&str) -> String, more: &[(&str, &[usize])]| -> Vec<Tensor> {
+        let more = more.iter().map(|(name, shape)| {
+            let values = (0..shape.iter().product()).map(|i: usize| 0.25 + i as f32 / 8.0).collect();
+            ((*name).to_owned(), shape.to_vec(), values)
+        });
+        tensors.iter().map(|(name, shape, values)| (change(name), shape.clone(), values.clone())).chain(more).collect()
+    };
+    let robustness: &[(&str, &[usize])] = &[
+        ("model.module.attacker.model.layer1.0.conv1.weight", &[8, 8, 3, 3]),
+        ("model.module.attacker.normalizer.new_mean", &[3, 1, 1]),
+        ("model.module.normalizer.new_mean", &[3, 1, 1]),
+        ("model.module.normalizer.new_std", &[3, 1, 1]),
+        ("optimizer.state.0.momentum_buffer", &[8]),
+    ];
+    let cifar = |name: &str| format!("module.{}", name.replace("downsample", "shortcut").replace("fc.", "linear."));
+    let cases = [
+        ("robustness", renamed(&|name| format!("model.module.model.{name}"), robustness), "model.module.model.", 5),
+        ("jm", renamed(&|name| format!("model.{name}"), &[("dummy", &[])]), "model.", 1),
+        ("ddp", renamed(&|name| format!("module.{name}"), &[]), "module.", 0),
+        ("cifar", renamed(&cifar, &[]), "module.", 0),
+    ];
+    for (name, tensors, prefix, aside) in cases {
+        let path = folder.path().join(name).with_extension("safetensors");
+        write(&path, &tensors);
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        assert_eq!((checkpoint.prefix(), checkpoint.set_aside().len()), (prefix, aside), "{name}");
+        assert_eq!(checkpoint.dialect() == Dialect::Cifar, name == "cifar");
+        assert_same(&checkpoint, &plain);
+        let (found, _) = find(path.to_str().unwrap()).unwrap();
+        let ManifestKind::Classifier(spec) = &found.kind else { panic!("{found:?}") };
+        let ManifestKind::Classifier(wanted) = &manifest.kind else { panic!("{manifest:?}") };
+        assert_eq!((&spec.resnet, found.classes[9].as_str()), (&wanted.resnet, "truck"));
+        let normalised = if name == "robustness" { vec![0.25, 0.375, 0.5] } else { vec![0.4914, 0.4822, 0.4465] };
+        assert_eq!(spec.mean, normalised, "{name}");
+    }
+}
+
+#[test]
+fn golden_networks_of_openai_are_recognised_as_their_json_says() {
+    for name in ["imagenet64_shape_tiny", "lsun_shape_tiny"] {
+        let text = std::fs::read_to_string(golden(&format!("consistency_models/{name}.json"))).unwrap();
+        let wanted: Value = serde_json::from_str(&text).unwrap();
+        let checkpoint = Checkpoint::open(&golden(&format!("consistency_models/{name}.pt"))).unwrap();
+        assert_eq!((checkpoint.dialect(), checkpoint.container()), (Dialect::OpenAi, Container::PytorchZip));
+        let recognised = recognise(&checkpoint).unwrap();
+        let manifest = &recognised.manifest;
+        let ManifestKind::Generator(spec) = &manifest.kind else { panic!("{recognised:?}") };
+        let numbers = |key: &str| -> Vec<usize> {
+            wanted[key].as_str().unwrap().split(',').map(|number| number.parse().unwrap()).collect()
+        };
+        assert_eq!(spec.unet.model_channels as u64, wanted["num_channels"]);
+        assert_eq!(spec.unet.num_res_blocks as u64, wanted["num_res_blocks"]);
+        assert_eq!(spec.unet.channel_mult, numbers("channel_mult"));
+        // The command line names resolutions; some of them are below the lowest level.
+        let lowest = manifest.resolution >> (spec.unet.channel_mult.len() - 1);
+        let sides: Vec<usize> =
+            spec.unet.attention_downsample.iter().map(|factor| manifest.resolution / factor).collect();
+        let named: Vec<usize> = numbers("attention_resolutions").into_iter().filter(|side| *side >= lowest).collect();
+        assert_eq!(sides, named);
+        assert_eq!(spec.unet.use_scale_shift_norm, wanted["use_scale_shift_norm"]);
+        assert_eq!(spec.unet.resblock_updown, wanted["resblock_updown"]);
+        assert_eq!(manifest.resolution as u64, wanted["image_size"]);
+        assert_eq!(manifest.classes.len() as u64, wanted["num_classes"].as_u64().unwrap_or(0));
+        assert!(!recognised.notes.is_empty(), "what was assumed is said");
+    }
+}
+
+fn report(path: &Path, json: bool) -> (String, Option<String>) {
+    let folders = Folders { cache: cache(), autosave: cache() };
+    let mut out = Vec::new();
+    let error = inspect::run(path, json, &folders, &mut out).err().map(|error| error.to_string());
+    (String::from_utf8(out).expect("the report is text"), error)
+}
+
+#[test]
+fn inspect_says_what_a_file_is_and_how_to_say_otherwise() {
+    let (text, error) = report(&golden("consistency_models/imagenet64_shape_tiny.pt"), false);
+    assert_eq!(error, None);
+    for part in [
+        "PyTorch zip, 4.5 MiB",
+        "OpenAI U-Net, 32 channels × (1, 2), 2 blocks per level, attention at 16",
+        "201 (f32 201)",
+        "missing         none",
+        "unused          none",
+        "imagenet64_shape_tiny.toml:",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing:\n{text}");
+    }
+    let (_, toml) = text.split_once("\n\n").expect("a manifest behind an empty line");
+    let manifest = Manifest::parse(toml, Path::new("copied.toml")).unwrap();
+    assert_eq!((manifest.role(), manifest.sha256.map(|hash| hash.len())), ("generator", Some(64)));
+
+    let (bundled, error) = report(Path::new("gtsrb12-joint"), true);
+    assert_eq!(error, None);
+    let facts: Value = serde_json::from_str(&bundled).unwrap();
+    assert_eq!(facts["network"]["manifest"]["name"], "gtsrb12-joint");
+    assert_eq!((&facts["network"]["missing"], &facts["network"]["unused"]), (&json!([]), &json!([])));
+    assert_eq!(facts["file"]["format"], "safetensors");
+}
+
+#[test]
+fn inspect_counts_what_does_not_fit_and_says_what_it_knows_of_a_foreign_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut tensors) = small_resnet();
+    tensors.retain(|(name, ..)| name != "layer2.0.bn2.bias");
+    tensors.push(("extra.weight".to_owned(), vec![1], vec![0.0]));
+    let row = tensors.iter_mut().find(|(name, ..)| name == "bn1.weight").unwrap();
+    (row.1, row.2) = (vec![2, 4], vec![0.0; 8]);
+    let path = folder.path().join("mine.safetensors");
+    write(&path, &tensors);
+    let (text, error) = report(&path, false);
+    assert_eq!(error, None);
+    for part in ["1: layer2.0.bn2.bias", "1: extra.weight", "1: bn1.weight is [2, 4] instead of [8]"] {
+        assert!(text.contains(part), "{part:?} is missing:\n{text}");
+    }
+
+    write(&path, &[("blocks.0.cls_token".to_owned(), vec![1], vec![0.0])]);
+    let (text, error) = report(&path, false);
+    assert!(text.contains("SHA-256") && !text.contains("architecture"), "{text}");
+    assert!(error.is_some_and(|error| error.contains("vision transformer")));
+}
