@@ -39,8 +39,11 @@ fn run(invocation: Invocation) -> anyhow::Result<Outcome> {
         Invocation::Edit(options) => return cli::edit::run(&options, &folders),
         Invocation::Search(options) => return cli::search::run(&options, &folders),
         Invocation::Inspect { path, json } => cli::inspect::run(&path, json, &folders, &mut std::io::stdout().lock())?,
-        Invocation::Bench { device, seconds } => {
-            let measured = cli::bench::run(&device, seconds, &folders)?;
+        Invocation::Bench { device, seconds, models } => {
+            let measured = match models {
+                Some(models) => cli::bench::run_models(&device, &models, &folders)?,
+                None => cli::bench::run(&device, seconds, &folders)?,
+            };
             writeln!(std::io::stdout().lock(), "{measured:#}")?;
         }
         Invocation::Screenshots { out } => view::screenshots::run(&out)?,

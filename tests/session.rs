@@ -6,7 +6,8 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lapidary::refiner::State;
+use lapidary::generator::EditTask;
+use lapidary::refiner::{Keep, Rule, State, Target};
 use lapidary::session::host::Folders;
 use lapidary::session::{Action, Activity, Detail, Host, Lookup, Settings, Verb};
 use lapidary::worker::{Command, DeviceChoice};
@@ -174,6 +175,65 @@ fn a_session_saved_small_keeps_the_last_iterate_and_every_number() {
         let lookup = second.session.shown_state();
         assert!(matches!(lookup, Some(Lookup::Missing)), "state {place}: {lookup:?}");
     }
+}
+
+#[test]
+fn the_best_iterate_of_every_sample_is_shown_when_it_is_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let mut settings = settings();
+    settings.refine.keep = Keep::Best;
+    // Hardly anything but noise; it makes this classifier surer of the class that is to be left.
+    settings.refine.target = Target::Untargeted;
+    (settings.refine.rule, settings.refine.step_size, settings.refine.noise) = (Rule::Sgld, 1e-6, 0.2);
+    let mut host = host(home.path(), settings);
+    generate_and_run(&mut host);
+    let last = host.session.path().len() - 1;
+    let shown = state_at(&mut host, last);
+    assert!(host.session.shows_best());
+    let mut places = Vec::new();
+    for sample in 0..2 {
+        let session = &host.session;
+        let objective = |place: usize| session.trace().numbers(session.path()[place]).unwrap().objective[sample];
+        let best = (0..=last).max_by(|a, b| objective(*a).total_cmp(&objective(*b))).unwrap();
+        assert_eq!(shown.numbers.objective[sample], objective(best));
+        places.push(best);
+    }
+    assert!(places.iter().any(|place| *place < last), "the newest is not the best of all: {places:?}");
+    for (sample, place) in places.into_iter().enumerate().filter(|(_, place)| *place < last) {
+        // Elsewhere the state itself is shown.
+        assert_eq!(shown.images.sample(sample), state_at(&mut host, place).images.sample(sample));
+        assert!(!host.session.shows_best());
+    }
+}
+
+#[test]
+fn edited_pictures_and_targets_that_are_no_labels_come_back_from_a_file() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("edited.lapidary");
+    let mut settings = settings();
+    settings.edit.task = EditTask::Stroke;
+    settings.refine.target = Target::PseudoLabel;
+    let mut first = host(home.path(), settings.clone());
+    generate_and_run(&mut first);
+    first.handle(Action::Do(Verb::Edit));
+    if first.session.question().is_some() {
+        first.handle(Action::Confirm);
+    }
+    until(&mut first, "edited pictures", |host| host.session.origins().filter(|o| o.edited.is_some()).map(|_| ()));
+    settle(&mut first);
+    // A label that the classifier does not see, so that the pseudo-label differs.
+    let seen = first.session.target(0);
+    first.handle(Action::SetTarget { sample: 0, class: (seen + 1) % 12 });
+    settle(&mut first);
+    assert_eq!(first.session.target(0), seen, "the classifier's verdict decides, not the label");
+    save(&mut first, &file, Detail::Full);
+    let made = first.session.origins().unwrap().clone();
+
+    let mut second = host(home.path(), Settings::default());
+    open(&mut second, &file);
+    assert_eq!(*second.session.origins().unwrap(), made);
+    assert_eq!(made.edited.as_ref().unwrap().settings.task, EditTask::Stroke);
+    assert_eq!(second.session.target(0), seen);
 }
 
 #[test]

@@ -1,9 +1,13 @@
-//! `lapidary bench`: how fast this machine is at the demo, as JSON.
+//! `lapidary bench`: how fast this machine is at the demo, or at models of any size, as JSON.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::generator::GenerateSettings;
+use crate::refiner::RefineSettings;
 use crate::session::host::Folders;
 use crate::session::{Host, Settings};
 use crate::trace::RunId;
@@ -14,6 +18,20 @@ const BATCHES: [u32; 4] = [1, 4, 16, 64];
 /// Iterations that are timed per batch size; the first state, which warms caches, is not among them.
 const ITERATIONS: u32 = 10;
 
+/// Iterations of models that are named: with large ones each takes seconds.
+const FEW_ITERATIONS: u32 = 2;
+/// How often memory is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// The models of a benchmark that is not the demo's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BenchModels {
+    /// A bundled name or a path.
+    pub generator: String,
+    /// A bundled name or a path.
+    pub classifier: String,
+}
+
 /// Times the demo.
 ///
 /// # Errors
@@ -21,10 +39,10 @@ const ITERATIONS: u32 = 10;
 pub fn run(device: &DeviceChoice, seconds: f64, folders: &Folders) -> anyhow::Result<Value> {
     let compute = ComputeSettings { device: device.clone(), ..Default::default() };
     let mut facts = None;
-    let mut memory = PeakMemory::default();
+    let memory = PeakMemory::start()?;
     let mut batches = Vec::new();
     for batch in BATCHES {
-        let timed = time_batch(batch, &compute, folders, &mut facts, &mut memory)?;
+        let timed = time_batch(batch, &compute, folders, &mut facts)?;
         batches.push(json!({
             "batch": batch,
             "generate_samples_per_sec": f64::from(batch) / timed.generate_secs,
@@ -38,7 +56,6 @@ pub fn run(device: &DeviceChoice, seconds: f64, folders: &Folders) -> anyhow::Re
     let own = Folders { cache: folders.cache.clone(), autosave: temporary.path().to_owned() };
     let host = Host::start(settings, own, Arc::new(|| ()))?;
     let window = crate::view::bench::frame_cost(host, seconds)?;
-    memory.look();
     Ok(json!({
         "lapidary": env!("CARGO_PKG_VERSION"),
         "device": facts,
@@ -46,7 +63,7 @@ pub fn run(device: &DeviceChoice, seconds: f64, folders: &Folders) -> anyhow::Re
         "models": ["gtsrb12-cm", "gtsrb12-joint"],
         "batches": batches,
         "window_with_16_samples": window,
-        "peak_memory_mib": memory.peak as f64 / f64::from(1 << 20),
+        "peak_memory_mib": memory.mib(),
     }))
 }
 
@@ -55,16 +72,109 @@ struct Timed {
     iteration_secs: f64,
 }
 
-#[derive(Default)]
+/// Times two models at one picture: reading them, one sampling plan twice, and a few iterations. With it goes the most memory
+/// that the program had so far.
+///
+/// # Errors
+/// When a model or the device cannot be used.
+pub fn run_models(device: &DeviceChoice, models: &BenchModels, folders: &Folders) -> anyhow::Result<Value> {
+    let memory = PeakMemory::start()?;
+    let compute = ComputeSettings { device: device.clone(), ..Default::default() };
+    let mut settings = Settings { compute: compute.clone(), ..Settings::default() };
+    settings.generate = GenerateSettings { generator: models.generator.clone(), samples: 1, ..settings.generate };
+    settings.refine.classifier.clone_from(&models.classifier);
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    // One after the other: a waiting command would interrupt the first.
+    let generate =
+        |job| Command::Generate { job: JobId(job), settings: settings.generate.clone(), compute: compute.clone() };
+    sender.send(generate(1))?;
+    let mut found = json!({ "lapidary": env!("CARGO_PKG_VERSION"), "start_mib": memory.mib() });
+    let (mut since, mut iterations, mut failure) = (Instant::now(), Vec::new(), None);
+    crate::worker::serve(&receiver, &folders.cache, &mut |event| {
+        let secs = since.elapsed().as_secs_f64();
+        match event {
+            Event::Device(info) => found["device"] = json!(info),
+            Event::Generator(info) if found.get("generator").is_none() => {
+                found["generator"] = json!({ "title": info.title, "parameters": info.report.parameters });
+                found["load_generator_s"] = json!(secs);
+                found["peak_after_generator_mib"] = json!(memory.mib());
+                since = Instant::now();
+            }
+            Event::Generated { job: JobId(1), .. } => {
+                found["generate_first_s"] = json!(secs);
+                since = Instant::now();
+                return sender.try_send(generate(2)).is_ok();
+            }
+            Event::Generated { origins, .. } => {
+                found["generate_again_s"] = json!(secs);
+                found["peak_after_generating_mib"] = json!(memory.mib());
+                since = Instant::now();
+                let settings = settings.refine.clone();
+                return sender.try_send(few_iterations(origins, settings, &compute)).is_ok();
+            }
+            Event::Classifier(info) => {
+                found["classifier"] = json!({ "title": info.title, "parameters": info.report.parameters });
+                found["load_classifier_s"] = json!(secs);
+                since = Instant::now();
+            }
+            Event::State { secs, .. } => iterations.push(secs),
+            Event::Failed { chain, .. } => {
+                failure = Some(chain);
+                return false;
+            }
+            Event::Resting { job: JobId(3), .. } => return false,
+            _ => {}
+        }
+        true
+    });
+    anyhow::ensure!(failure.is_none(), failure.unwrap_or_default().join(": "));
+    found["evaluate_start_and_iterations_s"] = json!(iterations);
+    found["peak_mib"] = json!(memory.mib());
+    Ok(found)
+}
+
+fn few_iterations(origins: Arc<Origins>, settings: RefineSettings, compute: &ComputeSettings) -> Command {
+    Command::Refine {
+        job: JobId(3),
+        run: RunId(1),
+        origins,
+        from: None,
+        references: None,
+        settings,
+        iterations: Some(FEW_ITERATIONS),
+        compute: compute.clone(),
+    }
+}
+
+/// The most memory that the program had, looked at by a thread of its own.
 struct PeakMemory {
-    peak: usize,
+    peak: Arc<AtomicUsize>,
+    done: Arc<AtomicBool>,
 }
 
 impl PeakMemory {
-    fn look(&mut self) {
-        if let Some(stats) = memory_stats::memory_stats() {
-            self.peak = self.peak.max(stats.physical_mem);
-        }
+    fn start() -> std::io::Result<Self> {
+        let (peak, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (peak_there, done_there) = (peak.clone(), done.clone());
+        std::thread::Builder::new().name("lapidary-memory".to_owned()).spawn(move || {
+            while !done_there.load(Ordering::Relaxed) {
+                if let Some(stats) = memory_stats::memory_stats() {
+                    peak_there.fetch_max(stats.physical_mem, Ordering::Relaxed);
+                }
+                std::thread::sleep(LOOK);
+            }
+        })?;
+        Ok(Self { peak, done })
+    }
+
+    fn mib(&self) -> f64 {
+        self.peak.load(Ordering::Relaxed) as f64 / f64::from(1 << 20)
+    }
+}
+
+impl Drop for PeakMemory {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
     }
 }
 
@@ -74,15 +184,13 @@ fn time_batch(
     compute: &ComputeSettings,
     folders: &Folders,
     facts: &mut Option<crate::worker::DeviceInfo>,
-    memory: &mut PeakMemory,
 ) -> anyhow::Result<Timed> {
-    let (sender, receiver) = crossbeam_channel::bounded(8);
+    let (sender, receiver) = crossbeam_channel::bounded(1);
     let mut settings = Settings { compute: compute.clone(), ..Settings::default() };
     settings.generate.samples = batch;
-    for job in [1, 2] {
-        let (settings, compute) = (settings.generate.clone(), settings.compute.clone());
-        sender.send(Command::Generate { job: JobId(job), settings, compute })?;
-    }
+    let generate =
+        |job| Command::Generate { job: JobId(job), settings: settings.generate.clone(), compute: compute.clone() };
+    sender.send(generate(1))?;
     let (mut generate_secs, mut secs, mut failure) = (0.0, Vec::new(), None);
     let refine = |origins: Arc<Origins>| Command::Refine {
         job: JobId(3),
@@ -95,10 +203,10 @@ fn time_batch(
         compute: settings.compute.clone(),
     };
     crate::worker::serve(&receiver, &folders.cache, &mut |event| {
-        memory.look();
         match event {
             Event::Device(info) => *facts = Some(info),
-            Event::Generated { job: JobId(2), origins, secs } => {
+            Event::Generated { job: JobId(1), .. } => return sender.try_send(generate(2)).is_ok(),
+            Event::Generated { origins, secs, .. } => {
                 generate_secs = secs;
                 return sender.try_send(refine(origins)).is_ok();
             }

@@ -84,20 +84,7 @@ impl Best {
     fn replace(&mut self, state: &State, sample: usize) {
         let picture = state.images.sample(sample);
         self.pixels[sample * picture.len()..(sample + 1) * picture.len()].copy_from_slice(picture);
-        let (to, from) = (&mut self.numbers, &state.numbers);
-        let logits = from.logits_of(sample);
-        to.logits[sample * logits.len()..(sample + 1) * logits.len()].copy_from_slice(logits);
-        for (to, from) in [
-            (&mut to.objective, &from.objective),
-            (&mut to.gradient_l2, &from.gradient_l2),
-            (&mut to.step_l2, &from.step_l2),
-            (&mut to.delta_l2, &from.delta_l2),
-            (&mut to.delta_linf, &from.delta_linf),
-            (&mut to.clipped, &from.clipped),
-        ] {
-            to[sample] = from[sample];
-        }
-        to.state[sample] = from.state[sample];
+        self.numbers.copy_sample(&state.numbers, sample);
     }
 }
 

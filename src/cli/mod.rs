@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
+pub use self::bench::BenchModels;
 pub use self::edit::EditOptions;
 pub use self::error::CliError;
 use self::flags::Use;
@@ -65,6 +66,8 @@ pub enum Invocation {
         device: DeviceChoice,
         /// How long.
         seconds: f64,
+        /// Of which models, if not of the demo's.
+        models: Option<BenchModels>,
     },
     /// Draw the window's pictures for the documentation.
     Screenshots {
@@ -236,7 +239,10 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
             let device = flags::given(matches, flags::DEVICE).unwrap_or("auto").parse::<DeviceChoice>()?;
             let seconds =
                 flags::given(matches, SECONDS.flag).map_or(Ok(SECONDS.default), |text| SECONDS.parse(text))?;
-            Ok(Invocation::Bench { device, seconds })
+            let model = |flag| flags::given(matches, flag).map(str::to_owned);
+            let models = model(flags::GENERATOR).zip(model(flags::CLASSIFIER));
+            let models = models.map(|(generator, classifier)| BenchModels { generator, classifier });
+            Ok(Invocation::Bench { device, seconds, models })
         }
         Some(("screenshots", matches)) => {
             let out = path(matches, OUT).unwrap_or_else(|| PathBuf::from("assets"));
@@ -342,7 +348,7 @@ mod tests {
         let parse = |args: &[&str]| parse(args.iter().copied()).unwrap();
         assert_eq!(parse(&["lapidary"]), Invocation::Window { options: WindowOptions::default() });
         assert!(matches!(parse(&["lapidary", "generate", "--seeds", "3"]), Invocation::Generate(_)));
-        let bench = Invocation::Bench { device: DeviceChoice::Cpu, seconds: 2.0 };
+        let bench = Invocation::Bench { device: DeviceChoice::Cpu, seconds: 2.0, models: None };
         assert_eq!(parse(&["lapidary", "bench", "--device", "cpu", "--seconds", "2"]), bench);
         let shots = Invocation::Screenshots { out: "pictures".into() };
         assert_eq!(parse(&["lapidary", "screenshots", "--out", "pictures"]), shots);

@@ -242,6 +242,9 @@ fn inspect() -> Command {
 fn bench() -> Command {
     Command::new("bench")
         .about("Measure generating and refining on this machine; prints JSON")
+        .long_about("Measures the demo and the window; or, with --generator and --classifier, how long these models take to read, to make one picture and to refine it, and the memory that takes.")
+        .arg(flags::generator_arg().requires(flags::CLASSIFIER))
+        .arg(flags::classifier_arg().requires(flags::GENERATOR))
         .arg(flags::device_arg())
         .arg(flags::flag_of(SECONDS, "", None))
 }

@@ -67,6 +67,26 @@ impl Numbers {
         n > 0 && self.state.len() == n && self.logits.len().is_multiple_of(n) && lists.iter().all(|l| l.len() == n)
     }
 
+    /// Takes over everything about one sample.
+    ///
+    /// # Panics
+    /// When the two do not describe equally many samples and classes.
+    pub fn copy_sample(&mut self, from: &Self, sample: usize) {
+        let logits = from.logits_of(sample);
+        self.logits[sample * logits.len()..(sample + 1) * logits.len()].copy_from_slice(logits);
+        for (to, from) in [
+            (&mut self.objective, &from.objective),
+            (&mut self.gradient_l2, &from.gradient_l2),
+            (&mut self.step_l2, &from.step_l2),
+            (&mut self.delta_l2, &from.delta_l2),
+            (&mut self.delta_linf, &from.delta_linf),
+            (&mut self.clipped, &from.clipped),
+        ] {
+            to[sample] = from[sample];
+        }
+        self.state[sample] = from.state[sample];
+    }
+
     /// The `K` logits of one sample; empty when it is unknown.
     #[must_use]
     pub fn logits_of(&self, sample: usize) -> &[f32] {

@@ -53,6 +53,7 @@ impl Session {
             }
             Event::State { job, run, state, secs } if job == self.job => self.take_state(run, &state, secs),
             Event::Updated { run, iteration, settings } if self.live == Some(run) => {
+                self.best = None;
                 let change = Change { iteration, settings };
                 self.remember(&Fact::Change { run, change: change.clone() });
                 self.trace.change(run, change);
@@ -283,7 +284,7 @@ impl Session {
         self.provenance = Provenance { lapidary: here.lapidary, burn: here.burn, ..restored.provenance };
         self.refresh_class_names();
         self.origins = restored.origins;
-        (self.references, self.mask) = (restored.references, None);
+        (self.references, self.mask, self.best) = (restored.references, None, None);
         self.fits.clear();
         self.trace = restored.trace;
         let budget = self.iterates.budget();

@@ -469,6 +469,7 @@ impl Session {
         self.epoch += 1;
         self.jobs.push(Job::Epoch(self.epoch));
         (self.live, self.shown, self.follow) = (None, 0, true);
+        self.best = None;
         self.show_run(None);
         let count = self.origins.as_ref().map_or(0, |origins| origins.labels.len());
         self.focused = self.focused.min(count.saturating_sub(1));

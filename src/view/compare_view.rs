@@ -55,7 +55,7 @@ impl CompareView {
         let origin = origins.images.sample(sample);
         let reference = reference(origins, sample).filter(|_| self.shows_reference);
         let shown_id = after.and(shown).map(|(id, _)| *id);
-        let key = pair_key(session.epoch(), shown_id, sample, reference.is_some());
+        let key = pair_key(session.epoch(), shown_id, sample, (reference.is_some(), session.shows_best()));
         let pair = Pair {
             before: reference.unwrap_or(origin),
             after: after.map_or(origin, |state| state.images.sample(sample)),
@@ -117,8 +117,8 @@ fn reference(origins: &Origins, sample: usize) -> Option<&[f32]> {
 }
 
 /// Another number whenever the pictures are others.
-fn pair_key(epoch: u64, shown: Option<StateId>, sample: usize, is_reference: bool) -> u64 {
+fn pair_key(epoch: u64, shown: Option<StateId>, sample: usize, (is_reference, is_best): (bool, bool)) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (epoch, shown, sample, is_reference).hash(&mut hasher);
+    (epoch, shown, sample, is_reference, is_best).hash(&mut hasher);
     hasher.finish()
 }

@@ -216,7 +216,11 @@ impl Workbench {
         });
         let path = session.path();
         let before = path.first().and_then(|id| session.trace().numbers(*id));
-        let after = session.shown_id().and_then(|id| session.trace().numbers(id));
+        // Of the pictures that are shown: every sample's best, it may be, and not those of one state.
+        let after = match &self.shown {
+            Some((_, Lookup::Ready(state))) => Some(&state.numbers),
+            _ => session.shown_id().and_then(|id| session.trace().numbers(id)),
+        };
         let readout = session.selected().and_then(|_| self.compare.canvas.readout());
         egui::Panel::right("sample").resizable(false).exact_size(theme::SAMPLE_WIDTH).show(ui, |ui| {
             egui::ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| {
@@ -229,13 +233,13 @@ impl Workbench {
             } else if let Some(sample) = session.selected() {
                 self.compare.ui(ui, session, sample, self.shown.as_ref(), actions);
             } else {
-                let key = state_key(session.epoch(), None);
+                let key = state_key(session.epoch(), None, false);
                 if let Some(origins) = session.origins() {
                     self.before.update(ui.ctx(), "before", key, &origins.images);
                 }
                 let after_atlas = match &self.shown {
                     Some((id, Lookup::Ready(state))) => {
-                        let key = state_key(session.epoch(), Some(*id));
+                        let key = state_key(session.epoch(), Some(*id), session.shows_best());
                         self.after.update(ui.ctx(), "after", key, &state.images);
                         Some(&self.after)
                     }
@@ -328,10 +332,10 @@ impl eframe::App for Workbench {
 }
 
 /// Names a state of a batch of origins as one number, for textures.
-fn state_key(origins: u64, id: Option<StateId>) -> u64 {
+fn state_key(origins: u64, id: Option<StateId>, is_best: bool) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
-    (origins, id).hash(&mut hasher);
+    (origins, id, is_best).hash(&mut hasher);
     hasher.finish()
 }
 

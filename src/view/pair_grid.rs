@@ -140,7 +140,11 @@ fn header_ui(ui: &mut Ui, session: &Session, n: usize) {
             Some(origins) if !origins.names.is_empty() => "opened",
             _ => "generated",
         };
-        ui.label(RichText::new(format!("{n} pairs: {what} | iteration {}", session.shown())).weak());
+        let after = match session.shown() {
+            last if session.shows_best() => format!("best of {last} iterations"),
+            iteration => format!("iteration {iteration}"),
+        };
+        ui.label(RichText::new(format!("{n} pairs: {what} | {after}")).weak());
         if let Some(first) = session.fits.first() {
             let more =
                 if session.fits.len() > 1 { format!(" (+{} more)", session.fits.len() - 1) } else { String::new() };

@@ -4,6 +4,9 @@ use super::message::MemoryEstimate;
 
 /// Share of the free memory that is used; the rest is for the window, for iterates, and for other programs.
 const SHARE: f64 = 0.8;
+/// What a call takes of what its shapes say, in quarters: packing buffers and the allocator are not counted. Measured on
+/// the CPU: 1.74 for the ImageNet-64 U-Net, 1.25 to 1.45 for a Wide-ResNet-50-2 at 224x224.
+const OVERHEAD_QUARTERS: u64 = 7;
 /// For a GPU, unless the user says otherwise: wgpu does not tell how much memory an adapter has.
 const GPU_BUDGET: u64 = 2 << 30;
 
@@ -26,8 +29,10 @@ fn free() -> u64 {
 }
 
 impl MemoryEstimate {
-    /// As many of `wanted` samples at once as the budget allows, at least one.
-    pub(super) fn fit(refines: bool, weights: u64, per_sample: u64, wanted: usize, budget: u64) -> Self {
+    /// As many of `wanted` samples at once as the budget allows, at least one; `counted` are the bytes of one sample's
+    /// activations by their shapes.
+    pub(super) fn fit(refines: bool, weights: u64, counted: u64, wanted: usize, budget: u64) -> Self {
+        let per_sample = counted * OVERHEAD_QUARTERS / 4;
         let room = budget.saturating_sub(weights);
         let fitting = usize::try_from(room / per_sample.max(1)).unwrap_or(usize::MAX);
         let at_once = u32::try_from(wanted.min(fitting).max(1)).unwrap_or(u32::MAX);
@@ -47,12 +52,13 @@ mod tests {
 
     #[test]
     fn a_batch_is_cut_to_the_budget_but_never_to_nothing() {
-        let fit = |per_sample, wanted, budget| MemoryEstimate::fit(true, 7, per_sample, wanted, budget);
-        assert_eq!(fit(10, 64, 107).at_once, 10);
-        assert_eq!(fit(10, 64, 106).at_once, 9);
-        assert_eq!(fit(10, 4, 100).at_once, 4);
-        assert!(fit(10, 4, 5).is_tight() && fit(10, 4, 5).at_once == 1);
-        assert!(fit(10, 64, 107).total() == 107 && !fit(10, 64, 107).is_tight());
+        let fit = |wanted, budget| MemoryEstimate::fit(true, 7, 8, wanted, budget);
+        assert_eq!(fit(64, 147).per_sample, 14);
+        assert_eq!(fit(64, 147).at_once, 10);
+        assert_eq!(fit(64, 146).at_once, 9);
+        assert_eq!(fit(4, 147).at_once, 4);
+        assert!(fit(4, 5).is_tight() && fit(4, 5).at_once == 1);
+        assert!(fit(64, 147).total() == 147 && !fit(64, 147).is_tight());
     }
 
     #[test]

@@ -74,14 +74,7 @@ pub(in crate::cli) fn generate_args() -> impl Iterator<Item = Arg> {
         TS_PRESETS.iter().map(|preset| format!("- {}: {}, {}", preset.key, preset.ts, preset.label)).collect();
     let ts = "Noise levels as rising indices into a grid that falls from the largest to the smallest, such as 0,22,39/40, or the name of a published setting";
     let mut args = vec![
-        text(
-            GENERATOR,
-            "MODEL",
-            format!(
-                "Model that makes the pictures: a bundled name, a checkpoint, or its manifest [default: {}]",
-                default.generator
-            ),
-        ),
+        generator_arg(),
         text(
             SEEDS,
             "A..B",
@@ -151,6 +144,13 @@ pub(in crate::cli) fn refine_args() -> impl Iterator<Item = Arg> {
         choice::<Keep>(),
     ]);
     under("How to refine", args)
+}
+
+/// The generator alone.
+pub(in crate::cli) fn generator_arg() -> Arg {
+    let default = Settings::default().generate.generator;
+    let about = "Model that makes the pictures: a bundled name, a checkpoint, or its manifest";
+    text(GENERATOR, "MODEL", format!("{about} [default: {default}]"))
 }
 
 /// The classifier alone.

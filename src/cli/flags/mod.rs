@@ -10,10 +10,10 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
-use self::args::{ADD_NOISE, DEBIAS, GENERATOR, NO_NORMALISE, PRESET, RANDOM_START, SEEDS, SIGMAS, TS, keys};
+use self::args::{ADD_NOISE, DEBIAS, NO_NORMALISE, PRESET, RANDOM_START, SEEDS, SIGMAS, TS, keys};
 pub(super) use self::args::{
-    CLASSES, CLASSIFIER, DEVICE, EARLY_STOP, OF_GENERATION, OF_SAMPLING, choice, classifier_arg, compute_args,
-    device_arg, edit_args, generate_args, plain_switch, refine_args,
+    CLASSES, CLASSIFIER, DEVICE, EARLY_STOP, GENERATOR, OF_GENERATION, OF_SAMPLING, choice, classifier_arg,
+    compute_args, device_arg, edit_args, generate_args, generator_arg, plain_switch, refine_args,
 };
 pub(super) use self::numbers::flag_of;
 pub(super) use self::session::read_session;
