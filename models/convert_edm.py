@@ -85,8 +85,19 @@ def main():
     parser.add_argument("pickle", help="the .pkl file")
     parser.add_argument("safetensors", help="the file to write")
     arguments = parser.parse_args()
-    with open(arguments.pickle, "rb") as file:
-        data = Unpickler(file).load()
+    try:
+        with open(arguments.pickle, "rb") as file:
+            if file.read(4) == b"PK\x03\x04":
+                parser.error(
+                    f"{arguments.pickle} is a zip archive, such as a training state: "
+                    "take the network-snapshot-*.pkl of the same training"
+                )
+            file.seek(0)
+            data = Unpickler(file).load()
+    except OSError as error:
+        parser.error(f"{arguments.pickle} cannot be read: {error.strerror}")
+    except (pickle.UnpicklingError, EOFError) as error:
+        parser.error(f"{arguments.pickle} is no whole pickle: {error}")
     network = data.get("ema") if isinstance(data, dict) else data
     # The filters of the resampling are constants.
     found = {name: value for name, value in tensors(network) if not name.endswith("resample_filter")}

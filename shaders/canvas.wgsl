@@ -3,7 +3,7 @@
 // Input:  two pictures of one size, RGBA32Float, in [0, 1], sRGB-encoded; alpha is not read.
 // Output: the same encoding, so that a picture's bytes reach a Unorm target unchanged; for an sRGB target the
 //         shader decodes first, because the target encodes again.
-// Caller: src/view/canvas.rs, with colormap.wgsl in front of this file.
+// Caller: src/view/canvas/mod.rs, with colormap.wgsl in front of this file.
 
 // The discriminants of `Compare`.
 const MODE_SIDE: u32 = 0u;
@@ -17,7 +17,7 @@ const GRID_MIN_ZOOM: f32 = 16.0;
 // An impossible mode should be seen, not guessed.
 const ERROR_COLOR: vec3f = vec3f(1.0, 0.0, 1.0);
 
-// Twin of `Uniforms` in src/view/canvas.rs. "Pixels" are framebuffer pixels.
+// Twin of `Uniforms` in src/view/canvas/mod.rs. "Pixels" are framebuffer pixels.
 struct View {
     // Top-left corner of the canvas in the framebuffer, in pixels.
     corner: vec2f,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use lapidary::checkpoint::{
-    Checkpoint, CheckpointError, Content, Manifest, ManifestKind, Model, find, resolve, unwatched,
+    Checkpoint, CheckpointError, Content, Manifest, ManifestKind, Model, Weights, find, resolve, unwatched,
 };
 use lapidary::classifier::Classifier;
 use safetensors::tensor::TensorView;
@@ -204,8 +204,73 @@ fn code_in_a_pickle_is_refused_and_never_run() {
 fn an_archive_without_weights_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(&folder, "photos.pt", &zip_of(&[("photos/readme.txt", b"my holidays")]));
-    let error = refused(&path, "torch.save(model.state_dict(), file)");
+    let error = refused(&path, "a zip archive, but not PyTorch's");
+    assert!(matches!(error, CheckpointError::ForeignZip { .. }), "{error:?}");
+}
+
+#[test]
+fn a_pickle_that_unpacks_to_far_more_than_the_file_is_refused_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pickle = b"\x80\x02}(".to_vec();
+    pickle.resize(5 << 20, b'N');
+    let bytes = zip_of(&[("archive/data.pkl", &pickle), ("archive/version", b"3\n")]);
+    assert!(bytes.len() < 1 << 16, "it is packed: {}", bytes.len());
+    let error = refused(&write(&folder, "bomb.pt", &bytes), "fetch it again from its source");
+    let CheckpointError::HeaderTooLarge { found, .. } = error else { panic!("{error:?}") };
+    assert_eq!(found, 5 << 20);
+    // Without the magic number of torch's legacy container a pickle is not parsed at all.
+    pickle.truncate(1 << 16);
+    let error = refused(&write(&folder, "bare.pt", &pickle), "torch.save(model.state_dict(), file)");
     assert!(matches!(error, CheckpointError::Pytorch { .. }), "{error:?}");
+}
+
+/// A state dictionary of tensors `a` and `b`, which are one number seen with a stride of zero.
+fn expanded(extent: u16) -> Vec<u8> {
+    let [low, high] = extent.to_le_bytes();
+    let text = |text: &str| [b"X".as_slice(), &[text.len() as u8, 0, 0, 0], text.as_bytes()].concat();
+    let mut pickle = b"\x80\x02}(".to_vec();
+    for name in ["a", "b"] {
+        pickle.extend(text(name));
+        pickle.extend_from_slice(b"ctorch._utils\n_rebuild_tensor_v2\n((");
+        pickle.extend(text("storage"));
+        pickle.extend_from_slice(b"ctorch\nFloatStorage\n");
+        pickle.extend(text("0"));
+        pickle.extend(text("cpu"));
+        // One element; then offset, shape, stride, requires_grad and hooks.
+        pickle.extend_from_slice(&[b'K', 1, b't', b'Q', b'K', 0, b'M', low, high, 0x85, b'K', 0, 0x85, 0x89]);
+        pickle.extend_from_slice(b"}tR");
+    }
+    pickle.extend_from_slice(b"u.");
+    zip_of(&[("archive/data.pkl", &pickle), ("archive/data/0", &[0; 4]), ("archive/version", b"3\n")])
+}
+
+#[test]
+fn a_tensor_that_is_larger_than_its_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = refused(&write(&folder, "expanded.pt", &expanded(60_000)), "the whole file has");
+    let CheckpointError::Claim { claimed, .. } = error else { panic!("{error:?}") };
+    assert_eq!(claimed, 240_000);
+
+    // One alone fits, both do not.
+    let bytes = expanded(0).len();
+    let path = write(&folder, "both.pt", &expanded((bytes / 6) as u16));
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let extent = checkpoint.tensors()["a"].shape[0];
+    let mut weights = Weights::new(&checkpoint);
+    assert_eq!(weights.take("a", &[extent]).unwrap(), vec![0.0; extent]);
+    let error = weights.take("b", &[extent]).unwrap_err();
+    assert!(matches!(error, CheckpointError::Claim { .. }), "{error:?}");
+}
+
+#[test]
+fn a_legacy_file_that_was_cut_off_is_called_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fp16/lsun_shape_tiny.fp16.legacy.pt");
+    let whole = std::fs::read(golden).unwrap();
+    for end in [18, 100, 170, 1000, 5001, whole.len() / 2, whole.len() - 1] {
+        let error = refused(&write(&folder, "cut.pt", &whole[..end]), "damaged or was cut off: fetch it again");
+        assert!(matches!(error, CheckpointError::Archive { .. }), "{end}: {error:?}");
+    }
 }
 
 /// The joint classifier's manifest after a change of its text.
@@ -313,6 +378,9 @@ fn a_manifest_with_impossible_values_is_refused() {
         (joint, "stem_stride = 1", "stem_stride = 0"),
         (joint, "shortcut = \"pool\"", "shortcut = \"pool\"\nblock = \"bottleneck\"\nwidth_per_group = 1"),
         (joint, "file = \"gtsrb12-joint.safetensors\"", "file = \"../../secret\""),
+        (joint, "file = \"gtsrb12-joint.safetensors\"", "file = \"..\""),
+        (joint, "file = \"gtsrb12-joint.safetensors\"", "file = \"/secret\""),
+        (joint, "file = \"gtsrb12-joint.safetensors\"", "file = \"deep/weights.pt\""),
         (cm, "resolution = 32", "resolution = 33"),
         (cm, "channel_mult = [1, 2]", "channel_mult = []"),
         (cm, "model_channels = 64", "model_channels = 65"),
@@ -332,6 +400,12 @@ fn a_manifest_with_impossible_values_is_refused() {
         assert!(matches!(error, CheckpointError::ManifestValue { .. }), "{to}: {error:?}");
         assert!(error.to_string().starts_with("the manifest says "), "{to}: {error}");
     }
+}
+
+#[test]
+fn dots_in_the_name_of_a_file_are_no_way_out() {
+    let manifest = changed_manifest("gtsrb12-joint.safetensors", "my..weights.safetensors").unwrap();
+    assert_eq!(manifest.file, "my..weights.safetensors");
 }
 
 #[test]
@@ -373,6 +447,16 @@ fn a_pickle_with_source_code_in_it_is_sent_to_the_converter() {
     let pickle = b"\x80\x04\x95\x00\x10\x00\x00\x00\x00\x00\x00}\x94(\x8c\x03ema\x94\x8c\x17torch_utils.persistence\x94\x8c\x1b_reconstruct_persistent_obj\x94\x93\x94}\x94\x85\x94R\x94u.";
     let error = refused(&write(&folder, "edm-imagenet-64x64-cond-adm.pkl", pickle), "models/convert_edm.py");
     assert!(matches!(error, CheckpointError::PersistentPickle { .. }), "{error:?}");
+    // The same behind a long text, the words across the border of two blocks.
+    let mut late = b"\x80\x04}(".to_vec();
+    late.resize((1 << 20) - 10, b'x');
+    late.extend_from_slice(b"torch_utils.persistence\n");
+    let error = refused(&write(&folder, "late.pkl", &late), "models/convert_edm.py");
+    assert!(matches!(error, CheckpointError::PersistentPickle { .. }), "{error:?}");
+    // A training state is a zip, which the converter does not take.
+    let state = zip_of(&[("archive/data.pkl", pickle), ("archive/version", b"3\n")]);
+    let error = refused(&write(&folder, "training-state-000100.pt", &state), "network-snapshot-*.pkl");
+    assert!(matches!(error, CheckpointError::TrainingState { .. }), "{error:?}");
 }
 
 /// Nearest half-precision number, ties to even; for values below 65504, which weights are.

@@ -232,11 +232,90 @@ fn a_pipeline_of_another_network_is_refused_by_what_differs() {
     std::fs::write(folder.path().join("model_index.json"), "{\"vqvae\": [\"diffusers\", \"VQModel\"]}").unwrap();
     assert!(matches!(Checkpoint::open(folder.path()), Err(CheckpointError::Diffusers { .. })), "codes are no pixels");
     std::fs::remove_file(folder.path().join("model_index.json")).unwrap();
-    std::fs::write(unet.join("diffusion_pytorch_model.safetensors.index.json"), "{}").unwrap();
-    assert!(matches!(Checkpoint::open(&unet), Err(CheckpointError::Sharded { .. })));
-    std::fs::remove_file(unet.join("diffusion_pytorch_model.safetensors.index.json")).unwrap();
-    std::fs::remove_file(unet.join("diffusion_pytorch_model.safetensors")).unwrap();
+    let weights = unet.join("diffusion_pytorch_model.safetensors");
+    for index in ["safetensors.index.json", "safetensors.index.fp16.json", "bin.index.json"] {
+        let index = unet.join(format!("diffusion_pytorch_model.{index}"));
+        std::fs::write(&index, "{}").unwrap();
+        Checkpoint::open(&unet).expect("the whole file is there, whatever was there before");
+        let aside = folder.path().join("aside");
+        std::fs::rename(&weights, &aside).unwrap();
+        assert!(matches!(Checkpoint::open(&unet), Err(CheckpointError::Sharded { .. })), "{}", index.display());
+        std::fs::rename(&aside, &weights).unwrap();
+        std::fs::remove_file(&index).unwrap();
+    }
+    let shard = unet.join("diffusion_pytorch_model-00001-of-00002.safetensors");
+    std::fs::copy(&weights, &shard).unwrap();
+    assert!(matches!(Checkpoint::open(&shard), Err(CheckpointError::Sharded { .. })));
+    std::fs::rename(&shard, unet.join("diffusion_pytorch_model-00001-of-00001.safetensors")).unwrap();
+    Checkpoint::open(&unet.join("diffusion_pytorch_model-00001-of-00001.safetensors")).expect("one of one is all");
+    // Without its configuration something is assumed, and that is said.
+    let alone = folder.path().join("alone.safetensors");
+    std::fs::rename(&weights, &alone).unwrap();
+    let notes = recognise(&Checkpoint::open(&alone).unwrap()).unwrap().notes;
+    assert!(notes.iter().any(|note| note.contains("no config.json")), "{notes:?}");
     assert!(matches!(Checkpoint::open(&unet), Err(CheckpointError::NoWeights { .. })));
+}
+
+#[test]
+fn what_a_configuration_says_oddly_is_named() {
+    let original = Checkpoint::open(&golden("consistency_models/imagenet64_shape_tiny.pt")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    pipeline(folder.path(), &original, &[("attention_head_dim", json!([5, 10]))]);
+    let text = Checkpoint::open(folder.path()).unwrap_err().to_string();
+    assert!(text.contains("attention_head_dim = [5,10]"), "{text}");
+    pipeline(folder.path(), &original, &[]);
+    let ddpm = json!({ "_class_name": "DDPMScheduler", "beta_schedule": "linear", "beta_start": 0.0015 });
+    std::fs::write(folder.path().join("scheduler/scheduler_config.json"), ddpm.to_string()).unwrap();
+    let text = Checkpoint::open(folder.path()).unwrap_err().to_string();
+    assert!(text.contains("from 0.0015 to 0.02"), "{text}");
+}
+
+#[test]
+fn a_tensor_beside_the_network_never_takes_the_place_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, tensors) = small_resnet();
+    let plain = folder.path().join("plain.safetensors");
+    write(&plain, &tensors);
+    let mut shadowed: Vec<Tensor> =
+        tensors.into_iter().map(|(name, shape, values)| (format!("model.{name}"), shape, values)).collect();
+    shadowed.push(("fc.bias".to_owned(), vec![1], vec![7.0]));
+    shadowed.push(("bn1.extra".to_owned(), vec![1], vec![7.0]));
+    shadowed.retain(|(name, ..)| name != "model.bn1.bias");
+    shadowed.push(("bn1.bias".to_owned(), vec![8], vec![7.0; 8]));
+    let path = folder.path().join("shadowed.safetensors");
+    write(&path, &shadowed);
+    let (plain, shadowed) = (Checkpoint::open(&plain).unwrap(), Checkpoint::open(&path).unwrap());
+    assert_eq!(shadowed.read("fc.bias").unwrap(), plain.read("fc.bias").unwrap());
+    assert!(shadowed.read("bn1.bias").is_err(), "the network has none");
+    assert!(shadowed.tensors().keys().any(|name| name.starts_with("bn1.extra (")), "it is listed all the same");
+}
+
+#[test]
+fn an_input_normalisation_is_read_in_every_form_and_an_impossible_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, tensors) = small_resnet();
+    let cases: [(&str, &str, &str, &[usize], bool); 5] = [
+        ("model.", "normalize.mean", "normalize.std", &[1, 3, 1, 1], true),
+        ("model.", "normalizer.new_mean", "normalizer.new_std", &[3], true),
+        ("1.", "normalizer.new_mean", "normalizer.new_std", &[3, 1, 1], true),
+        ("model.", "normalizer.new_mean", "normalizer.new_std", &[64], false),
+        ("model.", "normalizer.new_mean", "normalizer.new_std", &[3, 2, 2], false),
+    ];
+    for (i, (prefix, mean, std, shape, used)) in cases.into_iter().enumerate() {
+        let mut tensors: Vec<Tensor> =
+            tensors.iter().map(|(name, shape, values)| (format!("{prefix}{name}"), shape.clone(), values.clone())).collect();
+        for name in [mean, std] {
+            tensors.push((name.to_owned(), shape.to_vec(), vec![0.25; shape.iter().product()]));
+        }
+        let path = folder.path().join(format!("{i}.safetensors"));
+        write(&path, &tensors);
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        assert_eq!(checkpoint.prefix(), prefix);
+        let recognised = recognise(&checkpoint).unwrap();
+        let ManifestKind::Classifier(spec) = &recognised.manifest.kind else { panic!("{recognised:?}") };
+        assert_eq!(spec.std == [0.25; 3], used, "{shape:?}: {recognised:?}");
+        assert_eq!(recognised.notes.iter().any(|note| note.contains("normalizer.new_mean")), !used, "{recognised:?}");
+    }
 }
 
 /// A ResNet of basic blocks for small pictures, with values that differ everywhere.
@@ -273,7 +352,7 @@ fn resnets_of_robustness_jm_and_cifar_read_like_torchvisions() {
     };
     let robustness: &[(&str, &[usize])] = &[
         ("model.module.attacker.model.layer1.0.conv1.weight", &[8, 8, 3, 3]),
-        ("model.module.attacker.normalizer.new_mean", &[3, 1, 1]),
+        ("model.module.attacker.normalize.new_mean", &[3, 1, 1]),
         ("model.module.normalizer.new_mean", &[3, 1, 1]),
         ("model.module.normalizer.new_std", &[3, 1, 1]),
         ("optimizer.state.0.momentum_buffer", &[8]),
@@ -348,6 +427,7 @@ fn inspect_says_what_a_file_is_and_how_to_say_otherwise() {
         "201 (f32 201)",
         "missing         none",
         "unused          none",
+        "opens           yes",
         "imagenet64_shape_tiny.toml:",
     ] {
         assert!(text.contains(part), "{part:?} is missing:\n{text}");
@@ -375,10 +455,37 @@ fn inspect_counts_what_does_not_fit_and_says_what_it_knows_of_a_foreign_file() {
     let path = folder.path().join("mine.safetensors");
     write(&path, &tensors);
     let (text, error) = report(&path, false);
-    assert_eq!(error, None);
-    for part in ["1: layer2.0.bn2.bias", "1: extra.weight", "1: bn1.weight is [2, 4] instead of [8]"] {
+    assert!(error.is_some_and(|error| error.contains("correct the manifest, or write one")));
+    for part in ["1: layer2.0.bn2.bias", "1: extra.weight", "1: bn1.weight is [2, 4] instead of [8]", "opens           no: "]
+    {
         assert!(text.contains(part), "{part:?} is missing:\n{text}");
     }
+    let (text, error) = report(&path, true);
+    let facts: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&facts["opens"], facts["refused"][0].as_str()), (&json!(false), error.as_deref()));
+
+    // A manifest beside it with another hash.
+    let (mut manifest, tensors) = small_resnet();
+    write(&path, &tensors);
+    assert_eq!(report(&path, false).1, None);
+    let beside = path.with_extension("toml");
+    manifest.sha256 = Some("0".repeat(64));
+    std::fs::write(&beside, toml::to_string(&manifest).unwrap()).unwrap();
+    let (text, error) = report(&path, false);
+    assert!(text.contains("opens           no: ") && error.is_some_and(|error| error.contains("SHA-256")), "{text}");
+    std::fs::remove_file(&beside).unwrap();
+
+    // Integers where the network needs floats.
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|(_, _, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
+    let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+        let dtype = if name == "fc.bias" { Dtype::I32 } else { Dtype::F32 };
+        (name.as_str(), TensorView::new(dtype, shape.clone(), bytes).unwrap())
+    });
+    std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+    let (text, error) = report(&path, false);
+    assert!(text.contains("wrong type      1: fc.bias is i32"), "{text}");
+    assert!(error.is_some_and(|error| error.contains("does not hold floating-point numbers")));
 
     write(&path, &[("blocks.0.cls_token".to_owned(), vec![1], vec![0.0])]);
     let (text, error) = report(&path, false);

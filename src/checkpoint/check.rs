@@ -1,6 +1,6 @@
 //! What the values of a manifest may be.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use super::manifest::{
     BlockKind, ClassifierManifest, DiffusionManifest, Manifest, ManifestKind, ResnetManifest, UnetManifest,
@@ -25,7 +25,8 @@ impl Manifest {
         if !(1..=4).contains(&self.channels) {
             return Some((format!("channels = {}", self.channels), "it must be from 1 to 4"));
         }
-        if Path::new(&self.file).is_absolute() || self.file.contains("..") {
+        let mut parts = Path::new(&self.file).components();
+        if !(matches!(parts.next(), Some(Component::Normal(_))) && parts.next().is_none()) {
             return Some((format!("file = {:?}", self.file), "it must be a name beside the manifest"));
         }
         match &self.kind {

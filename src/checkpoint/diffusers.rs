@@ -19,7 +19,12 @@ const WEIGHTS: [&str; 4] = [
     "diffusion_pytorch_model.fp16.bin",
 ];
 /// Lists of weights that are split into several files.
-const SHARDED: [&str; 2] = ["diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.bin.index.json"];
+const SHARDED: [&str; 4] = [
+    "diffusion_pytorch_model.safetensors.index.json",
+    "diffusion_pytorch_model.safetensors.index.fp16.json",
+    "diffusion_pytorch_model.bin.index.json",
+    "diffusion_pytorch_model.bin.index.fp16.json",
+];
 /// Components of pipelines whose networks work on codes instead of pixels.
 const ENCODERS: [&str; 3] = ["vae", "vqvae", "vqgan"];
 /// Largest configuration that is read.
@@ -62,14 +67,26 @@ impl Folder {
             return Err(CheckpointError::Folder { path: path.to_owned() });
         }
         let config = read_config(unet)?;
-        if SHARDED.iter().any(|name| unet.join(name).is_file()) {
-            return Err(CheckpointError::Sharded { path: unet.to_owned() });
+        // A folder that was saved again in one file may still hold the list of the former ones.
+        if let Some(weights) = WEIGHTS.iter().map(|name| unet.join(name)).find(|file| file.is_file()) {
+            return Ok(Self { weights, config });
         }
-        let weights = WEIGHTS.iter().map(|name| unet.join(name)).find(|file| file.is_file());
-        weights
-            .map(|weights| Self { weights, config })
-            .ok_or_else(|| CheckpointError::NoWeights { path: unet.to_owned(), looked_for: WEIGHTS.join(", ") })
+        let path = unet.to_owned();
+        Err(if SHARDED.iter().any(|name| unet.join(name).is_file()) {
+            CheckpointError::Sharded { path }
+        } else {
+            CheckpointError::NoWeights { path, looked_for: WEIGHTS.join(", ") }
+        })
     }
+}
+
+/// Whether a file is called one of several, such as `model-00001-of-00002.safetensors`.
+pub(super) fn is_shard(path: &Path) -> bool {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let number = |word: &str| if word.len() == 5 { word.parse::<u32>().ok() } else { None };
+    let mut words = stem.rsplit('-');
+    let (of, between, part) = (words.next(), words.next(), words.next());
+    between == Some("of") && part.and_then(number).is_some() && of.and_then(number).is_some_and(|parts| parts > 1)
 }
 
 /// The configuration that lies beside a file of weights, if there is one.
@@ -100,7 +117,14 @@ fn read_config(unet: &Path) -> Result<DiffusersConfig, CheckpointError> {
         side => whole(side),
     };
     // diffusers' default is 8; null means one head.
-    let attention_head_dim = config.get("attention_head_dim").map_or(Some(8), whole);
+    let attention_head_dim = match config.get("attention_head_dim") {
+        None => Some(8),
+        Some(Value::Null) => None,
+        Some(value) => {
+            let odd = || refusal(&path, format!("attention_head_dim = {value}"), "it must be one number or null");
+            Some(whole(value).ok_or_else(odd)?)
+        }
+    };
     Ok(DiffusersConfig { resolution, attention_head_dim, scheduler })
 }
 
@@ -196,7 +220,8 @@ fn read_scheduler(path: &Path) -> Result<Scheduler, CheckpointError> {
         "squaredcos_cap_v2" => NoiseSchedule::Cosine,
         other => {
             let expected = "only \"linear\" from 0.0001 to 0.02 and \"squaredcos_cap_v2\" are supported";
-            return Err(refusal(path, format!("beta_schedule = {other:?}"), expected));
+            let (start, end) = (number("beta_start", 1e-4), number("beta_end", 0.02));
+            return Err(refusal(path, format!("beta_schedule = {other:?} from {start} to {end}"), expected));
         }
     };
     Ok(Scheduler::Discrete { schedule, steps: steps(1000) })

@@ -11,8 +11,8 @@ pub enum Element {
     F16,
     /// bfloat16.
     Bf16,
-    /// Anything that is no floating-point number, such as a counter.
-    Other,
+    /// Anything that is no floating-point number, such as a counter, by its name.
+    Other(&'static str),
 }
 
 impl std::fmt::Display for Element {
@@ -22,7 +22,7 @@ impl std::fmt::Display for Element {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
-            Self::Other => "no float",
+            Self::Other(name) => name,
         })
     }
 }
@@ -35,8 +35,14 @@ impl Element {
             Self::F64 => 8,
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
-            Self::Other => 0,
+            Self::Other(_) => 0,
         }
+    }
+
+    /// Whether it is a floating-point number.
+    #[must_use]
+    pub const fn is_float(self) -> bool {
+        !matches!(self, Self::Other(_))
     }
 
     /// Native-endian bytes to `f32`.
@@ -48,7 +54,7 @@ impl Element {
             Self::Bf16 => {
                 bytes.as_chunks().0.iter().map(|b| f32::from_bits(u32::from(u16::from_ne_bytes(*b)) << 16)).collect()
             }
-            Self::Other => return None,
+            Self::Other(_) => return None,
         })
     }
 }

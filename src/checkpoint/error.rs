@@ -32,6 +32,10 @@ pub enum CheckpointError {
     Header { path: PathBuf, source: serde_json::Error },
     #[error("this PyTorch file holds something else than a plain dictionary of tensors, and nothing in it is executed: save it again with torch.save(model.state_dict(), file)\n{}", path.display())]
     Pytorch { path: PathBuf, source: Box<pytorch_reader::PytorchError> },
+    #[error("this is a zip archive, but not PyTorch's (it has no data.pkl): give the .safetensors or .pt file, or save the weights with torch.save(model.state_dict(), file)\n{}", path.display())]
+    ForeignZip { path: PathBuf },
+    #[error("this PyTorch file carries Python code (torch_utils.persistence, as the training states of NVlabs' EDM do), and nothing in a file is executed here: take the network-snapshot-*.pkl of the same training, and convert it once with `python models/convert_edm.py FILE.pkl FILE.safetensors`\n{}", path.display())]
+    TrainingState { path: PathBuf },
     #[error("this pickle carries Python code (torch_utils.persistence, as NVlabs' EDM writes it), and nothing in a file is executed here: convert it once with `python models/convert_edm.py FILE.pkl FILE.safetensors`\n{}", path.display())]
     PersistentPickle { path: PathBuf },
     #[error("the PyTorch file is damaged or was cut off: fetch it again\n{}", path.display())]
@@ -40,13 +44,15 @@ pub enum CheckpointError {
     TooMany { path: PathBuf, found: usize, limit: usize },
     #[error("the file holds no tensors: save the weights with torch.save(model.state_dict(), file)\n{}", path.display())]
     NoTensors { path: PathBuf },
+    #[error("{tensor:?} brings the tensors to {claimed} bytes, but the whole file has {found}: it is damaged or hostile, fetch it again from its source\n{}", path.display())]
+    Claim { path: PathBuf, tensor: String, claimed: u64, found: u64 },
     #[error("the values of {tensor:?} cannot be read: the file is damaged, fetch it again\n{}", path.display())]
     Damaged { path: PathBuf, tensor: String, source: std::io::Error },
     #[error("{tensor:?} does not hold floating-point numbers, but the network needs f16, bf16, f32 or f64: export the weights in one of these\n{}", path.display())]
     NotFloat { path: PathBuf, tensor: String },
-    #[error("{tensor:?} is missing{}: the architecture does not fit this file, so compare them with `lapidary inspect` and correct the manifest\n{}", nearest_hint(nearest.as_deref()), path.display())]
+    #[error("{tensor:?} is missing{}: the architecture does not fit this file, so compare them with `lapidary inspect` and correct the manifest, or write one\n{}", nearest_hint(nearest.as_deref()), path.display())]
     Missing { path: PathBuf, tensor: String, nearest: Option<String> },
-    #[error("{tensor:?} has shape {found:?}, but the architecture needs {expected:?}: compare them with `lapidary inspect` and correct the manifest, or choose another file\n{}", path.display())]
+    #[error("{tensor:?} has shape {found:?}, but the architecture needs {expected:?}: compare them with `lapidary inspect` and correct the manifest, or write one\n{}", path.display())]
     Shape { path: PathBuf, tensor: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("the file's SHA-256 is {found}, but its manifest says {expected}: fetch the file again, or correct the manifest if you changed the weights yourself\n{}", path.display())]
     Hash { path: PathBuf, expected: String, found: String },

@@ -1,7 +1,7 @@
 //! Finding a model: a bundled name, a manifest, a file with a manifest beside it, or a file that is recognised.
 
 use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::{Checkpoint, CheckpointError, Manifest, Recognised, Watch, recognise, unwatched};
 
@@ -109,9 +109,24 @@ fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
 }
 
+/// The path from the root, with a name at its end wherever there is one: that of the working directory for `.`.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if !absolute.components().any(|part| part == Component::ParentDir) {
+        return absolute;
+    }
+    // A link keeps its own name: that of its target may be a hash.
+    let resolved = match (absolute.parent(), absolute.file_name()) {
+        (Some(folder), Some(name)) => folder.canonicalize().map(|folder| folder.join(name)),
+        _ => absolute.canonicalize(),
+    };
+    resolved.unwrap_or(absolute)
+}
+
 /// Where the manifest of a file or folder lies: `mine.toml` beside `mine.pt`, `cd.toml` beside the folder `cd`.
 #[must_use]
 pub fn manifest_beside(path: &Path) -> PathBuf {
+    let path = absolute(path);
     match path.file_name() {
         // The dots in a folder's name are part of it.
         Some(name) if path.is_dir() => {
@@ -230,6 +245,16 @@ mod tests {
             assert_eq!(model.manifest.classes.len(), 12);
             model.open(&mut unwatched).unwrap();
         }
+    }
+
+    #[test]
+    fn a_manifest_has_the_same_place_whatever_the_path_is_relative_to() {
+        let here = std::env::current_dir().unwrap();
+        let folder = here.file_name().unwrap().to_string_lossy().into_owned() + ".toml";
+        assert_eq!(manifest_beside(Path::new(".")), here.with_file_name(folder.as_str()));
+        assert_eq!(manifest_beside(Path::new("mine.pt")), here.join("mine.toml"));
+        assert_eq!(absolute(Path::new("src/../mine.pt")).file_name(), Some("mine.pt".as_ref()));
+        assert_eq!(absolute(Path::new("src/..")).file_name(), here.canonicalize().unwrap().file_name());
     }
 
     #[test]

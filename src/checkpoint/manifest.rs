@@ -292,7 +292,8 @@ const fn base_width() -> usize {
 
 impl ResnetManifest {
     /// Channels between the convolutions of a block with so many planes.
-    pub(super) const fn inner_width(&self, planes: usize) -> usize {
+    #[must_use]
+    pub const fn inner_width(&self, planes: usize) -> usize {
         match self.block {
             BlockKind::Basic => planes,
             BlockKind::Bottleneck => planes * self.width_per_group / base_width(),
@@ -300,7 +301,8 @@ impl ResnetManifest {
     }
 
     /// Channels that a stage with so many planes puts out.
-    pub(super) const fn out_width(&self, planes: usize) -> usize {
+    #[must_use]
+    pub const fn out_width(&self, planes: usize) -> usize {
         match self.block {
             BlockKind::Basic => planes,
             BlockKind::Bottleneck => 4 * planes,

@@ -89,6 +89,8 @@ impl Checkpoint {
         let (file, config) = if path.is_dir() {
             let folder = diffusers::Folder::open(path)?;
             (folder.weights, Some(folder.config))
+        } else if path.is_file() && diffusers::is_shard(path) {
+            return Err(CheckpointError::Sharded { path: path.to_owned() });
         } else {
             (path.to_owned(), None)
         };
@@ -149,6 +151,12 @@ impl Checkpoint {
         &self.view.set_aside
     }
 
+    /// How many of them there are, by the word or the prefix that tells them.
+    #[must_use]
+    pub const fn set_aside_by(&self) -> &BTreeMap<String, usize> {
+        &self.view.set_aside_by
+    }
+
     /// SHA-256 of the whole file of the weights, lower-case hexadecimal.
     ///
     /// # Errors
@@ -171,6 +179,36 @@ impl Checkpoint {
                 return Err(CheckpointError::Cancelled);
             }
         }
+    }
+
+    /// Says whether a network of this manifest can be read from the file, without reading it.
+    ///
+    /// # Errors
+    /// The first [`CheckpointError`] of [`Weights::take`] over all [`expected`] tensors.
+    pub fn fits(&self, manifest: &Manifest) -> Result<(), CheckpointError> {
+        let mut done = 0;
+        expected(manifest).iter().try_for_each(|(name, shape)| self.claim(name, shape, &mut done))
+    }
+
+    /// Refuses a tensor that is absent, of another shape or no float, or that brings the bytes of all, which are
+    /// counted in `done`, beyond the length of the file.
+    fn claim(&self, name: &str, shape: &[usize], done: &mut u64) -> Result<(), CheckpointError> {
+        let path = || self.path.clone();
+        let tensor = || name.to_owned();
+        let info = self.tensors().get(name).ok_or_else(|| CheckpointError::missing(self, name))?;
+        if info.shape != shape {
+            let (expected, found) = (shape.to_vec(), info.shape.clone());
+            return Err(CheckpointError::Shape { path: path(), tensor: tensor(), expected, found });
+        }
+        if !info.element.is_float() {
+            return Err(CheckpointError::NotFloat { path: path(), tensor: tensor() });
+        }
+        *done = done.saturating_add(self.bytes_of(name));
+        if *done > self.store.bytes {
+            let (claimed, found) = (*done, self.store.bytes);
+            return Err(CheckpointError::Claim { path: path(), tensor: tensor(), claimed, found });
+        }
+        Ok(())
     }
 
     /// Bytes in the file that a canonical tensor is read from.

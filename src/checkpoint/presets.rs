@@ -230,6 +230,13 @@ pub(super) fn family_of(unet: &UnetManifest, classes: usize) -> Option<&'static 
     })
 }
 
+impl Preset {
+    /// Whether only the words of a file's name tell it from others of the same shape.
+    pub(super) fn by_name(&self) -> bool {
+        self.words.iter().any(|word| *word != NVLABS)
+    }
+}
+
 impl Family {
     /// The member that these words name.
     pub(super) fn member(&self, words: &BTreeSet<String>) -> Option<&'static Preset> {

@@ -1,5 +1,8 @@
 //! What a file is, from its first bytes.
 
+/// Largest safetensors header, as in the reference implementation.
+pub(super) const MAX_HEADER_BYTES: u64 = 100_000_000;
+
 /// Kind of content that the first bytes of a file announce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -62,6 +65,11 @@ pub fn sniff(head: &[u8], bytes: u64) -> Content {
     if bytes == 0 {
         return Content::Empty;
     }
+    // First of all: the low bytes of the length may be those that a picture or an archive begins with.
+    let brace = head.get(8) == Some(&b'{');
+    if brace && head.first_chunk().is_some_and(|length| u64::from_le_bytes(*length) <= MAX_HEADER_BYTES) {
+        return Content::Safetensors;
+    }
     let starts = |prefix: &[u8]| head.starts_with(prefix);
     if starts(b"PK\x03\x04") || starts(b"PK\x05\x06") {
         return Content::Zip;
@@ -89,8 +97,8 @@ pub fn sniff(head: &[u8], bytes: u64) -> Content {
     if trimmed.starts_with("<!doctype") || trimmed.starts_with("<html") || trimmed.starts_with("<head") {
         return Content::Html;
     }
-    // A length, then JSON. Eight bytes of printable text are a huge length, so text does not pass for it.
-    if head.len() > 8 && head[8] == b'{' {
+    // A length that is too large, then JSON: damaged, but still that.
+    if brace {
         return Content::Safetensors;
     }
     // Protocol 2 and later begin so; torch's legacy container is a sequence of such pickles.
@@ -123,5 +131,18 @@ mod tests {
         for (head, expected) in cases {
             assert_eq!(sniff(head, head.len() as u64), expected, "{head:?}");
         }
+    }
+
+    #[test]
+    fn a_header_length_that_spells_another_format_is_still_a_length() {
+        let magic: [&[u8]; 11] =
+            [b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P7", b"BM", b"\x1f\x8b", b"\0\0\x01\0", b"\x80\x02"];
+        for start in magic {
+            let mut head = start.to_vec();
+            head.resize(8, 0);
+            head.extend_from_slice(b"{\"a\":1}");
+            assert_eq!(sniff(&head, 1 << 20), Content::Safetensors, "{start:?}");
+        }
+        assert_eq!(sniff(b"P6\n2 2\n2{ picture", 19), Content::Picture);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Which container a file is, its content decides. Nothing in it is executed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -9,14 +10,19 @@ use std::path::Path;
 
 use pytorch_reader::{FileFormat, PickleError, PytorchError, PytorchReader};
 
+use super::sniff::MAX_HEADER_BYTES;
 use super::{CheckpointError, Content, Element, TensorInfo, sniff};
 
 /// Largest number of tensors that a file may declare.
 const MAX_TENSORS: usize = 100_000;
-/// Largest safetensors header, as in the reference implementation.
-const MAX_HEADER_BYTES: u64 = 100_000_000;
-/// How far into a pickle its first entries reach.
-const PICKLE_HEAD: u64 = 1 << 16;
+/// Largest `data.pkl` of a PyTorch zip. A tensor takes less than 200 bytes of it, and a byte of it up to a hundred of
+/// memory; compressed, 100 kB of an archive may become 100 MB of it.
+const MAX_PICKLE_BYTES: u64 = 4 << 20;
+/// Where the magic number of torch's legacy container is looked for, and the number.
+const LEGACY_HEAD: usize = 64;
+const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+/// How much of a file is searched at a time.
+const BLOCK: usize = 1 << 20;
 /// What a pickle names that rebuilds objects from source code inside it.
 const PERSISTENCE: [&str; 2] = ["torch_utils.persistence", "_reconstruct_persistent_obj"];
 
@@ -28,7 +34,6 @@ pub enum Container {
     PytorchZip,
     PytorchLegacy,
     PytorchTar,
-    Pickle,
 }
 
 impl std::fmt::Display for Container {
@@ -38,7 +43,6 @@ impl std::fmt::Display for Container {
             Self::PytorchZip => "PyTorch zip",
             Self::PytorchLegacy => "PyTorch legacy",
             Self::PytorchTar => "PyTorch tar",
-            Self::Pickle => "pickle",
         })
     }
 }
@@ -73,15 +77,24 @@ impl Store {
             _ => io(source),
         })?;
         let mut head = Vec::new();
-        file.by_ref().take(PICKLE_HEAD).read_to_end(&mut head).map_err(io)?;
+        file.by_ref().take(512).read_to_end(&mut head).map_err(io)?;
         let bytes = file.metadata().map_err(io)?.len();
-        let content = sniff(&head[..head.len().min(512)], bytes);
-        if content == Content::Pickle && PERSISTENCE.iter().any(|word| contains(&head, word.as_bytes())) {
-            return Err(CheckpointError::PersistentPickle { path: path.to_owned() });
-        }
-        let store = match content {
+        let store = match sniff(&head, bytes) {
             Content::Safetensors => open_safetensors(path, file, bytes)?,
-            Content::Zip | Content::Pickle | Content::Tar => open_pytorch(path, bytes)?,
+            Content::Zip => {
+                check_zip(path, file)?;
+                open_pytorch(path, bytes)?
+            }
+            // Any other pickle has no place for the values of tensors, so it is not even parsed.
+            Content::Pickle if !contains(&head[..head.len().min(LEGACY_HEAD)], &LEGACY_MAGIC) => {
+                file.seek(SeekFrom::Start(0)).map_err(io)?;
+                return Err(if mentions_persistence(&mut file).map_err(io)? {
+                    CheckpointError::PersistentPickle { path: path.to_owned() }
+                } else {
+                    bare_pickle(path)
+                });
+            }
+            Content::Pickle | Content::Tar => open_pytorch(path, bytes)?,
             other => return Err(CheckpointError::NotACheckpoint { path: path.to_owned(), found: other }),
         };
         let found = store.tensors.len();
@@ -100,13 +113,13 @@ impl Store {
 
     /// Reads the tensor `name`, which must be one of [`Self::tensors`], as `f32`, row-major.
     ///
-    /// A stored `f32` tensor of a safetensors file is read into its place; any other is held twice while it is
-    /// converted, and nothing else is.
+    /// A stored `f32` tensor of a safetensors file is read into its place. Any other is held as bytes and as `f32` while
+    /// it is converted, and a view of PyTorch's that is not contiguous once more while it is gathered.
     pub(super) fn read(&self, path: &Path, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let damaged = |source| CheckpointError::Damaged { path: path.to_owned(), tensor: name.to_owned(), source };
         let not_float = || CheckpointError::NotFloat { path: path.to_owned(), tensor: name.to_owned() };
-        let element = self.tensors.get(name).map_or(Element::Other, |info| info.element);
-        if element == Element::Other {
+        let element = self.tensors.get(name).map_or(Element::Other("none"), |info| info.element);
+        if !element.is_float() {
             return Err(not_float());
         }
         let bytes = match &self.values {
@@ -141,6 +154,56 @@ impl Store {
 
 fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
+}
+
+/// Whether what is left of a file names [`PERSISTENCE`] anywhere.
+fn mentions_persistence(file: &mut File) -> std::io::Result<bool> {
+    let overlap = PERSISTENCE.iter().map(|word| word.len() - 1).max().unwrap_or(0);
+    let mut text = Vec::new();
+    loop {
+        // A word may begin in one block and end in the next.
+        text.drain(..text.len().saturating_sub(overlap));
+        if file.by_ref().take(BLOCK as u64).read_to_end(&mut text)? == 0 {
+            return Ok(false);
+        }
+        if PERSISTENCE.iter().any(|word| contains(&text, word.as_bytes())) {
+            return Ok(true);
+        }
+    }
+}
+
+fn bare_pickle(path: &Path) -> CheckpointError {
+    let source = Box::new(PytorchError::Pickle(PickleError::NoDataSource));
+    CheckpointError::Pytorch { path: path.to_owned(), source }
+}
+
+/// Refuses a zip archive that is not PyTorch's, whose pickle would take too much memory, or that is known to need code.
+fn check_zip(path: &Path, file: File) -> Result<(), CheckpointError> {
+    let damaged = |source| CheckpointError::Archive {
+        path: path.to_owned(),
+        source: Box::new(PytorchError::Zip(source)),
+    };
+    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(damaged)?;
+    let names = archive.file_names().map(|name| name.map(Cow::into_owned));
+    let names: Vec<String> = names.collect::<Result<_, _>>().map_err(damaged)?;
+    let mut found = false;
+    for (index, _) in names.iter().enumerate().filter(|(_, name)| name.ends_with("data.pkl")) {
+        found = true;
+        let options = zip::ZipReadOptions::new().ignore_crc32(true);
+        let entry = archive.by_index_with_options(index, options).map_err(damaged)?;
+        let size = entry.size();
+        if size > MAX_PICKLE_BYTES {
+            let path = path.to_owned();
+            return Err(CheckpointError::HeaderTooLarge { path, found: size, limit: MAX_PICKLE_BYTES });
+        }
+        let mut pickle = Vec::new();
+        let read = entry.take(MAX_PICKLE_BYTES).read_to_end(&mut pickle);
+        read.map_err(|source| damaged(zip::result::ZipError::Io(source)))?;
+        if PERSISTENCE.iter().any(|word| contains(&pickle, word.as_bytes())) {
+            return Err(CheckpointError::TrainingState { path: path.to_owned() });
+        }
+    }
+    if found { Ok(()) } else { Err(CheckpointError::ForeignZip { path: path.to_owned() }) }
 }
 
 fn open_safetensors(path: &Path, mut file: File, bytes: u64) -> Result<Store, CheckpointError> {
@@ -178,7 +241,16 @@ fn open_safetensors(path: &Path, mut file: File, bytes: u64) -> Result<Store, Ch
             safetensors::Dtype::F32 => Element::F32,
             safetensors::Dtype::F16 => Element::F16,
             safetensors::Dtype::BF16 => Element::Bf16,
-            _ => Element::Other,
+            safetensors::Dtype::I64 => Element::Other("i64"),
+            safetensors::Dtype::I32 => Element::Other("i32"),
+            safetensors::Dtype::I16 => Element::Other("i16"),
+            safetensors::Dtype::I8 => Element::Other("i8"),
+            safetensors::Dtype::U64 => Element::Other("u64"),
+            safetensors::Dtype::U32 => Element::Other("u32"),
+            safetensors::Dtype::U16 => Element::Other("u16"),
+            safetensors::Dtype::U8 => Element::Other("u8"),
+            safetensors::Dtype::BOOL => Element::Other("bool"),
+            _ => Element::Other("another type"),
         };
         tensors.insert(name.clone(), TensorInfo { shape: info.shape.clone(), element });
         let (start, end) = info.data_offsets;
@@ -198,15 +270,29 @@ fn open_pytorch(path: &Path, bytes: u64) -> Result<Store, CheckpointError> {
             DType::F32 => Element::F32,
             DType::F16 => Element::F16,
             DType::BF16 => Element::Bf16,
-            _ => Element::Other,
+            DType::I64 => Element::Other("i64"),
+            DType::I32 => Element::Other("i32"),
+            DType::I16 => Element::Other("i16"),
+            DType::I8 => Element::Other("i8"),
+            DType::U64 => Element::Other("u64"),
+            DType::U32 => Element::Other("u32"),
+            DType::U16 => Element::Other("u16"),
+            DType::U8 => Element::Other("u8"),
+            DType::Bool => Element::Other("bool"),
         };
+        // A stride of zero makes any number of elements out of one.
+        let claimed = tensor.byte_len() as u64;
+        if claimed > bytes {
+            let (path, tensor) = (path.to_owned(), name.clone());
+            return Err(CheckpointError::Claim { path, tensor, claimed, found: bytes });
+        }
         tensors.insert(name.clone(), TensorInfo { shape: tensor.shape().to_vec(), element });
     }
     let container = match reader.metadata().format_type {
         FileFormat::Zip => Container::PytorchZip,
         FileFormat::Legacy => Container::PytorchLegacy,
         FileFormat::Tar => Container::PytorchTar,
-        FileFormat::Pickle => Container::Pickle,
+        FileFormat::Pickle => return Err(bare_pickle(path)),
     };
     Ok(Store { container, bytes, tensors, values: Values::Pytorch(reader) })
 }
@@ -214,10 +300,22 @@ fn open_pytorch(path: &Path, bytes: u64) -> Result<Store, CheckpointError> {
 fn refusal(path: &Path, source: PytorchError) -> CheckpointError {
     let path = path.to_owned();
     match source {
-        PytorchError::Pickle(PickleError::UnsupportedType(name))
+        PytorchError::Pickle(PickleError::UnsupportedType(ref name))
             if PERSISTENCE.iter().any(|word| name.contains(word)) =>
         {
-            CheckpointError::PersistentPickle { path }
+            CheckpointError::TrainingState { path }
+        }
+        // Where a pickle ends too early, its reader may stumble over what is no opcode.
+        PytorchError::Pickle(
+            PickleError::Io(_)
+            | PickleError::InvalidOpCode(_)
+            | PickleError::StackUnderflow
+            | PickleError::MemoNotFound(_),
+        ) => CheckpointError::Archive { path, source: Box::new(source) },
+        PytorchError::InvalidFormat(ref text)
+            if text.contains("beyond the end of the file") || text.contains("Failed to read") =>
+        {
+            CheckpointError::Archive { path, source: Box::new(source) }
         }
         PytorchError::Zip(_) | PytorchError::Io(_) | PytorchError::Tar(_) => {
             CheckpointError::Archive { path, source: Box::new(source) }

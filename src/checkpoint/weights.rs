@@ -52,23 +52,16 @@ impl<'a> Weights<'a> {
     /// Takes the tensor `name`, which must have exactly this shape.
     ///
     /// # Errors
-    /// [`CheckpointError`] when it is missing, of another shape, or unreadable, and when the watch cancels.
+    /// [`CheckpointError`] when it is missing, of another shape, or unreadable, when all that was taken would be larger
+    /// than the file, and when the watch cancels.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
-        let info =
-            self.checkpoint.tensors().get(name).ok_or_else(|| CheckpointError::missing(self.checkpoint, name))?;
-        if info.shape != shape {
-            return Err(CheckpointError::Shape {
-                path: self.checkpoint.path().to_owned(),
-                tensor: name.to_owned(),
-                expected: shape.to_vec(),
-                found: info.shape.clone(),
-            });
-        }
+        let mut done = self.done;
+        self.checkpoint.claim(name, shape, &mut done)?;
         let values = self.checkpoint.read(name)?;
         self.taken.insert(name.to_owned());
         self.parameters += values.len();
+        self.done = done;
         if let Some(watch) = &mut self.watch {
-            self.done += self.checkpoint.bytes_of(name);
             if !watch(self.done, self.of) {
                 return Err(CheckpointError::Cancelled);
             }

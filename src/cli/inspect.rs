@@ -33,6 +33,9 @@ struct FileFacts {
     /// Tensors by element type.
     types: BTreeMap<String, usize>,
     not_needed: Vec<String>,
+    /// How many of them, by what tells it.
+    #[serde(skip)]
+    not_needed_by: BTreeMap<String, usize>,
 }
 
 /// What the network in it is.
@@ -46,6 +49,8 @@ struct NetworkFacts {
     tensors: usize,
     missing: Vec<String>,
     wrong_shape: Vec<WrongShape>,
+    /// Tensors of the architecture that hold no floating-point numbers, and what they hold.
+    wrong_type: Vec<String>,
     unused: Vec<String>,
     notes: Vec<String>,
     /// Where the manifest comes from.
@@ -65,26 +70,41 @@ struct WrongShape {
 /// Describes the checkpoint at `path` (a file, a folder of diffusers, a manifest, or the name of a bundled model) on
 /// `out`: as aligned lines, or as JSON.
 ///
-/// What is known of the file is written even when the network in it is refused.
+/// What is known of the file is written even when the network in it is refused, and at last whether it would open.
 ///
 /// # Errors
-/// When the file cannot be opened, the network in it is refused, or `out` cannot be written.
+/// When the file cannot be opened, the network in it is refused or does not fit, or `out` cannot be written.
 pub fn run(path: &Path, json: bool, folders: &Folders, out: &mut dyn Write) -> anyhow::Result<()> {
     let (path, described) = subject(path, folders)?;
     let checkpoint = Checkpoint::open(&path)?;
     let file = FileFacts::of(&checkpoint)?;
     let described = described.map_or_else(|| describe(&checkpoint), Ok);
     let network = described.map(|described| NetworkFacts::of(&checkpoint, described, &file.sha256));
+    let (network, refused) = match network {
+        Ok(network) => {
+            let refused = network.refusal(&checkpoint, &file.sha256).map(anyhow::Error::from);
+            (Some(network), refused)
+        }
+        Err(error) => (None, Some(anyhow::Error::from(error))),
+    };
     if json {
-        writeln!(out, "{:#}", json!({ "file": file, "network": network.as_ref().ok() }))?;
+        let chain: Vec<String> = refused.iter().flat_map(|error| error.chain().map(ToString::to_string)).collect();
+        let (network, opens) = (&network, refused.is_none());
+        writeln!(out, "{:#}", json!({ "file": file, "network": network, "opens": opens, "refused": chain }))?;
     } else {
         file.write(out)?;
-        if let Ok(network) = &network {
-            network.write(&path, out)?;
+        if let Some(network) = &network {
+            network.write(out)?;
+        }
+        let reason = refused.as_ref().map(ToString::to_string);
+        // The path, on the second line, stands above already.
+        let reason = reason.as_deref().and_then(|text| text.lines().next());
+        line(out, "opens", &reason.map_or_else(|| "yes".to_owned(), |reason| format!("no: {reason}")))?;
+        if let Some(network) = &network {
+            network.write_manifest(&path, out)?;
         }
     }
-    network?;
-    Ok(())
+    refused.map_or(Ok(()), Err)
 }
 
 /// The file to open, and what a manifest that was named says.
@@ -118,6 +138,7 @@ impl FileFacts {
             tensors: checkpoint.tensors().len(),
             types,
             not_needed: checkpoint.set_aside().to_vec(),
+            not_needed_by: checkpoint.set_aside_by().clone(),
         })
     }
 
@@ -130,7 +151,9 @@ impl FileFacts {
         let types: Vec<String> = self.types.iter().map(|(name, count)| format!("{name} {}", grouped(*count))).collect();
         line(out, "tensors", &format!("{} ({})", grouped(self.tensors), types.join(", ")))?;
         if !self.not_needed.is_empty() {
-            line(out, "not needed", &some_of(&self.not_needed))?;
+            let groups = self.not_needed_by.iter().map(|(why, count)| format!("{why} {}", grouped(*count)));
+            let groups: Vec<String> = groups.collect();
+            line(out, "not needed", &format!("{} ({})", grouped(self.not_needed.len()), groups.join(", ")))?;
         }
         Ok(())
     }
@@ -159,6 +182,7 @@ impl NetworkFacts {
             tensors: 0,
             missing: Vec::new(),
             wrong_shape: Vec::new(),
+            wrong_type: Vec::new(),
             unused: Vec::new(),
             notes,
             described_by,
@@ -179,6 +203,7 @@ impl NetworkFacts {
                     let found = info.shape.clone();
                     self.wrong_shape.push(WrongShape { name: name.clone(), expected: shape, found });
                 }
+                Some(info) if !info.element.is_float() => self.wrong_type.push(format!("{name} is {}", info.element)),
                 Some(info) => {
                     self.tensors += 1;
                     let statistic = name.ends_with(".running_mean") || name.ends_with(".running_var");
@@ -190,7 +215,18 @@ impl NetworkFacts {
         self.unused = checkpoint.tensors().keys().filter(|name| !wanted.contains(*name)).cloned().collect();
     }
 
-    fn write(&self, path: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
+    /// Why loading it would fail, if it would.
+    fn refusal(&self, checkpoint: &Checkpoint, sha256: &str) -> Option<CheckpointError> {
+        match &self.manifest.sha256 {
+            Some(expected) if expected != sha256 => {
+                let (path, expected, found) = (checkpoint.file().to_owned(), expected.clone(), sha256.to_owned());
+                Some(CheckpointError::Hash { path, expected, found })
+            }
+            _ => checkpoint.fits(&self.manifest).err(),
+        }
+    }
+
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let manifest = &self.manifest;
         line(out, "role", manifest.role())?;
         line(out, "title", &manifest.title)?;
@@ -214,14 +250,22 @@ impl NetworkFacts {
             .map(|w| format!("{} is {:?} instead of {:?}", w.name, w.found, w.expected))
             .collect();
         line(out, "wrong shape", &some_of(&wrong))?;
+        if !self.wrong_type.is_empty() {
+            line(out, "wrong type", &some_of(&self.wrong_type))?;
+        }
         line(out, "unused", &some_of(&self.unused))?;
         line(out, "manifest", &self.described_by)?;
         for note in &self.notes {
             line(out, "note", note)?;
         }
+        Ok(())
+    }
+
+    /// What was recognised, as a manifest.
+    fn write_manifest(&self, path: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
         if self.recognised {
             writeln!(out, "\n# To change what was recognised, save this as {}:", manifest_beside(path).display())?;
-            write!(out, "{}", toml::to_string(manifest)?)?;
+            write!(out, "{}", toml::to_string(&self.manifest)?)?;
         }
         Ok(())
     }

@@ -275,7 +275,8 @@ impl RefineSettings {
     #[must_use]
     pub fn compares_with(&self, other: &Self) -> bool {
         let debias = |settings: &Self| settings.debias && settings.target == Target::PseudoLabel;
-        (self.objective, self.target, debias(self)) == (other.objective, other.target, debias(other))
+        let measure = |settings: &Self| (settings.objective, settings.target, debias(settings));
+        self.classifier == other.classifier && measure(self) == measure(other)
     }
 
     /// Whether noise moves a picture also where the gradient vanishes.
@@ -363,6 +364,7 @@ mod tests {
         let pseudo = RefineSettings { target: Target::PseudoLabel, ..base.clone() };
         assert!(base.compares_with(&RefineSettings { eps: 1.0, debias: true, ..base.clone() }));
         assert!(!base.compares_with(&RefineSettings { objective: Objective::Ce, ..base.clone() }));
+        assert!(!base.compares_with(&RefineSettings { classifier: "another".to_owned(), ..base.clone() }));
         assert!(!base.compares_with(&pseudo));
         assert!(!pseudo.compares_with(&RefineSettings { debias: true, ..pseudo.clone() }));
     }

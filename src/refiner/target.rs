@@ -48,15 +48,16 @@ impl Choosable for Target {
 ///
 /// `logits`: `[N, K]`, row-major, of `n` pictures. With `debias`, `d_k = 1 - mean_i f_k(x_i)` is added to the logits of class k
 /// before, which makes rare classes as likely as frequent ones (BIGRoC, notebook for unconditional generators). The mean runs
-/// over the batch, so a picture's label then depends on its company; rows that are not finite do not count.
+/// over the batch, so a picture's label then depends on its company; rows that are not finite do not count, and below two
+/// others there is nothing that pictures could have in common.
 #[must_use]
 pub fn pseudo_labels(logits: &[f32], n: usize, debias: bool) -> Vec<usize> {
     let classes = logits.len() / n.max(1);
     let mut mean = vec![0.0_f64; classes];
     if debias {
         let finite: Vec<&[f32]> = rows(logits, n).filter(|row| row.iter().all(|logit| logit.is_finite())).collect();
-        for (k, mean) in mean.iter_mut().enumerate() {
-            *mean = finite.iter().map(|row| f64::from(row[k])).sum::<f64>() / finite.len().max(1) as f64;
+        for (k, mean) in mean.iter_mut().enumerate().filter(|_| finite.len() > 1) {
+            *mean = finite.iter().map(|row| f64::from(row[k])).sum::<f64>() / finite.len() as f64;
         }
     }
     // The 1 of `d_k` is common to all classes.
@@ -80,6 +81,7 @@ mod tests {
     fn de_biasing_subtracts_what_all_pictures_have_in_common() {
         // Means 5 and 2.75, so class 1 gains 2.25.
         assert_eq!(pseudo_labels(&LOGITS, 4, true), [1, 0, 0, 1]);
+        assert_eq!(pseudo_labels(&[1.0, 3.0], 1, true), [1], "one picture has nothing in common with itself");
         let with_broken: Vec<f32> = LOGITS.into_iter().chain([f32::NAN, 100.0]).collect();
         assert_eq!(
             pseudo_labels(&with_broken, 5, true)[..4],

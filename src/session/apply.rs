@@ -59,6 +59,8 @@ impl Session {
                 self.trace.change(run, change);
             }
             Event::Resting { job, rest } if job == self.job => {
+                // A run that was stopped while its classifier was read has no state to go on from.
+                self.live = self.live.filter(|run| self.trace.run(*run).is_some_and(|run| run.last_iteration().is_some()));
                 let held = self.held.take().filter(|_| rest == Rest::Finished);
                 self.plan = held.unwrap_or(self.plan);
                 self.activity = if rest == Rest::Paused || held.is_some() { Activity::Paused } else { Activity::Idle };
@@ -318,6 +320,23 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::{Action, Verb};
+
+    #[test]
+    fn a_run_that_was_stopped_before_its_first_state_is_begun_again() {
+        let mut session = Session { live: Some(RunId(1)), ..Session::default() };
+        session.trace.begin(RunId(1), None, session.settings.refine.clone());
+        session.apply(Event::Resting { job: session.job, rest: Rest::Stopped });
+        assert_eq!((session.live, session.activity()), (None, &Activity::Idle));
+    }
+
+    #[test]
+    fn a_held_plan_can_be_stopped() {
+        let plan = Plan { of: Some(15), done: 3 };
+        let mut session = Session { activity: Activity::Paused, plan, ..Session::default() };
+        session.handle(Action::Do(Verb::Stop));
+        assert_eq!((session.plan(), session.activity()), (Plan::default(), &Activity::Idle));
+    }
 
     #[test]
     fn a_failure_gives_up_the_plan_that_was_held() {

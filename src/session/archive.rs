@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::document::{Document, absolute_models};
+use super::document::{Document, absolute, absolute_models, relative};
 use super::error::StorageError;
 use super::journal::{JOURNAL, Journal};
-use super::pictures::PictureSource;
+use super::pictures::{Batch, PictureSource};
 use super::record::{Fact, MAGIC, Provenance, Record, replay};
 use super::settings::Settings;
 use super::storage::{Detail, MAX_PICTURES, Restored, remove};
@@ -82,6 +83,44 @@ impl Contents {
     }
 }
 
+/// Changes every path of a model in a record.
+fn with_models(record: Record, change: &dyn Fn(&str) -> String) -> Record {
+    match record {
+        Record::Fact(json) => match serde_json::from_str(&json) {
+            Ok(fact) => Record::fact(&fact_with_models(fact, change)),
+            // Of a newer version: it stays as it is.
+            Err(_) => Record::Fact(json),
+        },
+        Record::Origins(origins) => {
+            let generator = origins.made_by.as_ref().map(|made_by| change(&made_by.generator));
+            let mut changed = Origins::clone(&origins);
+            match (&mut changed.made_by, generator) {
+                (Some(made_by), Some(generator)) if made_by.generator != generator => made_by.generator = generator,
+                _ => return Record::Origins(origins),
+            }
+            Record::Origins(Arc::new(changed))
+        }
+        record => record,
+    }
+}
+
+fn fact_with_models(mut fact: Fact, change: &dyn Fn(&str) -> String) -> Fact {
+    let references: Vec<&mut String> = match &mut fact {
+        Fact::Settings(settings) => vec![&mut settings.generate.generator, &mut settings.refine.classifier],
+        Fact::Run { settings, .. } => vec![&mut settings.classifier],
+        Fact::Change { change, .. } => vec![&mut change.settings.classifier],
+        Fact::Provenance(provenance) => {
+            let models = provenance.generator.iter_mut().chain(&mut provenance.classifier);
+            models.map(|info| &mut info.reference).collect()
+        }
+        Fact::Targets { .. } => Vec::new(),
+    };
+    for reference in references {
+        *reference = change(reference);
+    }
+    fact
+}
+
 /// Writes the current journal, without what newer origins made void, as a session file: complete or not at all.
 pub(super) fn save(journal: &mut Journal, path: &Path, detail: Detail) -> Result<u64, StorageError> {
     let fail = |source| StorageError::Write { what: "the session cannot be saved", path: path.to_owned(), source };
@@ -122,7 +161,7 @@ pub(super) fn save(journal: &mut Journal, path: &Path, detail: Detail) -> Result
     };
     // Model paths in the file are relative to it.
     write(&Record::fact(&Fact::Settings(document.settings.clone())));
-    write(&Record::fact(&Fact::Provenance(contents.provenance.clone())));
+    write(&Record::fact(&Fact::Provenance(document.provenance.clone())));
     if let Some(references) = &contents.references {
         write(&Record::References(references.clone()));
     }
@@ -134,7 +173,7 @@ pub(super) fn save(journal: &mut Journal, path: &Path, detail: Detail) -> Result
             // Settings and provenance were written once, above.
             if matches!(serde_json::from_str(&json), Ok(Fact::Run { .. } | Fact::Change { .. } | Fact::Targets { .. }))
             {
-                write(&Record::Fact(json));
+                write(&with_models(Record::Fact(json), &|reference| relative(reference, folder)));
             }
         }
         Record::State(run, state) => {
@@ -145,7 +184,7 @@ pub(super) fn save(journal: &mut Journal, path: &Path, detail: Detail) -> Result
                 write(&Record::Numbers(id, state.numbers.clone()));
             }
         }
-        record => write(&record),
+        record => write(&with_models(record, &|reference| relative(reference, folder))),
     })
     .map_err(fail)?;
     if let Some(error) = failed {
@@ -194,27 +233,46 @@ pub(super) fn open(journal: &mut Journal, path: &Path, epoch: u64) -> Result<Res
             let what = "its journal is compressed".to_owned();
             return Err(StorageError::Damaged { path: path.to_owned(), what });
         }
-        let good = replay(&mut entry, |record, offset| contents.take(record, offset));
+        // Paths in the file are relative to it; those in the journal must not be, for it lies elsewhere.
+        let mut own = tempfile::tempfile_in(journal.path.parent().unwrap_or_else(|| Path::new("."))).map_err(write)?;
+        let mut out = BufWriter::new(&mut own);
+        let (mut length, mut failed) = (MAGIC.len() as u64, out.write_all(MAGIC).err());
+        let good = replay(&mut entry, |record, _| {
+            let record = with_models(record, &|reference| absolute(reference, folder));
+            match record.write(&mut out) {
+                Ok(written) => {
+                    contents.take(record, length);
+                    length += written;
+                }
+                Err(error) => failed = failed.take().or(Some(error)),
+            }
+        });
         let good = good.ok_or_else(|| StorageError::NotASession { path: path.to_owned() })?;
         if good != entry.size() {
             let what = format!("only {good} of {} bytes are intact", entry.size());
             return Err(StorageError::Damaged { path: path.to_owned(), what });
         }
-        drop(entry);
-        let mut entry = archive.by_name(JOURNAL).map_err(damaged)?;
-        journal.replace(&mut entry, good, epoch).map_err(write)?;
+        let flushed = out.flush();
+        drop(out);
+        failed.map_or(flushed, Err).and_then(|()| own.seek(SeekFrom::Start(0)).map(drop)).map_err(write)?;
+        journal.replace(&mut own, length, epoch).map_err(write)?;
     } else if recovered {
         let good = replay(&mut BufReader::new(&file), |record, offset| contents.take(record, offset));
         let good = good.ok_or_else(|| StorageError::NotASession { path: path.to_owned() })?;
         file.seek(SeekFrom::Start(0)).map_err(io)?;
         journal.replace(&mut file, good, epoch).map_err(write)?;
     } else {
-        let document = Document::read(path, file)?;
+        let mut document = Document::read(path, file)?;
         if document.edited.is_some() {
             return Err(StorageError::EditedRecipe { path: path.to_owned() });
         }
-        let origins = opened_inputs(&document, folder)?;
+        absolute_models(&mut document.settings, folder);
+        let origins = opened_inputs(&document, path)?;
+        contents.references = opened_references(&document, folder)?;
         journal.reset(epoch).map_err(write)?;
+        if let Some(references) = &contents.references {
+            journal.append(&Record::References(references.clone())).map_err(write)?;
+        }
         contents.settings = document.settings;
         contents.provenance = document.provenance;
         if let Some(origins) = origins {
@@ -224,8 +282,6 @@ pub(super) fn open(journal: &mut Journal, path: &Path, epoch: u64) -> Result<Res
     }
     if recovered {
         remove(path);
-    } else {
-        absolute_models(&mut contents.settings, folder);
     }
     Ok(Restored {
         epoch,
@@ -241,22 +297,47 @@ pub(super) fn open(journal: &mut Journal, path: &Path, epoch: u64) -> Result<Res
 }
 
 /// The pictures that a `session.json` names as its inputs; `None` when it was generated.
-fn opened_inputs(document: &Document, folder: &Path) -> Result<Option<Arc<Origins>>, StorageError> {
+fn opened_inputs(document: &Document, path: &Path) -> Result<Option<Arc<Origins>>, StorageError> {
     if document.inputs.is_empty() {
         return Ok(None);
     }
-    let resolution = crate::checkpoint::find(&document.settings.refine.classifier).map_or(32, |(m, _)| m.resolution);
-    let paths: Vec<PathBuf> = document.inputs.iter().map(|input| folder.join(input)).collect();
-    let mut first = None;
-    PictureSource::open(&paths)?.for_each_batch(0..MAX_PICTURES, (resolution, MAX_PICTURES), &mut |batch| {
-        first = Some(batch);
-        Ok::<_, StorageError>(false)
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let source = PictureSource::open(&Document::files(&document.inputs, folder))?;
+    let range = document.part.of(source.count()).ok_or_else(|| {
+        let what = format!("it leaves out {} of {} pictures", document.part.skip, source.count());
+        StorageError::Damaged { path: path.to_owned(), what }
     })?;
+    let first = first_of(&source, range, resolution(document))?;
     let Some(batch) = first else { return Ok(None) };
     let n = batch.images.len();
     let sample = |i: usize| document.samples.get(i);
     let own = |i: usize| batch.labels.as_ref().map_or(0, |labels| labels[i]);
     let labels = (0..n).map(|i| sample(i).map_or_else(|| own(i), |sample| sample.label)).collect();
-    let seeds = (0..n).map(|i| sample(i).map_or(i as u64, |sample| sample.seed)).collect();
+    let seeds = (0..n).map(|i| sample(i).map_or((batch.first + i) as u64, |sample| sample.seed)).collect();
     Ok(Some(Arc::new(Origins { seeds, ..Origins::opened(batch.images, labels, batch.names) })))
+}
+
+/// The real pictures that a `session.json` names.
+fn opened_references(document: &Document, folder: &Path) -> Result<Option<ImageBatch>, StorageError> {
+    if document.references.is_empty() {
+        return Ok(None);
+    }
+    let source = PictureSource::open(&Document::files(&document.references, folder))?;
+    let all = 0..source.count();
+    Ok(first_of(&source, all, resolution(document))?.map(|batch| batch.images))
+}
+
+/// As many pictures of `range` as are opened together.
+fn first_of(source: &PictureSource, range: Range<usize>, size: usize) -> Result<Option<Batch>, StorageError> {
+    let mut first = None;
+    source.for_each_batch(range, (size, MAX_PICTURES), &mut |batch| {
+        first = Some(batch);
+        Ok::<_, StorageError>(false)
+    })?;
+    Ok(first)
+}
+
+/// Side that pictures are fitted to.
+fn resolution(document: &Document) -> usize {
+    crate::checkpoint::find(&document.settings.refine.classifier).map_or(32, |(manifest, _)| manifest.resolution)
 }

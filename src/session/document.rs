@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::StorageError;
+use super::pictures::Part;
 use super::record::Provenance;
 use super::settings::Settings;
 use crate::checkpoint::BUNDLED;
@@ -40,6 +41,15 @@ pub struct Document {
     /// Picture files that were given instead of generating, relative to this file.
     #[serde(default)]
     pub inputs: Vec<String>,
+    /// Which of them were taken.
+    #[serde(default, skip_serializing_if = "Part::is_all")]
+    pub part: Part,
+    /// Files of the real pictures that early stopping compared with, relative to this file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<String>,
+    /// Whether levels in archives were cut down instead of rounded.
+    #[serde(default)]
+    pub truncated: bool,
     /// How the pictures were edited; a description alone does not hold what they were edited from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited: Option<EditSettings>,
@@ -100,7 +110,7 @@ impl Document {
                 .map(|i| Sample { seed: origins.seeds[i], label: origins.labels[i], name: name(i) })
                 .collect()
         });
-        let runs = trace
+        let mut runs: Vec<RunSummary> = trace
             .runs()
             .map(|run| RunSummary {
                 id: run.id,
@@ -110,12 +120,37 @@ impl Document {
                 changes: run.changes.clone(),
             })
             .collect();
-        let inputs = Vec::new();
+        if let Some(folder) = folder {
+            for run in &mut runs {
+                let later = run.changes.iter_mut().map(|change| &mut change.settings);
+                for settings in later.chain([&mut run.settings]) {
+                    settings.classifier = relative(&settings.classifier, folder);
+                }
+            }
+        }
         let edited = origins.and_then(|origins| origins.edited.as_ref()).map(|edited| edited.settings.clone());
         if let Some(edited) = &edited {
             settings.edit = edited.clone();
         }
-        Self { format: FORMAT.to_owned(), version: VERSION, settings, provenance, samples, runs, inputs, edited }
+        Self {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            settings,
+            provenance,
+            samples,
+            runs,
+            inputs: Vec::new(),
+            part: Part::default(),
+            references: Vec::new(),
+            truncated: false,
+            edited,
+        }
+    }
+
+    /// The files that `listed` names, for a description that lies in `folder`.
+    #[must_use]
+    pub fn files(listed: &[String], folder: &Path) -> Vec<PathBuf> {
+        listed.iter().map(|file| folder.join(file)).collect()
     }
 
     /// As text.
@@ -175,19 +210,25 @@ fn relative_models(settings: &mut Settings, folder: &Path) {
     settings.refine.classifier = relative(&settings.refine.classifier, folder);
 }
 
+/// Undoes [`relative`] for a model of a session that lies in `folder`.
+pub(super) fn absolute(reference: &str, folder: &Path) -> String {
+    if is_bundled(reference) {
+        return reference.to_owned();
+    }
+    folder.join(reference).to_string_lossy().into_owned()
+}
+
 /// Undoes [`relative`] after reading a session that lies in `folder`.
 pub(crate) fn absolute_models(settings: &mut Settings, folder: &Path) {
     for reference in [&mut settings.generate.generator, &mut settings.refine.classifier] {
-        if !is_bundled(reference) {
-            let path: PathBuf = folder.join(&*reference);
-            *reference = path.to_string_lossy().into_owned();
-        }
+        *reference = absolute(reference, folder);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refiner::RefineSettings;
 
     #[test]
     fn model_paths_travel_with_the_session() {
@@ -205,6 +246,29 @@ mod tests {
         let mut back = document.settings;
         absolute_models(&mut back, Path::new("/elsewhere/runs"));
         assert_eq!(back.generate.generator, "/elsewhere/runs/../models/mine.pt");
+    }
+
+    #[test]
+    fn no_description_names_a_folder_of_this_machine() {
+        let with = |name: &str| RefineSettings { classifier: format!("/data/project/{name}"), ..Default::default() };
+        let mut trace = Trace::default();
+        trace.begin(RunId(1), None, with("first.pt"));
+        trace.change(RunId(1), Change { iteration: 0, settings: with("second.pt") });
+        let settings = Settings { refine: with("third.pt"), ..Settings::default() };
+        let folder = Some(Path::new("/data/project/runs"));
+        let document = Document::new(&settings, &Provenance::new(), None, &trace, folder);
+        assert_eq!(document.runs[0].settings.classifier, "../first.pt");
+        assert_eq!(document.runs[0].changes[0].settings.classifier, "../second.pt");
+        assert!(!document.to_json().contains("/data"), "{}", document.to_json());
+    }
+
+    #[test]
+    fn a_description_of_an_earlier_version_took_all_pictures() {
+        let document = Document::new(&Settings::default(), &Provenance::new(), None, &Trace::default(), None);
+        let mut json = serde_json::to_value(&document).unwrap();
+        json.as_object_mut().unwrap().remove("truncated");
+        assert!(json.get("part").is_none() && json.get("references").is_none());
+        assert_eq!(serde_json::from_value::<Document>(json).unwrap(), document);
     }
 
     #[test]

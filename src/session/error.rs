@@ -81,6 +81,18 @@ pub enum StorageError {
         /// What is wrong with it.
         what: String,
     },
+    /// A single array, which knows no other beside it.
+    #[error("this is a single NumPy array (.npy), but an archive (.npz) is needed: np.savez(\"samples.npz\", pictures) makes one, with the pictures as arr_0\n{}", path.display())]
+    SingleArray {
+        /// Which.
+        path: PathBuf,
+    },
+    /// There is nothing.
+    #[error("no file is there: check the path\n{}", path.display())]
+    Missing {
+        /// Where.
+        path: PathBuf,
+    },
     /// It is no picture.
     #[error("the picture cannot be read: give a PNG, JPEG, WebP, TIFF, BMP or another common format\n{}", path.display())]
     Picture {

@@ -84,7 +84,13 @@ impl Session {
                 self.held =
                     held.map(|plan| Plan { done: plan.done + 1, ..plan }).filter(|plan| plan.of != Some(plan.done));
             }
-            Verb::Stop => self.commands.push(Command::Stop),
+            Verb::Stop => {
+                self.commands.push(Command::Stop);
+                if self.activity == Activity::Paused {
+                    // The compute thread rests already and will not say so again.
+                    (self.plan, self.held, self.activity) = (Plan::default(), None, Activity::Idle);
+                }
+            }
             Verb::Reset => self.begin_run(None, Some(0)),
             Verb::Branch => self.branch(),
             Verb::Undo => {
@@ -202,31 +208,28 @@ impl Session {
         self.job
     }
 
-    pub(super) fn generate(&mut self) {
+    /// Ends what goes on and begins to make pictures; `None` when nobody could make them.
+    fn begin_making(&mut self) -> Option<JobId> {
         if self.worker_dead {
-            return;
+            return None;
         }
         if self.is_busy() {
             self.commands.push(Command::Stop);
         }
-        let job = self.new_job();
         self.live = None;
         self.activity = Activity::Generating { done: 0, of: 0 };
+        Some(self.new_job())
+    }
+
+    pub(super) fn generate(&mut self) {
+        let Some(job) = self.begin_making() else { return };
         let (settings, compute) = (self.settings.generate.clone(), self.settings.compute.clone());
         self.commands.push(Command::Generate { job, settings, compute });
     }
 
     /// Makes pictures from these.
     pub(super) fn edit_pictures(&mut self) {
-        if self.worker_dead {
-            return;
-        }
-        if self.is_busy() {
-            self.commands.push(Command::Stop);
-        }
-        let job = self.new_job();
-        self.live = None;
-        self.activity = Activity::Generating { done: 0, of: 0 };
+        let Some(job) = self.begin_making() else { return };
         let Settings { generate: settings, edit, compute, .. } = self.settings.clone();
         let (reference, mask) = (self.edit_reference(), self.mask.clone());
         self.commands.push(Command::Edit { job, settings, edit, reference, mask, compute });

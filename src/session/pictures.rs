@@ -9,6 +9,8 @@ mod npz;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use self::npz::Archive;
 pub use self::npz::MAX_COUNT;
 use super::error::StorageError;
@@ -30,6 +32,31 @@ pub struct Batch {
     pub fits: Vec<String>,
 }
 
+/// Which of the opened pictures are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Part {
+    /// Pictures that are left out first.
+    pub skip: usize,
+    /// Most pictures that are taken; `None` for all.
+    pub limit: Option<usize>,
+}
+
+impl Part {
+    /// The places that are taken, of `count`; `None` when none are left.
+    #[must_use]
+    pub fn of(self, count: usize) -> Option<Range<usize>> {
+        let end = self.limit.map_or(count, |limit| self.skip.saturating_add(limit).min(count));
+        (self.skip < end).then_some(self.skip..end)
+    }
+
+    /// Whether everything is taken.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Where pictures come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PictureSource {
@@ -47,13 +74,16 @@ impl PictureSource {
     /// yet; of an archive, its headers and labels are.
     ///
     /// # Errors
-    /// [`StorageError`] when a folder holds no picture, or an archive cannot be used or is not alone.
+    /// [`StorageError`] when a folder holds no picture, an archive cannot be used or is not alone, or an array has none.
     pub fn open(paths: &[PathBuf]) -> Result<Self, StorageError> {
         if let Some(path) = paths.iter().find(|path| npz::is_archive(path)) {
             if paths.len() > 1 {
                 return Err(StorageError::ArchiveAmongOthers { path: path.clone() });
             }
             return Ok(Self { kind: Kind::Archive(Archive::open(path)?) });
+        }
+        if let Some(path) = paths.iter().find(|path| npz::is_single_array(path)) {
+            return Err(StorageError::SingleArray { path: path.clone() });
         }
         let mut files = Vec::new();
         for path in paths {
@@ -88,6 +118,15 @@ impl PictureSource {
     #[must_use]
     pub const fn has_labels(&self) -> bool {
         matches!(&self.kind, Kind::Archive(Archive { labels: Some(_), .. }))
+    }
+
+    /// The class of every picture, if it says so.
+    #[must_use]
+    pub fn labels(&self) -> Option<&[usize]> {
+        match &self.kind {
+            Kind::Files(_) => None,
+            Kind::Archive(archive) => archive.labels.as_deref(),
+        }
     }
 
     /// The files that pictures are read from: each picture's own, or the archive.
@@ -163,6 +202,9 @@ struct Fitted {
 }
 
 fn fitted(path: &Path, size: usize) -> Result<Fitted, StorageError> {
+    if !path.exists() {
+        return Err(StorageError::Missing { path: path.to_owned() });
+    }
     let (image, fit) = ImageBatch::from_picture(&read_picture(path)?, size);
     let name = file_name(path);
     Ok(Fitted { image, fit: format!("{name}: {fit}"), name })
@@ -221,6 +263,16 @@ mod tests {
         std::fs::write(&archive, b"PK\x03\x04").unwrap();
         let error = PictureSource::open(&[folder.path().join("a.png"), archive]).unwrap_err().to_string();
         assert!(error.contains("is opened alone"), "{error}");
+    }
+
+    #[test]
+    fn a_part_of_the_pictures_is_within_them() {
+        let part = |skip, limit| Part { skip, limit };
+        assert_eq!(part(0, None).of(5), Some(0..5));
+        assert_eq!(part(3, Some(1)).of(5), Some(3..4));
+        assert_eq!(part(3, Some(usize::MAX)).of(5), Some(3..5));
+        assert_eq!([part(5, None).of(5), part(0, None).of(0)], [None, None]);
+        assert!(part(0, None).is_all() && !part(0, Some(5)).is_all());
     }
 
     #[test]

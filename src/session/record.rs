@@ -19,8 +19,6 @@ use crate::worker::{DeviceInfo, ModelInfo, Origins};
 
 /// First bytes of a journal.
 pub const MAGIC: &[u8; 20] = b"lapidary journal v2\n";
-/// Longest record that is believed; 256 pictures of 512x512 need 805 MB.
-const MAX_RECORD: u32 = 1 << 30;
 
 /// One thing that a session remembers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,9 +124,6 @@ impl Record {
         input.read_exact(&mut head).ok()?;
         let length = u32::from_le_bytes(head[..4].try_into().ok()?);
         let checksum = u32::from_le_bytes(head[4..].try_into().ok()?);
-        if length > MAX_RECORD {
-            return None;
-        }
         let mut payload = Vec::new();
         input.take(u64::from(length)).read_to_end(&mut payload).ok()?;
         if payload.len() as u64 != u64::from(length) || crc32fast::hash(&payload) != checksum {

@@ -146,14 +146,18 @@ impl Trace {
     /// behind it.
     #[must_use]
     pub fn path(&self, run: RunId) -> Vec<StateId> {
-        let Some(this) = self.runs.get(&run) else { return Vec::new() };
-        let mut path = match this.parent {
-            Some(parent) => self.path(parent.run),
-            None => Vec::new(),
-        };
-        path.truncate(this.first_iteration() as usize);
-        if let Some(last) = this.last_iteration() {
-            path.extend((this.first_iteration()..=last).map(|iteration| StateId { run, iteration }));
+        let mut line = Vec::new();
+        let mut next = Some(run);
+        while let Some(this) = next.and_then(|run| self.runs.get(&run)) {
+            line.push(this);
+            next = this.parent.map(|parent| parent.run);
+        }
+        let mut path = Vec::new();
+        for this in line.into_iter().rev() {
+            path.truncate(this.first_iteration() as usize);
+            if let Some(last) = this.last_iteration() {
+                path.extend((this.first_iteration()..=last).map(|iteration| StateId { run: this.id, iteration }));
+            }
         }
         path
     }

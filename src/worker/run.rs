@@ -20,7 +20,7 @@ use crate::generator::{
     Classes, EditSettings, GenerateError, GenerateSettings, Generator, Mask, Plan, editing, sampler,
 };
 use crate::image::ImageBatch;
-use crate::refiner::{Batch, Chunks, RefineError, RefineSettings, Refiner, SampleState, State, logits, reality};
+use crate::refiner::{Batch, Chunks, RefineError, RefineSettings, Refiner, SampleState, State, Target, logits, reality};
 use crate::trace::{RunId, StateId};
 
 /// How often loading is told about.
@@ -312,6 +312,10 @@ impl Engine<'_, '_> {
         let budget = memory::budget(compute.memory_mib, cpu, weights);
         let wanted = if cpu { n } else { n.min(compute.batch.max(1) as usize) };
         let estimate = MemoryEstimate::fit(refines, weights, per_sample, wanted, budget);
+        let at_once = estimate.at_once as usize;
+        // On the CPU as many are in work as there are threads, however many may be begun.
+        let in_work = if cpu { at_once.min(rayon::current_num_threads()) as u32 } else { estimate.at_once };
+        let estimate = MemoryEstimate { at_once: in_work, ..estimate };
         self.publish(Event::Estimate { job, estimate });
         if estimate.is_tight() {
             self.publish(Event::Warning(format!(
@@ -320,7 +324,6 @@ impl Engine<'_, '_> {
                 budget >> 20
             )));
         }
-        let at_once = estimate.at_once as usize;
         if cpu { Chunks { at_once, ..Chunks::CPU } } else { Chunks::gpu(at_once) }
     }
 
@@ -466,13 +469,21 @@ impl Engine<'_, '_> {
         let open = self.open_device(&compute.device)?;
         self.load::<Classifier>(job, &settings.classifier, &open)?;
         let model = &self.models.classifier.as_ref().expect("loaded above").model;
-        let (n, [_, c, h, w]) = (origins.images.len(), origins.images.shape());
+        let n = origins.images.len();
         let channels = model.sample_shape()[0];
-        if c != channels {
-            return Err(WorkError::Channels { generator: [c, h, w], channels });
+        let mut per_sample = 0;
+        for [_, c, h, w] in [Some(&origins.images), references].into_iter().flatten().map(ImageBatch::shape) {
+            if c != channels {
+                return Err(WorkError::Channels { generator: [c, h, w], channels });
+            }
+            per_sample = per_sample.max(model.activation_bytes([h, w]));
         }
-        let need = (true, model.weight_bytes(), model.activation_bytes([h, w]));
+        let need = (true, model.weight_bytes(), per_sample);
         let copies = if from.is_some() { 1 } else { settings.restarts.max(1) as usize };
+        if n == 1 && settings.debias && settings.target == Target::PseudoLabel {
+            let text = "de-biasing compares pictures, but there is only one: its pseudo-label is the classifier's verdict";
+            self.publish(Event::Warning(text.to_owned()));
+        }
         let chunks = self.chunks(job, compute, n * copies, need);
         self.warm_classifier(job, &origins.images, chunks, &open)?;
         let classifier = &self.models.classifier.as_ref().expect("loaded above").model;

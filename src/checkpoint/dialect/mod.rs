@@ -9,7 +9,7 @@ mod nvlabs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Element, TensorInfo};
+use super::TensorInfo;
 
 /// Whose names a file uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +50,10 @@ const ANCHORS: [(Dialect, &str); 4] = [
 ];
 
 /// Averages over training, preferred to the last weights.
-const AVERAGES: [&str; 3] = ["ema", "model_ema", "ema_model"];
+const AVERAGES: [&str; 4] = ["ema", "model_ema", "ema_model", "state_dict_ema"];
 
 /// Dictionaries and modules that wrap a network, whose names therefore stand before its own.
-const WRAPPERS: [&str; 10] = [
+const WRAPPERS: [&str; 11] = [
     "state_dict",
     "model_state_dict",
     "model",
@@ -64,13 +64,18 @@ const WRAPPERS: [&str; 10] = [
     "diffusion_model",
     "classifier",
     "_orig_mod",
+    "online_model",
 ];
+
+/// Most networks of one file that are looked at.
+const MAX_CANDIDATES: usize = 16;
 
 /// Parts of names of tensors that no network here needs: copies and statistics of training, robustness' attacker and
 /// normaliser, JM's marker, EDM's constant filters.
-const NOT_NEEDED: [&str; 13] = [
+const NOT_NEEDED: [&str; 14] = [
     "attacker",
     "normalizer",
+    "normalize",
     "dummy",
     "optimizer",
     "optim",
@@ -84,8 +89,10 @@ const NOT_NEEDED: [&str; 13] = [
     "map_augment",
 ];
 
-/// Tensors of robustness' input normalisation: mean and standard deviation, `[3, 1, 1]`.
-const NORMALISER: [&str; 2] = ["normalizer.new_mean", "normalizer.new_std"];
+/// Tensors of input normalisations, mean and standard deviation: robustness', `[3, 1, 1]`, and RobustBench's,
+/// `[1, 3, 1, 1]`.
+const NORMALISERS: [[&str; 2]; 2] =
+    [["normalizer.new_mean", "normalizer.new_std"], ["normalize.mean", "normalize.std"]];
 
 /// Weights of 1x1 convolutions, which some libraries store 1-d or as linear layers.
 const POINTWISE: [&str; 3] = [".qkv.weight", ".proj_out.weight", ".skip_connection.weight"];
@@ -138,8 +145,12 @@ pub(super) struct View {
     pub(super) sources: BTreeMap<String, Source>,
     /// Stored tensors that are known and not needed.
     pub(super) set_aside: Vec<String>,
+    /// How many, by the word or the prefix that tells it.
+    pub(super) set_aside_by: BTreeMap<String, usize>,
     /// Stored names of the mean and the standard deviation that the file brings.
     pub(super) normaliser: Option<[String; 2]>,
+    /// Stored name of a mean that has no possible shape or type, which is not used.
+    pub(super) odd_normaliser: Option<String>,
     /// Height and width of the pictures, where names tell it.
     pub(super) resolution: Option<usize>,
 }
@@ -195,13 +206,16 @@ pub(super) fn view(stored: &BTreeMap<String, TensorInfo>) -> View {
     let candidates = candidates(stored);
     let (dialect, prefix) = candidates.first().map_or((Dialect::Unknown, ""), |(dialect, prefix)| (*dialect, *prefix));
     let names = Names { stored, prefix };
+    let (normaliser, odd_normaliser) = normaliser(stored);
     let mut view = View {
         dialect,
         prefix: prefix.to_owned(),
         tensors: BTreeMap::new(),
         sources: BTreeMap::new(),
         set_aside: Vec::new(),
-        normaliser: normaliser(stored),
+        set_aside_by: BTreeMap::new(),
+        normaliser,
+        odd_normaliser,
         resolution: None,
     };
     let mut used = BTreeSet::new();
@@ -221,23 +235,33 @@ pub(super) fn view(stored: &BTreeMap<String, TensorInfo>) -> View {
     let copies: Vec<&str> = candidates.iter().skip(1).map(|(_, prefix)| *prefix).filter(|p| !p.is_empty()).collect();
     for name in stored.keys().filter(|name| !used.contains(name.as_str())) {
         let inner = name.strip_prefix(prefix);
-        let copy = inner.is_none() && copies.iter().any(|copy| name.starts_with(*copy));
-        if copy || name.split('.').any(|part| NOT_NEEDED.contains(&part)) {
-            view.set_aside.push(name.clone());
+        let copy = copies.iter().find(|copy| inner.is_none() && name.starts_with(**copy));
+        let word = || name.split('.').find(|part| NOT_NEEDED.contains(part)).map(str::to_owned);
+        if let Some(why) = copy.map(|copy| format!("a copy after {copy:?}")).or_else(word) {
+            view.put_aside(name, why);
             continue;
         }
         let canonical = match (inner, view.dialect) {
             (Some(inner), Dialect::Cifar) => of_cifar(inner),
             (Some(inner), _) => inner.to_owned(),
-            (None, _) => name.clone(),
+            // No tensor of a network has such a name.
+            (None, _) => format!("{name} (not after {prefix:?})"),
         };
-        let canonical = if view.tensors.contains_key(&canonical) { name.clone() } else { canonical };
-        view.put(stored, canonical, Source::Plain(name.clone()));
+        if view.tensors.contains_key(&canonical) {
+            view.put_aside(name, format!("another {canonical:?}"));
+        } else {
+            view.put(stored, canonical, Source::Plain(name.clone()));
+        }
     }
     view
 }
 
 impl View {
+    fn put_aside(&mut self, name: &str, why: String) {
+        self.set_aside.push(name.to_owned());
+        *self.set_aside_by.entry(why).or_insert(0) += 1;
+    }
+
     /// Applies the rules of every module.
     fn map_modules(&mut self, names: &Names<'_>, modules: Vec<Module>, used: &mut BTreeSet<String>) {
         for module in modules {
@@ -299,15 +323,21 @@ fn canonical_info(name: &str, source: &Source, parts: &[&TensorInfo]) -> Option<
     {
         shape.resize(4, 1);
     }
-    let element = if parts.iter().any(|part| part.element == Element::Other) { Element::Other } else { first.element };
+    let odd = parts.iter().map(|part| part.element).find(|element| !element.is_float());
+    let element = odd.unwrap_or(first.element);
     Some(TensorInfo { shape, element })
 }
 
 /// Networks in the file, the preferred one first: averages before last weights, then the shortest prefix.
 fn candidates(stored: &BTreeMap<String, TensorInfo>) -> Vec<(Dialect, &str)> {
     let wraps = |prefix: &str| {
-        let mut words = prefix.strip_suffix('.').into_iter().flat_map(|words| words.split('.'));
-        prefix.is_empty() || prefix.ends_with('.') && words.all(|w| WRAPPERS.contains(&w) || AVERAGES.contains(&w))
+        let words = || prefix.strip_suffix('.').into_iter().flat_map(|words| words.split('.'));
+        // One place in a sequence, as that of a network behind its normalisation.
+        let place = |word: &str| word.len() <= 2 && word.parse::<u8>().is_ok();
+        prefix.is_empty()
+            || prefix.ends_with('.')
+                && words().all(|w| WRAPPERS.contains(&w) || AVERAGES.contains(&w) || place(w))
+                && words().filter(|w| place(w)).count() <= 1
     };
     let mut found: Vec<(Dialect, &str)> = Vec::new();
     for name in stored.keys() {
@@ -317,15 +347,39 @@ fn candidates(stored: &BTreeMap<String, TensorInfo>) -> Vec<(Dialect, &str)> {
     }
     let averaged = |prefix: &str| prefix.split('.').any(|word| AVERAGES.contains(&word));
     found.sort_by_key(|(_, prefix)| (!averaged(prefix), prefix.len()));
+    found.truncate(MAX_CANDIDATES);
     found
 }
 
-fn normaliser(stored: &BTreeMap<String, TensorInfo>) -> Option<[String; 2]> {
-    let [mean, std] = NORMALISER;
-    let own = |name: &&String| name.ends_with(mean) && !name.contains("attacker");
-    let mean_name = stored.keys().find(own)?;
-    let std_name = format!("{}{std}", mean_name.strip_suffix(mean)?);
-    stored.contains_key(&std_name).then(|| [mean_name.clone(), std_name])
+/// Names of the mean and the standard deviation that the file brings; or that of a mean that cannot be one.
+fn normaliser(stored: &BTreeMap<String, TensorInfo>) -> (Option<[String; 2]>, Option<String>) {
+    let mut odd = None;
+    for [mean, std] in NORMALISERS {
+        for (name, info) in stored {
+            let Some(before) = name.strip_suffix(mean) else { continue };
+            let whole = before.is_empty() || before.ends_with('.');
+            if !whole || before.split('.').any(|part| part == "attacker") {
+                continue;
+            }
+            let std_name = format!("{before}{std}");
+            match (channels(info), stored.get(&std_name)) {
+                (Some(count), Some(other)) if channels(other) == Some(count) => {
+                    return (Some([name.clone(), std_name]), None);
+                }
+                _ => odd = odd.or_else(|| Some(name.clone())),
+            }
+        }
+    }
+    (None, odd)
+}
+
+/// How many channels a mean or a standard deviation is for: `[c]`, `[c, 1, 1]` or `[1, c, 1, 1]`, at most 4.
+fn channels(info: &TensorInfo) -> Option<usize> {
+    let count = match info.shape.as_slice() {
+        [count] | [count, 1, 1] | [1, count, 1, 1] => *count,
+        _ => return None,
+    };
+    (info.element.is_float() && (1..=4).contains(&count)).then_some(count)
 }
 
 /// torchvision's name for a tensor of a CIFAR ResNet.

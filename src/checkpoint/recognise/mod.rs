@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::diffusers::DiffusersConfig;
 use super::{
-    Checkpoint, CheckpointError, Dialect, Manifest, ManifestKind, TensorInfo, classes, manifest_beside, presets,
+    Checkpoint, CheckpointError, Dialect, Manifest, ManifestKind, TensorInfo, classes, library, manifest_beside, presets,
 };
 
 /// A manifest made from what a file shows.
@@ -62,6 +62,8 @@ pub(super) struct Hints {
     pub(super) normalisation: Option<[Vec<f32>; 2]>,
     /// The configuration of a diffusers folder.
     pub(super) config: Option<DiffusersConfig>,
+    /// What is assumed whatever the shapes say, one sentence each.
+    pub(super) notes: Vec<String>,
 }
 
 /// Why shapes are not enough.
@@ -82,11 +84,25 @@ type Shapes = BTreeMap<String, TensorInfo>;
 /// network, [`CheckpointError`] when the file cannot be read.
 pub fn recognise(checkpoint: &Checkpoint) -> Result<Recognised, CheckpointError> {
     let path = checkpoint.path().to_owned();
+    // Only a classifier has a use for it.
+    let classifier = matches!(checkpoint.dialect(), Dialect::Torchvision | Dialect::Cifar);
+    let mut notes = Vec::new();
+    if let (true, Some(name)) = (classifier, &checkpoint.view.odd_normaliser) {
+        notes.push(format!("{name:?} has not the shape or type of an input normalisation, so it is not used"));
+    }
+    if checkpoint.dialect() == Dialect::Diffusers && checkpoint.config.is_none() {
+        notes.push(
+            "there is no config.json beside it, so the time embedding (flip_sin_to_cos = true, freq_shift = 0) and \
+             norm_eps = 1e-5 of OpenAI's U-Net are assumed: keep the file in the folder that diffusers wrote"
+                .to_owned(),
+        );
+    }
     let hints = Hints {
-        normalisation: checkpoint.normalisation()?,
+        normalisation: if classifier { checkpoint.normalisation()? } else { None },
         resolution: checkpoint.view.resolution,
         config: checkpoint.config.clone(),
-        ..Hints::of_path(&path, checkpoint.dialect())
+        notes,
+        ..Hints::of_path(&library::absolute(&path), checkpoint.dialect())
     };
     let recognised = from_shapes(checkpoint.tensors(), hints).map_err(|refusal| match refusal {
         Refusal::Unclear(what) => {
@@ -190,6 +206,9 @@ fn class_names(count: usize, cifar: bool, notes: &mut Vec<String>) -> Result<Vec
     if count > MAX_CLASSES {
         return Err(Refusal::Unclear(format!("the network has {count} classes")));
     }
+    if word == "cifar10" {
+        notes.push("its 10 classes are taken for CIFAR-10's: classes of a manifest say otherwise".to_owned());
+    }
     Ok(classes::built_in(word).unwrap_or_else(|| {
         if count > 0 {
             notes.push(format!("the names of the {count} classes are not known, so they are numbered"));
@@ -269,7 +288,10 @@ mod tests {
         for (unet, classes, name, preconditioning, resolution, two_step) in cases {
             let recognised = from_shapes(&shapes(unet, classes), hints(&format!("{name}.pt"))).unwrap();
             assert_eq!(recognised.preset, Some(name));
-            assert_eq!(recognised.notes, Vec::<String>::new(), "{name}");
+            // The networks of guided diffusion, but for those of LSUN, are told by their shapes alone.
+            let by_name = preconditioning != Discrete || name == "lsun_cat";
+            let notes: Vec<&str> = recognised.notes.iter().map(String::as_str).collect();
+            assert!(notes.len() == usize::from(by_name) && notes.iter().all(|n| n.contains("its name")), "{notes:?}");
             assert_eq!(recognised.manifest.problem(), None, "{name}");
             let manifest = &recognised.manifest;
             assert_eq!((manifest.resolution, manifest.classes.len()), (resolution, classes), "{name}");
@@ -348,9 +370,68 @@ mod tests {
             ("layer1.0.conv3.weight", &[256, 128, 1, 1]),
         ];
         foreign(resnext, "ResNeXt");
-        let mut broken = shapes(&unet(32, 2, &[1, 2], &[2]), 0);
-        broken.retain(|name, _| !name.starts_with("output_blocks.4."));
-        assert!(matches!(from_shapes(&broken, hints("mine.pt")), Err(Refusal::Unclear(_))));
+        let preact: &[(&str, &[usize])] = &[
+            ("conv1.weight", &[64, 3, 3, 3]),
+            ("layer1.0.conv1.weight", &[64, 64, 3, 3]),
+            ("layer1.0.conv2.weight", &[64, 64, 3, 3]),
+            ("fc.weight", &[10, 64]),
+        ];
+        foreign(preact, "pre-activation ResNet");
+        // A product of extents that is zero lets one of them be of any size.
+        let enormous: &[(&str, &[usize])] = &[
+            ("conv1.weight", &[64, 3, 7, 7]),
+            ("bn1.weight", &[64]),
+            ("fc.weight", &[10, 64]),
+            ("layer1.0.conv1.weight", &[64, 64, 1, 1]),
+            ("layer1.0.conv2.weight", &[usize::MAX, usize::MAX, 0, 0]),
+            ("layer1.0.conv3.weight", &[256, 64, 1, 1]),
+        ];
+        let tensors = enormous.iter().map(|(name, shape)| ((*name).to_owned(), info(shape))).collect();
+        let recognised = from_shapes(&tensors, hints("mine.pt")).unwrap();
+        assert!(recognised.manifest.problem().is_some());
+        for block in ["input_blocks.2", "input_blocks.5", "output_blocks.0", "output_blocks.4", "output_blocks.5"] {
+            let mut broken = shapes(&unet(32, 2, &[1, 2], &[2]), 0);
+            broken.retain(|name, _| !name.starts_with(&format!("{block}.")));
+            let Err(Refusal::Foreign(text)) = from_shapes(&broken, hints("mine.pt")) else { panic!("{block}") };
+            assert!(text.contains(&format!("lacks {block} ")), "{text}");
+        }
+        for (tensor, shape, what) in [
+            ("output_blocks.3.0.out_layers.3.weight", vec![16, 16, 3, 3], "512×512"),
+            ("input_blocks.0.0.weight", vec![32, 6, 3, 3], "takes 6 channels and gives 3"),
+        ] {
+            let mut other = shapes(&unet(32, 2, &[1, 2], &[2]), 0);
+            other.insert(tensor.to_owned(), info(&shape));
+            let Err(Refusal::Foreign(text)) = from_shapes(&other, hints("mine.pt")) else { panic!("{tensor}") };
+            assert!(text.contains(what), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_block_of_an_absurd_number_is_no_block() {
+        let wanted = shapes(&unet(32, 1, &[1, 2], &[2]), 10);
+        let mut tensors = wanted.clone();
+        let odd = format!("output_blocks.{}.1.in_layers.0.weight", usize::MAX);
+        tensors.insert(odd, TensorInfo { shape: vec![1], element: Element::F32 });
+        let of = |tensors| from_shapes(tensors, hints("mine.pt")).unwrap().manifest;
+        assert_eq!(of(&tensors), of(&wanted));
+    }
+
+    #[test]
+    fn only_whole_words_tell_how_a_network_was_trained() {
+        let tensors = shapes(&unet(32, 1, &[1, 2], &[2]), 10);
+        for (path, wanted) in [
+            ("friedman/weights.pt", None),
+            ("inactive/weights.pt", None),
+            ("edm2/weights.pt", Some(PreconditioningName::Edm)),
+            ("mine/edm.pt", Some(PreconditioningName::Edm)),
+            ("ct/weights.pt", Some(PreconditioningName::Consistency)),
+        ] {
+            let recognised = from_shapes(&tensors, hints(path)).unwrap();
+            let by_name = recognised.notes.iter().any(|note| note.contains("only its name"));
+            assert_eq!(by_name, wanted.is_some(), "{path}: {:?}", recognised.notes);
+            let found = generator(&recognised).diffusion.preconditioning;
+            assert_eq!(found, wanted.unwrap_or(PreconditioningName::Consistency), "{path}");
+        }
     }
 
     #[test]
@@ -366,6 +447,7 @@ mod tests {
             }
         }
         tensors.push(("conv1.weight".to_owned(), vec![64, 3, 7, 7]));
+        tensors.push(("bn1.weight".to_owned(), vec![64]));
         tensors.push(("fc.weight".to_owned(), vec![1000, 2048]));
         let info = |shape| TensorInfo { shape, element: Element::F32 };
         let tensors: Shapes = tensors.into_iter().map(|(name, shape)| (name, info(shape))).collect();
@@ -379,5 +461,8 @@ mod tests {
         assert_eq!((&resnet.blocks, &resnet.widths), (&vec![3, 4, 6, 3], &vec![64, 128, 256, 512]));
         assert_eq!((resnet.stem_kernel, resnet.stem_stride, resnet.stem_pool), (7, 2, true));
         assert_eq!((found.mean[0], found.std[2]), (0.485, 0.225));
+        let mut small = tensors;
+        small.insert("conv1.weight".to_owned(), info(vec![64, 3, 3, 3]));
+        assert_eq!(from_shapes(&small, hints("mine.pt")).unwrap().preset, None, "torchvision's has a kernel of 7");
     }
 }

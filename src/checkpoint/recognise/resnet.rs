@@ -42,18 +42,20 @@ const KNOWN: [Known; 7] = [
 ];
 
 pub(super) fn recognise(tensors: &Shapes, hints: Hints) -> Result<Recognised, Refusal> {
-    let mut notes = Vec::new();
+    let mut notes = hints.notes.clone();
     let (resnet, channels) = architecture(tensors)?;
     let fc = dims::<2>(tensors, "fc.weight");
     let [count, _] = fc.ok_or_else(|| Refusal::Foreign("this ResNet has no last layer fc".to_owned()))?;
     let small = resnet.stem_kernel <= 3;
     let classes = class_names(count, small, &mut notes)?;
     let [mean, std] = normalisation(&hints, count, channels, small, &mut notes);
-    let preset = KNOWN.iter().find(|known| {
+    let known = KNOWN.iter().find(|known| {
         let shape = (known.block, known.blocks.as_slice(), known.width_per_group);
         resnet.widths == PLANES && shape == (resnet.block, resnet.blocks.as_slice(), resnet.width_per_group)
     });
-    let what = preset.map_or_else(
+    // torchvision's own begin with a kernel of 7.
+    let preset = known.filter(|_| resnet.stem_kernel == 7);
+    let what = known.map_or_else(
         || format!("ResNet of {} blocks, {} planes", resnet.blocks.iter().sum::<usize>(), list(&resnet.widths)),
         |known| known.title.to_owned(),
     );
@@ -97,12 +99,15 @@ fn architecture(tensors: &Shapes) -> Result<(ResnetManifest, usize), Refusal> {
             (false, _) => inner,
             _ => return Err(foreign("has bottlenecks of an odd width")),
         };
-        let wide = if bottleneck { 64 * inner / planes } else { 64 };
+        let wide = if bottleneck { inner.saturating_mul(64) / planes } else { 64 };
         if *width_per_group.get_or_insert(wide) != wide {
             return Err(foreign("has stages of different bottlenecks"));
         }
         blocks.push(count);
         widths.push(planes);
+    }
+    if !has("bn1.weight") {
+        return Err(foreign("has no batch norm bn1 behind its first convolution (a pre-activation ResNet)"));
     }
     let pools = tensors.iter().any(|(name, info)| name.ends_with(".downsample.1.weight") && info.shape.len() == 4);
     let resnet = ResnetManifest {
@@ -127,8 +132,13 @@ fn normalisation(
     small: bool,
     notes: &mut Vec<String>,
 ) -> [Vec<f32>; 2] {
-    if let Some(own) = &hints.normalisation {
-        return own.clone();
+    match &hints.normalisation {
+        Some(own) if own[0].len() == channels => return own.clone(),
+        Some(own) => notes.push(format!(
+            "it brings an input normalisation for {} channels instead of {channels}, which is not used",
+            own[0].len()
+        )),
+        None => {}
     }
     let published = match (classes, small) {
         (10, true) => Some((CIFAR, "CIFAR-10")),

@@ -15,6 +15,8 @@ use crate::checkpoint::{
 
 /// Channels per attention head of every published network but one.
 const HEAD_CHANNELS: usize = 64;
+/// Largest number of a block; a network has fewer by far.
+const MAX_BLOCK: usize = 100_000;
 /// Words for a consistency model.
 const CONSISTENCY: [&str; 5] = ["cd", "ct", "cm", "ect", "ict"];
 
@@ -30,7 +32,7 @@ enum Kind {
 type Block = BTreeMap<usize, Kind>;
 
 pub(super) fn recognise(tensors: &Shapes, hints: Hints) -> Result<Recognised, Refusal> {
-    let mut notes = Vec::new();
+    let mut notes = hints.notes.clone();
     let (mut unet, channels) = architecture(tensors, &mut notes)?;
     let classes = dims::<2>(tensors, "label_emb.weight").map_or(0, |[classes, _]| classes);
     let family = family_of(&unet, classes);
@@ -53,7 +55,7 @@ pub(super) fn recognise(tensors: &Shapes, hints: Hints) -> Result<Recognised, Re
         .or(hints.resolution)
         .or_else(|| family.map(|family| family.resolution))
         .unwrap_or_else(|| assumed_resolution(&unet, &mut notes));
-    let named = |word: &str| words.iter().any(|found| found.contains(word));
+    let named = |start: &str| words.iter().any(|found| found.starts_with(start));
     let kind = if named("edm") {
         Some(PreconditioningName::Edm)
     } else if named("consistency") || CONSISTENCY.iter().any(|word| words.contains(*word)) {
@@ -63,6 +65,14 @@ pub(super) fn recognise(tensors: &Shapes, hints: Hints) -> Result<Recognised, Re
     };
     let nvlabs = words.contains(NVLABS);
     let diffusion = diffusion(&unet, preset, hints.config.as_ref(), kind, nvlabs, &mut notes);
+    let consistency = diffusion.preconditioning == PreconditioningName::Consistency;
+    if consistency && preset.is_none() && resolution > 64 {
+        let sigma = diffusion.two_step_sigma;
+        notes.push(format!(
+            "the second of two steps starts at the noise level for ImageNet 64×64, {sigma}: two_step_sigma of a manifest \
+             says otherwise"
+        ));
+    }
     let classes = class_names(classes, words.contains("cifar"), &mut notes)?;
     let title = preset.map_or_else(
         || format!("U-Net, {} channels, {resolution}×{resolution}", unet.model_channels),
@@ -94,12 +104,18 @@ fn architecture(tensors: &Shapes, notes: &mut Vec<String>) -> Result<(UnetManife
     let (channels, patch_size) = picture(c_in, c_out, notes)?;
 
     let (input, output) = (blocks(tensors, "input_blocks."), blocks(tensors, "output_blocks."));
+    // Both sides have as many blocks, the first convolution included.
+    let count = output.keys().chain(input.keys()).max().map_or(0, |last| last + 1);
+    let absent = |side: &str, blocks: &BTreeMap<usize, Block>, from: usize| {
+        (from..count).find(|i| !blocks.contains_key(i)).map(|i| format!("{side}.{i}"))
+    };
+    if let Some(block) = absent("input_blocks", &input, 1).or_else(|| absent("output_blocks", &output, 0)) {
+        return Err(Refusal::Foreign(format!("this U-Net lacks {block} of its {count} blocks on each side")));
+    }
     let ends: Vec<usize> = output.iter().filter(|(_, block)| changes_resolution(block)).map(|(i, _)| *i).collect();
-    let per_level = ends.first().map_or(output.len(), |end| end + 1);
+    let per_level = ends.first().map_or(output.len(), |end| end.saturating_add(1));
     let levels = output.len() / per_level.max(1);
-    let regular = output.keys().copied().eq(0..output.len())
-        && input.keys().copied().eq(1..output.len())
-        && output.len() == levels * per_level
+    let regular = output.len() == levels * per_level
         && ends.iter().copied().eq((1..levels).map(|level| level * per_level - 1));
     if !regular || per_level < 2 || !(1..=MAX_LEVELS).contains(&levels) {
         return Err(unclear("has blocks in no regular order"));
@@ -111,7 +127,13 @@ fn architecture(tensors: &Shapes, notes: &mut Vec<String>) -> Result<(UnetManife
         let width = dims::<4>(tensors, &format!("output_blocks.{first}.0.out_layers.3.weight"));
         let [width, _, _, _] = width.ok_or_else(|| unclear("has an output block without a residual block"))?;
         if width == 0 || !width.is_multiple_of(model_channels) {
-            let what = format!("this U-Net has a level of {width} channels, which is no multiple of {model_channels}");
+            let adm = if width.checked_mul(2) == Some(model_channels) {
+                " (half of it, as in guided diffusion's 512×512 network)"
+            } else {
+                ""
+            };
+            let what =
+                format!("this U-Net has a level of {width} channels, which is no multiple of {model_channels}{adm}");
             return Err(Refusal::Foreign(what));
         }
         channel_mult.push(width / model_channels);
@@ -129,7 +151,7 @@ fn architecture(tensors: &Shapes, notes: &mut Vec<String>) -> Result<(UnetManife
         }
     }
     let middle = dims::<2>(tensors, "middle_block.0.emb_layers.1.weight");
-    let [film, _] = middle.ok_or_else(|| unclear("lacks its middle block"))?;
+    let [film, _] = middle.ok_or_else(|| Refusal::Foreign("this U-Net lacks middle_block.0".to_owned()))?;
     let last = channel_mult.last().map_or(0, |mult| mult * model_channels);
     if film != last && film != last.saturating_mul(2) {
         return Err(unclear("conditions its middle block in an unknown way"));
@@ -167,6 +189,10 @@ fn picture(c_in: usize, c_out: usize, notes: &mut Vec<String>) -> Result<(usize,
             notes.push(format!("its {c_in} input channels are read as colour pictures in patches of {patch}×{patch}"));
             Ok((3, patch))
         }
+        None if c_in == 6 => Err(Refusal::Foreign(
+            "this U-Net takes 6 channels, as guided diffusion's upsamplers do, which look at a small picture too"
+                .to_owned(),
+        )),
         None => Err(Refusal::Foreign(format!("this U-Net takes {c_in} channels, which are no picture's"))),
     }
 }
@@ -176,7 +202,7 @@ fn blocks(tensors: &Shapes, side: &str) -> BTreeMap<usize, Block> {
     let mut blocks: BTreeMap<usize, Block> = BTreeMap::new();
     for name in tensors.keys().filter_map(|name| name.strip_prefix(side)) {
         let mut parts = name.split('.');
-        let number = |part: Option<&str>| part.and_then(|part| part.parse::<usize>().ok());
+        let number = |part: Option<&str>| part?.parse::<usize>().ok().filter(|number| *number <= MAX_BLOCK);
         let (Some(block), Some(module)) = (number(parts.next()), number(parts.next())) else { continue };
         let kind = match parts.next() {
             Some("in_layers") => Kind::Res,
@@ -247,6 +273,9 @@ fn diffusion(
         let schedule = preset.noise_schedule;
         let mut diffusion =
             DiffusionManifest { noise_schedule: schedule, ..DiffusionManifest::new(preset.preconditioning) };
+        if preset.by_name() {
+            notes.push(format!("that it is {}, only its name says: a manifest says otherwise", preset.name));
+        }
         match preset.two_step_sigma {
             Some(sigma) => diffusion.two_step_sigma = sigma,
             None if preset.preconditioning == PreconditioningName::Consistency => notes.push(format!(
@@ -266,6 +295,13 @@ fn diffusion(
         );
         discrete
     } else if let Some(preconditioning) = named {
+        // The scheduler of a pipeline says it as well.
+        if config.is_none_or(|config| config.scheduler.is_none()) {
+            let what = if preconditioning == PreconditioningName::Edm { "EDM" } else { "a consistency model" };
+            notes.push(format!(
+                "that it was trained as {what}, only its name says: preconditioning in a manifest says otherwise"
+            ));
+        }
         DiffusionManifest::new(preconditioning)
     } else {
         if config.is_none_or(|config| config.scheduler.is_none()) {

@@ -16,7 +16,7 @@ use crate::session::error::StorageError;
 
 /// Key of the pictures, uint8 or float32, `[N, H, W, 3]`.
 const PICTURES: &str = "arr_0.npy";
-/// Key of their classes, int64 or int32, `[N]`.
+/// Key of their classes, integers of any length, `[N]`.
 const LABELS: &str = "arr_1.npy";
 /// Most pictures that an archive may hold; their labels are kept in memory.
 pub const MAX_COUNT: usize = 10_000_000;
@@ -62,9 +62,17 @@ impl Values {
 
 /// By content: a zip archive is no picture.
 pub(super) fn is_archive(path: &Path) -> bool {
-    let mut head = [0; 4];
-    path.is_file()
-        && File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok() && head == *b"PK\x03\x04")
+    begins_with(path, *b"PK\x03\x04")
+}
+
+/// By content: an array that was saved alone.
+pub(super) fn is_single_array(path: &Path) -> bool {
+    begins_with(path, *b"\x93NUMPY")
+}
+
+fn begins_with<const N: usize>(path: &Path, expected: [u8; N]) -> bool {
+    let mut head = [0; N];
+    path.is_file() && File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok() && head == expected)
 }
 
 impl Archive {
@@ -148,7 +156,8 @@ impl Archive {
             Values::Floats { big_endian } => bytes.chunks_exact(4).map(|four| float(four, big_endian)).collect(),
         };
         if let Some(value) = values.iter().find(|value| !(0.0..=1.0).contains(*value)) {
-            let what = format!("arr_0 holds {value}, which is outside of [0,1]: (x + 1) / 2 turns [-1,1] into it");
+            let turn = if *value > 1.0 { "x / 255 turns [0,255] into it" } else { "(x + 1) / 2 turns [-1,1] into it" };
+            let what = format!("arr_0 holds {value}, which is outside of [0,1]: {turn}");
             return Err(self.refuse(what));
         }
         let plane = self.side * self.side;
@@ -242,16 +251,29 @@ fn read_labels(
         return Err(refuse(format!("has the shape {:?}, but there are {count} pictures", header.shape())));
     }
     let dtype = header.dtype();
-    let read: std::io::Result<Vec<i64>> = match NpyFile::with_header(header, input).try_data::<i64>() {
-        Ok(labels) => labels.collect(),
-        Err(file) => match file.try_data::<i32>() {
-            Ok(labels) => labels.map(|label| label.map(i64::from)).collect(),
-            Err(_) => return Err(refuse(format!("is of type {}, but labels are int64 or int32", dtype.descr()))),
-        },
-    };
-    let read = read.map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    let class = |label: &i64| usize::try_from(*label).map_err(|_negative| refuse(format!("holds the label {label}")));
+    let read = integers(NpyFile::with_header(header, input))
+        .ok_or_else(|| refuse(format!("is of type {}, but labels are integers", dtype.descr())))?
+        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    let class = |label: &i128| usize::try_from(*label).map_err(|_negative| refuse(format!("holds the label {label}")));
     read.iter().map(class).collect::<Result<_, _>>().map(Some)
+}
+
+/// The values of an array of integers of any length; `None` for another type.
+fn integers<R: Read>(file: NpyFile<R>) -> Option<std::io::Result<Vec<i128>>> {
+    fn wide<T: npyz::Deserialize + Into<i128>, R: Read>(
+        file: NpyFile<R>,
+    ) -> Result<std::io::Result<Vec<i128>>, NpyFile<R>> {
+        file.try_data::<T>().map(|values| values.map(|value| value.map(Into::into)).collect())
+    }
+    wide::<i64, R>(file)
+        .or_else(wide::<i32, R>)
+        .or_else(wide::<i16, R>)
+        .or_else(wide::<i8, R>)
+        .or_else(wide::<u64, R>)
+        .or_else(wide::<u32, R>)
+        .or_else(wide::<u16, R>)
+        .or_else(wide::<u8, R>)
+        .ok()
 }
 
 #[cfg(test)]
@@ -329,6 +351,26 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_integers_of_any_length() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("samples.npz");
+        let arrays = [
+            npy(&[5], vec![0_u8, 1, 2, 3, 200]),
+            npy(&[5], vec![0_i16, 1, 2, 3, 200]),
+            npy(&[5], vec![0_u32, 1, 2, 3, 200]),
+            npy(&[5], vec![0_u64, 1, 2, 3, 200]),
+        ];
+        for labels in arrays {
+            write(&path, &[(PICTURES, npy(&[5, 2, 2, 3], levels())), (LABELS, labels)], zip::CompressionMethod::Stored);
+            let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
+            assert_eq!(source.labels(), Some([0, 1, 2, 3, 200].as_slice()));
+        }
+        let alone = folder.path().join("alone.npy");
+        std::fs::write(&alone, npy(&[5, 2, 2, 3], levels())).unwrap();
+        assert!(PictureSource::open(&[alone]).unwrap_err().to_string().contains("np.savez"));
+    }
+
+    #[test]
     fn archives_that_cannot_be_used_are_refused_in_one_sentence() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bad.npz");
@@ -348,6 +390,10 @@ mod tests {
         assert!(text.contains("arr_0 has the shape [1, 1, 2, 3]"), "{text}");
         let text = refused(&[(PICTURES, npy(&[1, 1, 1, 3], vec![0.5_f32, -0.5, 1.0]))]);
         assert!(text.contains("arr_0 holds -0.5") && text.contains("(x + 1) / 2"), "{text}");
+        let text = refused(&[(PICTURES, npy(&[1, 1, 1, 3], vec![0.5_f32, 254.0, 1.0]))]);
+        assert!(text.contains("arr_0 holds 254") && text.contains("x / 255"), "{text}");
+        let text = refused(&[pictures(), (LABELS, npy(&[5], vec![0.0_f32; 5]))]);
+        assert!(text.contains("arr_1 is of type '<f4', but labels are integers"), "{text}");
         let text = refused(&[(PICTURES, npy(&[1, 1, 1, 3], vec![0.5_f64; 3]))]);
         assert!(text.contains("arr_0 is of type '<f8'"), "{text}");
         let text = refused(&[pictures(), (LABELS, npy(&[4], vec![0_i64; 4]))]);
