@@ -431,7 +431,8 @@ fn bad_files_end_with_1_and_one_message() {
     write_samples(&folder.path().join("wide.npz"), [1, 1, 2, 3], &[0_u8; 6], None);
     input("wide.npz", "arr_0 has the shape [1, 1, 2, 3]");
     write_samples(&folder.path().join("foreign.npz"), [1, 32, 32, 3], &[0_u8; 3072], Some(&[999]));
-    input("foreign.npz", "class 999 is asked for, but the classifier knows 12 classes");
+    input("foreign.npz", "picture 0 is of class 999, but gtsrb12-joint knows 12 classes (0 to 11)");
+    input("none.png", "no file is there");
 }
 
 #[test]
@@ -447,6 +448,56 @@ fn a_dry_run_tells_everything_and_writes_nothing() {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_recipe_remembers_the_part_the_references_and_the_levels() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    run(folder.path(), &["generate", "--seeds", "3..8", "--out", "made"]);
+    let (_, levels) = array::<u8>(&at("made/samples.npz"), "arr_0");
+    write_samples(&at("five.npz"), [5, 32, 32, 3], &levels, Some(&[3, 4, 5, 6, 7]));
+    let part = ["--skip", "1", "--limit", "2", "--truncate", "--references", "made/images", "--iterations", "1"];
+    for (input, out) in [("five.npz", "archive"), ("made/images", "files")] {
+        let again = format!("{out}-again");
+        run(folder.path(), &[&["refine", "--input", input, "--out", out][..], &part].concat());
+        let session = format!("{out}/session.json");
+        run(folder.path(), &["refine", "--session", &session, "--out", &again]);
+        assert!(contents(&at(out)) == contents(&at(&again)), "{out}: every file is the same again");
+        assert_eq!(recipe(&at(&session))["references"][0], "../made/images");
+    }
+    // Classes and seeds belong to a picture's place, whether others are left out or not.
+    let classes = ["refine", "--input", "made/images", "--classes", "stop,yield", "--iterations", "1", "--skip", "1"];
+    run(folder.path(), &[&classes[..], &["--out", "files"]].concat());
+    assert_eq!(array::<i64>(&at("files/result.npz"), "arr_1").1, [5, 6, 5, 6]);
+    assert_eq!(array::<u64>(&at("files/result.npz"), "seeds").1, [1, 2, 3, 4]);
+    // A smaller run leaves nothing of a larger one.
+    run(folder.path(), &[&classes[..], &["--limit", "1", "--out", "files"]].concat());
+    let names: Vec<_> = contents(&at("files")).into_keys().filter(|path| path.starts_with("after")).collect();
+    assert_eq!(names, [Path::new("after").join("000001.png")]);
+}
+
+#[test]
+fn an_interpolation_is_made_again_by_its_recipe_and_cannot_be_refined_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let frames = ["edit", "--task", "interpolate", "--seed-from", "3", "--seed-to", "8", "--samples", "2"];
+    run(folder.path(), &[&frames[..], &["--out", "a"]].concat());
+    run(folder.path(), &["edit", "--session", "a/session.json", "--out", "b"]);
+    assert!(contents(&folder.path().join("a")) == contents(&folder.path().join("b")));
+    check_refused(folder.path(), &["refine", "--session", "a/session.json"], 1, "describes edited pictures");
+}
+
+#[test]
+fn a_dry_run_refuses_what_the_run_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    image::RgbImage::new(32, 32).save(folder.path().join("a.png")).unwrap();
+    let check = |args: &[&str], expected| {
+        check_refused(folder.path(), &[args, &["--dry-run"]].concat(), 1, expected);
+    };
+    check(&["refine", "--input", "none.png"], "no file is there");
+    check(&["refine", "--references", "none.png"], "no file is there");
+    let patch = ["edit", "--task", "super-resolution", "--input", "a.png", "--patch", "5"];
+    check(&patch, "patches of 5 x 5 pixels do not tile");
 }
 
 #[test]

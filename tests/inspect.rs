@@ -302,8 +302,8 @@ fn an_input_normalisation_is_read_in_every_form_and_an_impossible_one_is_not() {
         ("model.", "normalizer.new_mean", "normalizer.new_std", &[3, 2, 2], false),
     ];
     for (i, (prefix, mean, std, shape, used)) in cases.into_iter().enumerate() {
-        let mut tensors: Vec<Tensor> =
-            tensors.iter().map(|(name, shape, values)| (format!("{prefix}{name}"), shape.clone(), values.clone())).collect();
+        let prefixed = |(name, shape, values): &Tensor| (format!("{prefix}{name}"), shape.clone(), values.clone());
+        let mut tensors: Vec<Tensor> = tensors.iter().map(prefixed).collect();
         for name in [mean, std] {
             tensors.push((name.to_owned(), shape.to_vec(), vec![0.25; shape.iter().product()]));
         }
@@ -456,7 +456,8 @@ fn inspect_counts_what_does_not_fit_and_says_what_it_knows_of_a_foreign_file() {
     write(&path, &tensors);
     let (text, error) = report(&path, false);
     assert!(error.is_some_and(|error| error.contains("correct the manifest, or write one")));
-    for part in ["1: layer2.0.bn2.bias", "1: extra.weight", "1: bn1.weight is [2, 4] instead of [8]", "opens           no: "]
+    for part in
+        ["1: layer2.0.bn2.bias", "1: extra.weight", "1: bn1.weight is [2, 4] instead of [8]", "opens           no: "]
     {
         assert!(text.contains(part), "{part:?} is missing:\n{text}");
     }

@@ -179,10 +179,8 @@ fn bare_pickle(path: &Path) -> CheckpointError {
 
 /// Refuses a zip archive that is not PyTorch's, whose pickle would take too much memory, or that is known to need code.
 fn check_zip(path: &Path, file: File) -> Result<(), CheckpointError> {
-    let damaged = |source| CheckpointError::Archive {
-        path: path.to_owned(),
-        source: Box::new(PytorchError::Zip(source)),
-    };
+    let damaged =
+        |source| CheckpointError::Archive { path: path.to_owned(), source: Box::new(PytorchError::Zip(source)) };
     let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(damaged)?;
     let names = archive.file_names().map(|name| name.map(Cow::into_owned));
     let names: Vec<String> = names.collect::<Result<_, _>>().map_err(damaged)?;

@@ -2,15 +2,20 @@
 
 use std::path::Path;
 
-use crate::checkpoint::Manifest;
+use crate::checkpoint::{DiffusionManifest, Manifest, ManifestKind};
 use crate::generator::edit_settings::{GRID, NOISE_LEVEL, PATCH, STROKE_END, STROKE_START};
 use crate::generator::settings::{S_CHURN, S_NOISE};
-use crate::generator::{EditSettings, EditTask, GenerateSettings};
+use crate::generator::{EditSettings, EditTask, GenerateSettings, Plan, SamplerKind};
 use crate::parameter::Choosable as _;
 use crate::refiner::settings::{EPS, GRADIENT_DIVISOR, ITERATIONS, NOISE, RESTARTS, STEP_SIZE};
 use crate::refiner::{RefineSettings, Rule, Target};
 use crate::session::Settings;
 use crate::worker::MemoryEstimate;
+
+/// "1 picture", "2 pictures".
+pub(super) fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
 
 /// A line about a model: title, hash, and where it was found.
 pub(super) fn describe_model(role: &str, reference: &str, manifest: &Manifest, path: Option<&Path>) -> String {
@@ -25,20 +30,49 @@ pub(super) fn describe_generation(settings: &GenerateSettings, manifest: &Manife
     let end = settings.first_seed + u64::from(settings.samples);
     let labels = settings.labels(manifest.classes.len());
     format!(
-        "{:<11}{}..{end} ({} pictures)\n{:<11}{}\n{}",
+        "{:<11}{}..{end} ({})\n{:<11}{}\n{}",
         "seeds",
         settings.first_seed,
-        settings.samples,
+        counted(settings.samples as usize, "picture"),
         "classes",
         describe_labels(&labels, &manifest.classes),
-        describe_sampling(settings),
+        describe_sampling(settings, diffusion(manifest)),
     )
 }
 
+/// Noise levels of a generator.
+const fn diffusion(manifest: &Manifest) -> Option<&DiffusionManifest> {
+    match &manifest.kind {
+        ManifestKind::Generator(spec) => Some(&spec.diffusion),
+        ManifestKind::Classifier(_) => None,
+    }
+}
+
+/// Calls of the network per picture.
+fn calls(plan: &Plan) -> usize {
+    let steps = plan.steps();
+    match plan.sampler {
+        // The step to level 0 has no second slope.
+        SamplerKind::Heun => 2 * steps - usize::from(steps > 0 && plan.sigmas.last() == Some(&0.0)),
+        SamplerKind::Dpm => 2 * steps,
+        SamplerKind::Auto
+        | SamplerKind::Multistep
+        | SamplerKind::Euler
+        | SamplerKind::Ancestral
+        | SamplerKind::Progdist => steps,
+    }
+}
+
 /// A line about the sampler, its noise levels and its churn.
-pub(super) fn describe_sampling(settings: &GenerateSettings) -> String {
+pub(super) fn describe_sampling(settings: &GenerateSettings, diffusion: Option<&DiffusionManifest>) -> String {
+    let plan = diffusion.and_then(|diffusion| Plan::new(settings, diffusion).ok());
+    let called = plan.as_ref().map_or_else(String::new, |plan| format!(" ({})", counted(calls(plan), "call")));
+    let sampler = match &plan {
+        Some(plan) if settings.sampler == SamplerKind::Auto => format!("auto ({})", plan.sampler.option().key),
+        _ => settings.sampler.option().key.to_owned(),
+    };
     let levels = match &settings.ts {
-        Some(ts) => format!("time steps {ts} ({} calls)", ts.calls()),
+        Some(ts) => format!("time steps {ts}"),
         None if settings.sigmas.is_empty() => {
             format!("n = {} per picture, the model's own noise levels", settings.steps)
         }
@@ -53,11 +87,11 @@ pub(super) fn describe_sampling(settings: &GenerateSettings) -> String {
     } else {
         String::new()
     };
-    format!("{:<11}{}, {levels}{noise}", "sampling", settings.sampler.option().key)
+    format!("{:<11}{sampler}, {levels}{called}{noise}", "sampling")
 }
 
 /// Lines about an edit.
-pub(super) fn describe_edit(settings: &EditSettings, generate: &GenerateSettings) -> String {
+pub(super) fn describe_edit(settings: &EditSettings, generate: &GenerateSettings, manifest: &Manifest) -> String {
     let levels = settings
         .ts
         .as_ref()
@@ -74,7 +108,7 @@ pub(super) fn describe_edit(settings: &EditSettings, generate: &GenerateSettings
             format!("{} = {}{first}", NOISE_LEVEL.symbol, settings.sigma)
         }
         EditTask::Interpolate => {
-            let sampling = describe_sampling(generate);
+            let sampling = describe_sampling(generate, diffusion(manifest));
             return format!(
                 "{:<11}{}\n{:<11}from seed {} to seed {}, {} frames\n{sampling}",
                 "task",
@@ -196,7 +230,7 @@ pub(super) fn written(out: &Path, files: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generator::SamplerKind;
+    use crate::checkpoint::PreconditioningName;
     use crate::refiner::presets::Preset;
 
     #[test]
@@ -232,11 +266,18 @@ mod tests {
 
     #[test]
     fn sampling_says_what_decides_the_levels() {
+        let [cm, edm] = [PreconditioningName::Consistency, PreconditioningName::Edm].map(DiffusionManifest::new);
         let ts = GenerateSettings { ts: "0,22,39/40".parse().ok(), ..Default::default() };
-        assert_eq!(describe_sampling(&ts), "sampling   auto, time steps 0,22,39/40 (2 calls)");
+        let text = describe_sampling(&ts, Some(&cm));
+        assert_eq!(text, "sampling   auto (multistep), time steps 0,22,39/40 (2 calls)");
+        let text = describe_sampling(&ts, Some(&edm));
+        assert_eq!(text, "sampling   auto (heun), time steps 0,22,39/40 (5 calls)", "the last step has one");
         let churn = GenerateSettings { sampler: SamplerKind::Heun, steps: 18, churn: 40.0, ..Default::default() };
-        let text = describe_sampling(&churn);
-        assert!(text.starts_with("sampling   heun, n = 18") && text.contains("S_churn = 40"), "{text}");
+        let text = describe_sampling(&churn, Some(&edm));
+        assert!(
+            text.contains("(35 calls)") && text.starts_with("sampling   heun, n = 18") && text.contains("S_churn = 40"),
+            "{text}"
+        );
     }
 
     #[test]

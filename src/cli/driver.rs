@@ -37,6 +37,8 @@ pub(super) struct Driver {
     jobs: u64,
     /// Estimates that were said.
     estimates: Vec<MemoryEstimate>,
+    /// Warnings that were said.
+    warnings: Vec<String>,
     /// Ctrl-C was pressed.
     pub(super) interrupted: bool,
     /// What computes, as far as known.
@@ -71,6 +73,7 @@ impl Driver {
             quiet,
             jobs: 0,
             estimates: Vec::new(),
+            warnings: Vec::new(),
             interrupted: false,
             provenance: Provenance::new(),
             targets: None,
@@ -200,7 +203,7 @@ impl Driver {
                     Event::Preparing { what, .. } => self.progress.bar.set_message(what),
                     Event::Loading { what, done, of, .. } => self.progress.show_bytes(&what, done, of),
                     Event::Estimate { estimate, .. } => self.tell(estimate),
-                    Event::Warning(text) => self.say(&format!("warning: {text}")),
+                    Event::Warning(text) => self.warn(&text),
                     Event::Failed { job, chain } if job == this => return Err(failure(&chain)),
                     Event::Resting { job, rest } if job == this => return Ok(rest),
                     event => take(event, &self.progress),
@@ -220,6 +223,15 @@ impl Driver {
                 }
                 default(LOOK) => {}
             }
+        }
+    }
+
+    /// Says a warning once, also when it comes again with other numbers.
+    fn warn(&mut self, text: &str) {
+        let words = without_digits(text);
+        if !self.warnings.contains(&words) {
+            self.say(&format!("warning: {text}"));
+            self.warnings.push(words);
         }
     }
 
@@ -278,6 +290,10 @@ impl Progress {
     }
 }
 
+fn without_digits(text: &str) -> String {
+    text.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
@@ -327,6 +343,13 @@ mod tests {
         let error = failure(&["outer".to_owned(), "middle".to_owned(), "inner".to_owned()]);
         let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
         assert_eq!(texts, ["outer", "middle", "inner"]);
+    }
+
+    #[test]
+    fn a_warning_is_the_same_with_other_numbers() {
+        let warning = |free: u32| without_digits(&format!("one picture needs 70 MiB, but {free} MiB may be used"));
+        assert_eq!(warning(64), warning(9));
+        assert_ne!(warning(64), without_digits("3 tensors were not used"));
     }
 
     #[test]

@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
-use super::describe::{describe_compute, describe_edit, describe_labels, describe_model, would_write, written};
+use super::describe::{
+    counted, describe_compute, describe_edit, describe_labels, describe_model, would_write, written,
+};
 use super::driver::{Driver, say_out};
-use super::opened::{Opened, stored_pictures, verdict};
+use super::generate::check_sampling;
+use super::opened::{Opened, changed, stored_pictures, verdict};
 use super::refine::Described;
 use super::{CliError, Outcome, RunOptions, Source, flags};
 use crate::checkpoint::Manifest;
 use crate::export;
 use crate::generator::settings::SAMPLES;
-use crate::generator::{Classes, EditTask, GenerateSettings, Mask};
+use crate::generator::{Classes, EditTask, GenerateError, GenerateSettings, Mask};
 use crate::image::ImageBatch;
 use crate::parameter::Choosable as _;
 use crate::session::Settings;
@@ -22,6 +25,9 @@ use crate::session::host::Folders;
 use crate::session::storage::read_picture;
 use crate::trace::Trace;
 use crate::worker::Origins;
+
+/// Largest side of a mask that is taken as it is, in pixels; larger ones are shrunk first.
+const MAX_MASK: u32 = 4096;
 
 /// What `lapidary edit` runs with.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +71,13 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     if let Some(pictures) = &pictures {
         SAMPLES.check(pictures.count() as f64).context("too many pictures are given: take a part with --limit")?;
     }
-    let mask = options.mask.as_deref().map(|path| read_mask(path, generator.0.resolution)).transpose()?;
+    check(options, &generator.0, pictures.as_ref())?;
+    let sizes = match &pictures {
+        Some(pictures) if options.mask.is_some() => pictures.sizes()?,
+        // Stored pictures are square.
+        _ => vec![[1, 1]],
+    };
+    let mask = options.mask.as_deref().map(|path| read_mask(path, generator.0.resolution, &sizes)).transpose()?;
     if options.run.dry_run {
         say_out(&plan(options, &generator, pictures.as_ref()));
         return Ok(Outcome::Done);
@@ -98,13 +110,18 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let made = driver.edit(settings, reference, mask)?;
     driver.finish();
     let Some(origins) = made else { return Ok(nothing_done(&driver)) };
-    let document = Document::new(settings, &driver.provenance, Some(&origins), &Trace::default(), Some(out));
+    let mut document = Document::new(settings, &driver.provenance, Some(&origins), &Trace::default(), Some(out));
+    // An interpolation was made of nothing, but is an edit all the same.
+    document.edited = Some(settings.edit.clone());
+    document.inputs = pictures.as_ref().map_or_else(Vec::new, |pictures| pictures.inputs(out));
+    document.part = options.run.part;
     export::write_generated(out, &origins, &document)?;
     let done = origins.images.len();
     if !*quiet {
         say_out(&format!(
-            "{}: {done} pictures on {}\n{}\nrefine them with: lapidary refine --input {}",
+            "{}: {} on {}\n{}\nrefine them with: lapidary refine --input {}",
             task.option().label,
+            counted(done, "picture"),
             driver.device(),
             written(out, &export::GENERATED_FILES),
             out.join("samples.npz").display()
@@ -115,6 +132,26 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
         return Ok(Outcome::Interrupted);
     }
     Ok(Outcome::Done)
+}
+
+/// What the work would refuse later.
+fn check(options: &EditOptions, generator: &Manifest, pictures: Option<&Opened>) -> anyhow::Result<()> {
+    let Settings { generate, edit, .. } = &options.run.settings;
+    let Manifest { resolution, channels, classes, .. } = generator;
+    let patch = edit.patch as usize;
+    match edit.task {
+        EditTask::SuperResolution if patch == 0 || !resolution.is_multiple_of(patch) => {
+            return Err(GenerateError::Patch { patch, height: *resolution, width: *resolution }.into());
+        }
+        EditTask::Colorize if *channels != 3 => {
+            return Err(GenerateError::Colour { channels: *channels }.into());
+        }
+        _ => {}
+    }
+    if let Some(pictures) = pictures.filter(|_| !classes.is_empty()) {
+        pictures.check_labels(&options.run.settings, &generate.generator, classes.len())?;
+    }
+    check_sampling(generate, generator)
 }
 
 fn nothing_done(driver: &Driver) -> Outcome {
@@ -132,7 +169,7 @@ fn open_pictures(
     driver: &mut Driver,
 ) -> anyhow::Result<Option<Arc<Origins>>> {
     let batch = pictures.read(generator.resolution)?;
-    driver.note(&batch.fits);
+    driver.note(&changed(&batch.fits));
     let labels = batch.labels.clone().unwrap_or_else(|| vec![0; batch.images.len()]);
     let origins = Origins::opened(batch.images, labels, batch.names);
     let decided = batch.labels.is_some() || settings.generate.classes != Classes::All || generator.classes.is_empty();
@@ -164,13 +201,33 @@ fn what_was_edited(origins: &Origins) -> Origins {
     Origins::opened(ImageBatch::concat(&parts), labels, names)
 }
 
-/// The centred square of a picture as a mask, at `size x size`: white is to be generated.
-fn read_mask(path: &Path, size: usize) -> anyhow::Result<Mask> {
+/// Whether a mask covers what is kept of a picture: it is as square as that, or has the picture's shape to half a pixel.
+fn covers(mask: [u32; 2], picture: [u32; 2]) -> bool {
+    let ([mask_width, mask_height], [width, height]) = (mask.map(u64::from), picture.map(u64::from));
+    mask_width == mask_height || 2 * (mask_width * height).abs_diff(mask_height * width) <= width + height
+}
+
+/// The centred square of a picture as a mask, at `size x size`: white is to be generated, where it is not transparent.
+/// `pictures`: widths and heights of the pictures that it is for.
+fn read_mask(path: &Path, size: usize, pictures: &[[u32; 2]]) -> anyhow::Result<Mask> {
     let picture = read_picture(path)?;
     let (width, height) = (picture.width(), picture.height());
+    if let Some([w, h]) = pictures.iter().find(|picture| !covers([width, height], **picture)) {
+        let shape = if w == h { "a square".to_owned() } else { format!("a square or {w}×{h}") };
+        bail!(
+            "the mask is {width}×{height}, but must have the shape of the pictures, {shape}: crop it as they are\n{}",
+            path.display()
+        );
+    }
     let side = width.min(height);
-    let square = picture.crop_imm((width - side) / 2, (height - side) / 2, side, side).to_luma8();
-    let mask = Mask::from_grey8(side, side, square.as_raw())?.resized(size as u32, size as u32);
+    let mut square = picture.crop_imm((width - side) / 2, (height - side) / 2, side, side);
+    if side > MAX_MASK {
+        square = square.resize_exact(MAX_MASK, MAX_MASK, ::image::imageops::FilterType::Nearest);
+    }
+    let side = side.min(MAX_MASK);
+    let grey = |pixel: &::image::LumaA<u8>| if pixel.0[1] == 0 { 0 } else { pixel.0[0] };
+    let grey: Vec<u8> = square.to_luma_alpha8().pixels().map(grey).collect();
+    let mask = Mask::from_grey8(side, side, &grey)?.resized(size as u32, size as u32);
     if mask.is_empty() {
         bail!(
             "the mask is black everywhere, so nothing is to be generated: paint the pixels to be generated white\n{}",
@@ -186,21 +243,35 @@ fn plan(options: &EditOptions, (generator, path): &Described, pictures: Option<&
     let task = settings.edit.task;
     let mut lines = notes.clone();
     lines.push(describe_model("generator", &settings.generate.generator, generator, path.as_deref()));
-    lines.push(describe_edit(&settings.edit, &settings.generate));
+    lines.push(describe_edit(&settings.edit, &settings.generate, generator));
     match (pictures, source) {
         (Some(pictures), _) => lines.push(pictures.describe()),
         (None, Source::Stored(path)) if task.needs_reference() => {
-            lines.push(format!("{:<11}those stored in {}", "pictures", path.display()));
+            lines.push(format!("{:<11}those stored in {}, or what they were edited from", "pictures", path.display()));
         }
         (None, _) => {}
     }
     if let Some(mask) = options.mask.as_ref().filter(|_| task.needs_mask()) {
         lines.push(format!("{:<11}{}", "mask", mask.display()));
     }
+    let stored = task.needs_reference() && matches!(source, Source::Stored(_));
+    let first = settings.generate.first_seed;
+    match pictures.map(Opened::count) {
+        Some(n) if n > 1 => {
+            lines.push(format!("{:<11}{first}..{} (one result of each of {n} pictures)", "seeds", first + n as u64));
+        }
+        Some(_) => {
+            let n = settings.generate.samples;
+            let results = counted(n as usize, "result");
+            lines.push(format!("{:<11}{first}..{} ({results})", "seeds", first + u64::from(n)));
+        }
+        None => {}
+    }
     let labelled = pictures.is_some_and(|pictures| pictures.source.has_labels());
     let classes = match &settings.generate.classes {
         _ if generator.classes.is_empty() => describe_labels(&[], &generator.classes),
         Classes::All if labelled => "those that the archive says".to_owned(),
+        Classes::All if stored => "those stored with the pictures".to_owned(),
         Classes::All if task == EditTask::Interpolate => describe_labels(&[0], &generator.classes),
         Classes::All => "those that the classifier sees".to_owned(),
         Classes::Only(_) | Classes::Random => {
@@ -228,10 +299,16 @@ mod tests {
         let path = folder.path().join("mask.png");
         let wide = ::image::GrayImage::from_fn(8, 4, |x, _| ::image::Luma([if x < 4 { 255 } else { 0 }]));
         wide.save(&path).unwrap();
-        let mask = read_mask(&path, 2).unwrap();
+        let mask = read_mask(&path, 2, &[[16, 8], [800, 401]]).unwrap();
         assert_eq!(mask.missing(), [true, false, true, false], "the centre 4×4, at 2×2");
+        let text = read_mask(&path, 2, &[[16, 8], [8, 8]]).unwrap_err().to_string();
+        assert!(text.starts_with("the mask is 8×4, but must have the shape of the pictures, a square"), "{text}");
+        let half = ::image::RgbaImage::from_fn(2, 2, |x, _| ::image::Rgba([255, 255, 255, x as u8]));
+        half.save(&path).unwrap();
+        let mask = read_mask(&path, 2, &[[16, 8]]).unwrap();
+        assert_eq!(mask.missing(), [false, true, false, true], "what is transparent is known");
         ::image::GrayImage::new(4, 4).save(&path).unwrap();
-        assert!(read_mask(&path, 2).unwrap_err().to_string().contains("black everywhere"));
+        assert!(read_mask(&path, 2, &[[1, 1]]).unwrap_err().to_string().contains("black everywhere"));
     }
 
     #[test]

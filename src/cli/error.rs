@@ -105,6 +105,26 @@ pub enum CliError {
     /// A session or a picture cannot be read.
     #[error(transparent)]
     Session(#[from] StorageError),
+    /// A label that is no class.
+    #[error("picture {place} is of class {label}, but {model} knows {classes} classes (0 to {}): say others with --classes, or choose another model\n{}", classes.saturating_sub(1), path.display())]
+    Label {
+        /// Place of the picture in its archive.
+        place: usize,
+        /// Its label.
+        label: usize,
+        /// The model that is to know it.
+        model: String,
+        /// How many it knows.
+        classes: usize,
+        /// The archive.
+        path: PathBuf,
+    },
+    /// Other files beside a session.
+    #[error("a session is opened alone, but other files are given with it: leave them out\n{}", path.display())]
+    SessionAmongOthers {
+        /// The session.
+        path: PathBuf,
+    },
     /// A recipe without its pictures.
     #[error("this session refines opened pictures, but its session.json does not say which: use the .lapidary file, or give them with --input\n{}", path.display())]
     NoPictures {
@@ -119,7 +139,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Clap(error) => u8::try_from(error.exit_code()).unwrap_or(2),
-            Self::Checkpoint(_) | Self::Session(_) | Self::NoPictures { .. } => 1,
+            Self::Checkpoint(_) | Self::Session(_) | Self::NoPictures { .. } | Self::Label { .. } => 1,
             _ => 2,
         }
     }

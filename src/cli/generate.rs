@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use super::describe::{describe_compute, describe_generation, describe_model, would_write, written};
+use anyhow::bail;
+
+use super::describe::{counted, describe_compute, describe_generation, describe_model, would_write, written};
 use super::driver::{Driver, say_out};
 use super::{Outcome, RunOptions, flags};
-use crate::checkpoint::Manifest;
+use crate::checkpoint::{Manifest, ManifestKind};
 use crate::export;
+use crate::generator::{Classes, GenerateSettings, Plan};
 use crate::session::document::Document;
 use crate::session::host::Folders;
 use crate::trace::Trace;
@@ -18,6 +21,7 @@ use crate::trace::Trace;
 pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let RunOptions { settings, out, quiet, .. } = options;
     let (generator, path) = flags::find(&settings.generate.generator, true)?;
+    check_sampling(&settings.generate, &generator)?;
     if options.dry_run {
         say_out(&plan(options, &generator, path.as_deref()));
         return Ok(Outcome::Done);
@@ -36,7 +40,8 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let (done, of) = (origins.images.len(), settings.generate.samples);
     if !*quiet {
         let on = driver.device();
-        say_out(&format!("{done} pictures on {on}\n{}", written(out, &export::GENERATED_FILES)));
+        let made = counted(done, "picture");
+        say_out(&format!("{made} on {on}\n{}", written(out, &export::GENERATED_FILES)));
     }
     if driver.interrupted {
         driver.say(&format!("stopped after {done} of {of} pictures; these are written"));
@@ -45,13 +50,30 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Sampler, levels and classes must be such as the generator knows, before anything slow begins.
+pub(super) fn check_sampling(settings: &GenerateSettings, generator: &Manifest) -> anyhow::Result<()> {
+    if let ManifestKind::Generator(spec) = &generator.kind {
+        Plan::new(settings, &spec.diffusion)?;
+    }
+    let classes = generator.classes.len();
+    if let Classes::Only(list) = &settings.classes
+        && let Some(label) = list.iter().find(|label| **label >= classes.max(1))
+    {
+        bail!(
+            "class {label} is asked for, but {} knows {classes} classes: say others with --classes, or choose another --generator",
+            settings.generator
+        );
+    }
+    Ok(())
+}
+
 fn plan(options: &RunOptions, generator: &Manifest, path: Option<&Path>) -> String {
-    let RunOptions { settings, out, .. } = options;
-    [
+    let RunOptions { settings, out, notes, .. } = options;
+    let lines = [
         describe_model("generator", &settings.generate.generator, generator, path),
         describe_generation(&settings.generate, generator),
         describe_compute(settings),
         would_write(out, &export::GENERATED_FILES),
-    ]
-    .join("\n")
+    ];
+    notes.iter().cloned().chain(lines).collect::<Vec<_>>().join("\n")
 }

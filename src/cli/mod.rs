@@ -15,10 +15,10 @@ mod opened;
 pub mod refine;
 pub mod search;
 mod stream;
+mod tally;
 mod usage;
 
 use std::ffi::OsString;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
@@ -31,7 +31,9 @@ pub use self::search::SearchOptions;
 pub use self::usage::command;
 use self::usage::{DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, QUIET, REFERENCES, SECONDS, SESSION, SKIP, TRUNCATE};
 use crate::export::Levels;
+use crate::generator::{EditTask, GenerateSettings};
 use crate::session::Settings;
+pub use crate::session::pictures::Part;
 use crate::worker::DeviceChoice;
 
 /// Folder of the results, unless `--out` names another.
@@ -79,7 +81,7 @@ pub enum Invocation {
 /// What the window begins with.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct WindowOptions {
-    /// Settings of the new session.
+    /// Settings of the new session, or those of the session file with the flags over them.
     pub settings: Settings,
     /// Files to open: one session, or pictures.
     pub files: Vec<PathBuf>,
@@ -109,29 +111,6 @@ pub enum Source {
     Stored(PathBuf),
 }
 
-/// Which of the opened pictures are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Part {
-    /// Pictures that are left out first.
-    pub skip: usize,
-    /// Most pictures that are taken; `None` for all.
-    pub limit: Option<usize>,
-}
-
-impl Part {
-    /// The places that are taken, of `count`.
-    ///
-    /// # Errors
-    /// [`CliError::Skip`] when none are left.
-    pub fn of(self, count: usize) -> Result<Range<usize>, CliError> {
-        if self.skip >= count {
-            return Err(CliError::Skip { skip: self.skip, count });
-        }
-        let end = self.limit.map_or(count, |limit| self.skip.saturating_add(limit).min(count));
-        Ok(self.skip..end)
-    }
-}
-
 /// What a command runs with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunOptions {
@@ -141,6 +120,8 @@ pub struct RunOptions {
     pub source: Source,
     /// Which of them are taken, when they are opened.
     pub part: Part,
+    /// Whether the listed classes replace those that a session file stores.
+    pub relabel: bool,
     /// Real pictures that early stopping compares with.
     pub references: Vec<PathBuf>,
     /// How 8-bit levels are made for archives.
@@ -163,6 +144,7 @@ impl RunOptions {
             settings,
             source: Source::Generator,
             part: Part::default(),
+            relabel: false,
             references: Vec::new(),
             levels: Levels::Rounded,
             out: PathBuf::from(DEFAULT_OUT),
@@ -177,19 +159,44 @@ impl RunOptions {
     /// # Errors
     /// [`CliError`] when the session file cannot be read, or does not hold its pictures.
     pub fn headless(window: WindowOptions) -> Result<Self, CliError> {
-        if let Some(path) = window.session_file() {
-            let (options, source) = Self::of_session(path)?;
-            return Ok(Self { source: source?, ..options });
-        }
-        let source = if window.files.is_empty() { Source::Generator } else { Source::Pictures(window.files) };
-        Ok(Self { source, ..Self::new(window.settings) })
+        let options = match window.session_file() {
+            Some(path) if window.files.len() > 1 => {
+                return Err(CliError::SessionAmongOthers { path: path.to_owned() });
+            }
+            Some(path) => {
+                let (options, source) = Self::of_session(path, Job::Refine)?;
+                let (saved, wanted) = (&options.settings.generate, &window.settings.generate);
+                let relabel = wanted.classes != saved.classes;
+                // Any other flag about generating asks for other pictures.
+                let generates = GenerateSettings { classes: wanted.classes.clone(), ..saved.clone() } != *wanted;
+                let source = if generates { Source::Generator } else { source? };
+                let part = if generates { Part::default() } else { options.part };
+                Self { source, part, relabel, settings: window.settings, ..options }
+            }
+            None => {
+                let source = if window.files.is_empty() { Source::Generator } else { Source::Pictures(window.files) };
+                Self { source, ..Self::new(window.settings) }
+            }
+        };
+        options.check_references()?;
+        Ok(options)
     }
 
     /// A session's settings, and its pictures or why it does not give them.
-    fn of_session(path: &Path) -> Result<(Self, Result<Source, CliError>), CliError> {
-        let saved = flags::read_session(path)?;
-        let notes = saved.note.into_iter().collect();
-        Ok((Self { notes, ..Self::new(saved.settings) }, saved.source))
+    fn of_session(path: &Path, job: Job) -> Result<(Self, Result<Source, CliError>), CliError> {
+        let saved = flags::read_session(path, job == Job::Edit)?;
+        let flags::Saved { settings, source, references, part, levels, note } = saved;
+        let notes = note.into_iter().collect();
+        Ok((Self { part, references, levels, notes, ..Self::new(settings) }, source))
+    }
+
+    /// Early stop needs real pictures; whether a session file holds some is known when it is opened.
+    fn check_references(&self) -> Result<(), CliError> {
+        let stored = matches!(self.source, Source::Stored(_));
+        if self.settings.refine.early_stop && self.references.is_empty() && !stored {
+            return Err(CliError::NoReferences);
+        }
+        Ok(())
     }
 }
 
@@ -270,8 +277,13 @@ fn window_options(matches: &ArgMatches) -> Result<WindowOptions, CliError> {
         return Err(CliError::NoFile { found: missing.display().to_string() });
     }
     let mut options = WindowOptions { settings: Settings::default(), files };
-    let opens_pictures = !options.files.is_empty() && options.session_file().is_none();
-    flags::apply(matches, &mut options.settings, if opens_pictures { Use::Opened } else { Use::Generated })?;
+    let mut about = if options.files.is_empty() { Use::Generated } else { Use::Opened };
+    // A session that cannot be read is refused when it is opened.
+    if let Some(Ok(saved)) = options.session_file().map(|path| flags::read_session(path, false)) {
+        about = if matches!(saved.source, Ok(Source::Generator)) { Use::Generated } else { Use::Opened };
+        options.settings = saved.settings;
+    }
+    flags::apply(matches, &mut options.settings, about)?;
     Ok(options)
 }
 
@@ -288,16 +300,16 @@ enum Job {
 
 fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     let (mut options, mut source) = match path(matches, SESSION) {
-        Some(path) => RunOptions::of_session(&path)?,
+        Some(path) => RunOptions::of_session(&path, job)?,
         None => (RunOptions::new(Settings::default()), Ok(Source::Generator)),
     };
     let mut generates = flags::OF_GENERATION.iter().chain(&flags::OF_SAMPLING);
     if job == Job::Generate || job == Job::Refine && generates.any(|flag| flags::given(matches, flag).is_some()) {
-        source = Ok(Source::Generator);
+        (source, options.part) = (Ok(Source::Generator), Part::default());
     }
     let inputs = paths(matches, INPUT);
     if !inputs.is_empty() {
-        source = Ok(Source::Pictures(inputs));
+        (source, options.part) = (Ok(Source::Pictures(inputs)), Part::default());
     }
     options.source = source?;
     let about = match (job, &options.source) {
@@ -306,18 +318,28 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         (_, Source::Pictures(_) | Source::Stored(_)) => Use::Opened,
     };
     flags::apply(matches, &mut options.settings, about)?;
-    options.references = paths(matches, REFERENCES);
-    if !options.references.is_empty() {
+    options.relabel = flags::given(matches, flags::CLASSES).is_some();
+    let samples = match job {
+        Job::Generate => true,
+        Job::Refine => options.source == Source::Generator,
+        Job::Edit => options.settings.edit.task == EditTask::Interpolate,
+    };
+    if samples && path(matches, SESSION).is_none() {
+        options.notes.extend(flags::default_steps(matches, &mut options.settings.generate));
+    }
+    options.notes.extend(flags::without_effect(matches, &options.settings, job == Job::Edit));
+    let references = paths(matches, REFERENCES);
+    if !references.is_empty() {
+        options.references = references;
         let refine = &mut options.settings.refine;
         refine.early_stop = flags::switched(matches, flags::EARLY_STOP).unwrap_or(true);
     }
-    let stored = matches!(options.source, Source::Stored(_));
-    if job == Job::Refine && options.settings.refine.early_stop && options.references.is_empty() && !stored {
-        return Err(CliError::NoReferences);
+    if job == Job::Refine {
+        options.check_references()?;
     }
-    options.part = part(matches, &options.source)?;
-    if is_on(matches, TRUNCATE) {
-        options.levels = Levels::Truncated;
+    options.part = part(matches, &options.source, options.part)?;
+    if let Some(truncate) = flags::switched(matches, TRUNCATE) {
+        options.levels = if truncate { Levels::Truncated } else { Levels::Rounded };
     }
     options.out = path(matches, OUT).unwrap_or(options.out);
     options.dry_run = is_on(matches, DRY_RUN);
@@ -325,18 +347,19 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     Ok(options)
 }
 
-fn part(matches: &ArgMatches, source: &Source) -> Result<Part, CliError> {
+fn part(matches: &ArgMatches, source: &Source, saved: Part) -> Result<Part, CliError> {
     let number = |parameter: crate::parameter::Parameter| match flags::given(matches, parameter.flag) {
         Some(_) if !matches!(source, Source::Pictures(_)) => Err(CliError::Part { flag: parameter.flag }),
         Some(text) => Ok(Some(parameter.parse(text)? as usize)),
         None => Ok(None),
     };
-    Ok(Part { skip: number(SKIP)?.unwrap_or(0), limit: number(LIMIT)? })
+    Ok(Part { skip: number(SKIP)?.unwrap_or(saved.skip), limit: number(LIMIT)?.or(saved.limit) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::document::Document;
 
     #[test]
     fn the_description_is_consistent() {
@@ -381,6 +404,29 @@ mod tests {
     }
 
     #[test]
+    fn without_a_window_flags_are_applied_over_a_session_that_comes_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let (session, picture) = (file("session.json"), file("a.png"));
+        let mut settings = Settings::default();
+        (settings.refine.eps, settings.generate.first_seed) = (1.5, 7);
+        let provenance = crate::session::Provenance::new();
+        let document = Document::new(&settings, &provenance, None, &crate::trace::Trace::default(), None);
+        std::fs::write(&session, document.to_json()).unwrap();
+        std::fs::write(&picture, "").unwrap();
+        let headless = |args: &[&str]| match parse([&["lapidary"][..], args].concat()) {
+            Ok(Invocation::Window { options }) => RunOptions::headless(options),
+            other => panic!("{other:?}"),
+        };
+        let options = headless(&["--step-size", "0.1", &session]).unwrap();
+        let Settings { generate, refine, .. } = options.settings;
+        assert_eq!((refine.eps, refine.step_size, generate.first_seed), (1.5, 0.1, 7));
+        let error = headless(&[&session, &picture]).unwrap_err();
+        assert!(error.to_string().starts_with("a session is opened alone"), "{error}");
+        assert!(matches!(headless(&["--early-stop"]), Err(CliError::NoReferences)));
+    }
+
+    #[test]
     fn references_turn_early_stop_on_and_early_stop_needs_them() {
         let refine = |flags: &[&str]| match parse([&["lapidary", "refine"][..], flags].concat()) {
             Ok(Invocation::Refine(options)) => Ok(options),
@@ -395,12 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_the_pictures_is_within_them() {
-        let part = |skip, limit| Part { skip, limit };
-        assert_eq!(part(0, None).of(5).unwrap(), 0..5);
-        assert_eq!(part(3, Some(1)).of(5).unwrap(), 3..4);
-        assert_eq!(part(3, Some(usize::MAX)).of(5).unwrap(), 3..5);
-        assert!(matches!(part(5, None).of(5), Err(CliError::Skip { .. })));
+    fn a_part_needs_pictures_that_are_opened() {
         let limit = ["lapidary", "refine", "--seeds", "3", "--limit", "2"];
         assert!(matches!(parse(limit), Err(CliError::Part { flag: "limit" })));
     }

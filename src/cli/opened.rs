@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use crossbeam_channel::bounded;
 
-use super::Part;
 use super::driver::{Driver, failure, wake_by};
+use super::{CliError, Part};
 use crate::classifier::top_classes;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, GenerateSettings};
@@ -39,8 +39,40 @@ pub(super) struct Opened {
 impl Opened {
     pub(super) fn new(paths: &[PathBuf], part: Part) -> anyhow::Result<Self> {
         let source = PictureSource::open(paths)?;
-        let range = part.of(source.count())?;
+        if let Some(path) = source.files().into_iter().find(|path| !path.exists()) {
+            return Err(StorageError::Missing { path }.into());
+        }
+        let count = source.count();
+        let range = part.of(count).ok_or(CliError::Skip { skip: part.skip, count })?;
         Ok(Self { source, range })
+    }
+
+    /// Labels of an archive, where they are used, must be classes of the model, which knows so many.
+    pub(super) fn check_labels(&self, settings: &Settings, model: &str, classes: usize) -> Result<(), CliError> {
+        let labels = self.source.labels().filter(|_| settings.generate.classes == Classes::All);
+        let taken = labels.map_or(&[][..], |labels| &labels[self.range.clone()]);
+        let Some(wrong) = taken.iter().position(|label| *label >= classes) else { return Ok(()) };
+        Err(CliError::Label {
+            place: self.range.start + wrong,
+            label: taken[wrong],
+            model: model.to_owned(),
+            classes,
+            path: self.source.files().into_iter().next().unwrap_or_default(),
+        })
+    }
+
+    /// Width and height of every picture; of an archive once.
+    pub(super) fn sizes(&self) -> anyhow::Result<Vec<[u32; 2]>> {
+        if let Some(side) = self.source.native_side() {
+            return Ok(vec![[side as u32; 2]]);
+        }
+        let size = |path: &PathBuf| -> anyhow::Result<[u32; 2]> {
+            let fail = |source| StorageError::Picture { path: path.clone(), source };
+            let reader = ::image::ImageReader::open(path).and_then(::image::ImageReader::with_guessed_format);
+            let (width, height) = reader.map_err(|error| fail(error.into()))?.into_dimensions().map_err(fail)?;
+            Ok([width, height])
+        };
+        self.source.files()[self.range.clone()].iter().map(size).collect()
     }
 
     /// Number of pictures.
@@ -64,9 +96,13 @@ impl Opened {
         all.ok_or_else(|| anyhow!("no pictures are given: give some with --input"))
     }
 
-    /// Their files, or that of the archive, as seen from `folder`.
+    /// Their files and those that were left out before them, or that of the archive, as seen from `folder`.
     pub(super) fn inputs(&self, folder: &Path) -> Vec<String> {
-        self.files().iter().map(|file| relative(&file.to_string_lossy(), folder)).collect()
+        let mut files = self.source.files();
+        if self.source.native_side().is_none() {
+            files.truncate(self.range.end);
+        }
+        relative_to(&files, folder)
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -89,6 +125,33 @@ impl Opened {
         });
         format!("{:<11}{} ({}){native}", "pictures", self.count(), names.join(", "))
     }
+}
+
+/// Files as seen from `folder`.
+pub(super) fn relative_to(files: &[PathBuf], folder: &Path) -> Vec<String> {
+    files.iter().map(|file| relative(&file.to_string_lossy(), folder)).collect()
+}
+
+/// What was done to pictures that were changed to fit.
+pub(super) fn changed(fits: &[String]) -> Vec<String> {
+    let is_changed = |fit: &&String| !fit.ends_with("pixels unchanged") || fit.contains(": cropped ");
+    fits.iter().filter(is_changed).cloned().collect()
+}
+
+/// Random starts and noise belong to a picture's place in the source, whatever batch it is in.
+pub(super) fn origins_of(batch: &Batch, labels: Vec<usize>) -> Arc<Origins> {
+    let seeds = (batch.first as u64..).take(batch.images.len()).collect();
+    Arc::new(Origins { seeds, ..Origins::opened(batch.images.clone(), labels, batch.names.clone()) })
+}
+
+/// The stored pictures with the listed classes in turn, each by its own seed.
+pub(super) fn relabelled(origins: &Arc<Origins>, settings: &GenerateSettings, classes: usize) -> Arc<Origins> {
+    let label = |seed: &u64| {
+        let one = GenerateSettings { first_seed: *seed, samples: 1, ..settings.clone() };
+        one.labels(classes).first().copied().unwrap_or(0)
+    };
+    let labels = origins.seeds.iter().map(label).collect();
+    Arc::new(Origins { labels, ..Origins::clone(origins) })
 }
 
 /// Classes that are listed for `n` opened pictures, the first of which has the place `first`; `None` when none are listed.
@@ -182,7 +245,29 @@ mod tests {
         let opened = Opened::new(&[folder.path().to_owned()], Part { skip: 1, limit: Some(1) }).unwrap();
         assert_eq!((opened.count(), opened.streams()), (1, false));
         assert_eq!(opened.read(2).unwrap().names, ["b.png"]);
-        assert_eq!(opened.inputs(folder.path()), ["b.png"]);
+        assert_eq!(opened.inputs(folder.path()), ["a.png", "b.png"], "with the part they say the same again");
+        assert_eq!(opened.sizes().unwrap(), [[2, 2]]);
         assert!(Opened::new(&[folder.path().to_owned()], Part { skip: 3, limit: None }).is_err());
+        let missing = Opened::new(&[folder.path().join("d.png")], Part::default()).unwrap_err();
+        assert!(missing.to_string().starts_with("no file is there"), "{missing}");
+    }
+
+    #[test]
+    fn seeds_follow_the_place_in_the_source() {
+        let images = ImageBatch::new([2, 1, 1, 1], vec![0.0, 1.0]);
+        let names = vec!["a".to_owned(), "b".to_owned()];
+        let batch = Batch { first: 128, images, names, labels: None, fits: Vec::new() };
+        let origins = origins_of(&batch, vec![3, 4]);
+        assert_eq!(origins.seeds, [128, 129]);
+        assert!(origins.is_consistent() && origins.names == batch.names);
+        let only = GenerateSettings { classes: Classes::Only(vec![6, 2]), ..Default::default() };
+        assert_eq!(relabelled(&origins, &only, 12).labels, [6, 2]);
+    }
+
+    #[test]
+    fn only_what_was_changed_is_told() {
+        let fits = ["a.png: 2×2, pixels unchanged", "b.png: cropped 4×2 to its centre 2×2, pixels unchanged"];
+        let fits = [fits[0], fits[1], "c.png: 4×4, reduced to 2×2 (Lanczos)"].map(str::to_owned);
+        assert_eq!(changed(&fits), fits[1..]);
     }
 }

@@ -9,25 +9,21 @@ use super::describe::{
     describe_compute, describe_generation, describe_labels, describe_model, describe_refinement, would_write, written,
 };
 use super::driver::{Driver, say_out};
+use super::generate::check_sampling;
 use super::kept::Kept;
-use super::opened::{self, Opened, judge, listed_labels, stored_pictures, verdict};
-use super::{Outcome, RunOptions, Source, flags, stream};
+use super::opened::{self, Opened, judge, listed_labels, origins_of, stored_pictures, verdict};
+use super::tally::{RUN, Tally, stopped};
+use super::{CliError, Outcome, Part, RunOptions, Source, flags, stream};
 use crate::checkpoint::Manifest;
-use crate::classifier::top_classes;
-use crate::export::{self, Refined};
+use crate::export::{self, Levels, Refined};
 use crate::generator::Classes;
-use crate::image::ImageBatch;
-use crate::parameter::Choosable as _;
+use crate::refiner::Target;
 use crate::refiner::settings::ITERATIONS;
-use crate::refiner::{Numbers, SampleState, Target};
 use crate::session::Settings;
 use crate::session::document::Document;
 use crate::session::host::Folders;
-use crate::trace::{RunId, StateId, Trace};
+use crate::trace::{StateId, Trace};
 use crate::worker::{Origins, Rest};
-
-/// The run that the command line makes.
-pub(super) const RUN: RunId = RunId(1);
 
 /// A model's description and its file.
 pub(super) type Described = (Manifest, Option<PathBuf>);
@@ -47,7 +43,14 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
         Source::Generator => Some(flags::find(&settings.generate.generator, true)?),
         Source::Pictures(_) | Source::Stored(_) => None,
     };
+    if let Some((manifest, _)) = &generator {
+        check_sampling(&settings.generate, manifest)?;
+    }
+    if let Some(pictures) = pictures.as_ref().filter(|_| settings.refine.target != Target::PseudoLabel) {
+        pictures.check_labels(settings, &settings.refine.classifier, classifier.0.classes.len())?;
+    }
     if options.dry_run {
+        check_references(options)?;
         say_out(&plan(options, generator.as_ref(), &classifier, pictures.as_ref()));
         return Ok(Outcome::Done);
     }
@@ -63,7 +66,12 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
         (Source::Stored(path), _) => {
             let (origins, stored) = stored_pictures(path)?;
             references = references.or(stored);
-            Some(origins)
+            if settings.refine.early_stop && references.is_none() {
+                return Err(CliError::NoReferences.into());
+            }
+            let listed = options.relabel && settings.generate.classes != Classes::All;
+            let classes = classifier.0.classes.len();
+            Some(if listed { opened::relabelled(&origins, &settings.generate, classes) } else { origins })
         }
         (_, Some(pictures)) => open_pictures(pictures, settings, &classifier.0, &mut driver)?,
         (_, None) => driver.generate(settings)?,
@@ -103,6 +111,9 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
 
     let mut document = Document::new(settings, &driver.provenance, Some(&origins), &trace, Some(out));
     document.inputs = pictures.as_ref().map_or_else(Vec::new, |pictures| pictures.inputs(out));
+    document.part = options.part;
+    document.references = opened::relative_to(&options.references, out);
+    document.truncated = options.levels == Levels::Truncated;
     let refined = Refined {
         origins: &origins,
         after: &after,
@@ -123,7 +134,7 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
         let files = written(out, &export::REFINED_FILES);
         say_out(&format!("{}\n{files}", tally.describe(last.iteration, driver.device(), settings)));
     }
-    if rest == Rest::NothingMoves && tally_stopped(&last.numbers) < last.images.len() {
+    if rest == Rest::NothingMoves && stopped(&last.numbers) < last.images.len() {
         driver.say(&format!(
             "warning: after {} iterations no picture moves any more, because every gradient vanished or is not a number: choose another objective",
             last.iteration
@@ -144,16 +155,26 @@ fn open_pictures(
     driver: &mut Driver,
 ) -> anyhow::Result<Option<Arc<Origins>>> {
     let batch = pictures.read(classifier.resolution)?;
-    driver.note(&batch.fits);
+    driver.note(&opened::changed(&batch.fits));
     let n = batch.images.len();
-    let labels = listed_labels(&settings.generate, 0, n, classifier.classes.len());
-    let labelled = |images: ImageBatch, labels| Arc::new(Origins::opened(images, labels, batch.names.clone()));
-    if let Some(labels) = labels {
-        return Ok(Some(labelled(batch.images.clone(), labels)));
+    if let Some(labels) = listed_labels(&settings.generate, batch.first, n, classifier.classes.len()) {
+        return Ok(Some(origins_of(&batch, labels)));
     }
-    let origins = labelled(batch.images.clone(), vec![0; n]);
-    let seen = verdict(driver, settings, &origins)?;
-    Ok(seen.map(|labels| labelled(batch.images.clone(), labels)))
+    let seen = verdict(driver, settings, &origins_of(&batch, vec![0; n]))?;
+    Ok(seen.map(|labels| origins_of(&batch, labels)))
+}
+
+/// What is asked for but not there: the run would refuse it, and so does a dry run.
+fn check_references(options: &RunOptions) -> anyhow::Result<()> {
+    if !options.references.is_empty() {
+        Opened::new(&options.references, Part::default())?;
+    } else if let Source::Stored(path) = &options.source
+        && options.settings.refine.early_stop
+        && stored_pictures(path)?.1.is_none()
+    {
+        return Err(CliError::NoReferences.into());
+    }
+    Ok(())
 }
 
 /// What a dry run says.
@@ -185,6 +206,9 @@ fn plan(
         let names: Vec<String> = references.iter().map(|path| path.display().to_string()).collect();
         lines.push(format!("{:<11}{}", "references", names.join(", ")));
     }
+    if options.levels == Levels::Truncated {
+        lines.push(format!("{:<11}cut down in the .npz instead of rounded", "levels"));
+    }
     lines.push(describe_compute(settings));
     let streams = pictures.is_some_and(Opened::streams);
     lines.push(would_write(out, if streams { &export::STREAMED_FILES } else { &export::REFINED_FILES }));
@@ -202,90 +226,9 @@ fn describe_classes(settings: &Settings, pictures: &Opened, classifier: &Manifes
         // A long list would only be counted.
         _ if pictures.streams() => "those of --classes, in turn".to_owned(),
         Classes::Only(_) | Classes::Random => {
-            let labels = listed_labels(&settings.generate, 0, pictures.count(), classifier.classes.len());
+            let (first, n) = (pictures.range.start, pictures.count());
+            let labels = listed_labels(&settings.generate, first, n, classifier.classes.len());
             describe_labels(&labels.unwrap_or_default(), &classifier.classes)
         }
-    }
-}
-
-/// Sums over pictures, before and after.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct Tally {
-    pictures: usize,
-    /// Of the finite objectives: sum and number, before and after.
-    objective: [(f64, usize); 2],
-    /// Pictures whose top class is the target, before and after.
-    agree: [usize; 2],
-    /// Pictures that early stopping laid to rest.
-    stopped: usize,
-}
-
-impl Tally {
-    pub(super) fn of(before: &Numbers, after: &Numbers, targets: &[usize]) -> Self {
-        let mut tally = Self::default();
-        tally.add(before, after, targets);
-        tally
-    }
-
-    pub(super) fn add(&mut self, before: &Numbers, after: &Numbers, targets: &[usize]) {
-        self.pictures += targets.len();
-        for (side, numbers) in [before, after].into_iter().enumerate() {
-            for value in numbers.objective.iter().filter(|value| value.is_finite()) {
-                self.objective[side].0 += f64::from(*value);
-                self.objective[side].1 += 1;
-            }
-            let agrees = |(sample, target): &(usize, &usize)| {
-                top_classes(numbers.logits_of(*sample), 1).first() == Some(*target)
-            };
-            self.agree[side] += targets.iter().enumerate().filter(agrees).count();
-        }
-        self.stopped += tally_stopped(after);
-    }
-
-    /// The summary of a run.
-    pub(super) fn describe(&self, iterations: u32, device: &str, settings: &Settings) -> String {
-        let mean = |side: usize| self.objective[side].0 / self.objective[side].1 as f64;
-        let share = |side: usize| 100.0 * self.agree[side] as f64 / self.pictures.max(1) as f64;
-        let stopped = match self.stopped {
-            0 => String::new(),
-            n => format!("\n{n} pictures became as real as their references and stopped early"),
-        };
-        format!(
-            "{} pictures, {iterations} iterations on {device}\nmean {} {:.4} → {:.4}\nclassifier sees the target class in {:.1} % → {:.1} %{stopped}",
-            self.pictures,
-            settings.refine.objective.option().label,
-            mean(0),
-            mean(1),
-            share(0),
-            share(1),
-        )
-    }
-}
-
-/// Samples that early stopping laid to rest.
-fn tally_stopped(numbers: &Numbers) -> usize {
-    numbers.state.iter().filter(|state| **state == SampleState::Stopped).count()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tally_counts_top_classes_and_leaves_out_what_is_no_number() {
-        let numbers = |objective: [f32; 3]| Numbers {
-            objective: objective.to_vec(),
-            logits: vec![1.0, 2.0, 4.0, 3.0, 0.0, 1.0],
-            state: vec![SampleState::Stopped, SampleState::Active, SampleState::Active],
-            ..Default::default()
-        };
-        let mut tally = Tally::default();
-        for _ in 0..2 {
-            tally.add(&numbers([1.0, f32::NAN, 3.0]), &numbers([2.0, 4.0, 6.0]), &[1, 1, 1]);
-        }
-        let text = tally.describe(15, "CPU", &Settings::default());
-        assert!(text.starts_with("6 pictures, 15 iterations on CPU"), "{text}");
-        assert!(text.contains("2.0000 → 4.0000") && text.contains("66.7 % → 66.7 %"), "{text}");
-        assert!(text.contains("2 pictures became as real"), "{text}");
     }
 }

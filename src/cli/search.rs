@@ -130,17 +130,21 @@ pub struct SearchOptions {
 }
 
 impl SearchOptions {
-    pub(super) fn of(matches: &ArgMatches, run: RunOptions) -> Result<Self, CliError> {
+    pub(super) fn of(matches: &ArgMatches, mut run: RunOptions) -> Result<Self, CliError> {
         let number = |parameter: Parameter| -> Result<u32, CliError> {
             let value =
                 flags::given(matches, parameter.flag).map_or(Ok(parameter.default), |text| parameter.parse(text))?;
             Ok(value as u32)
         };
+        let method = flags::chosen(matches)?.unwrap_or(Method::Ternary);
+        if method == Method::Ternary && flags::given(matches, STRIDE.flag).is_some() {
+            run.notes.push("note: --stride has no effect unless --method all is given".to_owned());
+        }
         Ok(Self {
             run,
             grid: number(GRID)?,
             metric: flags::chosen(matches)?.unwrap_or(Metric::Logit),
-            method: flags::chosen(matches)?.unwrap_or(Method::Ternary),
+            method,
             stride: number(STRIDE)?,
         })
     }

@@ -1,18 +1,16 @@
 //! `lapidary refine` for more pictures than are held at once: batch by batch, in the memory of one.
 
-use std::sync::Arc;
-
 use anyhow::Context as _;
 
 use super::describe::written;
 use super::driver::{Driver, say_out};
 use super::kept::Kept;
-use super::opened::{self, Opened, judge, listed_labels, verdict};
-use super::refine::{RUN, Tally};
+use super::opened::{self, Opened, judge, listed_labels, origins_of, verdict};
+use super::tally::{RUN, Tally};
 use super::{Outcome, RunOptions};
 use crate::checkpoint::Manifest;
-use crate::export;
 use crate::export::stream::{RefinedBatch, StreamWriter};
+use crate::export::{self, Levels};
 use crate::image::ImageBatch;
 use crate::refiner::settings::ITERATIONS;
 use crate::refiner::{Numbers, Target};
@@ -21,7 +19,7 @@ use crate::session::document::Document;
 use crate::session::host::Folders;
 use crate::session::pictures::Batch;
 use crate::trace::Trace;
-use crate::worker::{Origins, Rest};
+use crate::worker::Rest;
 
 /// A batch and what came of it.
 struct Done {
@@ -90,6 +88,9 @@ pub(super) fn run(
     }
     let mut document = Document::new(settings, &driver.provenance, None, &Trace::default(), Some(out));
     document.inputs = pictures.inputs(out);
+    document.part = options.part;
+    document.references = opened::relative_to(&options.references, out);
+    document.truncated = *levels == Levels::Truncated;
     writer.finish(&document)?;
     ended.with_context(|| format!("refining failed after {done} of {of} pictures; these are written"))?;
     if !*quiet {
@@ -153,12 +154,6 @@ fn refine(driver: &mut Driver, plan: &Plan<'_>, batch: &Batch) -> anyhow::Result
     }))
 }
 
-/// Random starts and noise belong to a picture's place in the source, whatever batch it is in.
-fn origins_of(batch: &Batch, labels: Vec<usize>) -> Arc<Origins> {
-    let seeds = (batch.first as u64..).take(batch.images.len()).collect();
-    Arc::new(Origins { seeds, ..Origins::opened(batch.images.clone(), labels, batch.names.clone()) })
-}
-
 /// The references of `n` pictures, the first of which has the place `first`: picture i has reference i mod their number.
 fn paired(references: &ImageBatch, first: usize, n: usize) -> ImageBatch {
     let count = references.len();
@@ -178,15 +173,5 @@ mod tests {
         assert_eq!(paired(&references, 4, 2).pixels(), [0.1, 0.2]);
         // The refiner takes reference i mod 3 for sample i of the batch.
         assert_eq!(paired(&references, 5, 64).pixels(), [0.2, 0.0, 0.1]);
-    }
-
-    #[test]
-    fn seeds_follow_the_place_in_the_source() {
-        let images = ImageBatch::new([2, 1, 1, 1], vec![0.0, 1.0]);
-        let names = vec!["a".to_owned(), "b".to_owned()];
-        let batch = Batch { first: 128, images, names, labels: None, fits: Vec::new() };
-        let origins = origins_of(&batch, vec![3, 4]);
-        assert_eq!(origins.seeds, [128, 129]);
-        assert!(origins.is_consistent() && origins.names == batch.names);
     }
 }

@@ -168,7 +168,7 @@ fn refine(after: &str) -> Command {
         many(REFERENCES, references),
         flags::flag_of(SKIP, "", None),
         flags::flag_of(LIMIT, "", Some("all")),
-        flags::plain_switch(
+        flags::switch(
             TRUNCATE,
             "Cut levels in the .npz down instead of rounding them, as the scripts of BIGRoC and Golan et al. 2024 do",
         ),
@@ -286,7 +286,6 @@ fn bundled_models() -> String {
         format!("  {:<16} {role}: {}", manifest.name, manifest.title)
     };
     let lines: Vec<String> = BUNDLED.iter().map(line).collect();
-    let own =
-        "Your own: a .safetensors or .pt file with a manifest of the same name (.toml) beside it; see the README.";
+    let own = "Your own: a .safetensors or .pt file, or a folder of diffusers; what is not recognised needs a manifest of the same name (.toml) beside it; see the README.";
     format!("Bundled models:\n{}\n\n{own}", lines.join("\n"))
 }

@@ -162,6 +162,10 @@ impl Refined<'_> {
 pub fn write_refined(folder: &Path, refined: &Refined<'_>) -> Result<(), ExportError> {
     let Refined { origins, after, trace, run, classes, document, .. } = *refined;
     prepare_folder(folder)?;
+    remove_numbered(folder, "pair_")?;
+    for pictures in ["before", "after"] {
+        remove_numbered(&folder.join(pictures), "")?;
+    }
     npz::write_refined(&folder.join("result.npz"), refined)?;
     csv::write(&folder.join("trace.csv"), trace, run, origins, classes)?;
     write_document(&folder.join("session.json"), document)?;
@@ -180,6 +184,7 @@ pub fn write_refined(folder: &Path, refined: &Refined<'_>) -> Result<(), ExportE
 /// [`ExportError`] of the first file that fails; those before it stay.
 pub fn write_generated(folder: &Path, origins: &Origins, document: &Document) -> Result<(), ExportError> {
     prepare_folder(folder)?;
+    remove_numbered(&folder.join("images"), "")?;
     npz::write_generated(&folder.join("samples.npz"), origins)?;
     write_document(&folder.join("session.json"), document)?;
     let sheet = match &origins.edited {
@@ -196,6 +201,23 @@ pub fn write_generated(folder: &Path, origins: &Origins, document: &Document) ->
 /// [`ExportError::Write`]
 pub fn write_document(path: &Path, document: &Document) -> Result<(), ExportError> {
     atomically(path, |out| out.write_all(document.to_json().as_bytes()))
+}
+
+/// Removes pictures of an earlier run, which would be taken for those of this one: `prefix`, six digits, `.png`.
+fn remove_numbered(folder: &Path, prefix: &str) -> Result<(), ExportError> {
+    let fail = |source| ExportError::Folder { path: folder.to_owned(), source };
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let number = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(".png"));
+        if number.is_some_and(|number| number.len() == 6 && number.bytes().all(|digit| digit.is_ascii_digit())) {
+            std::fs::remove_file(entry.path()).map_err(fail)?;
+        }
+    }
+    Ok(())
 }
 
 /// Every picture at its own size, named after its seed.
@@ -236,6 +258,19 @@ mod tests {
         assert!(error.to_string().contains("free some space"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
+    }
+
+    #[test]
+    fn only_numbered_pictures_of_an_earlier_run_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = ["mine.png", "pair_mine.png", "pair_000001.jpg", "pair_00001.png"];
+        for name in kept.into_iter().chain(["pair_000001.png", "pair_123456.png"]) {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        remove_numbered(folder.path(), "pair_").unwrap();
+        remove_numbered(&folder.path().join("before"), "").unwrap();
+        assert!(kept.iter().all(|name| folder.path().join(name).exists()));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), kept.len());
     }
 
     #[test]

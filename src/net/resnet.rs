@@ -17,10 +17,6 @@ use crate::checkpoint::{BlockKind, CheckpointError, ResnetManifest, Shortcut, We
 
 /// torchvision's default.
 const BATCH_NORM_EPS: f32 = 1e-5;
-/// Output channels of a bottleneck per channel of its stage.
-const EXPANSION: usize = 4;
-/// The `width_per_group` at which a bottleneck's inner convolution has the width of its stage.
-const BASE_WIDTH: usize = 64;
 
 /// Constructor arguments that the weights follow from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,8 +185,8 @@ impl Loader<'_, '_> {
         let layers = match self.arch.block {
             BlockKind::Basic => vec![([c_in, width, 3], stride), ([width, width, 3], 1)],
             BlockKind::Bottleneck => {
-                let inner = width * self.arch.width_per_group / BASE_WIDTH;
-                vec![([c_in, inner, 1], 1), ([inner, inner, 3], stride), ([inner, EXPANSION * width, 1], 1)]
+                let (inner, out) = (self.arch.inner_width(width), self.arch.out_width(width));
+                vec![([c_in, inner, 1], 1), ([inner, inner, 3], stride), ([inner, out, 1], 1)]
             }
         };
         let mut convs = Vec::new();

@@ -60,7 +60,8 @@ impl Session {
             }
             Event::Resting { job, rest } if job == self.job => {
                 // A run that was stopped while its classifier was read has no state to go on from.
-                self.live = self.live.filter(|run| self.trace.run(*run).is_some_and(|run| run.last_iteration().is_some()));
+                self.live =
+                    self.live.filter(|run| self.trace.run(*run).is_some_and(|run| run.last_iteration().is_some()));
                 let held = self.held.take().filter(|_| rest == Rest::Finished);
                 self.plan = held.unwrap_or(self.plan);
                 self.activity = if rest == Rest::Paused || held.is_some() { Activity::Paused } else { Activity::Idle };

@@ -201,8 +201,20 @@ pub fn relative(reference: &str, folder: &Path) -> String {
         return reference.to_owned();
     }
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let seen = pathdiff::diff_paths(absolute(Path::new(reference)), absolute(folder));
+    let (file, folder) = without_detours(Path::new(reference), folder)
+        .unwrap_or_else(|| (absolute(Path::new(reference)), absolute(folder)));
+    let seen = pathdiff::diff_paths(file, folder);
     seen.map_or_else(|| reference.to_owned(), |path| path.to_string_lossy().replace('\\', "/"))
+}
+
+/// Both paths as the system knows them, for a file whose path goes up again; or the same recipe would name it by a longer way
+/// each time. A link that is the file itself stays. `None` without a detour, or when something is not there.
+fn without_detours(file: &Path, folder: &Path) -> Option<(PathBuf, PathBuf)> {
+    if !file.components().any(|part| part == std::path::Component::ParentDir) {
+        return None;
+    }
+    let place = std::fs::canonicalize(file.parent()?).ok()?;
+    Some((place.join(file.file_name()?), std::fs::canonicalize(folder).ok()?))
 }
 
 fn relative_models(settings: &mut Settings, folder: &Path) {

@@ -20,7 +20,9 @@ use crate::generator::{
     Classes, EditSettings, GenerateError, GenerateSettings, Generator, Mask, Plan, editing, sampler,
 };
 use crate::image::ImageBatch;
-use crate::refiner::{Batch, Chunks, RefineError, RefineSettings, Refiner, SampleState, State, Target, logits, reality};
+use crate::refiner::{
+    Batch, Chunks, RefineError, RefineSettings, Refiner, SampleState, State, Target, logits, reality,
+};
 use crate::trace::{RunId, StateId};
 
 /// How often loading is told about.
@@ -481,7 +483,8 @@ impl Engine<'_, '_> {
         let need = (true, model.weight_bytes(), per_sample);
         let copies = if from.is_some() { 1 } else { settings.restarts.max(1) as usize };
         if n == 1 && settings.debias && settings.target == Target::PseudoLabel {
-            let text = "de-biasing compares pictures, but there is only one: its pseudo-label is the classifier's verdict";
+            let text =
+                "de-biasing compares pictures, but there is only one: its pseudo-label is the classifier's verdict";
             self.publish(Event::Warning(text.to_owned()));
         }
         let chunks = self.chunks(job, compute, n * copies, need);

@@ -11,7 +11,8 @@ use std::path::Path;
 
 use super::diffusers::DiffusersConfig;
 use super::{
-    Checkpoint, CheckpointError, Dialect, Manifest, ManifestKind, TensorInfo, classes, library, manifest_beside, presets,
+    Checkpoint, CheckpointError, Dialect, Manifest, ManifestKind, TensorInfo, classes, library, manifest_beside,
+    presets,
 };
 
 /// A manifest made from what a file shows.

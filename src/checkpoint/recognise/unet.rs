@@ -115,8 +115,8 @@ fn architecture(tensors: &Shapes, notes: &mut Vec<String>) -> Result<(UnetManife
     let ends: Vec<usize> = output.iter().filter(|(_, block)| changes_resolution(block)).map(|(i, _)| *i).collect();
     let per_level = ends.first().map_or(output.len(), |end| end.saturating_add(1));
     let levels = output.len() / per_level.max(1);
-    let regular = output.len() == levels * per_level
-        && ends.iter().copied().eq((1..levels).map(|level| level * per_level - 1));
+    let regular =
+        output.len() == levels * per_level && ends.iter().copied().eq((1..levels).map(|level| level * per_level - 1));
     if !regular || per_level < 2 || !(1..=MAX_LEVELS).contains(&levels) {
         return Err(unclear("has blocks in no regular order"));
     }

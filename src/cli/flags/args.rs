@@ -52,10 +52,10 @@ fn text(flag: &'static str, value: &'static str, help: String) -> Arg {
 }
 
 /// A flag that is on when it is given, and off with `=false`, so that a session's switch can be turned off.
-fn switch(flag: &'static str, help: &'static str) -> Arg {
+pub(in crate::cli) fn switch(flag: &'static str, help: &'static str) -> Arg {
     Arg::new(flag)
         .long(flag)
-        .value_name("BOOL")
+        .value_name("true|false")
         .num_args(0..=1)
         .require_equals(true)
         .default_missing_value("true")
@@ -99,6 +99,7 @@ pub(in crate::cli) fn generate_args() -> impl Iterator<Item = Arg> {
         )
         .conflicts_with_all([STEPS.flag, TS]),
         text(TS, "LIST/N", ts.to_owned())
+            .allow_hyphen_values(true)
             .long_help(format!("{ts}\n{}", published.join("\n")))
             .conflicts_with(STEPS.flag),
     ];
@@ -118,7 +119,7 @@ pub(in crate::cli) fn edit_args() -> impl Iterator<Item = Arg> {
 pub(in crate::cli) fn refine_args() -> impl Iterator<Item = Arg> {
     let presets: Vec<&str> = PRESETS.iter().map(|preset| preset.key).collect();
     let recipes: Vec<String> =
-        PRESETS.iter().map(|preset| format!("- {}: {}. {}", preset.key, preset.about, preset.source)).collect();
+        PRESETS.iter().map(|preset| format!("- {}: {}. Source: {}", preset.key, preset.about, preset.source)).collect();
     let preset = "Settings of a paper or a program; other flags override them";
     let mut args = vec![
         classifier_arg(),

@@ -13,17 +13,22 @@ use clap::ArgMatches;
 use self::args::{ADD_NOISE, DEBIAS, NO_NORMALISE, PRESET, RANDOM_START, SEEDS, SIGMAS, TS, keys};
 pub(super) use self::args::{
     CLASSES, CLASSIFIER, DEVICE, EARLY_STOP, GENERATOR, OF_GENERATION, OF_SAMPLING, choice, classifier_arg,
-    compute_args, device_arg, edit_args, generate_args, generator_arg, plain_switch, refine_args,
+    compute_args, device_arg, edit_args, generate_args, generator_arg, plain_switch, refine_args, switch,
 };
 pub(super) use self::numbers::flag_of;
-pub(super) use self::session::read_session;
+pub(super) use self::session::{Saved, read_session};
 use super::CliError;
-use crate::checkpoint::{self, CheckpointError, Manifest, ManifestKind};
-use crate::generator::settings::{SAMPLES, SEED};
-use crate::generator::{Classes, EditTask, SamplerKind, TS_PRESETS, TimeSteps};
+use crate::checkpoint::{self, CheckpointError, Manifest, ManifestKind, PreconditioningName};
+use crate::generator::settings::{SAMPLES, SEED, STEPS};
+use crate::generator::{Classes, EditTask, GenerateSettings, SamplerKind, TS_PRESETS, TimeSteps};
 use crate::parameter::Choosable;
+use crate::refiner::Rule;
 use crate::refiner::presets::{PRESETS, Preset};
+use crate::refiner::settings::{EPS, GRADIENT_DIVISOR, NOISE};
 use crate::session::Settings;
+
+/// Sampling steps of a model that needs many, unless told otherwise (Karras et al. 2022, CIFAR-10).
+const MANY_STEPS: u32 = 18;
 
 /// What the flags of a command are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +137,48 @@ pub(super) fn chosen<C: Choosable>(matches: &ArgMatches) -> Result<Option<C>, Cl
     C::from_key(text).map(Some).ok_or_else(unknown)
 }
 
+/// Takes more than one step for a model that needs many, when nothing is said; returns a note about it.
+pub(super) fn default_steps(matches: &ArgMatches, settings: &mut GenerateSettings) -> Option<String> {
+    if [STEPS.flag, TS, SIGMAS].iter().any(|flag| given(matches, flag).is_some()) {
+        return None;
+    }
+    // What cannot be found is refused later.
+    let (manifest, _) = checkpoint::find(&settings.generator).ok()?;
+    let ManifestKind::Generator(spec) = &manifest.kind else { return None };
+    if spec.diffusion.preconditioning == PreconditioningName::Consistency {
+        return None;
+    }
+    settings.steps = MANY_STEPS;
+    Some(format!(
+        "note: {} is no consistency model, so {MANY_STEPS} sampling steps are taken: --steps, --ts or --sigmas say others",
+        settings.generator
+    ))
+}
+
+/// Notes about flags that were given but change nothing.
+pub(super) fn without_effect(matches: &ArgMatches, settings: &Settings, edits: bool) -> Vec<String> {
+    let note = |flags: &[&str], why: String| {
+        let idle: Vec<String> =
+            flags.iter().filter(|flag| given(matches, flag).is_some()).map(|flag| format!("--{flag}")).collect();
+        let verb = if idle.len() == 1 { "has" } else { "have" };
+        (!idle.is_empty()).then(|| format!("note: {} {verb} no effect {why}", idle.join(", ")))
+    };
+    let task = settings.edit.task;
+    let rule = settings.refine.rule;
+    let with_rule = || format!("with the rule {}", rule.option().key);
+    let sampling: Vec<&str> = OF_SAMPLING.iter().copied().filter(|flag| *flag != TS).collect();
+    [
+        (edits && task != EditTask::Interpolate)
+            .then(|| note(&sampling, format!("on the task {}, which has levels of its own", task.option().key))),
+        (!rule.has_ball()).then(|| note(&[EPS.flag], format!("{}, which has no ball", with_rule()))),
+        (rule != Rule::Sgld).then(|| note(&[NOISE.flag, GRADIENT_DIVISOR.flag], with_rule())),
+    ]
+    .into_iter()
+    .flatten()
+    .flatten()
+    .collect()
+}
+
 /// First seed and number of seeds.
 fn parse_seeds(text: &str) -> Result<(u64, u32), CliError> {
     let wrong = || CliError::Seeds { found: text.to_owned() };
@@ -209,10 +256,10 @@ mod tests {
     use crate::checkpoint::BUNDLED;
     use crate::cli::{Invocation, command, parse};
     use crate::generator::edit_settings::{PATCH, STROKE_START};
-    use crate::generator::settings::{S_CHURN, S_MAX, S_MIN, S_NOISE, STEPS};
+    use crate::generator::settings::{S_CHURN, S_MAX, S_MIN, S_NOISE};
     use crate::parameter::Choice;
-    use crate::refiner::settings::{EPS, GRADIENT_DIVISOR, ITERATIONS, NOISE, RESTARTS, STEP_SIZE};
-    use crate::refiner::{Keep, Norm, Objective, Rule, StepUnit, Target};
+    use crate::refiner::settings::{ITERATIONS, RESTARTS, STEP_SIZE};
+    use crate::refiner::{Keep, Norm, Objective, StepUnit, Target};
     use crate::session::settings::{BATCH, MEMORY};
     use crate::worker::DeviceChoice;
 
@@ -360,6 +407,21 @@ mod tests {
         };
         assert!(matches!(edit("colorize"), (Some(_), None)));
         assert!(matches!(edit("interpolate"), (None, Some(_))));
+    }
+
+    #[test]
+    fn flags_that_change_nothing_are_noted() {
+        let notes = |args: &[&str]| match parse([&["lapidary"][..], args].concat()).unwrap() {
+            Invocation::Refine(options) => options.notes,
+            Invocation::Edit(options) => options.run.notes,
+            other => panic!("{other:?}"),
+        };
+        let sgld = notes(&["refine", "--rule", "sgld", "--radius", "2"]);
+        assert_eq!(sgld, ["note: --radius has no effect with the rule sgld, which has no ball"]);
+        let edit = ["edit", "--task", "colorize", "--input", "a.png", "--steps", "4", "--sampler", "heun"];
+        let text = notes(&edit).concat();
+        assert!(text.contains("--steps, --sampler have no effect on the task colorize"), "{text}");
+        assert!(notes(&["refine", "--radius", "2", "--steps", "2"]).is_empty());
     }
 
     #[test]

@@ -59,7 +59,11 @@ pub(super) const REFINE: [Number; 6] = [
             Some(ratio) => (ratio, StepUnit::Ratio),
             None => (text, StepUnit::Absolute),
         };
-        all.refine.step_size = STEP_SIZE.parse(digits)?;
+        let typed = |error: ParameterError| match digits {
+            "" => ParameterError { found: format!("{text:?}"), ..error },
+            _ => error,
+        };
+        all.refine.step_size = STEP_SIZE.parse(digits).map_err(typed)?;
         all.refine.step_unit = unit;
         Ok(())
     }),

@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::cli::{CliError, Source};
+use crate::cli::{CliError, Part, Source};
+use crate::export::Levels;
 use crate::refiner::settings::ITERATIONS;
 use crate::session::document::{Document, RunSummary, absolute_models};
 use crate::session::{Settings, StorageError};
@@ -21,12 +22,19 @@ pub(in crate::cli) struct Saved {
     pub(in crate::cli) settings: Settings,
     /// Its pictures, or why the file alone does not give them.
     pub(in crate::cli) source: Result<Source, CliError>,
+    /// Real pictures that early stopping compares with.
+    pub(in crate::cli) references: Vec<PathBuf>,
+    /// Which of its pictures are taken, where they are files.
+    pub(in crate::cli) part: Part,
+    /// How 8-bit levels are made for archives.
+    pub(in crate::cli) levels: Levels,
     /// What the reader should know about it.
     pub(in crate::cli) note: Option<String>,
 }
 
-/// Reads the recipe of a `.lapidary` file or a `session.json`; paths in it are relative to the file.
-pub(in crate::cli) fn read_session(path: &Path) -> Result<Saved, CliError> {
+/// Reads the recipe of a `.lapidary` file or a `session.json`; paths in it are relative to the file. What was edited can be
+/// edited again (`edits`), but without a file of the results nothing else can be done with it.
+pub(in crate::cli) fn read_session(path: &Path, edits: bool) -> Result<Saved, CliError> {
     let io = |source| StorageError::Read { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(io)?;
     let mut head = [0; 2];
@@ -34,8 +42,10 @@ pub(in crate::cli) fn read_session(path: &Path) -> Result<Saved, CliError> {
     file.rewind().map_err(io)?;
     let packed = head[..read] == *b"PK";
     let document = Document::read(path, if packed { unpack(path, file)? } else { file })?;
-    let source = source_of(&document, path, packed);
-    let Document { mut settings, runs, .. } = document;
+    let source = source_of(&document, path, packed, edits);
+    let references = Document::files(&document.references, folder_of(path));
+    let levels = if document.truncated { Levels::Truncated } else { Levels::Rounded };
+    let Document { mut settings, runs, part, .. } = document;
     absolute_models(&mut settings, folder_of(path));
     let last = runs.last();
     if settings.refine.iterations.is_none() {
@@ -55,7 +65,7 @@ pub(in crate::cli) fn read_session(path: &Path) -> Result<Saved, CliError> {
             )
         })
     });
-    Ok(Saved { settings, source, note })
+    Ok(Saved { settings, source, references, part, levels, note })
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -63,16 +73,20 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Where the session's pictures are.
-fn source_of(document: &Document, path: &Path, packed: bool) -> Result<Source, CliError> {
+fn source_of(document: &Document, path: &Path, packed: bool, edits: bool) -> Result<Source, CliError> {
     let Document { samples, inputs, edited, .. } = document;
-    if !inputs.is_empty() {
-        return Ok(Source::Pictures(inputs.iter().map(|input| folder_of(path).join(input)).collect()));
-    }
     if packed && !samples.is_empty() {
         return Ok(Source::Stored(path.to_owned()));
     }
-    if edited.is_some() {
-        return Err(StorageError::EditedRecipe { path: path.to_owned() }.into());
+    match edited {
+        Some(edited) if edits && !edited.task.needs_reference() => return Ok(Source::Generator),
+        Some(_) if !edits || inputs.is_empty() => {
+            return Err(StorageError::EditedRecipe { path: path.to_owned() }.into());
+        }
+        _ => {}
+    }
+    if !inputs.is_empty() {
+        return Ok(Source::Pictures(Document::files(inputs, folder_of(path))));
     }
     if samples.iter().any(|sample| !sample.name.is_empty()) {
         return Err(CliError::NoPictures { path: path.to_owned() });
@@ -104,7 +118,7 @@ fn unpack(path: &Path, file: File) -> Result<File, StorageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generator::EditSettings;
+    use crate::generator::{EditSettings, EditTask};
     use crate::session::Provenance;
     use crate::trace::Trace;
 
@@ -114,13 +128,16 @@ mod tests {
         let path = folder.path().join("session.json");
         let mut document =
             Document::new(&Settings::default(), &Provenance::new(), None, &Trace::default(), Some(folder.path()));
-        let mut source = |edited| {
+        let mut source = |edited, edits| {
             document.edited = edited;
             std::fs::write(&path, document.to_json()).unwrap();
-            read_session(&path).unwrap().source
+            read_session(&path, edits).unwrap().source
         };
-        assert_eq!(source(None).unwrap(), Source::Generator);
-        let error = source(Some(EditSettings::default())).unwrap_err();
+        assert_eq!(source(None, false).unwrap(), Source::Generator);
+        let frames = EditSettings { task: EditTask::Interpolate, ..Default::default() };
+        assert_eq!(source(Some(frames.clone()), true).unwrap(), Source::Generator, "it needs no picture");
+        assert_eq!(source(Some(frames), false).unwrap_err().exit_code(), 1);
+        let error = source(Some(EditSettings::default()), true).unwrap_err();
         assert_eq!(error.exit_code(), 1);
         assert!(error.to_string().contains("describes edited pictures"), "{error}");
     }
