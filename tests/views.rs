@@ -634,6 +634,7 @@ fn a_thousand_classes_are_searched_and_not_all_drawn() {
         sample_shape: [3, 32, 32],
         report: LoadReport::default(),
     };
+    harness.state_mut().host_mut().session.apply(Event::Generator(info.clone()));
     harness.state_mut().host_mut().session.apply(Event::Classifier(info));
     steps(&mut harness, 2);
     harness.get_by_role_and_label(Role::ComboBox, "Classes").click();

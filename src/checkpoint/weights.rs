@@ -61,10 +61,10 @@ impl<'a> Weights<'a> {
         self.taken.insert(name.to_owned());
         self.parameters += values.len();
         self.done = done;
-        if let Some(watch) = &mut self.watch {
-            if !watch(self.done, self.of) {
-                return Err(CheckpointError::Cancelled);
-            }
+        if let Some(watch) = &mut self.watch
+            && !watch(self.done, self.of)
+        {
+            return Err(CheckpointError::Cancelled);
         }
         Ok(values)
     }

@@ -24,12 +24,14 @@ impl Session {
             }
             Event::Generator(info) => {
                 self.compare_model(&info);
+                self.generator_classes.clone_from(&info.classes);
                 self.provenance.generator = Some(info);
                 self.remember(&Fact::Provenance(self.provenance.clone()));
             }
             Event::Classifier(info) => {
                 self.compare_model(&info);
                 self.class_names.clone_from(&info.classes);
+                self.compare_classes();
                 self.provenance.classifier = Some(info);
                 self.remember(&Fact::Provenance(self.provenance.clone()));
             }
@@ -196,6 +198,23 @@ impl Session {
         }
     }
 
+    /// Warns when the labels of generated pictures mean other classes to the classifier.
+    fn compare_classes(&mut self) {
+        let generated = self.origins.as_ref().is_some_and(|origins| origins.made_by.is_some());
+        let (made, seen) = (&self.generator_classes, &self.class_names);
+        if !generated || made.is_empty() || made == seen {
+            return;
+        }
+        let title = format!("The generator's {} classes are not the classifier's {}", made.len(), seen.len());
+        if !self.notices.list().iter().any(|notice| notice.title == title) {
+            let details = vec![
+                "A label is only a number there. The target \"Pseudo-label\" takes the class that the classifier sees."
+                    .to_owned(),
+            ];
+            self.notices.add(Severity::Warning, title, details);
+        }
+    }
+
     /// The compute thread has died; everything that came from it stays.
     pub fn crashed(&mut self, text: String) {
         (self.live, self.held, self.worker_dead) = (None, None, true);
@@ -266,7 +285,8 @@ impl Session {
     /// Real pictures for early stopping have arrived.
     fn take_references(&mut self, images: Option<ImageBatch>) {
         let Some(images) = images else { return };
-        let title = format!("Early stop compares with {} real pictures from the next run on", images.len());
+        let plural = if images.len() == 1 { "" } else { "s" };
+        let title = format!("Early stop compares with {} real picture{plural} from the next run on", images.len());
         self.notices.add(Severity::Info, title, Vec::new());
         self.jobs.push(Job::Append(Record::References(images.clone())));
         self.references = Some(images);
@@ -286,6 +306,7 @@ impl Session {
         let here = Provenance::new();
         self.provenance = Provenance { lapidary: here.lapidary, burn: here.burn, ..restored.provenance };
         self.refresh_class_names();
+        self.refresh_generator_classes();
         self.origins = restored.origins;
         (self.references, self.mask, self.best) = (restored.references, None, None);
         self.fits.clear();

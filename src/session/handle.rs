@@ -166,8 +166,12 @@ impl Session {
 
     pub(super) fn apply_settings(&mut self, settings: Settings) {
         let before = std::mem::replace(&mut self.settings, settings);
+        if before.generate.generator != self.settings.generate.generator {
+            self.refresh_generator_classes();
+        }
         let old = before.refine;
-        if old.classifier != self.settings.refine.classifier {
+        // Numbers that are shown keep their names; another classifier brings its own when it is loaded.
+        if old.classifier != self.settings.refine.classifier && self.path.is_empty() {
             self.refresh_class_names();
         }
         // The number of iterations only matters to the next Run.
@@ -196,6 +200,12 @@ impl Session {
         }
     }
 
+    /// Likewise the generator's.
+    pub(super) fn refresh_generator_classes(&mut self) {
+        // Why a generator cannot be used is said when it is.
+        self.generator_classes = checkpoint::class_names(&self.settings.generate.generator).unwrap_or_default();
+    }
+
     /// There is something that no session file holds.
     pub(super) const fn touch(&mut self) {
         self.unsaved = true;
@@ -216,7 +226,7 @@ impl Session {
         if self.is_busy() {
             self.commands.push(Command::Stop);
         }
-        self.live = None;
+        (self.live, self.secs_per_iteration) = (None, None);
         self.activity = Activity::Generating { done: 0, of: 0 };
         Some(self.new_job())
     }

@@ -32,7 +32,7 @@ use self::settings::History;
 pub use self::settings::Settings;
 use self::storage::Job;
 pub use self::storage::{Detail, Orphan};
-use crate::generator::{EditTask, Mask};
+use crate::generator::Mask;
 use crate::image::ImageBatch;
 use crate::refiner::State;
 use crate::trace::{RunId, StateId, Trace};
@@ -129,6 +129,7 @@ pub struct Session {
     iterates: Iterates,
     provenance: Provenance,
     class_names: Vec<String>,
+    generator_classes: Vec<String>,
     activity: Activity,
     plan: Plan,
     next_job: u64,
@@ -189,6 +190,7 @@ impl Session {
             iterates: Iterates::default(),
             provenance: Provenance::new(),
             class_names: Vec::new(),
+            generator_classes: Vec::new(),
             activity: Activity::Idle,
             plan: Plan::default(),
             next_job: 0,
@@ -217,6 +219,7 @@ impl Session {
             jobs: Vec::new(),
         };
         session.refresh_class_names();
+        session.refresh_generator_classes();
         session.remember(&Fact::Settings(session.settings.clone()));
         session
     }
@@ -283,6 +286,12 @@ impl Session {
     #[must_use]
     pub fn class_names(&self) -> &[String] {
         &self.class_names
+    }
+
+    /// Names of the generator's classes; empty when it knows none.
+    #[must_use]
+    pub fn generator_classes(&self) -> &[String] {
+        &self.generator_classes
     }
 
     /// Name of a class, or its number.
@@ -437,7 +446,8 @@ impl Session {
     /// Whether there are iterates that no session file holds.
     #[must_use]
     pub fn has_unsaved_iterates(&self) -> bool {
-        self.unsaved && self.has_iterated()
+        let edited = self.origins.as_ref().is_some_and(|origins| origins.edited.is_some());
+        self.unsaved && (edited || self.has_iterated())
     }
 
     /// Whether the compute thread has died and waits to be started again.
@@ -453,7 +463,11 @@ impl Session {
         let crashed = self.worker_dead;
         match verb {
             Verb::Generate | Verb::OpenImages | Verb::OpenReferences => !crashed,
-            Verb::Edit => !crashed && (self.origins.is_some() || self.settings.edit.task == EditTask::Interpolate),
+            Verb::Edit => {
+                let task = self.settings.edit.task;
+                let has_mask = !task.needs_mask() || self.mask.is_some();
+                !crashed && has_mask && (self.origins.is_some() || !task.needs_reference())
+            }
             Verb::RunOrPause => {
                 !crashed && self.origins.is_some() && (!self.is_busy() || self.activity == Activity::Running)
             }

@@ -372,9 +372,14 @@ fn orphans(root: &Path, own: &Path) -> Vec<Orphan> {
             let modified = file.metadata().and_then(|meta| meta.modified()).ok()?;
             let mut iterated = false;
             replay(&mut BufReader::new(file), |record, _| {
-                if let Record::State(_, state) = record {
-                    states += 1;
-                    iterated |= state.iteration > 0;
+                match record {
+                    Record::State(_, state) => {
+                        states += 1;
+                        iterated |= state.iteration > 0;
+                    }
+                    // A painted mask or an opened picture does not come again by itself.
+                    Record::Origins(origins) => iterated |= origins.edited.is_some(),
+                    _ => {}
                 }
             })?;
             // What was only generated comes again from its seeds.

@@ -10,7 +10,7 @@ use crate::worker::{ComputeSettings, DeviceChoice, MemoryEstimate};
 /// Draws where to compute; edits go into `settings`, a new memory budget for iterates into `actions`.
 pub fn compute_panel_ui(ui: &mut Ui, session: &Session, settings: &mut ComputeSettings, actions: &mut Vec<Action>) {
     widgets::heading(ui, "Compute");
-    egui::Grid::new("compute").num_columns(2).show(ui, |ui| {
+    widgets::grid("compute").show(ui, |ui| {
         device_ui(ui, settings);
         ui.end_row();
         let mut batch = f64::from(settings.batch);
@@ -45,7 +45,10 @@ fn device_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
 
 /// How much memory a network call may take.
 fn memory_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
-    let about = format!("{}.\nAutomatic: what is free on the CPU, a cautious amount on a GPU.", MEMORY.about);
+    let about = format!(
+        "{}.\nAutomatic: what is free on the CPU, a cautious amount on a GPU.\nTakes effect with the next Generate, Reset or Branch.",
+        MEMORY.about
+    );
     ui.label(MEMORY.label).on_hover_text(&about);
     ui.horizontal(|ui| {
         let mut automatic = settings.memory_mib.is_none();
@@ -55,7 +58,7 @@ fn memory_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
             let response = ui.add(drag.update_while_editing(false)).on_hover_text(&about);
             widgets::name(&response, Role::SpinButton, "Memory limit");
         }
-        if ui.checkbox(&mut automatic, "automatic").on_hover_text(about).changed() {
+        if ui.checkbox(&mut automatic, "auto").on_hover_text(about).changed() {
             settings.memory_mib = (!automatic).then_some(MEMORY.default as u32);
         }
     });

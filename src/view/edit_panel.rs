@@ -23,7 +23,7 @@ pub fn edit_panel_ui(
     actions: &mut Vec<Action>,
 ) {
     widgets::section(ui, "Edit", |ui| {
-        egui::Grid::new("edit").num_columns(2).show(ui, |ui| {
+        widgets::grid("edit").show(ui, |ui| {
             widgets::choice::<EditTask>(ui, &mut settings.task);
             ui.end_row();
             parameters_ui(ui, settings, ts);

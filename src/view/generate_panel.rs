@@ -31,7 +31,7 @@ pub fn generate_panel_ui(
 ) -> Option<Wish> {
     let mut wish = None;
     widgets::heading(ui, "Generate");
-    egui::Grid::new("generate").num_columns(2).show(ui, |ui| {
+    widgets::grid("generate").show(ui, |ui| {
         wish = model_ui(ui, "Generator", "generator", &mut settings.generator);
         ui.end_row();
         let mut samples = f64::from(settings.samples);
@@ -58,7 +58,7 @@ pub fn generate_panel_ui(
 /// Which sampler, at which levels, with how much noise.
 fn sampler_ui(ui: &mut Ui, settings: &mut GenerateSettings, ts: &mut TsField) {
     let before = settings.sampler;
-    egui::Grid::new("sampler").num_columns(2).show(ui, |ui| {
+    widgets::grid("sampler").show(ui, |ui| {
         widgets::choice::<SamplerKind>(ui, &mut settings.sampler);
         ui.end_row();
         ts.ui(ui, &mut settings.ts);
@@ -74,7 +74,7 @@ fn sampler_ui(ui: &mut Ui, settings: &mut GenerateSettings, ts: &mut TsField) {
         // The others refuse it.
         settings.churn = S_CHURN.default;
     }
-    egui::Grid::new("churn").num_columns(2).show(ui, |ui| {
+    widgets::grid("churn").show(ui, |ui| {
         widgets::number_if(ui, churns, &S_CHURN, &mut settings.churn);
         ui.end_row();
         let from = widgets::number_if(ui, churns, &S_MIN, &mut settings.churn_min);
@@ -125,7 +125,9 @@ fn classes_ui(ui: &mut Ui, session: &Session, classes: &mut Classes) {
     let text = match classes {
         Classes::All => "All in turn".to_owned(),
         Classes::Random => "Random".to_owned(),
-        Classes::Only(list) if list.len() == 1 => session.class_name(list[0]),
+        Classes::Only(list) if list.len() == 1 => {
+            session.generator_classes().get(list[0]).cloned().unwrap_or_else(|| format!("class {}", list[0]))
+        }
         Classes::Only(list) => format!("{} classes in turn", list.len()),
     };
     let combo = widgets::combo_box(ui, "classes")
@@ -140,7 +142,7 @@ fn classes_ui(ui: &mut Ui, session: &Session, classes: &mut Classes) {
                 *classes = Classes::Random;
             }
             ui.separator();
-            widgets::class_rows(ui, session.class_names(), |ui, class, name| {
+            widgets::class_rows(ui, session.generator_classes(), |ui, class, name| {
                 let mut ticked = matches!(&*classes, Classes::Only(list) if list.contains(&class));
                 if ui.checkbox(&mut ticked, name).changed() {
                     *classes = toggled(classes, class);

@@ -270,6 +270,10 @@ impl Workbench {
         let Some(first) = paths.first().cloned() else { return };
         let mut settings = self.host.session.settings().clone();
         let reference = first.to_string_lossy().into_owned();
+        let is_model = matches!(purpose, Purpose::Generator | Purpose::GeneratorFolder | Purpose::Classifier);
+        if is_model && !self.is_model(&reference) {
+            return;
+        }
         match purpose {
             Purpose::OpenSession => actions.push(Action::OpenSession(first)),
             Purpose::OpenPictures => actions.push(Action::OpenPictures(paths)),
@@ -287,6 +291,15 @@ impl Workbench {
                 actions.push(Action::Edit(Box::new(settings)));
             }
         }
+    }
+
+    /// Whether a model is known by its manifest or by its shapes; says why not, and then the old one stays.
+    fn is_model(&mut self, reference: &str) -> bool {
+        let found = crate::checkpoint::find(reference);
+        if let Err(error) = &found {
+            self.host.session.notices.failure(&crate::worker::run::error_chain(error));
+        }
+        found.is_ok()
     }
 
     /// Does what needs the window here, and hands the rest to the session.

@@ -166,6 +166,8 @@ type Picked = (Purpose, Vec<PathBuf>);
 /// Asking for a path: typed, or through the system's dialog on a thread of its own.
 pub struct PathDialog {
     purpose: Option<Purpose>,
+    /// It was opened just now.
+    is_new: bool,
     text: String,
     detail: Detail,
     picked: (Sender<Picked>, Receiver<Picked>),
@@ -173,7 +175,13 @@ pub struct PathDialog {
 
 impl Default for PathDialog {
     fn default() -> Self {
-        Self { purpose: None, text: String::new(), detail: Detail::Full, picked: crossbeam_channel::bounded(4) }
+        Self {
+            purpose: None,
+            is_new: false,
+            text: String::new(),
+            detail: Detail::Full,
+            picked: crossbeam_channel::bounded(4),
+        }
     }
 }
 
@@ -189,7 +197,7 @@ impl PathDialog {
 
     /// Opens the dialog with a suggestion.
     pub fn ask(&mut self, purpose: Purpose, suggestion: String) {
-        self.purpose = Some(purpose);
+        (self.purpose, self.is_new) = (Some(purpose), true);
         self.text = suggestion;
     }
 
@@ -222,6 +230,9 @@ impl PathDialog {
                 let label = ui.label("Path");
                 let edit = egui::TextEdit::singleline(&mut self.text).desired_width(318.0);
                 let response = ui.add(edit).labelled_by(label.id);
+                if std::mem::take(&mut self.is_new) {
+                    response.request_focus();
+                }
                 done |= response.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
                 if ui.button("Browse…").on_hover_text("Choose with the system's dialog").clicked() {
                     browse(purpose, self.picked.0.clone(), ui.ctx().clone());

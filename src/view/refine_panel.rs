@@ -23,7 +23,7 @@ pub fn refine_panel_ui(
 ) -> Option<Wish> {
     let mut wish = None;
     widgets::heading_with(ui, "Refine", |ui| presets_ui(ui, settings));
-    egui::Grid::new("refine").num_columns(2).show(ui, |ui| {
+    widgets::grid("refine").show(ui, |ui| {
         wish = model_ui(ui, "Classifier", "classifier", &mut settings.classifier);
         ui.end_row();
         rule_ui(ui, settings);
@@ -103,7 +103,7 @@ fn more_ui(ui: &mut Ui, session: &Session, settings: &mut RefineSettings, action
     let about = "Start at a random point of the ball, drawn from each picture's seed, instead of at its centre.\nApplies to the next run from the start.";
     let random_start = egui::Checkbox::new(&mut settings.random_start, "Random start");
     ui.add_enabled(has_ball, random_start).on_hover_text(about).on_disabled_hover_text(about);
-    egui::Grid::new("refine more").num_columns(2).show(ui, |ui| {
+    widgets::grid("refine more").show(ui, |ui| {
         let mut restarts = f64::from(settings.restarts);
         widgets::number_if(ui, has_ball, &RESTARTS, &mut restarts);
         settings.restarts = restarts as u32;

@@ -156,7 +156,7 @@ fn numbers_ui(ui: &mut Ui, (before, after): (&Numbers, &Numbers), sample: usize,
     row(ui, "Clipped", text, "Share of values that the clamp to [0,1] changed in the last iteration");
     let state = after.state.get(sample).copied().unwrap_or_default();
     let (text, hint) = match state {
-        SampleState::Active => ("moving", "It follows its gradient"),
+        SampleState::Active => ("free to move", "It follows its gradient at every iteration"),
         SampleState::ZeroGradient => ("gradient vanished", "It stays until the objective changes"),
         SampleState::NotFinite => ("not a number", "It stays at its last finite iterate"),
         SampleState::Stopped => ("early stop", "The classifier believes in it more than in its reference; it stays"),

@@ -5,7 +5,7 @@ use eframe::egui::{self, Color32, FontId, TextStyle, Theme, Visuals};
 /// Space between groups of controls, in points.
 pub const GAP: f32 = 5.0;
 /// Width of the panel with settings.
-pub const SETTINGS_WIDTH: f32 = 264.0;
+pub const SETTINGS_WIDTH: f32 = 276.0;
 /// Width of the panel about one sample.
 pub const SAMPLE_WIDTH: f32 = 272.0;
 /// Height of the timeline.
@@ -101,6 +101,8 @@ pub fn install(ctx: &egui::Context) {
         style.spacing.item_spacing = egui::vec2(6.0, 4.0);
         style.spacing.slider_width = 118.0;
         style.spacing.interact_size.y = 20.0;
+        // A hovered scroll bar does not lie on the controls beside it.
+        style.spacing.scroll.floating_allocated_width = 8.0;
         style.text_styles = [
             (TextStyle::Small, FontId::proportional(11.0)),
             (TextStyle::Body, FontId::proportional(13.0)),

@@ -13,7 +13,9 @@ pub fn top_bar_ui(ui: &mut Ui, session: &Session, memory: Option<usize>, actions
         ui.menu_button("File", |ui| {
             for verb in [Verb::NewSession, Verb::Open, Verb::OpenImages, Verb::OpenReferences, Verb::Save, Verb::SaveAs]
             {
-                verb_button(ui, session, verb, verb.label(), actions);
+                if verb_button(ui, session, verb, verb.label(), actions) {
+                    ui.close();
+                }
             }
         });
         verb_button(ui, session, Verb::Undo, "Undo", actions);
@@ -58,18 +60,19 @@ fn hint(verb: Verb) -> String {
     }
 }
 
-/// A button for a verb, greyed when it makes no sense now.
-pub fn verb_button(ui: &mut Ui, session: &Session, verb: Verb, text: &str, actions: &mut Vec<Action>) {
+/// A button for a verb, greyed when it makes no sense now; returns whether it was clicked.
+pub fn verb_button(ui: &mut Ui, session: &Session, verb: Verb, text: &str, actions: &mut Vec<Action>) -> bool {
     let response = ui.add_enabled(session.can(verb), egui::Button::new(text));
     // A symbol needs a name that can be read aloud.
     if !text.chars().any(char::is_alphabetic) {
         let enabled = response.enabled();
         response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, enabled, verb.label()));
     }
-    if response.on_hover_text(hint(verb)).on_disabled_hover_text(hint(verb)).clicked() {
+    let clicked = response.on_hover_text(hint(verb)).on_disabled_hover_text(hint(verb)).clicked();
+    if clicked {
         actions.push(Action::Do(verb));
-        ui.close();
     }
+    clicked
 }
 
 /// What goes on, in words and as a bar.
@@ -86,12 +89,12 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
         }
         Activity::Loading { what, done, of } => {
             let mebi = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-            let text = format!("{what}, {:.0} of {:.0} MiB", mebi(*done), mebi(*of));
+            let text = format!("{:.0} of {:.0} MiB, {what}", mebi(*done), mebi(*of));
             (Some(*done as f32 / (*of).max(1) as f32), text)
         }
-        Activity::Generating { of: 0, .. } => (Some(0.0), "Generating".to_owned()),
+        Activity::Generating { of: 0, .. } => (Some(0.0), "Making pictures".to_owned()),
         Activity::Generating { done, of } => {
-            (Some(*done as f32 / *of as f32), format!("Generating, step {done} of {of}"))
+            (Some(*done as f32 / *of as f32), format!("Making pictures, {done} of {of} steps"))
         }
         Activity::Evaluating => (Some(0.0), "Evaluating the start".to_owned()),
         Activity::Running | Activity::Paused => {

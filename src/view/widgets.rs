@@ -22,6 +22,14 @@ const SLIDER_WIDTH: (f32, f32) = (60.0, 118.0);
 /// Width of the typed value beside a slider, with the space before it, in points.
 const VALUE_WIDTH: f32 = 58.0;
 
+/// Width of the column of labels: controls of all sections begin at one place.
+const LABEL_WIDTH: f32 = 86.0;
+
+/// Rows of a label and a control.
+pub fn grid(name: &'static str) -> egui::Grid {
+    egui::Grid::new(name).num_columns(2).min_col_width(LABEL_WIDTH)
+}
+
 /// A labelled slider with a typed value; returns whether the value changed.
 pub fn slider(ui: &mut Ui, parameter: &Parameter, value: &mut f64) -> Response {
     slider_if(ui, true, parameter, value)
@@ -249,7 +257,13 @@ pub fn digits(value: f32) -> String {
 /// A share of one as a percentage.
 #[must_use]
 pub fn percent(value: f32) -> String {
-    format!("{:.1} %", value * 100.0)
+    let percent = value * 100.0;
+    match percent.abs() {
+        // So small that one digit would make it nothing.
+        size if size > 0.0 && size < 0.001 => format!("{percent:.0e} %"),
+        size if size > 0.0 && size < 0.05 => format!("{percent:.3} %"),
+        _ => format!("{percent:.1} %"),
+    }
 }
 
 /// Seconds in words.
@@ -305,6 +319,7 @@ mod tests {
     fn numbers_are_short_and_honest() {
         assert_eq!([0.0, 0.1234, 12.34, 123.4, 4321.0].map(digits), ["0.000", "0.123", "12.34", "123.4", "4321"]);
         assert_eq!(digits(f32::NAN), "not a number");
+        assert_eq!([0.0, 0.000_000_1, 0.000_012, 0.5].map(percent), ["0.0 %", "1e-5 %", "0.001 %", "50.0 %"]);
         assert_eq!(digits(1.5e-7), "1.5e-7");
         assert_eq!([3.21, 45.0, 600.0, 9000.0].map(duration), ["3.2 s", "45 s", "10 min", "2.5 h"]);
         assert_eq!([1 << 19, 10 << 20, 3 << 30].map(bytes), ["0.5 MiB", "10 MiB", "3.00 GiB"]);

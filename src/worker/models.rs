@@ -88,9 +88,10 @@ pub(super) fn load<M: Network>(
     watch: &mut dyn FnMut(&str, u64, u64) -> bool,
 ) -> Result<Loaded<M>, CheckpointError> {
     let model = resolve(reference, cache)?;
-    let checking = format!("checking {} {reference}", M::ROLE);
+    let name = Path::new(reference).file_name().map_or_else(|| reference.into(), std::ffi::OsStr::to_string_lossy);
+    let checking = format!("checking {} {name}", M::ROLE);
     let (checkpoint, sha256) = model.open(&mut |done, of| watch(&checking, done, of))?;
-    let reading = format!("reading {} {reference}", M::ROLE);
+    let reading = format!("reading {} {name}", M::ROLE);
     let (network, report) = read(&model.manifest, &checkpoint, device, &mut |done, of| watch(&reading, done, of))?;
     let sample_shape = M::shape(&network);
     let Manifest { title, classes, .. } = model.manifest;

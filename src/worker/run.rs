@@ -17,7 +17,7 @@ use crate::classifier::Classifier;
 use crate::generator::editing::EditInput;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{
-    Classes, EditSettings, GenerateError, GenerateSettings, Generator, Mask, Plan, editing, sampler,
+    Classes, EditSettings, EditTask, GenerateError, GenerateSettings, Generator, Mask, Plan, editing, sampler,
 };
 use crate::image::ImageBatch;
 use crate::refiner::{
@@ -396,7 +396,9 @@ impl Engine<'_, '_> {
         let start = Instant::now();
         let references = reference.filter(|_| edit.task.needs_reference());
         let n = references.map_or(1, |origins| origins.images.len());
-        let n = if n == 1 { settings.samples as usize } else { n };
+        // Without noise every variant of a picture would be the same.
+        let varies = edit.task != EditTask::Denoise || edit.add_noise;
+        let n = if n == 1 && varies { settings.samples as usize } else { n };
         SAMPLES.check(n as f64)?;
         let (open, chunks) = self.ready_generator(job, &settings.generator, compute, n)?;
         let generator = &self.models.generator.as_ref().expect("loaded above").model;

@@ -122,8 +122,8 @@ impl MaskBrush {
             (input.pointer.button_down(PointerButton::Primary), input.pointer.button_down(PointerButton::Secondary))
         });
         let is_held = response.is_pointer_button_down_on() && (primary || secondary);
-        // A click that begins and ends within one frame was never held.
-        let is_clicked = response.clicked() || response.secondary_clicked();
+        // A click that begins and ends within one frame was never held, nor is the end of a fast stroke.
+        let is_clicked = response.clicked() || response.secondary_clicked() || response.drag_stopped();
         let point = point.filter(|_| (is_held || is_clicked) && !Self::lets_pan(ui));
         let Some(point) = point else {
             self.last = None;
