@@ -184,7 +184,7 @@ impl Checkpoint {
     /// Says whether a network of this manifest can be read from the file, without reading it.
     ///
     /// # Errors
-    /// The first [`CheckpointError`] of [`Weights::take`] over all [`expected`] tensors.
+    /// The first [`CheckpointError`] of [`Weights::take`] over all [`expected()`] tensors.
     pub fn fits(&self, manifest: &Manifest) -> Result<(), CheckpointError> {
         let mut done = 0;
         expected(manifest).iter().try_for_each(|(name, shape)| self.claim(name, shape, &mut done))
