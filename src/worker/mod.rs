@@ -8,6 +8,7 @@ mod make;
 mod memory;
 pub mod message;
 mod models;
+mod pictures;
 pub mod run;
 mod warm;
 
