@@ -1,4 +1,4 @@
-"""The work of `lapidary bench-full-size`'s peer: PyTorch on the CPU, with the same networks at their published size.
+"""The peer of `lapidary bench --generator … --classifier …`: PyTorch on the CPU, the same networks at their published size.
 
     python full_size.py make FOLDER      random weights: a diffusers folder (ImageNet-64 U-Net, 296 M parameters) and
                                          wide_resnet50_2.pt (torchvision)

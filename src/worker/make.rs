@@ -78,8 +78,8 @@ fn in_parallel(
 mod tests {
     use super::*;
 
-    #[expect(clippy::unnecessary_wraps, reason = "it stands for a part that can fail")]
     /// Three steps per chunk; every value is the number of its picture.
+    #[expect(clippy::unnecessary_wraps, reason = "it stands for a part that can fail")]
     fn numbered(
         (from, to): (usize, usize),
         progress: &mut dyn FnMut(usize, usize) -> bool,
