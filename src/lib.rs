@@ -36,9 +36,13 @@
 //! - **run**: iterations from the origin or from a state of another run, with settings of its own.
 //! - **session**: everything the user would be sorry to lose.
 
+pub mod error;
+
 pub mod parameter;
 
 pub mod image;
+
+pub mod noise;
 
 pub mod checkpoint;
 
@@ -49,6 +53,10 @@ pub mod generator;
 pub mod classifier;
 
 pub mod refiner;
+
+pub mod data;
+
+pub mod origins;
 
 pub mod trace;
 

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use lapidary::cli::{self, CliError, DEFAULT_OUT, Invocation, Outcome, RunOptions, WindowOptions};
+use lapidary::error::error_chain;
 use lapidary::session::host::Folders;
 use lapidary::view;
-use lapidary::worker::run::error_chain;
 
 /// A window that fails later than this had been open.
 const OPENING: Duration = Duration::from_secs(10);

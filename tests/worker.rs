@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lapidary::image::ImageBatch;
+use lapidary::origins::Origins;
 use lapidary::refiner::{RefineSettings, State};
 use lapidary::trace::RunId;
-use lapidary::worker::{Command, ComputeSettings, DeviceChoice, Event, JobId, Origins, Rest, SendError, Wake, Worker};
+use lapidary::worker::{Command, ComputeSettings, DeviceChoice, Event, JobId, Rest, SendError, Wake, Worker};
 
 use self::cache::cache;
 use self::drive::drive;
@@ -215,7 +216,7 @@ fn dropping_a_thread_that_waits_on_a_full_queue_does_not_hang() {
     let (worker, published) = counted();
     worker.send(refine(None)).unwrap();
     wait("a full queue", || (published.load(Ordering::SeqCst) >= QUEUE).then_some(()));
-    let (done, dropped) = crossbeam_channel::bounded(1);
+    let (done, dropped) = crossbeam::channel::bounded(1);
     let dropper = std::thread::Builder::new().spawn(move || {
         drop(worker);
         done.send(()).expect("somebody waits");
@@ -226,7 +227,7 @@ fn dropping_a_thread_that_waits_on_a_full_queue_does_not_hang() {
 
 #[test]
 fn whoever_is_woken_finds_an_event() {
-    let (sender, wakes) = crossbeam_channel::bounded(1024);
+    let (sender, wakes) = crossbeam::channel::bounded(1024);
     let worker = Worker::spawn(cache(), Arc::new(move || assert!(sender.try_send(()).is_ok()))).unwrap();
     worker.send(refine(Some(3))).unwrap();
     let mut taken = 0;

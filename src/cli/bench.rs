@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::generator::GenerateSettings;
+use crate::origins::Origins;
 use crate::refiner::RefineSettings;
 use crate::session::host::Folders;
 use crate::session::{Host, Settings};
 use crate::trace::RunId;
-use crate::worker::{Command, ComputeSettings, DeviceChoice, Event, JobId, Origins, Rest};
+use crate::worker::{Command, ComputeSettings, DeviceChoice, Event, JobId, Rest};
 
 /// Batch sizes that are timed.
 const BATCHES: [u32; 4] = [1, 4, 16, 64];
@@ -83,7 +84,7 @@ pub fn run_models(device: &DeviceChoice, models: &BenchModels, folders: &Folders
     let mut settings = Settings { compute: compute.clone(), ..Settings::default() };
     settings.generate = GenerateSettings { generator: models.generator.clone(), samples: 1, ..settings.generate };
     settings.refine.classifier.clone_from(&models.classifier);
-    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let (sender, receiver) = crossbeam::channel::bounded(1);
     // One after the other: a waiting command would interrupt the first.
     let generate =
         |job| Command::Generate { job: JobId(job), settings: settings.generate.clone(), compute: compute.clone() };
@@ -185,7 +186,7 @@ fn time_batch(
     folders: &Folders,
     facts: &mut Option<crate::worker::DeviceInfo>,
 ) -> anyhow::Result<Timed> {
-    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let (sender, receiver) = crossbeam::channel::bounded(1);
     let mut settings = Settings { compute: compute.clone(), ..Settings::default() };
     settings.generate.samples = batch;
     let generate =

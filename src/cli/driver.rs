@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam::channel::{Receiver, Sender, bounded, select};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Outcome;
 use super::describe::describe_estimate;
 use crate::generator::Mask;
 use crate::image::ImageBatch;
+use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State};
 use crate::session::host::Folders;
 use crate::session::{Provenance, Settings};
 use crate::trace::RunId;
-use crate::worker::{Command, Event, JobId, MemoryEstimate, Origins, Rest, Wake, Worker};
+use crate::worker::{Command, Event, JobId, MemoryEstimate, Rest, Wake, Worker};
 
 /// How often to look after the compute thread when it says nothing, in case it died without a word.
 const LOOK: Duration = Duration::from_millis(200);

@@ -14,17 +14,17 @@ use super::opened::{Opened, changed, stored_pictures, verdict};
 use super::refine::Described;
 use super::{CliError, Outcome, RunOptions, Source, flags};
 use crate::checkpoint::Manifest;
+use crate::data::read_picture;
 use crate::export;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, EditTask, GenerateError, GenerateSettings, Mask};
 use crate::image::ImageBatch;
+use crate::origins::Origins;
 use crate::parameter::Choosable as _;
 use crate::session::Settings;
 use crate::session::document::Document;
 use crate::session::host::Folders;
-use crate::session::storage::read_picture;
 use crate::trace::Trace;
-use crate::worker::Origins;
 
 /// Largest side of a mask that is taken as it is, in pixels; larger ones are shrunk first.
 const MAX_MASK: u32 = 4096;
@@ -291,7 +291,7 @@ fn plan(options: &EditOptions, (generator, path): &Described, pictures: Option<&
 mod tests {
     use super::*;
     use crate::generator::EditSettings;
-    use crate::worker::Edited;
+    use crate::origins::Edited;
 
     #[test]
     fn a_mask_is_white_where_pixels_are_generated_and_cropped_like_a_picture() {

@@ -105,6 +105,9 @@ pub enum CliError {
     /// A session or a picture cannot be read.
     #[error(transparent)]
     Session(#[from] StorageError),
+    /// Pictures cannot be opened.
+    #[error(transparent)]
+    Pictures(#[from] crate::data::PictureError),
     /// A label that is no class.
     #[error("picture {place} is of class {label}, but {model} knows {classes} classes (0 to {}): say others with --classes, or choose another model\n{}", classes.saturating_sub(1), path.display())]
     Label {

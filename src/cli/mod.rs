@@ -30,10 +30,10 @@ use self::flags::Use;
 pub use self::search::SearchOptions;
 pub use self::usage::command;
 use self::usage::{DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, QUIET, REFERENCES, SECONDS, SESSION, SKIP, TRUNCATE};
+pub use crate::data::Part;
 use crate::export::Levels;
 use crate::generator::{EditTask, GenerateSettings};
 use crate::session::Settings;
-pub use crate::session::pictures::Part;
 use crate::worker::DeviceChoice;
 
 /// Folder of the results, unless `--out` names another.

@@ -5,21 +5,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use crossbeam_channel::bounded;
+use crossbeam::channel::bounded;
 
 use super::driver::{Driver, failure, wake_by};
 use super::{CliError, Part};
 use crate::classifier::top_classes;
+use crate::data::{Batch, PictureError, PictureSource};
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, GenerateSettings};
 use crate::image::ImageBatch;
+use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State, Target};
 use crate::session::document::relative;
-use crate::session::pictures::{Batch, PictureSource};
 use crate::session::storage::{Job, Storage, StorageEvent};
 use crate::session::{Settings, StorageError};
 use crate::trace::RunId;
-use crate::worker::Origins;
 
 /// Most pictures that are held at once.
 pub(super) const MAX_TOGETHER: usize = SAMPLES.max as usize;
@@ -40,7 +40,7 @@ impl Opened {
     pub(super) fn new(paths: &[PathBuf], part: Part) -> anyhow::Result<Self> {
         let source = PictureSource::open(paths)?;
         if let Some(path) = source.files().into_iter().find(|path| !path.exists()) {
-            return Err(StorageError::Missing { path }.into());
+            return Err(PictureError::Missing { path }.into());
         }
         let count = source.count();
         let range = part.of(count).ok_or(CliError::Skip { skip: part.skip, count })?;
@@ -67,7 +67,7 @@ impl Opened {
             return Ok(vec![[side as u32; 2]]);
         }
         let size = |path: &PathBuf| -> anyhow::Result<[u32; 2]> {
-            let fail = |source| StorageError::Picture { path: path.clone(), source };
+            let fail = |source| PictureError::Picture { path: path.clone(), source };
             let reader = ::image::ImageReader::open(path).and_then(::image::ImageReader::with_guessed_format);
             let (width, height) = reader.map_err(|error| fail(error.into()))?.into_dimensions().map_err(fail)?;
             Ok([width, height])

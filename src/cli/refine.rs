@@ -17,13 +17,14 @@ use super::{CliError, Outcome, Part, RunOptions, Source, flags, stream};
 use crate::checkpoint::Manifest;
 use crate::export::{self, Levels, Refined};
 use crate::generator::Classes;
+use crate::origins::Origins;
 use crate::refiner::Target;
 use crate::refiner::settings::ITERATIONS;
 use crate::session::Settings;
 use crate::session::document::Document;
 use crate::session::host::Folders;
 use crate::trace::{StateId, Trace};
-use crate::worker::{Origins, Rest};
+use crate::worker::Rest;
 
 /// A model's description and its file.
 pub(super) type Described = (Manifest, Option<PathBuf>);

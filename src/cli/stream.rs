@@ -9,6 +9,7 @@ use super::opened::{self, Opened, judge, listed_labels, origins_of, verdict};
 use super::tally::{RUN, Tally};
 use super::{Outcome, RunOptions};
 use crate::checkpoint::Manifest;
+use crate::data::Batch;
 use crate::export::stream::{RefinedBatch, StreamWriter};
 use crate::export::{self, Levels};
 use crate::image::ImageBatch;
@@ -17,7 +18,6 @@ use crate::refiner::{Numbers, Target};
 use crate::session::Settings;
 use crate::session::document::Document;
 use crate::session::host::Folders;
-use crate::session::pictures::Batch;
 use crate::trace::Trace;
 use crate::worker::Rest;
 

@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 use super::search::{GRID, Method, Metric, STRIDE};
 use super::{DEFAULT_OUT, flags};
 use crate::checkpoint::{BUNDLED, ManifestKind, bundled_manifest};
+use crate::data::MAX_COUNT;
 use crate::parameter::Parameter;
-use crate::session::pictures::MAX_COUNT;
 
 /// How long `lapidary bench` measures.
 pub(super) const SECONDS: Parameter = Parameter {

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::{ExportError, atomically};
+use crate::origins::Origins;
 use crate::refiner::{Norm, Numbers, SampleState};
 use crate::trace::{Quantity, RunId, Trace};
-use crate::worker::Origins;
 
 /// Header of the trace. Lengths are on `[0, 1]` pixels, `clipped` is a share in `0..=1`. `target` is the class that the sample
 /// is refined towards, `class` its name; probability and energy are those of the target.

@@ -13,10 +13,10 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::image::{ImageBatch, quantise};
+use crate::origins::Origins;
 use crate::session::document::Document;
 use crate::session::temporary_in;
 use crate::trace::{RunId, Trace};
-use crate::worker::Origins;
 
 /// Files of a refined batch, as [`write_refined`] names them; a `*` stands for the seed.
 pub const REFINED_FILES: [&str; 7] =

@@ -10,7 +10,7 @@ use zip::write::SimpleFileOptions;
 
 use super::{ExportError, Levels, Refined, atomically};
 use crate::image::ImageBatch;
-use crate::worker::Origins;
+use crate::origins::Origins;
 
 /// From this size on an entry needs 64-bit fields; a little below 4 GiB, because headers count too.
 const LARGE_ENTRY: u64 = (1 << 32) - (1 << 16);

@@ -16,11 +16,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::edit_settings::{EditSettings, EditTask};
 use super::interpolation::{frame_noise, frame_position};
 use super::mask::Mask;
-use super::noise::{Purpose, normal_noise};
 use super::plan::Plan;
 use super::sampler::{add_noise, renoising, sample_from, to_images};
 use super::{GenerateError, Generator};
 use crate::image::ImageBatch;
+use crate::noise::{Purpose, normal_noise};
 
 /// Weights of red, green and blue in the luminance, scaled to length 1: (0.2989, 0.5870, 0.1140) / 0.6685.
 const LUMINANCE: [f32; 3] = [0.447_113_42, 0.878_071_55, 0.170_528_38];

@@ -1,6 +1,6 @@
 //! Frames between two seeds.
 
-use super::noise::{Purpose, normal_noise};
+use crate::noise::{Purpose, normal_noise};
 
 /// Spherical interpolation from `a` (`position` u = 0) to `b` (1): `(sin((1 - u) ψ) a + sin(u ψ) b) / sin ψ`, where `ψ`
 /// is the angle between them. Directions that (nearly) coincide or oppose each other are mixed on the straight line.

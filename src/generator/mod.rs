@@ -6,7 +6,6 @@ pub mod edit_settings;
 pub mod editing;
 pub mod interpolation;
 pub mod mask;
-pub mod noise;
 pub mod plan;
 pub mod preconditioning;
 pub mod sampler;

@@ -6,11 +6,11 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::noise::{Purpose, normal_noise};
 use super::plan::Plan;
 use super::settings::SamplerKind;
 use super::{GenerateError, Generator};
 use crate::image::ImageBatch;
+use crate::noise::{Purpose, normal_noise};
 
 /// One batch on its way from noise to pictures.
 #[derive(Debug)]

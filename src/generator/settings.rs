@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::noise::{Purpose, Stream};
 pub use super::time_steps::{TS_PRESETS, TimeSteps, TimeStepsError, TsPreset};
 use crate::checkpoint::PreconditioningName;
+use crate::noise::{Purpose, Stream};
 use crate::parameter::{Choice, ChoiceOption, Choosable, Parameter, ParameterError};
 
 /// Number of samples.

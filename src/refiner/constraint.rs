@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::generator::noise::Stream;
+use crate::noise::Stream;
 use crate::parameter::{Choice, ChoiceOption, Choosable};
 
 /// How distance from the origin is measured, on `[0, 1]` pixels over `C * H * W`.
@@ -134,7 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::generator::noise::Purpose;
+    use crate::noise::Purpose;
 
     const NORMS: [Norm; 2] = [Norm::L2, Norm::Linf];
 

@@ -10,8 +10,8 @@ use super::settings::RefineSettings;
 use super::state::{Numbers, SampleState, State, first_highest};
 use super::target::{Target, pseudo_labels};
 use crate::classifier::Classifier;
-use crate::generator::noise::{Purpose, Stream};
 use crate::image::ImageBatch;
+use crate::noise::{Purpose, Stream};
 
 /// What a run starts with.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,9 +7,10 @@ use super::settings::History;
 use super::storage::{Job, Restored, StorageEvent};
 use super::{Activity, Iterates, Plan, Session, Severity};
 use crate::image::ImageBatch;
+use crate::origins::Origins;
 use crate::refiner::SampleState;
 use crate::trace::{Change, RunId, StateId};
-use crate::worker::{Event, Origins, Rest};
+use crate::worker::{Event, Rest};
 
 /// Weight of the newest iteration in the running mean of its duration.
 const TIMING_WEIGHT: f64 = 0.3;

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use super::document::{Document, absolute, absolute_models, relative};
 use super::error::StorageError;
 use super::journal::{JOURNAL, Journal};
-use super::pictures::{Batch, PictureSource};
 use super::record::{Fact, MAGIC, Provenance, Record, replay};
 use super::settings::Settings;
-use super::storage::{Detail, MAX_PICTURES, Restored, remove};
+use super::storage::{Detail, Restored, remove};
+use crate::data::{Batch, MAX_PICTURES, PictureSource};
 use crate::image::ImageBatch;
+use crate::origins::Origins;
 use crate::refiner::State;
 use crate::trace::{StateId, Trace};
-use crate::worker::Origins;
 
 /// Name of the readable description in a session file.
 const DOCUMENT: &str = "session.json";

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::StorageError;
-use super::pictures::Part;
 use super::record::Provenance;
 use super::settings::Settings;
 use crate::checkpoint::BUNDLED;
+use crate::data::Part;
 use crate::generator::EditSettings;
+use crate::origins::Origins;
 use crate::trace::{Change, RunId, StateId, Trace};
-use crate::worker::Origins;
 
 /// Value of `format`.
 const FORMAT: &str = "lapidary-session";

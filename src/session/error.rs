@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::storage::MAX_PICTURES;
+use crate::data::PictureError;
 
 /// Why the disk refused.
 #[derive(Debug, thiserror::Error)]
@@ -45,60 +45,7 @@ pub enum StorageError {
         /// Which.
         path: PathBuf,
     },
-    /// There are too many pictures.
-    #[error(
-        "{count} pictures were given, but at most {MAX_PICTURES} can be opened together: the first {MAX_PICTURES} were taken"
-    )]
-    TooManyPictures {
-        /// How many were given.
-        count: usize,
-    },
-    /// A folder cannot be read.
-    #[error("the folder cannot be read: check its permissions\n{}", path.display())]
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// Why it failed.
-        source: std::io::Error,
-    },
-    /// A folder without pictures.
-    #[error("no picture is in this folder: give one with PNG, JPEG, WebP or other common pictures\n{}", path.display())]
-    EmptyFolder {
-        /// Which.
-        path: PathBuf,
-    },
-    /// An archive of pictures among others.
-    #[error("an archive of pictures (.npz) is opened alone, but other pictures are given with it: leave them out\n{}", path.display())]
-    ArchiveAmongOthers {
-        /// Which.
-        path: PathBuf,
-    },
-    /// An archive whose pictures cannot be used.
-    #[error("the pictures of this archive cannot be used ({what}): give an .npz whose arr_0 holds square RGB pictures, N×H×W×3, as uint8 or as float32 in [0,1]\n{}", path.display())]
-    Archive {
-        /// Which.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// A single array, which knows no other beside it.
-    #[error("this is a single NumPy array (.npy), but an archive (.npz) is needed: np.savez(\"samples.npz\", pictures) makes one, with the pictures as arr_0\n{}", path.display())]
-    SingleArray {
-        /// Which.
-        path: PathBuf,
-    },
-    /// There is nothing.
-    #[error("no file is there: check the path\n{}", path.display())]
-    Missing {
-        /// Where.
-        path: PathBuf,
-    },
-    /// It is no picture.
-    #[error("the picture cannot be read: give a PNG, JPEG, WebP, TIFF, BMP or another common format\n{}", path.display())]
-    Picture {
-        /// Which.
-        path: PathBuf,
-        /// Why it failed.
-        source: image::ImageError,
-    },
+    /// Pictures that it needs cannot be read.
+    #[error(transparent)]
+    Pictures(#[from] PictureError),
 }

@@ -10,9 +10,10 @@ use super::storage::{Detail, Job};
 use super::{Activity, Iterates, Lookup, Plan, Question, Session, Settings, Severity};
 use crate::checkpoint;
 use crate::image::ImageBatch;
+use crate::origins::Origins;
 use crate::refiner::RefineSettings;
 use crate::trace::{RunId, StateId, Trace};
-use crate::worker::{Command, JobId, Origins};
+use crate::worker::{Command, JobId};
 
 impl Session {
     /// Does what the user asks.
@@ -196,7 +197,7 @@ impl Session {
             // A file without a manifest is known only when it is loaded.
             Ok(names) if names.is_empty() => {}
             Ok(names) => self.class_names = names,
-            Err(error) => self.notices.failure(&crate::worker::run::error_chain(&error)),
+            Err(error) => self.notices.failure(&crate::error::error_chain(&error)),
         }
     }
 

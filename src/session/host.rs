@@ -97,7 +97,7 @@ impl Host {
                     self.commands.clear();
                     self.session.restarted();
                 }
-                Err(error) => self.session.notices.failure(&crate::worker::run::error_chain(&error)),
+                Err(error) => self.session.notices.failure(&crate::error::error_chain(&error)),
             }
         } else {
             self.session.handle(action);

@@ -78,7 +78,7 @@ impl Journal {
                     if !had_failed {
                         let what = "the autosave cannot be written, so iterates stay in memory only";
                         let error = StorageError::Write { what, path: self.path.clone(), source };
-                        tell(StorageEvent::Failed(crate::worker::run::error_chain(&error)));
+                        tell(StorageEvent::Failed(crate::error::error_chain(&error)));
                     }
                     return;
                 }

@@ -11,7 +11,6 @@ pub mod host;
 pub mod iterates;
 mod journal;
 pub mod notice;
-pub mod pictures;
 pub mod record;
 pub mod settings;
 pub mod storage;
@@ -34,9 +33,10 @@ use self::storage::Job;
 pub use self::storage::{Detail, Orphan};
 use crate::generator::Mask;
 use crate::image::ImageBatch;
+use crate::origins::Origins;
 use crate::refiner::State;
 use crate::trace::{RunId, StateId, Trace};
-use crate::worker::{Command, JobId, MemoryEstimate, Origins};
+use crate::worker::{Command, JobId, MemoryEstimate};
 
 /// What goes on.
 #[derive(Debug, Clone, PartialEq)]

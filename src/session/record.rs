@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::Settings;
 use crate::image::ImageBatch;
+use crate::origins::Origins;
 use crate::refiner::{Numbers, RefineSettings, State};
 use crate::trace::{Change, RunId, StateId};
-use crate::worker::{DeviceInfo, ModelInfo, Origins};
+use crate::worker::{DeviceInfo, ModelInfo};
 
 /// First bytes of a journal.
 pub const MAGIC: &[u8; 20] = b"lapidary journal v2\n";

@@ -6,26 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam::channel::{Receiver, Sender};
 
 use super::archive::{open, save};
 use super::error::StorageError;
 use super::journal::{JOURNAL, Journal};
-use super::pictures::{Batch, PictureSource};
 use super::record::{Provenance, Record, replay};
 use super::settings::Settings;
+use crate::data::{Batch, MAX_PICTURES, PictureError, PictureSource};
 use crate::image::ImageBatch;
+use crate::origins::Origins;
 use crate::refiner::State;
 use crate::trace::{StateId, Trace};
-use crate::worker::{Origins, Wake};
+use crate::worker::Wake;
 
 /// Records and requests that may wait.
 const QUEUE: usize = 1024;
-/// Largest picture file side that is opened; larger ones would be reduced a hundredfold anyway.
-const MAX_PICTURE_SIDE: u32 = 20_000;
-
-/// Pictures that can be opened together.
-pub(super) const MAX_PICTURES: usize = crate::generator::settings::SAMPLES.max as usize;
 
 /// How much a saved session keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,8 +186,8 @@ impl Storage {
     /// # Errors
     /// When the system refuses a new thread. A folder that cannot be written is reported as an event instead.
     pub fn spawn(root: &Path, wake: Wake) -> std::io::Result<Self> {
-        let (job_sender, job_receiver) = crossbeam_channel::bounded(QUEUE);
-        let (event_sender, event_receiver) = crossbeam_channel::bounded(QUEUE);
+        let (job_sender, job_receiver) = crossbeam::channel::bounded(QUEUE);
+        let (event_sender, event_receiver) = crossbeam::channel::bounded(QUEUE);
         let secs = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
         let folder = root.join(format!("{secs}-{}", std::process::id()));
         let (root, own) = (root.to_owned(), folder.clone());
@@ -238,8 +234,8 @@ impl Storage {
                 let mut job = Some(job);
                 while let Some(next) = job.take() {
                     match jobs.try_send(next) {
-                        Ok(()) | Err(crossbeam_channel::TrySendError::Disconnected(_)) => {}
-                        Err(crossbeam_channel::TrySendError::Full(back)) => {
+                        Ok(()) | Err(crossbeam::channel::TrySendError::Disconnected(_)) => {}
+                        Err(crossbeam::channel::TrySendError::Full(back)) => {
                             job = Some(back);
                             drop(events.recv_timeout(std::time::Duration::from_millis(10)));
                         }
@@ -258,7 +254,7 @@ impl Storage {
 }
 
 fn serve(root: &Path, folder: &Path, jobs: &Receiver<Job>, publish: &dyn Fn(StorageEvent) -> bool) {
-    let fail = |error: &StorageError| publish(StorageEvent::Failed(crate::worker::run::error_chain(error)));
+    let fail = |error: &StorageError| publish(StorageEvent::Failed(crate::error::error_chain(error)));
     // Without a journal nothing could be saved or opened, so any folder is better than none.
     let substitute;
     let mut journal = match Journal::create(folder) {
@@ -401,7 +397,7 @@ fn open_images(paths: &[PathBuf], size: usize, epoch: u64, references: bool) -> 
     match PictureSource::open(paths) {
         Ok(source) => {
             if source.count() > MAX_PICTURES {
-                errors.push(StorageError::TooManyPictures { count: source.count() });
+                errors.push(PictureError::TooMany { count: source.count() });
             }
             let (batch, mut unreadable) = source.first(MAX_PICTURES, size);
             errors.append(&mut unreadable);
@@ -409,26 +405,10 @@ fn open_images(paths: &[PathBuf], size: usize, epoch: u64, references: bool) -> 
         }
         Err(error) => errors.push(error),
     }
-    let failures = errors.iter().map(|error| crate::worker::run::error_chain(error)).collect();
+    let failures = errors.iter().map(|error| crate::error::error_chain(error)).collect();
     let (images, names, labels, fits) = match opened {
         Some(Batch { images, names, labels, fits, .. }) => (Some(images), names, labels, fits),
         None => (None, Vec::new(), None, Vec::new()),
     };
     StorageEvent::Images { epoch, images, names, labels, fits, failures, references }
-}
-
-/// Decodes a picture by its content, with limits on its size.
-///
-/// # Errors
-/// [`StorageError::Picture`] when it is none or too large.
-pub fn read_picture(path: &Path) -> Result<image::DynamicImage, StorageError> {
-    let fail = |source| StorageError::Picture { path: path.to_owned(), source };
-    let mut reader = image::ImageReader::open(path)
-        .and_then(image::ImageReader::with_guessed_format)
-        .map_err(|error| fail(error.into()))?;
-    let mut limits = image::Limits::default();
-    limits.max_image_width = Some(MAX_PICTURE_SIDE);
-    limits.max_image_height = Some(MAX_PICTURE_SIDE);
-    reader.limits(limits);
-    reader.decode().map_err(fail)
 }

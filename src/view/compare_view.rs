@@ -7,10 +7,10 @@ use eframe::egui::{self, RichText, Ui};
 
 use super::canvas::{Canvas, Look, MaskBrush, Pair};
 use super::{top_bar, widgets};
+use crate::origins::Origins;
 use crate::refiner::State;
 use crate::session::{Action, Compare, Lookup, Session, Verb};
 use crate::trace::StateId;
-use crate::worker::Origins;
 
 /// Seconds that each picture of a blinking pair is shown.
 const BLINK_SECS: f64 = 0.5;

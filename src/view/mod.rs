@@ -297,7 +297,7 @@ impl Workbench {
     fn is_model(&mut self, reference: &str) -> bool {
         let found = crate::checkpoint::find(reference);
         if let Err(error) = &found {
-            self.host.session.notices.failure(&crate::worker::run::error_chain(error));
+            self.host.session.notices.failure(&crate::error::error_chain(error));
         }
         found.is_ok()
     }

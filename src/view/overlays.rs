@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam::channel::{Receiver, Sender};
 use eframe::egui::{self, Align2, Color32, RichText, Ui, vec2};
 
 use super::{keys, theme};
@@ -180,7 +180,7 @@ impl Default for PathDialog {
             is_new: false,
             text: String::new(),
             detail: Detail::Full,
-            picked: crossbeam_channel::bounded(4),
+            picked: crossbeam::channel::bounded(4),
         }
     }
 }

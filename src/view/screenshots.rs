@@ -113,7 +113,7 @@ pub fn run(folder: &Path) -> anyhow::Result<()> {
     // A home of its own: the pictures do not depend on what the user did before.
     let home = tempfile::tempdir()?;
     // eframe allows one event loop per process, so both sizes are taken from one window.
-    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let (sender, receiver) = crossbeam::channel::bounded(1);
     let folder = folder.to_owned();
     let folders = crate::session::host::Folders {
         cache: crate::session::host::Folders::of_user().cache,
@@ -136,7 +136,7 @@ pub fn run(folder: &Path) -> anyhow::Result<()> {
     receiver.try_recv().unwrap_or_else(|_| anyhow::bail!("the window was closed before all pictures were taken"))
 }
 
-type Shot = crossbeam_channel::Receiver<Arc<ColorImage>>;
+type Shot = crossbeam::channel::Receiver<Arc<ColorImage>>;
 
 struct Tour {
     workbench: Workbench,
@@ -148,7 +148,7 @@ struct Tour {
     since: Instant,
     prepared: bool,
     shot: Option<Shot>,
-    result: crossbeam_channel::Sender<anyhow::Result<()>>,
+    result: crossbeam::channel::Sender<anyhow::Result<()>>,
 }
 
 impl Tour {
@@ -172,7 +172,7 @@ impl Tour {
         }
         self.frames = if (scene.ready)(&self.workbench) { self.frames + 1 } else { 0 };
         if self.frames >= SETTLE {
-            let (sender, receiver) = crossbeam_channel::bounded(1);
+            let (sender, receiver) = crossbeam::channel::bounded(1);
             let wake = ctx.clone();
             ctx.request_screenshot(move |image| {
                 if sender.try_send(image).is_err() {

@@ -52,7 +52,7 @@ fn in_parallel(
 ) -> Result<Vec<Option<ImageBatch>>, GenerateError> {
     let stop = AtomicBool::new(false);
     let steps = AtomicUsize::new(1);
-    let (tick, ticks) = crossbeam_channel::bounded(TICKS);
+    let (tick, ticks) = crossbeam::channel::bounded(TICKS);
     std::thread::scope(|scope| {
         let (stop, steps) = (&stop, &steps);
         let work = scope.spawn(move || {

@@ -9,6 +9,7 @@ use super::device::{DeviceChoice, DeviceInfo};
 use crate::checkpoint::LoadReport;
 use crate::generator::{EditSettings, GenerateSettings, Mask};
 use crate::image::ImageBatch;
+use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State};
 use crate::trace::{RunId, StateId};
 
@@ -33,101 +34,6 @@ impl Default for ComputeSettings {
 /// Names one piece of work; results of older work are ignored by whoever asked for newer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct JobId(pub u64);
-
-/// The pictures that everything starts from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(into = "PackedOrigins", try_from = "PackedOrigins")]
-pub struct Origins {
-    /// x_0, the centre of the ball for ever.
-    pub images: ImageBatch,
-    /// Class of every picture: the generator's, or the one chosen by hand.
-    pub labels: Vec<usize>,
-    /// Seed of every picture.
-    pub seeds: Vec<u64>,
-    /// File name of every picture that was opened; empty for generated ones.
-    pub names: Vec<String>,
-    /// How they were generated; none for opened pictures.
-    pub made_by: Option<GenerateSettings>,
-    /// What they were edited from, and how; none for pictures that were not edited.
-    pub edited: Option<Edited>,
-}
-
-/// How pictures were edited.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Edited {
-    /// The edit.
-    pub settings: EditSettings,
-    /// The pictures that were edited, one per result.
-    pub reference: ImageBatch,
-    /// Which pixels were to be generated.
-    pub mask: Option<Mask>,
-}
-
-/// [`Origins`] in a file: pictures as they are, everything else as JSON, so that later versions may add fields.
-#[derive(Serialize, Deserialize)]
-struct PackedOrigins {
-    images: ImageBatch,
-    reference: Option<ImageBatch>,
-    facts: String,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(default)]
-struct OriginFacts {
-    labels: Vec<usize>,
-    seeds: Vec<u64>,
-    names: Vec<String>,
-    made_by: Option<GenerateSettings>,
-    edit: Option<EditSettings>,
-    mask: Option<Mask>,
-}
-
-impl From<Origins> for PackedOrigins {
-    fn from(origins: Origins) -> Self {
-        let Origins { images, labels, seeds, names, made_by, edited } = origins;
-        let (edit, reference, mask) = match edited {
-            Some(edited) => (Some(edited.settings), Some(edited.reference), edited.mask),
-            None => (None, None, None),
-        };
-        let facts = OriginFacts { labels, seeds, names, made_by, edit, mask };
-        Self { images, reference, facts: serde_json::to_string(&facts).expect("facts are plain values") }
-    }
-}
-
-impl TryFrom<PackedOrigins> for Origins {
-    type Error = serde_json::Error;
-
-    fn try_from(packed: PackedOrigins) -> Result<Self, serde_json::Error> {
-        let OriginFacts { labels, seeds, names, made_by, edit, mask } = serde_json::from_str(&packed.facts)?;
-        let edited = edit.zip(packed.reference).map(|(settings, reference)| Edited { settings, reference, mask });
-        Ok(Self { images: packed.images, labels, seeds, names, made_by, edited })
-    }
-}
-
-impl Origins {
-    /// Opened pictures, with one label and seed each.
-    #[must_use]
-    pub fn opened(images: ImageBatch, labels: Vec<usize>, names: Vec<String>) -> Self {
-        let seeds = (0..images.len() as u64).collect();
-        Self { images, labels, seeds, names, made_by: None, edited: None }
-    }
-
-    /// Whether all lists belong together; data from files may lie.
-    #[must_use]
-    pub fn is_consistent(&self) -> bool {
-        let [n, c, h, w] = self.images.shape();
-        let names = self.names.is_empty() || self.names.len() == n;
-        let reference = self.edited.as_ref().is_none_or(|edited| edited.reference.len() == n);
-        n > 0
-            && (1..=4).contains(&c)
-            && h > 0
-            && w > 0
-            && self.labels.len() == n
-            && self.seeds.len() == n
-            && names
-            && reference
-    }
-}
 
 /// What the compute thread is asked to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -15,10 +15,10 @@ mod warm;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam::channel::{Receiver, Sender, TrySendError};
 
 pub use self::device::{DeviceChoice, DeviceError, DeviceInfo};
-pub use self::message::{Command, ComputeSettings, Edited, Event, JobId, MemoryEstimate, ModelInfo, Origins, Rest};
+pub use self::message::{Command, ComputeSettings, Event, JobId, MemoryEstimate, ModelInfo, Rest};
 pub use self::run::serve;
 
 /// Commands that may wait.
@@ -53,8 +53,8 @@ impl Worker {
     /// # Errors
     /// When the system refuses a new thread.
     pub fn spawn(cache: PathBuf, wake: Wake) -> std::io::Result<Self> {
-        let (command_sender, command_receiver) = crossbeam_channel::bounded(COMMANDS);
-        let (event_sender, event_receiver) = crossbeam_channel::bounded(EVENTS);
+        let (command_sender, command_receiver) = crossbeam::channel::bounded(COMMANDS);
+        let (event_sender, event_receiver) = crossbeam::channel::bounded(EVENTS);
         let thread = std::thread::Builder::new().name("lapidary-compute".to_owned()).spawn(move || {
             // Also when it panics: the other side must look.
             let _wake_at_end = WakeOnDrop(wake.clone());

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use super::device::OpenDevice;
 use super::make::make;
-use super::message::{ComputeSettings, Edited, Event, JobId, Origins, Rest};
+use super::message::{ComputeSettings, Event, JobId, Rest};
 use super::run::{Engine, WorkError};
 use crate::generator::editing::EditInput;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, EditSettings, EditTask, GenerateSettings, Generator, Mask, Plan, editing, sampler};
+use crate::origins::{Edited, Origins};
 use crate::refiner::Chunks;
 
 impl Engine<'_, '_> {

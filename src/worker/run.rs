@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam::channel::Receiver;
 
 use super::device::{self, DeviceChoice, OpenDevice};
 use super::memory;
-use super::message::{Command, ComputeSettings, Event, JobId, MemoryEstimate, ModelInfo, Origins, Rest};
+use super::message::{Command, ComputeSettings, Event, JobId, MemoryEstimate, ModelInfo, Rest};
 use super::models::{self, Models, Network};
 use crate::checkpoint::CheckpointError;
 use crate::classifier::Classifier;
 use crate::generator::GenerateError;
 use crate::image::ImageBatch;
+use crate::origins::Origins;
 use crate::refiner::{
     Batch, Chunks, RefineError, RefineSettings, Refiner, SampleState, State, Target, logits, reality,
 };
@@ -62,22 +63,6 @@ pub(super) enum WorkError {
     Class { label: usize, classes: usize },
     #[error("a setting is out of range")]
     Parameter(#[from] crate::parameter::ParameterError),
-}
-
-/// The message and its causes, outermost first.
-#[must_use]
-pub fn error_chain(error: &dyn std::error::Error) -> Vec<String> {
-    let mut chain = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        // Wrappers often repeat their cause.
-        if chain.last().is_none_or(|last| !last.contains(&text)) {
-            chain.push(text);
-        }
-        source = cause.source();
-    }
-    chain
 }
 
 pub(super) struct Inbox<'a> {
@@ -224,7 +209,7 @@ impl Engine<'_, '_> {
             Err(WorkError::Checkpoint(CheckpointError::Cancelled)) => {
                 self.publish(Event::Resting { job, rest: Rest::Stopped });
             }
-            Err(error) => self.publish(Event::Failed { job, chain: error_chain(&error) }),
+            Err(error) => self.publish(Event::Failed { job, chain: crate::error::error_chain(&error) }),
         }
     }
 

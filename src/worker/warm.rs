@@ -7,9 +7,9 @@ use super::message::{Event, JobId};
 use super::models;
 use super::run::{Engine, WorkError};
 use crate::classifier::Classifier;
-use crate::generator::noise::{Purpose, normal_noise};
 use crate::generator::{GenerateError, Generator, Plan, sampler};
 use crate::image::ImageBatch;
+use crate::noise::{Purpose, normal_noise};
 use crate::refiner::{Chunks, Objective, evaluate};
 
 /// Relative difference between CPU and GPU that is worth a warning.

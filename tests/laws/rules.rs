@@ -2,8 +2,8 @@
 
 use burn::tensor::Device;
 use lapidary::classifier::top_classes;
-use lapidary::generator::noise::{Purpose, Stream, normal_noise};
 use lapidary::image::ImageBatch;
+use lapidary::noise::{Purpose, Stream, normal_noise};
 use lapidary::refiner::{
     Chunks, Norm, Objective, RefineError, RefineSettings, Rule, SampleState, State, Target, evaluate, langevin_step,
     pseudo_labels, reality,

@@ -3,13 +3,13 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use lapidary::checkpoint::PreconditioningName;
 use lapidary::generator::editing::{EditInput, EditStart, Editing, Known, edit};
-use lapidary::generator::noise::{Purpose, normal_noise};
 use lapidary::generator::sampler::{self, Sampling};
 use lapidary::generator::schedule::{karras_sigmas, time_step_sigmas};
 use lapidary::generator::{
     Churn, EditSettings, EditTask, GenerateError, GenerateSettings, Generator, Mask, Plan, SamplerKind,
 };
 use lapidary::image::ImageBatch;
+use lapidary::noise::{Purpose, normal_noise};
 
 use crate::close::assert_close;
 use crate::{CASES, Case, NET, SAMPLER, read, sample};

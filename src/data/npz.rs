@@ -10,9 +10,8 @@ use zip::ZipArchive;
 use zip::read::ZipFile;
 use zip::result::ZipError;
 
-use super::{Batch, file_name};
+use super::{Batch, PictureError, file_name};
 use crate::image::{Fit, ImageBatch};
-use crate::session::error::StorageError;
 
 /// Key of the pictures, uint8 or float32, `[N, H, W, 3]`.
 const PICTURES: &str = "arr_0.npy";
@@ -77,8 +76,8 @@ fn begins_with<const N: usize>(path: &Path, expected: [u8; N]) -> bool {
 
 impl Archive {
     /// Reads the headers and the labels.
-    pub(super) fn open(path: &Path) -> Result<Self, StorageError> {
-        let refuse = |what: String| StorageError::Archive { path: path.to_owned(), what };
+    pub(super) fn open(path: &Path) -> Result<Self, PictureError> {
+        let refuse = |what: String| PictureError::Archive { path: path.to_owned(), what };
         let mut archive = unzip(path)?;
         let header = {
             let mut entry = entry(&mut archive, path, PICTURES)?.ok_or_else(|| refuse("it has no arr_0".to_owned()))?;
@@ -106,7 +105,7 @@ impl Archive {
     }
 
     /// Reads the pictures at `range`, `batch` at a time, and calls `each` with them until it returns false.
-    pub(super) fn for_each_batch<E: From<StorageError>>(
+    pub(super) fn for_each_batch<E: From<PictureError>>(
         &self,
         range: Range<usize>,
         batch: usize,
@@ -143,7 +142,7 @@ impl Archive {
     }
 
     /// The next `n` pictures, `[n, H, W, 3]` in the file.
-    fn read(&self, input: &mut impl Read, n: usize) -> Result<ImageBatch, StorageError> {
+    fn read(&self, input: &mut impl Read, n: usize) -> Result<ImageBatch, PictureError> {
         let expected = n * self.sample_bytes();
         // Grows with what is really there: the header may lie.
         let mut bytes = Vec::new();
@@ -171,11 +170,11 @@ impl Archive {
         Ok(ImageBatch::new([n, CHANNELS, self.side, self.side], pixels))
     }
 
-    fn refuse(&self, what: String) -> StorageError {
-        StorageError::Archive { path: self.path.clone(), what }
+    fn refuse(&self, what: String) -> PictureError {
+        PictureError::Archive { path: self.path.clone(), what }
     }
 
-    fn broken(&self, error: &std::io::Error) -> StorageError {
+    fn broken(&self, error: &std::io::Error) -> PictureError {
         self.refuse(format!("arr_0: {error}"))
     }
 }
@@ -194,8 +193,8 @@ fn values(dtype: &DType) -> Option<Values> {
     }
 }
 
-fn unzip(path: &Path) -> Result<ZipArchive<BufReader<File>>, StorageError> {
-    let refuse = |what: String| StorageError::Archive { path: path.to_owned(), what };
+fn unzip(path: &Path) -> Result<ZipArchive<BufReader<File>>, PictureError> {
+    let refuse = |what: String| PictureError::Archive { path: path.to_owned(), what };
     let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
     ZipArchive::new(BufReader::new(file)).map_err(|error| refuse(error.to_string()))
 }
@@ -205,11 +204,11 @@ fn entry<'a>(
     archive: &'a mut ZipArchive<BufReader<File>>,
     path: &Path,
     name: &str,
-) -> Result<Option<ZipFile<'a, BufReader<File>>>, StorageError> {
+) -> Result<Option<ZipFile<'a, BufReader<File>>>, PictureError> {
     match archive.by_name(name) {
         Ok(entry) => Ok(Some(entry)),
         Err(ZipError::FileNotFound) => Ok(None),
-        Err(error) => Err(StorageError::Archive { path: path.to_owned(), what: format!("{name}: {error}") }),
+        Err(error) => Err(PictureError::Archive { path: path.to_owned(), what: format!("{name}: {error}") }),
     }
 }
 
@@ -242,8 +241,8 @@ fn read_labels(
     archive: &mut ZipArchive<BufReader<File>>,
     path: &Path,
     count: usize,
-) -> Result<Option<Vec<usize>>, StorageError> {
-    let refuse = |what: String| StorageError::Archive { path: path.to_owned(), what: format!("arr_1 {what}") };
+) -> Result<Option<Vec<usize>>, PictureError> {
+    let refuse = |what: String| PictureError::Archive { path: path.to_owned(), what: format!("arr_1 {what}") };
     let Some(entry) = entry(archive, path, LABELS)? else { return Ok(None) };
     let mut input = BufReader::new(entry);
     let header = read_header(&mut input).map_err(|error| refuse(format!("cannot be read: {error}")))?;
@@ -283,7 +282,7 @@ mod tests {
     use npyz::{AutoSerialize, WriterBuilder as _};
 
     use super::*;
-    use crate::session::pictures::PictureSource;
+    use crate::data::PictureSource;
 
     /// An array as `np.save` writes it.
     fn npy<T: AutoSerialize>(shape: &[u64], values: Vec<T>) -> Vec<u8> {
@@ -315,7 +314,7 @@ mod tests {
         source
             .for_each_batch(range, (32, batch), &mut |batch| {
                 all.push(batch);
-                Ok::<_, StorageError>(true)
+                Ok::<_, PictureError>(true)
             })
             .unwrap();
         all

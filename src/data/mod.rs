@@ -4,6 +4,7 @@
 //! Files are fitted to one size. Pictures of an archive are used as they are, at their own size, as the original scripts do
 //! (Golan et al. 2024, `boost.py`). An archive is read as a stream: 50,000 pictures need no more memory than one batch.
 
+mod error;
 mod npz;
 
 use std::ops::Range;
@@ -11,11 +12,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::error::PictureError;
 use self::npz::Archive;
 pub use self::npz::MAX_COUNT;
-use super::error::StorageError;
-use super::storage::read_picture;
 use crate::image::ImageBatch;
+
+/// Largest picture file side that is opened; larger ones would be reduced a hundredfold anyway.
+const MAX_PICTURE_SIDE: u32 = 20_000;
+/// Pictures that can be opened together.
+pub const MAX_PICTURES: usize = crate::generator::settings::SAMPLES.max as usize;
 
 /// Pictures that were read together.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,16 +79,16 @@ impl PictureSource {
     /// yet; of an archive, its headers and labels are.
     ///
     /// # Errors
-    /// [`StorageError`] when a folder holds no picture, an archive cannot be used or is not alone, or an array has none.
-    pub fn open(paths: &[PathBuf]) -> Result<Self, StorageError> {
+    /// [`PictureError`] when a folder holds no picture, an archive cannot be used or is not alone, or an array has none.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, PictureError> {
         if let Some(path) = paths.iter().find(|path| npz::is_archive(path)) {
             if paths.len() > 1 {
-                return Err(StorageError::ArchiveAmongOthers { path: path.clone() });
+                return Err(PictureError::ArchiveAmongOthers { path: path.clone() });
             }
             return Ok(Self { kind: Kind::Archive(Archive::open(path)?) });
         }
         if let Some(path) = paths.iter().find(|path| npz::is_single_array(path)) {
-            return Err(StorageError::SingleArray { path: path.clone() });
+            return Err(PictureError::SingleArray { path: path.clone() });
         }
         let mut files = Vec::new();
         for path in paths {
@@ -142,8 +147,8 @@ impl PictureSource {
     /// to `size x size`.
     ///
     /// # Errors
-    /// [`StorageError`] of the first picture that cannot be read, or what `each` returns.
-    pub fn for_each_batch<E: From<StorageError>>(
+    /// [`PictureError`] of the first picture that cannot be read, or what `each` returns.
+    pub fn for_each_batch<E: From<PictureError>>(
         &self,
         range: Range<usize>,
         (size, batch): (usize, usize),
@@ -155,7 +160,7 @@ impl PictureSource {
             Kind::Files(paths) => {
                 for first in range.clone().step_by(batch) {
                     let end = (first + batch).min(range.end);
-                    let read: Result<Vec<_>, StorageError> =
+                    let read: Result<Vec<_>, PictureError> =
                         paths[first..end].iter().map(|path| fitted(path, size)).collect();
                     if !each(join(first, read?))? {
                         break;
@@ -169,7 +174,7 @@ impl PictureSource {
 
     /// Of the first `n` pictures those that can be read, and what is wrong with the others.
     #[must_use]
-    pub fn first(&self, n: usize, size: usize) -> (Option<Batch>, Vec<StorageError>) {
+    pub fn first(&self, n: usize, size: usize) -> (Option<Batch>, Vec<PictureError>) {
         match &self.kind {
             Kind::Files(paths) => {
                 let (mut read, mut errors) = (Vec::new(), Vec::new());
@@ -186,7 +191,7 @@ impl PictureSource {
                 let end = n.min(archive.count);
                 let ended = archive.for_each_batch(0..end, end.max(1), &mut |batch| {
                     first = Some(batch);
-                    Ok::<_, StorageError>(false)
+                    Ok::<_, PictureError>(false)
                 });
                 (first, ended.err().into_iter().collect())
             }
@@ -201,9 +206,9 @@ struct Fitted {
     fit: String,
 }
 
-fn fitted(path: &Path, size: usize) -> Result<Fitted, StorageError> {
+fn fitted(path: &Path, size: usize) -> Result<Fitted, PictureError> {
     if !path.exists() {
-        return Err(StorageError::Missing { path: path.to_owned() });
+        return Err(PictureError::Missing { path: path.to_owned() });
     }
     let (image, fit) = ImageBatch::from_picture(&read_picture(path)?, size);
     let name = file_name(path);
@@ -226,14 +231,14 @@ fn file_name(path: &Path) -> String {
 }
 
 /// The pictures in a folder, in order of their names.
-fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, StorageError> {
-    let fail = |source| StorageError::Folder { path: folder.to_owned(), source };
+fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, PictureError> {
+    let fail = |source| PictureError::Folder { path: folder.to_owned(), source };
     let entries: std::io::Result<Vec<_>> = std::fs::read_dir(folder).map_err(fail)?.collect();
     let mut files: Vec<PathBuf> = entries.map_err(fail)?.iter().map(std::fs::DirEntry::path).collect();
     files.retain(|file| is_picture(file));
     files.sort();
     if files.is_empty() {
-        return Err(StorageError::EmptyFolder { path: folder.to_owned() });
+        return Err(PictureError::EmptyFolder { path: folder.to_owned() });
     }
     Ok(files)
 }
@@ -242,6 +247,22 @@ fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, StorageError> {
 fn is_picture(path: &Path) -> bool {
     let reader = || Some(image::ImageReader::open(path).ok()?.with_guessed_format().ok()?.format().is_some());
     path.is_file() && reader().unwrap_or(false)
+}
+
+/// Decodes a picture by its content, with limits on its size.
+///
+/// # Errors
+/// [`PictureError::Picture`] when it is none or too large.
+pub fn read_picture(path: &Path) -> Result<image::DynamicImage, PictureError> {
+    let fail = |source| PictureError::Picture { path: path.to_owned(), source };
+    let mut reader = image::ImageReader::open(path)
+        .and_then(image::ImageReader::with_guessed_format)
+        .map_err(|error| fail(error.into()))?;
+    let mut limits = image::Limits::default();
+    limits.max_image_width = Some(MAX_PICTURE_SIDE);
+    limits.max_image_height = Some(MAX_PICTURE_SIDE);
+    reader.limits(limits);
+    reader.decode().map_err(fail)
 }
 
 #[cfg(test)]
