@@ -23,6 +23,8 @@ const CLASSIFIER: &str = r#"
     source = "hashed weights"
     licence = "none"
     kind = "classifier"
+    mean = [0.5, 0.5, 0.5]
+    std = [0.25, 0.25, 0.25]
 
     [resnet]
     blocks = [1]
