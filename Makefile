@@ -2,6 +2,7 @@
 CARGO ?= cargo
 # One profile for everything, so that the dependencies are built once.
 BIN = $(CARGO) run --quiet --bin lapidary --
+MEASURE = $(CARGO) bench --quiet --profile dev --bench
 
 .PHONY: run test test-avx2 check bench screenshots deps
 
@@ -23,10 +24,11 @@ check:
 
 bench: deps
 	$(BIN) bench
+	$(MEASURE) window
 
 screenshots: deps
-	$(CARGO) build --bin lapidary
-	assets/with_display.sh $(BIN) screenshots --out assets/screenshots
+	$(MEASURE) screenshots --no-run
+	assets/with_display.sh $(MEASURE) screenshots
 
 deps:
 	assets/install_deps.sh

@@ -14,8 +14,9 @@
 //!
 //! | module | holds | does not know |
 //! |---|---|---|
+//! | [`error`], [`units`], [`noise`] | the chain of an error; amounts in words; seeds to numbers | who uses them |
 //! | [`parameter`] | one description per setting, which flags, help, sliders and tooltips are made from | who uses it |
-//! | [`image`] | pictures on the host, `[N, C, H, W]`, `[0, 1]` | where they come from |
+//! | [`image`] | pictures on the host, `[N, C, H, W]`, `[0, 1]`; their levels, colours and differences | where they come from |
 //! | [`checkpoint`] | files of tensors, opened by content and recognised by shape; manifests; the bundled models | networks, devices |
 //! | [`net`] | one file per architecture, pure functions of their input | value ranges, noise levels |
 //! | [`generator`] | preconditioning, schedules, samplers, editing, noise per sample seed | files, threads, clocks |
@@ -37,6 +38,8 @@
 //! - **session**: everything the user would be sorry to lose.
 
 pub mod error;
+
+pub mod units;
 
 pub mod parameter;
 

@@ -39,14 +39,13 @@ fn run(invocation: Invocation) -> anyhow::Result<Outcome> {
         Invocation::Edit(options) => return cli::edit::run(&options, &folders),
         Invocation::Search(options) => return cli::search::run(&options, &folders),
         Invocation::Inspect { path, json } => cli::inspect::run(&path, json, &folders, &mut std::io::stdout().lock())?,
-        Invocation::Bench { device, seconds, models } => {
+        Invocation::Bench { device, models } => {
             let measured = match models {
                 Some(models) => cli::bench::run_models(&device, &models, &folders)?,
-                None => cli::bench::run(&device, seconds, &folders)?,
+                None => cli::bench::run(&device, &folders)?,
             };
             writeln!(std::io::stdout().lock(), "{measured:#}")?;
         }
-        Invocation::Screenshots { out } => view::screenshots::run(&out)?,
     }
     Ok(Outcome::Done)
 }
@@ -58,7 +57,7 @@ fn window(options: WindowOptions, folders: &Folders) -> anyhow::Result<Outcome> 
         return headless(options, folders, "there is no display (neither DISPLAY nor WAYLAND_DISPLAY is set)");
     }
     let start = Instant::now();
-    match view::run(options.clone()) {
+    match view::run(options.settings.clone(), options.files.clone(), folders.clone()) {
         Ok(()) => Ok(Outcome::Done),
         Err(error) if cfg!(target_os = "linux") && start.elapsed() < OPENING => headless(
             options,

@@ -83,6 +83,22 @@ impl Origins {
         Self { images, labels, seeds, names, made_by: None, edited: None }
     }
 
+    /// What an edit starts from: one picture, or all; of edited pictures, what they were edited from, once each.
+    ///
+    /// # Panics
+    /// When `chosen` is no picture.
+    #[must_use]
+    pub fn to_edit(&self, chosen: Option<usize>) -> Self {
+        let images = self.edited.as_ref().map_or(&self.images, |edited| &edited.reference);
+        // Several results of one picture lie next to each other.
+        let is_new = |i: &usize| *i == 0 || images.sample(*i) != images.sample(i - 1);
+        let chosen: Vec<usize> = chosen.map_or_else(|| (0..images.len()).filter(is_new).collect(), |one| vec![one]);
+        let parts: Vec<_> = chosen.iter().map(|i| images.slice(*i, i + 1)).collect();
+        let labels = chosen.iter().map(|i| self.labels[*i]).collect();
+        let names = chosen.iter().filter_map(|i| self.names.get(*i).cloned()).collect();
+        Self::opened(ImageBatch::concat(&parts), labels, names)
+    }
+
     /// Whether all lists belong together; data from files may lie.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
@@ -97,5 +113,21 @@ impl Origins {
             && self.seeds.len() == n
             && names
             && reference
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edited_set_gives_back_each_picture_once() {
+        let reference = ImageBatch::new([3, 1, 1, 1], vec![0.5, 0.5, 0.25]);
+        let edited = Edited { settings: EditSettings::default(), reference, mask: None };
+        let images = ImageBatch::new([3, 1, 1, 1], vec![0.0, 0.1, 0.2]);
+        let origins = Origins { edited: Some(edited), ..Origins::opened(images, vec![7, 7, 8], Vec::new()) };
+        let found = origins.to_edit(None);
+        assert_eq!((found.images.pixels(), found.labels.as_slice()), ([0.5, 0.25].as_slice(), [7, 8].as_slice()));
+        assert_eq!(origins.to_edit(Some(1)).images.pixels(), [0.5], "the chosen one");
     }
 }

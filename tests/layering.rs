@@ -60,7 +60,7 @@ const BANS: &[Ban] = &[
     Ban {
         places: &["net", "generator", "classifier", "refiner", "trace"],
         but: &[],
-        banned: &["std::time", "std::thread", "std::sync::mpsc", "crossbeam_channel", "crossbeam"],
+        banned: &["std::time", "std::thread", "std::sync::mpsc", "crossbeam::channel", "crossbeam"],
         reason: "mathematics has no clock, no threads and no channels: the worker owns the loop",
     },
     Ban {
@@ -72,7 +72,7 @@ const BANS: &[Ban] = &[
     Ban {
         places: &["image", "parameter", "noise", "checkpoint"],
         but: &[],
-        banned: &["std::time", "std::thread", "crossbeam_channel", "crossbeam"],
+        banned: &["std::time", "std::thread", "crossbeam::channel", "crossbeam"],
         reason: "the foundations have no clock, no threads and no channels",
     },
 ];

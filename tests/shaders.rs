@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use lapidary::image::quantise;
 use lapidary::session::Compare;
-use lapidary::view::canvas::{Pair, Pictures, Pipeline, SHADER};
-use lapidary::view::colormap::{self, Uniforms};
+use lapidary::view::canvas::{self, Pair, Pictures, Pipeline, SHADER, Uniforms};
 
 /// Width and height of the test pictures.
 const SIDE: usize = 4;
@@ -148,9 +147,8 @@ fn twin(uniforms: &Uniforms, compare: Compare, x: usize, y: usize, before: &[f32
         return [BACKGROUND[0], BACKGROUND[1], BACKGROUND[2]];
     };
     let rgb = |values: &[f32]| std::array::from_fn(|channel| values[(channel * SIDE + row) * SIDE + column]);
-    let use_after =
-        colormap::shows_after(compare, local[0], uniforms.size[0], uniforms.wipe, uniforms.blink_after == 1);
-    colormap::shade(compare, rgb(before), rgb(after), use_after, uniforms.gain)
+    let use_after = canvas::shows_after(compare, local[0], uniforms.size[0], uniforms.wipe, uniforms.blink_after == 1);
+    canvas::shade(compare, rgb(before), rgb(after), use_after, uniforms.gain)
 }
 
 /// A device of any adapter; a software one will do.

@@ -292,6 +292,34 @@ fn a_session_is_saved_reopened_and_equal() {
 }
 
 #[test]
+fn a_model_is_looked_at_before_it_is_taken_while_the_window_goes_on() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    harness.step();
+    let before = session(&harness).settings().refine.classifier.clone();
+    let choose = |harness: &mut Harness<'static, Workbench>, file: &Path| {
+        harness.get_by_role_and_label(Role::ComboBox, "Classifier").click();
+        steps(harness, 4);
+        harness.get_by_role_and_label(Role::Button, "Open file…").click_accesskit();
+        steps(harness, 4);
+        harness.get_by_label("Open classifier weights");
+        harness.get_by_role_and_label(Role::TextInput, "Path").type_text(file.to_str().unwrap());
+        harness.step();
+        click(harness, "Open");
+    };
+    let broken = root.path().join("broken.pt");
+    std::fs::write(&broken, "no weights").unwrap();
+    choose(&mut harness, &broken);
+    until(&mut harness, "the refusal", |session| !session.notices.list().is_empty());
+    assert_eq!(session(&harness).settings().refine.classifier, before, "the old one stays");
+    let mine = root.path().join("mine; yours.pt");
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/gtsrb12-robust.pt"), &mine).unwrap();
+    choose(&mut harness, &mine);
+    let reference = mine.to_str().unwrap().to_owned();
+    until(&mut harness, "the choice", move |session| session.settings().refine.classifier == reference);
+}
+
+#[test]
 fn unsaved_work_is_asked_about_before_it_is_replaced() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = workbench(root.path());

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::path::{Component, Path, PathBuf};
 
-use super::{Checkpoint, CheckpointError, Manifest, Recognised, Watch, recognise, unwatched};
+use super::{Checkpoint, CheckpointError, Manifest, Recognised, Watch, known, recognise, unwatched};
 
 /// Largest manifest that is read; a thousand class names need a thirtieth of it.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
@@ -172,14 +172,20 @@ fn read_manifest(path: &Path) -> Result<Manifest, CheckpointError> {
 /// Describes a model without reading its weights: by bundled name, by manifest, by a file or folder with a manifest
 /// beside it, or by what is recognised in a file or folder.
 ///
-/// A file without a manifest that has the hash of a bundled model is described by that model's manifest.
+/// A file without a manifest that has the hash of a bundled model is described by that model's manifest. What did not change
+/// since it was last asked about is not opened again.
 ///
 /// # Errors
 /// [`CheckpointError`] when nothing is found, the manifest is refused, or the file is not recognised.
 pub fn find(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointError> {
-    if let Some(bundled) = BUNDLED.iter().find(|bundled| bundled.name == reference) {
-        return Ok((bundled_manifest(bundled), None));
+    match BUNDLED.iter().find(|bundled| bundled.name == reference) {
+        Some(bundled) => Ok((bundled_manifest(bundled), None)),
+        None => known::remembered(reference, look),
     }
+}
+
+/// [`find`] for what is not bundled.
+fn look(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointError> {
     let path = Path::new(reference);
     if !path.exists() {
         if reference.contains(['/', '\\', '.']) {

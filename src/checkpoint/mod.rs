@@ -12,6 +12,7 @@ mod diffusers;
 mod element;
 mod error;
 mod expected;
+mod known;
 mod library;
 mod manifest;
 mod presets;

@@ -110,6 +110,15 @@ pub fn probabilities(logits: &[f32]) -> Vec<f32> {
     exp.iter().map(|value| (value / sum) as f32).collect()
 }
 
+/// The entry of [`probabilities`] for one class, to the bit, without the others; NaN for a class that there is not.
+#[must_use]
+pub fn probability_of(logits: &[f32], class: usize) -> f32 {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exp = |logit: &f32| f64::from(logit - max).exp();
+    let sum: f64 = logits.iter().map(exp).sum();
+    logits.get(class).map_or(f32::NAN, |logit| (exp(logit) / sum) as f32)
+}
+
 /// Classes in order of falling logit, at most `count`.
 #[must_use]
 pub fn top_classes(logits: &[f32], count: usize) -> Vec<usize> {
@@ -128,5 +137,17 @@ mod tests {
         let p = probabilities(&[1000.0, 1000.0, -1000.0]);
         assert_eq!(p, [0.5, 0.5, 0.0]);
         assert_eq!(top_classes(&[0.1, 3.0, 2.0], 2), [1, 2]);
+    }
+
+    #[test]
+    fn one_probability_is_that_of_all_to_the_bit() {
+        for logits in [vec![], vec![0.3, -7.25, 12.5, 12.4], vec![1000.0, f32::NAN, 3.0], vec![f32::NEG_INFINITY, 0.0]]
+        {
+            let all = probabilities(&logits);
+            for class in 0..=logits.len() {
+                let expected = all.get(class).copied().unwrap_or(f32::NAN);
+                assert_eq!(probability_of(&logits, class).to_bits(), expected.to_bits(), "{logits:?}, class {class}");
+            }
+        }
     }
 }

@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 
 use crate::generator::GenerateSettings;
 use crate::origins::Origins;
-use crate::refiner::RefineSettings;
+use crate::session::Settings;
 use crate::session::host::Folders;
-use crate::session::{Host, Settings};
 use crate::trace::RunId;
 use crate::worker::{Command, ComputeSettings, DeviceChoice, Event, JobId, Rest};
 
@@ -37,7 +36,7 @@ pub struct BenchModels {
 ///
 /// # Errors
 /// When the device cannot be used or a thread cannot be started.
-pub fn run(device: &DeviceChoice, seconds: f64, folders: &Folders) -> anyhow::Result<Value> {
+pub fn run(device: &DeviceChoice, folders: &Folders) -> anyhow::Result<Value> {
     let compute = ComputeSettings { device: device.clone(), ..Default::default() };
     let mut facts = None;
     let memory = PeakMemory::start()?;
@@ -51,19 +50,12 @@ pub fn run(device: &DeviceChoice, seconds: f64, folders: &Folders) -> anyhow::Re
             "iterations_per_sec": 1.0 / timed.iteration_secs,
         }));
     }
-    let mut settings = Settings { compute, ..Settings::default() };
-    settings.generate.samples = 16;
-    let temporary = tempfile::tempdir()?;
-    let own = Folders { cache: folders.cache.clone(), autosave: temporary.path().to_owned() };
-    let host = Host::start(settings, own, Arc::new(|| ()))?;
-    let window = crate::view::bench::frame_cost(host, seconds)?;
     Ok(json!({
         "lapidary": env!("CARGO_PKG_VERSION"),
         "device": facts,
         "threads": std::thread::available_parallelism().map_or(0, std::num::NonZeroUsize::get),
         "models": ["gtsrb12-cm", "gtsrb12-joint"],
         "batches": batches,
-        "window_with_16_samples": window,
         "peak_memory_mib": memory.mib(),
     }))
 }
@@ -86,11 +78,9 @@ pub fn run_models(device: &DeviceChoice, models: &BenchModels, folders: &Folders
     settings.refine.classifier.clone_from(&models.classifier);
     let (sender, receiver) = crossbeam::channel::bounded(1);
     // One after the other: a waiting command would interrupt the first.
-    let generate =
-        |job| Command::Generate { job: JobId(job), settings: settings.generate.clone(), compute: compute.clone() };
-    sender.send(generate(1))?;
+    sender.send(generate(1, &settings))?;
     let mut found = json!({ "lapidary": env!("CARGO_PKG_VERSION"), "start_mib": memory.mib() });
-    let (mut since, mut iterations, mut failure) = (Instant::now(), Vec::new(), None);
+    let (mut since, mut took, mut failure) = (Instant::now(), Vec::new(), None);
     crate::worker::serve(&receiver, &folders.cache, &mut |event| {
         let secs = since.elapsed().as_secs_f64();
         match event {
@@ -104,21 +94,20 @@ pub fn run_models(device: &DeviceChoice, models: &BenchModels, folders: &Folders
             Event::Generated { job: JobId(1), .. } => {
                 found["generate_first_s"] = json!(secs);
                 since = Instant::now();
-                return sender.try_send(generate(2)).is_ok();
+                return sender.try_send(generate(2, &settings)).is_ok();
             }
             Event::Generated { origins, .. } => {
                 found["generate_again_s"] = json!(secs);
                 found["peak_after_generating_mib"] = json!(memory.mib());
                 since = Instant::now();
-                let settings = settings.refine.clone();
-                return sender.try_send(few_iterations(origins, settings, &compute)).is_ok();
+                return sender.try_send(iterations(FEW_ITERATIONS, origins, &settings)).is_ok();
             }
             Event::Classifier(info) => {
                 found["classifier"] = json!({ "title": info.title, "parameters": info.report.parameters });
                 found["load_classifier_s"] = json!(secs);
                 since = Instant::now();
             }
-            Event::State { secs, .. } => iterations.push(secs),
+            Event::State { secs, .. } => took.push(secs),
             Event::Failed { chain, .. } => {
                 failure = Some(chain);
                 return false;
@@ -129,22 +118,28 @@ pub fn run_models(device: &DeviceChoice, models: &BenchModels, folders: &Folders
         true
     });
     anyhow::ensure!(failure.is_none(), failure.unwrap_or_default().join(": "));
-    found["evaluate_start_and_iterations_s"] = json!(iterations);
+    found["evaluate_start_and_iterations_s"] = json!(took);
     found["peak_mib"] = json!(memory.mib());
     Ok(found)
 }
 
-fn few_iterations(origins: Arc<Origins>, settings: RefineSettings, compute: &ComputeSettings) -> Command {
+/// The third job: so many iterations.
+fn iterations(count: u32, origins: Arc<Origins>, settings: &Settings) -> Command {
     Command::Refine {
         job: JobId(3),
         run: RunId(1),
         origins,
         from: None,
         references: None,
-        settings,
-        iterations: Some(FEW_ITERATIONS),
-        compute: compute.clone(),
+        settings: settings.refine.clone(),
+        iterations: Some(count),
+        compute: settings.compute.clone(),
     }
+}
+
+/// The first two jobs: pictures.
+fn generate(job: u64, settings: &Settings) -> Command {
+    Command::Generate { job: JobId(job), settings: settings.generate.clone(), compute: settings.compute.clone() }
 }
 
 /// The most memory that the program had, looked at by a thread of its own.
@@ -189,24 +184,13 @@ fn time_batch(
     let (sender, receiver) = crossbeam::channel::bounded(1);
     let mut settings = Settings { compute: compute.clone(), ..Settings::default() };
     settings.generate.samples = batch;
-    let generate =
-        |job| Command::Generate { job: JobId(job), settings: settings.generate.clone(), compute: compute.clone() };
-    sender.send(generate(1))?;
+    sender.send(generate(1, &settings))?;
     let (mut generate_secs, mut secs, mut failure) = (0.0, Vec::new(), None);
-    let refine = |origins: Arc<Origins>| Command::Refine {
-        job: JobId(3),
-        run: RunId(1),
-        origins,
-        from: None,
-        references: None,
-        settings: settings.refine.clone(),
-        iterations: Some(ITERATIONS),
-        compute: settings.compute.clone(),
-    };
+    let refine = |origins| iterations(ITERATIONS, origins, &settings);
     crate::worker::serve(&receiver, &folders.cache, &mut |event| {
         match event {
             Event::Device(info) => *facts = Some(info),
-            Event::Generated { job: JobId(1), .. } => return sender.try_send(generate(2)).is_ok(),
+            Event::Generated { job: JobId(1), .. } => return sender.try_send(generate(2, &settings)).is_ok(),
             Event::Generated { origins, secs, .. } => {
                 generate_secs = secs;
                 return sender.try_send(refine(origins)).is_ok();

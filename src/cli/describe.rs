@@ -10,12 +10,8 @@ use crate::parameter::Choosable as _;
 use crate::refiner::settings::{EPS, GRADIENT_DIVISOR, ITERATIONS, NOISE, RESTARTS, STEP_SIZE};
 use crate::refiner::{RefineSettings, Rule, Target};
 use crate::session::Settings;
+use crate::units::{bytes, counted};
 use crate::worker::MemoryEstimate;
-
-/// "1 picture", "2 pictures".
-pub(super) fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
-}
 
 /// A line about a model: title, hash, and where it was found.
 pub(super) fn describe_model(role: &str, reference: &str, manifest: &Manifest, path: Option<&Path>) -> String {
@@ -204,17 +200,12 @@ pub(super) fn describe_estimate(estimate: &MemoryEstimate) -> String {
     let what = if estimate.refines { "refining" } else { "generating" };
     format!(
         "{what} needs about {}: weights {} + {} × {} per picture; {} may be used",
-        mebibytes(estimate.total()),
-        mebibytes(estimate.weights),
+        bytes(estimate.total()),
+        bytes(estimate.weights),
         estimate.at_once,
-        mebibytes(estimate.per_sample),
-        mebibytes(estimate.budget),
+        bytes(estimate.per_sample),
+        bytes(estimate.budget),
     )
-}
-
-fn mebibytes(bytes: u64) -> String {
-    let mebi = bytes as f64 / f64::from(1 << 20);
-    if mebi < 10.0 { format!("{mebi:.1} MiB") } else { format!("{mebi:.0} MiB") }
 }
 
 /// A line about the files of a dry run.

@@ -5,26 +5,23 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
-use super::describe::{
-    counted, describe_compute, describe_edit, describe_labels, describe_model, would_write, written,
-};
+use super::describe::{describe_compute, describe_edit, describe_labels, describe_model, would_write, written};
 use super::driver::{Driver, say_out};
 use super::generate::check_sampling;
-use super::opened::{Opened, changed, stored_pictures, verdict};
+use super::opened::{Opened, changed, document, labelled, stored_pictures};
 use super::refine::Described;
 use super::{CliError, Outcome, RunOptions, Source, flags};
 use crate::checkpoint::Manifest;
 use crate::data::read_picture;
-use crate::export;
+use crate::export::{self, Results};
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, EditTask, GenerateError, GenerateSettings, Mask};
-use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::parameter::Choosable as _;
 use crate::session::Settings;
-use crate::session::document::Document;
 use crate::session::host::Folders;
 use crate::trace::Trace;
+use crate::units::counted;
 
 /// Largest side of a mask that is taken as it is, in pixels; larger ones are shrunk first.
 const MAX_MASK: u32 = 4096;
@@ -89,7 +86,7 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
         (Source::Stored(path), _) if task.needs_reference() => {
             let (origins, _) = stored_pictures(path)?;
             let stored = origins.edited.as_ref().and_then(|edited| edited.mask.clone());
-            (Some(Arc::new(what_was_edited(&origins))), mask.or(stored))
+            (Some(Arc::new(origins.to_edit(None))), mask.or(stored))
         }
         (_, Some(pictures)) => match open_pictures(pictures, settings, &generator.0, &mut driver)? {
             Some(origins) => (Some(origins), mask),
@@ -110,12 +107,10 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let made = driver.edit(settings, reference, mask)?;
     driver.finish();
     let Some(origins) = made else { return Ok(nothing_done(&driver)) };
-    let mut document = Document::new(settings, &driver.provenance, Some(&origins), &Trace::default(), Some(out));
+    let mut document = document(&options.run, &driver, pictures.as_ref(), Some(&origins), &Trace::default());
     // An interpolation was made of nothing, but is an edit all the same.
     document.edited = Some(settings.edit.clone());
-    document.inputs = pictures.as_ref().map_or_else(Vec::new, |pictures| pictures.inputs(out));
-    document.part = options.run.part;
-    export::write_generated(out, &origins, &document)?;
+    Results { origins: &origins, document: &document, refined: None }.write(out)?;
     let done = origins.images.len();
     if !*quiet {
         say_out(&format!(
@@ -123,7 +118,7 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
             task.option().label,
             counted(done, "picture"),
             driver.device(),
-            written(out, &export::GENERATED_FILES),
+            written(out, &export::files(&export::GENERATED)),
             out.join("samples.npz").display()
         ));
     }
@@ -170,11 +165,10 @@ fn open_pictures(
 ) -> anyhow::Result<Option<Arc<Origins>>> {
     let batch = pictures.read(generator.resolution)?;
     driver.note(&changed(&batch.fits));
-    let labels = batch.labels.clone().unwrap_or_else(|| vec![0; batch.images.len()]);
-    let origins = Origins::opened(batch.images, labels, batch.names);
-    let decided = batch.labels.is_some() || settings.generate.classes != Classes::All || generator.classes.is_empty();
-    if decided {
-        return Ok(Some(Arc::new(origins)));
+    let decided = settings.generate.classes != Classes::All || generator.classes.is_empty();
+    let labels = batch.labels.clone().or_else(|| decided.then(|| vec![0; batch.images.len()]));
+    if labels.is_some() {
+        return labelled(driver, settings, &batch, labels);
     }
     let (classifier, _) = flags::find(&settings.refine.classifier, false)?;
     if classifier.classes.len() != generator.classes.len() {
@@ -184,21 +178,7 @@ fn open_pictures(
             classifier.classes.len()
         );
     }
-    let origins = Arc::new(origins);
-    let seen = verdict(driver, settings, &origins)?;
-    Ok(seen.map(|labels| Arc::new(Origins { labels, ..Origins::clone(&origins) })))
-}
-
-/// Of edited pictures what they were edited from, once each; else the pictures themselves.
-fn what_was_edited(origins: &Origins) -> Origins {
-    let images = origins.edited.as_ref().map_or(&origins.images, |edited| &edited.reference);
-    // Several results of one picture lie next to each other.
-    let is_new = |i: &usize| *i == 0 || images.sample(*i) != images.sample(i - 1);
-    let chosen: Vec<usize> = (0..images.len()).filter(is_new).collect();
-    let parts: Vec<ImageBatch> = chosen.iter().map(|i| images.slice(*i, i + 1)).collect();
-    let labels = chosen.iter().map(|i| origins.labels[*i]).collect();
-    let names = chosen.iter().filter_map(|i| origins.names.get(*i).cloned()).collect();
-    Origins::opened(ImageBatch::concat(&parts), labels, names)
+    labelled(driver, settings, &batch, None)
 }
 
 /// Whether a mask covers what is kept of a picture: it is as square as that, or has the picture's shape to half a pixel.
@@ -283,15 +263,13 @@ fn plan(options: &EditOptions, (generator, path): &Described, pictures: Option<&
     };
     lines.push(format!("{:<11}{classes}", "classes"));
     lines.push(describe_compute(settings));
-    lines.push(would_write(out, &export::GENERATED_FILES));
+    lines.push(would_write(out, &export::files(&export::GENERATED)));
     lines.join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generator::EditSettings;
-    use crate::origins::Edited;
 
     #[test]
     fn a_mask_is_white_where_pixels_are_generated_and_cropped_like_a_picture() {
@@ -324,15 +302,5 @@ mod tests {
         assert!(matches!(options(EditTask::Inpaint, pictures(), None), Err(CliError::NoMask)));
         assert!(options(EditTask::Inpaint, pictures(), Some("mask.png")).is_ok());
         assert!(options(EditTask::Interpolate, Source::Generator, None).is_ok());
-    }
-
-    #[test]
-    fn an_edited_set_gives_back_each_picture_once() {
-        let reference = ImageBatch::new([3, 1, 1, 1], vec![0.5, 0.5, 0.25]);
-        let edited = Edited { settings: EditSettings::default(), reference, mask: None };
-        let images = ImageBatch::new([3, 1, 1, 1], vec![0.0, 0.1, 0.2]);
-        let origins = Origins { edited: Some(edited), ..Origins::opened(images, vec![7, 7, 8], Vec::new()) };
-        let found = what_was_edited(&origins);
-        assert_eq!((found.images.pixels(), found.labels.as_slice()), ([0.5, 0.25].as_slice(), [7, 8].as_slice()));
     }
 }

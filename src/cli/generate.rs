@@ -4,15 +4,16 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use super::describe::{counted, describe_compute, describe_generation, describe_model, would_write, written};
+use super::describe::{describe_compute, describe_generation, describe_model, would_write, written};
 use super::driver::{Driver, say_out};
+use super::opened::document;
 use super::{Outcome, RunOptions, flags};
 use crate::checkpoint::{Manifest, ManifestKind};
-use crate::export;
+use crate::export::{self, Results};
 use crate::generator::{Classes, GenerateSettings, Plan};
-use crate::session::document::Document;
 use crate::session::host::Folders;
 use crate::trace::Trace;
+use crate::units::counted;
 
 /// Generates and writes pictures.
 ///
@@ -35,13 +36,13 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
         driver.say("stopped before the first pictures were done: nothing is written");
         return Ok(Outcome::Interrupted);
     };
-    let document = Document::new(settings, &driver.provenance, Some(&origins), &Trace::default(), Some(out));
-    export::write_generated(out, &origins, &document)?;
+    let document = document(options, &driver, None, Some(&origins), &Trace::default());
+    Results { origins: &origins, document: &document, refined: None }.write(out)?;
     let (done, of) = (origins.images.len(), settings.generate.samples);
     if !*quiet {
         let on = driver.device();
         let made = counted(done, "picture");
-        say_out(&format!("{made} on {on}\n{}", written(out, &export::GENERATED_FILES)));
+        say_out(&format!("{made} on {on}\n{}", written(out, &export::files(&export::GENERATED))));
     }
     if driver.interrupted {
         driver.say(&format!("stopped after {done} of {of} pictures; these are written"));
@@ -73,7 +74,7 @@ fn plan(options: &RunOptions, generator: &Manifest, path: Option<&Path>) -> Stri
         describe_model("generator", &settings.generate.generator, generator, path),
         describe_generation(&settings.generate, generator),
         describe_compute(settings),
-        would_write(out, &export::GENERATED_FILES),
+        would_write(out, &export::files(&export::GENERATED)),
     ];
     notes.iter().cloned().chain(lines).collect::<Vec<_>>().join("\n")
 }

@@ -144,7 +144,7 @@ impl FileFacts {
 
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         line(out, "file", &self.path.display().to_string())?;
-        line(out, "format", &format!("{}, {}", self.format, size(self.bytes)))?;
+        line(out, "format", &format!("{}, {}", self.format, crate::units::bytes(self.bytes)))?;
         line(out, "SHA-256", &self.sha256)?;
         let prefix = if self.prefix.is_empty() { String::new() } else { format!(", each after {:?}", self.prefix) };
         line(out, "naming", &format!("{}{prefix}", self.naming))?;
@@ -298,17 +298,6 @@ fn grouped(number: usize) -> String {
     text
 }
 
-/// In the unit that leaves few digits.
-fn size(bytes: u64) -> String {
-    let (mut value, mut unit) = (bytes as f64, "B");
-    for larger in ["KiB", "MiB", "GiB"] {
-        if value >= 1024.0 {
-            (value, unit) = (value / 1024.0, larger);
-        }
-    }
-    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
-}
-
 fn list(numbers: &[usize], between: &str) -> String {
     numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(between)
 }
@@ -397,7 +386,6 @@ mod tests {
     fn numbers_and_lists_are_readable() {
         let grouped_all: Vec<String> = [0, 999, 1000, 295_899_267].map(grouped).into();
         assert_eq!(grouped_all, ["0", "999", "1,000", "295,899,267"]);
-        assert_eq!([0, 1023, 1536, 1_183_597_068].map(size), ["0 B", "1023 B", "1.5 KiB", "1.1 GiB"]);
         let names: Vec<String> = (0..8).map(|i| format!("t{i}")).collect();
         assert_eq!(some_of(&[]), "none");
         assert_eq!(some_of(&names[..2]), "2: t0, t1");

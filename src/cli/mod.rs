@@ -29,11 +29,12 @@ pub use self::error::CliError;
 use self::flags::Use;
 pub use self::search::SearchOptions;
 pub use self::usage::command;
-use self::usage::{DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, QUIET, REFERENCES, SECONDS, SESSION, SKIP, TRUNCATE};
+use self::usage::{DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, QUIET, REFERENCES, SESSION, SKIP, TRUNCATE};
 pub use crate::data::Part;
-use crate::export::Levels;
 use crate::generator::{EditTask, GenerateSettings};
+use crate::image::Levels;
 use crate::session::Settings;
+use crate::session::document::is_session;
 use crate::worker::DeviceChoice;
 
 /// Folder of the results, unless `--out` names another.
@@ -66,15 +67,8 @@ pub enum Invocation {
     Bench {
         /// Where.
         device: DeviceChoice,
-        /// How long.
-        seconds: f64,
         /// Of which models, if not of the demo's.
         models: Option<BenchModels>,
-    },
-    /// Draw the window's pictures for the documentation.
-    Screenshots {
-        /// Folder for them.
-        out: PathBuf,
     },
 }
 
@@ -90,12 +84,8 @@ pub struct WindowOptions {
 impl WindowOptions {
     /// The session file among [`Self::files`], told by its name.
     #[must_use]
-    pub fn session_file(&self) -> Option<&Path> {
-        let is_session = |path: &&PathBuf| {
-            let extension = path.extension().unwrap_or_default();
-            extension.eq_ignore_ascii_case("lapidary") || extension.eq_ignore_ascii_case("json")
-        };
-        self.files.iter().find(is_session).map(PathBuf::as_path)
+    fn session_file(&self) -> Option<&Path> {
+        self.files.iter().map(PathBuf::as_path).find(|path| is_session(path))
     }
 }
 
@@ -244,16 +234,10 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
         }
         Some(("bench", matches)) => {
             let device = flags::given(matches, flags::DEVICE).unwrap_or("auto").parse::<DeviceChoice>()?;
-            let seconds =
-                flags::given(matches, SECONDS.flag).map_or(Ok(SECONDS.default), |text| SECONDS.parse(text))?;
             let model = |flag| flags::given(matches, flag).map(str::to_owned);
             let models = model(flags::GENERATOR).zip(model(flags::CLASSIFIER));
             let models = models.map(|(generator, classifier)| BenchModels { generator, classifier });
-            Ok(Invocation::Bench { device, seconds, models })
-        }
-        Some(("screenshots", matches)) => {
-            let out = path(matches, OUT).unwrap_or_else(|| PathBuf::from("assets"));
-            Ok(Invocation::Screenshots { out })
+            Ok(Invocation::Bench { device, models })
         }
         _ => Ok(Invocation::Window { options: window_options(&matches)? }),
     }
@@ -371,10 +355,8 @@ mod tests {
         let parse = |args: &[&str]| parse(args.iter().copied()).unwrap();
         assert_eq!(parse(&["lapidary"]), Invocation::Window { options: WindowOptions::default() });
         assert!(matches!(parse(&["lapidary", "generate", "--seeds", "3"]), Invocation::Generate(_)));
-        let bench = Invocation::Bench { device: DeviceChoice::Cpu, seconds: 2.0, models: None };
-        assert_eq!(parse(&["lapidary", "bench", "--device", "cpu", "--seconds", "2"]), bench);
-        let shots = Invocation::Screenshots { out: "pictures".into() };
-        assert_eq!(parse(&["lapidary", "screenshots", "--out", "pictures"]), shots);
+        let bench = Invocation::Bench { device: DeviceChoice::Cpu, models: None };
+        assert_eq!(parse(&["lapidary", "bench", "--device", "cpu"]), bench);
         let inspect = Invocation::Inspect { path: "mine.pt".into(), json: true };
         assert_eq!(parse(&["lapidary", "inspect", "mine.pt", "--json"]), inspect);
         let Invocation::Refine(options) = parse(&["lapidary", "refine", "--input", "a.png", "b.png", "--out", "o"])

@@ -8,21 +8,20 @@ use anyhow::{Context as _, anyhow};
 use crossbeam::channel::bounded;
 
 use super::driver::{Driver, failure, wake_by};
-use super::{CliError, Part};
-use crate::classifier::top_classes;
+use super::{CliError, Part, RunOptions};
 use crate::data::{Batch, PictureError, PictureSource};
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, GenerateSettings};
-use crate::image::ImageBatch;
+use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State, Target};
-use crate::session::document::relative;
+use crate::session::document::{Document, relative};
 use crate::session::storage::{Job, Storage, StorageEvent};
 use crate::session::{Settings, StorageError};
-use crate::trace::RunId;
+use crate::trace::{RunId, Trace};
 
 /// Most pictures that are held at once.
-pub(super) const MAX_TOGETHER: usize = SAMPLES.max as usize;
+const MAX_TOGETHER: usize = SAMPLES.max as usize;
 /// Evaluations beside the run: the classifier's verdict on the pictures before.
 const VERDICT: RunId = RunId(0);
 /// Names of pictures that are listed before the rest is only counted.
@@ -127,8 +126,33 @@ impl Opened {
     }
 }
 
+/// The recipe of what a command made: what it was made from, as seen from the folder of the results.
+pub(super) fn document(
+    options: &RunOptions,
+    driver: &Driver,
+    pictures: Option<&Opened>,
+    origins: Option<&Origins>,
+    trace: &Trace,
+) -> Document {
+    let RunOptions { settings, part, out, .. } = options;
+    let inputs = pictures.map_or_else(Vec::new, |pictures| pictures.inputs(out));
+    Document { inputs, part: *part, ..Document::new(settings, &driver.provenance, origins, trace, Some(out)) }
+}
+
+/// Likewise, of what was refined.
+pub(super) fn refined_document(
+    options: &RunOptions,
+    driver: &Driver,
+    pictures: Option<&Opened>,
+    origins: Option<&Origins>,
+    trace: &Trace,
+) -> Document {
+    let (references, truncated) = (relative_to(&options.references, &options.out), options.levels == Levels::Truncated);
+    Document { references, truncated, ..document(options, driver, pictures, origins, trace) }
+}
+
 /// Files as seen from `folder`.
-pub(super) fn relative_to(files: &[PathBuf], folder: &Path) -> Vec<String> {
+fn relative_to(files: &[PathBuf], folder: &Path) -> Vec<String> {
     files.iter().map(|file| relative(&file.to_string_lossy(), folder)).collect()
 }
 
@@ -172,18 +196,22 @@ pub(super) fn judge(
     Ok(judged)
 }
 
-/// The class that the classifier sees in each picture; `None` when interrupted before.
-pub(super) fn verdict(
+/// A batch with these labels, else with the class that the classifier sees in each picture; `None` when interrupted before.
+pub(super) fn labelled(
     driver: &mut Driver,
     settings: &Settings,
-    origins: &Arc<Origins>,
-) -> anyhow::Result<Option<Vec<usize>>> {
+    batch: &Batch,
+    labels: Option<Vec<usize>>,
+) -> anyhow::Result<Option<Arc<Origins>>> {
+    if let Some(labels) = labels {
+        return Ok(Some(origins_of(batch, labels)));
+    }
+    let origins = origins_of(batch, vec![0; batch.images.len()]);
     // Whatever the target, the logits are the same, and pseudo-labels would cost another pass.
     let mut settings = settings.clone();
     settings.refine.target = Target::Label;
-    let Some(state) = judge(driver, &settings, origins)? else { return Ok(None) };
-    let top = |sample| top_classes(state.numbers.logits_of(sample), 1).first().copied().unwrap_or(0);
-    Ok(Some((0..origins.images.len()).map(top).collect()))
+    let state = judge(driver, &settings, &origins)?;
+    Ok(state.map(|state| origins_of(batch, state.numbers.verdict(&origins.labels))))
 }
 
 /// Real pictures that early stopping compares with, at most as many as are held at once; files are fitted to `size x size`.

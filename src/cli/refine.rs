@@ -11,17 +11,17 @@ use super::describe::{
 use super::driver::{Driver, say_out};
 use super::generate::check_sampling;
 use super::kept::Kept;
-use super::opened::{self, Opened, judge, listed_labels, origins_of, stored_pictures, verdict};
+use super::opened::{self, Opened, judge, labelled, listed_labels, stored_pictures};
 use super::tally::{RUN, Tally, stopped};
 use super::{CliError, Outcome, Part, RunOptions, Source, flags, stream};
 use crate::checkpoint::Manifest;
-use crate::export::{self, Levels, Refined};
+use crate::export::{self, Refined, Results};
 use crate::generator::Classes;
+use crate::image::Levels;
 use crate::origins::Origins;
 use crate::refiner::Target;
 use crate::refiner::settings::ITERATIONS;
 use crate::session::Settings;
-use crate::session::document::Document;
 use crate::session::host::Folders;
 use crate::trace::{StateId, Trace};
 use crate::worker::Rest;
@@ -110,29 +110,24 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     };
     let before = before.as_ref().map_or(&start.numbers, |state| &state.numbers);
 
-    let mut document = Document::new(settings, &driver.provenance, Some(&origins), &trace, Some(out));
-    document.inputs = pictures.as_ref().map_or_else(Vec::new, |pictures| pictures.inputs(out));
-    document.part = options.part;
-    document.references = opened::relative_to(&options.references, out);
-    document.truncated = options.levels == Levels::Truncated;
+    let document = opened::refined_document(options, &driver, pictures.as_ref(), Some(&origins), &trace);
     let refined = Refined {
-        origins: &origins,
         after: &after,
         logits_before: &before.logits,
         logits_after: &numbers.logits,
         trace: &trace,
         run: RUN,
         classes: &classifier.0.classes,
-        document: &document,
         levels: options.levels,
     };
-    export::write_refined(out, &refined)?;
+    let results = Results { origins: &origins, document: &document, refined: Some(refined) };
+    results.write(out)?;
     let rest = ended.with_context(|| {
         format!("refining failed after {} of {iterations} iterations; what was done is written", last.iteration)
     })?;
     if !*quiet {
-        let tally = Tally::of(before, &numbers, refined.targets());
-        let files = written(out, &export::REFINED_FILES);
+        let tally = Tally::of(before, &numbers, results.targets());
+        let files = written(out, &export::files(&export::REFINED));
         say_out(&format!("{}\n{files}", tally.describe(last.iteration, driver.device(), settings)));
     }
     if rest == Rest::NothingMoves && stopped(&last.numbers) < last.images.len() {
@@ -157,12 +152,8 @@ fn open_pictures(
 ) -> anyhow::Result<Option<Arc<Origins>>> {
     let batch = pictures.read(classifier.resolution)?;
     driver.note(&opened::changed(&batch.fits));
-    let n = batch.images.len();
-    if let Some(labels) = listed_labels(&settings.generate, batch.first, n, classifier.classes.len()) {
-        return Ok(Some(origins_of(&batch, labels)));
-    }
-    let seen = verdict(driver, settings, &origins_of(&batch, vec![0; n]))?;
-    Ok(seen.map(|labels| origins_of(&batch, labels)))
+    let listed = listed_labels(&settings.generate, batch.first, batch.images.len(), classifier.classes.len());
+    labelled(driver, settings, &batch, listed)
 }
 
 /// What is asked for but not there: the run would refuse it, and so does a dry run.
@@ -212,7 +203,8 @@ fn plan(
     }
     lines.push(describe_compute(settings));
     let streams = pictures.is_some_and(Opened::streams);
-    lines.push(would_write(out, if streams { &export::STREAMED_FILES } else { &export::REFINED_FILES }));
+    let files = export::files(&export::REFINED);
+    lines.push(would_write(out, if streams { &export::STREAMED_FILES } else { &files }));
     lines.join("\n")
 }
 

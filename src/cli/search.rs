@@ -12,7 +12,7 @@ use super::opened::judge;
 use super::refine::Described;
 use super::{CliError, Outcome, RunOptions, flags};
 use crate::checkpoint::{DiffusionManifest, ManifestKind, PreconditioningName};
-use crate::classifier::{probabilities, top_classes};
+use crate::classifier::probability_of;
 use crate::export::{self, ExportError};
 use crate::generator::schedule::time_step_sigmas;
 use crate::generator::{SamplerKind, TimeSteps};
@@ -168,10 +168,9 @@ impl Verdict {
         let mut values = [0.0; 3];
         for (sample, label) in labels.iter().enumerate() {
             let logits = numbers.logits_of(sample);
-            let value = |list: &[f32]| f64::from(list.get(*label).copied().unwrap_or(f32::NAN));
-            values[0] += value(logits);
-            values[1] += value(&probabilities(logits));
-            values[2] += if top_classes(logits, 1).first() == Some(label) { 1.0 } else { 0.0 };
+            values[0] += f64::from(logits.get(*label).copied().unwrap_or(f32::NAN));
+            values[1] += f64::from(probability_of(logits, *label));
+            values[2] += if numbers.top_class(sample) == Some(*label) { 1.0 } else { 0.0 };
         }
         Self { sigma, values: values.map(|sum| sum / labels.len().max(1) as f64) }
     }

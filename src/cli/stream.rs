@@ -5,18 +5,17 @@ use anyhow::Context as _;
 use super::describe::written;
 use super::driver::{Driver, say_out};
 use super::kept::Kept;
-use super::opened::{self, Opened, judge, listed_labels, origins_of, verdict};
+use super::opened::{self, Opened, judge, labelled, listed_labels, origins_of};
 use super::tally::{RUN, Tally};
 use super::{Outcome, RunOptions};
 use crate::checkpoint::Manifest;
 use crate::data::Batch;
+use crate::export;
 use crate::export::stream::{RefinedBatch, StreamWriter};
-use crate::export::{self, Levels};
 use crate::image::ImageBatch;
 use crate::refiner::settings::ITERATIONS;
 use crate::refiner::{Numbers, Target};
 use crate::session::Settings;
-use crate::session::document::Document;
 use crate::session::host::Folders;
 use crate::trace::Trace;
 use crate::worker::Rest;
@@ -86,12 +85,7 @@ pub(super) fn run(
         driver.say("stopped before the first batch was done: nothing is written");
         return Ok(Outcome::Interrupted);
     }
-    let mut document = Document::new(settings, &driver.provenance, None, &Trace::default(), Some(out));
-    document.inputs = pictures.inputs(out);
-    document.part = options.part;
-    document.references = opened::relative_to(&options.references, out);
-    document.truncated = *levels == Levels::Truncated;
-    writer.finish(&document)?;
+    writer.finish(&opened::refined_document(options, &driver, Some(pictures), None, &Trace::default()))?;
     ended.with_context(|| format!("refining failed after {done} of {of} pictures; these are written"))?;
     if !*quiet {
         let files = written(out, &export::STREAMED_FILES);
@@ -126,8 +120,8 @@ fn refine(driver: &mut Driver, plan: &Plan<'_>, batch: &Batch) -> anyhow::Result
         // What the classifier sees, without another evaluation.
         (None, Target::Label) => (settings.refine.target, settings.refine.debias) = (Target::PseudoLabel, false),
         (None, Target::Untargeted) => {
-            let Some(seen) = verdict(driver, &settings, &origins)? else { return Ok(None) };
-            origins = origins_of(batch, seen);
+            let Some(seen) = labelled(driver, &settings, batch, None)? else { return Ok(None) };
+            origins = seen;
         }
         _ => {}
     }

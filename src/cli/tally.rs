@@ -1,11 +1,10 @@
 //! What the summary of a run is made of.
 
-use super::describe::counted;
-use crate::classifier::top_classes;
 use crate::parameter::Choosable as _;
 use crate::refiner::{Numbers, Objective, SampleState, Target};
 use crate::session::Settings;
 use crate::trace::RunId;
+use crate::units::counted;
 
 /// The run that the command line makes.
 pub(super) const RUN: RunId = RunId(1);
@@ -36,9 +35,7 @@ impl Tally {
                 self.objective[side].0 += f64::from(*value);
                 self.objective[side].1 += 1;
             }
-            let agrees = |(sample, target): &(usize, &usize)| {
-                top_classes(numbers.logits_of(*sample), 1).first() == Some(*target)
-            };
+            let agrees = |(sample, target): &(usize, &usize)| numbers.top_class(*sample) == Some(**target);
             self.agree[side] += targets.iter().enumerate().filter(agrees).count();
         }
         self.stopped += stopped(after);

@@ -10,22 +10,6 @@ use crate::checkpoint::{BUNDLED, ManifestKind, bundled_manifest};
 use crate::data::MAX_COUNT;
 use crate::parameter::Parameter;
 
-/// How long `lapidary bench` measures.
-pub(super) const SECONDS: Parameter = Parameter {
-    key: "seconds",
-    flag: "seconds",
-    label: "Seconds",
-    symbol: "t",
-    unit: "s",
-    min: 0.1,
-    max: 3600.0,
-    slider: (1.0, 60.0),
-    default: 10.0,
-    integer: false,
-    about: "How long each part is measured",
-    source: "Lapidary",
-};
-
 /// Pictures that are left out first.
 pub(super) const SKIP: Parameter = Parameter {
     key: "skip",
@@ -146,7 +130,6 @@ pub fn command() -> Command {
             search(&after),
             inspect(),
             bench(),
-            screenshots(),
         ])
 }
 
@@ -242,20 +225,10 @@ fn inspect() -> Command {
 fn bench() -> Command {
     Command::new("bench")
         .about("Measure generating and refining on this machine; prints JSON")
-        .long_about("Measures the demo and the window; or, with --generator and --classifier, how long these models take to read, to make one picture and to refine it, and the memory that takes.")
+        .long_about("Measures the demo; or, with --generator and --classifier, how long these models take to read, to make one picture and to refine it, and the memory that takes.")
         .arg(flags::generator_arg().requires(flags::CLASSIFIER))
         .arg(flags::classifier_arg().requires(flags::GENERATOR))
         .arg(flags::device_arg())
-        .arg(flags::flag_of(SECONDS, "", None))
-}
-
-fn screenshots() -> Command {
-    Command::new("screenshots").hide(true).about("Draw the window's pictures for the documentation").arg(file_arg(
-        OUT,
-        "DIR",
-        "Folder for the pictures [default: assets]".to_owned(),
-        ValueHint::DirPath,
-    ))
 }
 
 /// Where pictures and settings come from and where results go; `own` are those of one command.

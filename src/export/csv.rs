@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::{ExportError, atomically};
+use super::{ExportError, Exporter, atomically};
 use crate::origins::Origins;
-use crate::refiner::{Norm, Numbers, SampleState};
+use crate::refiner::{Norm, Numbers};
 use crate::trace::{Quantity, RunId, Trace};
 
 /// Header of the trace. Lengths are on `[0, 1]` pixels, `clipped` is a share in `0..=1`. `target` is the class that the sample
 /// is refined towards, `class` its name; probability and energy are those of the target.
-pub const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 15] = [
     "iteration",
     "sample",
     "seed",
@@ -43,11 +43,17 @@ pub const REFINED_COLUMNS: [&str; 11] = [
     "state",
 ];
 
+/// The trace of a refined batch.
+pub const TRACE: Exporter = Exporter {
+    files: "trace.csv",
+    write: |folder, results| {
+        let Some(refined) = &results.refined else { return Ok(()) };
+        write(&folder.join(TRACE.files), refined.trace, refined.run, results.origins, refined.classes)
+    },
+};
+
 /// Writes the path from the origins to the last state of `run`.
-///
-/// # Errors
-/// [`ExportError::Write`]
-pub fn write(path: &Path, trace: &Trace, run: RunId, origins: &Origins, classes: &[String]) -> Result<(), ExportError> {
+fn write(path: &Path, trace: &Trace, run: RunId, origins: &Origins, classes: &[String]) -> Result<(), ExportError> {
     atomically(path, |out| {
         let mut table = ::csv::Writer::from_writer(out);
         table.write_record(COLUMNS)?;
@@ -87,7 +93,7 @@ fn row(
         list(&numbers.delta_l2),
         list(&numbers.delta_linf),
         list(&numbers.clipped),
-        state_key(numbers.state.get(sample).copied().unwrap_or_default()).to_owned(),
+        numbers.state.get(sample).copied().unwrap_or_default().words().key.to_owned(),
     ]
 }
 
@@ -128,7 +134,7 @@ impl RefinedRow<'_> {
             list(&self.after.delta_l2),
             list(&self.after.delta_linf),
             self.iterations.to_string(),
-            state_key(self.after.state.get(self.sample).copied().unwrap_or_default()).to_owned(),
+            self.after.state.get(self.sample).copied().unwrap_or_default().words().key.to_owned(),
         ]
     }
 }
@@ -136,15 +142,6 @@ impl RefinedRow<'_> {
 /// `Debug` writes the shortest text that reads back as the same number, with an exponent where it helps.
 fn number(value: f32) -> String {
     format!("{value:?}")
-}
-
-const fn state_key(state: SampleState) -> &'static str {
-    match state {
-        SampleState::Active => "active",
-        SampleState::ZeroGradient => "zero-gradient",
-        SampleState::NotFinite => "not-finite",
-        SampleState::Stopped => "early-stop",
-    }
 }
 
 #[cfg(test)]

@@ -3,30 +3,50 @@
 //! Every file is complete or not there at all: it is written beside its place and moved there when it is done. Nothing in
 //! a file depends on the clock, so the same run gives the same bytes. This module knows no window and no command line.
 
-pub mod csv;
-pub mod npz;
-pub mod png;
+mod csv;
+mod npz;
+mod png;
 pub mod stream;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::image::{ImageBatch, quantise};
+use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 use crate::session::document::Document;
 use crate::session::temporary_in;
 use crate::trace::{RunId, Trace};
 
-/// Files of a refined batch, as [`write_refined`] names them; a `*` stands for the seed.
-pub const REFINED_FILES: [&str; 7] =
-    ["result.npz", "trace.csv", "session.json", "contact_sheet.png", "before/*.png", "after/*.png", "pair_*.png"];
+/// One format: a file, or numbered ones.
+#[derive(Debug, Clone, Copy)]
+pub struct Exporter {
+    /// Its name below the folder of the results; a `*` stands for the seed, in six digits.
+    pub files: &'static str,
+    write: fn(&Path, &Results<'_>) -> Result<(), ExportError>,
+}
 
-/// Files of a long refinement, as [`stream::StreamWriter`] names them.
-pub const STREAMED_FILES: [&str; 4] = ["samples.npz", "refined.csv", "session.json", "contact_sheet.png"];
+/// What is written of a refined batch. The numbers come first: they are the master, pictures are views of them.
+pub const REFINED: [Exporter; 7] =
+    [npz::REFINED, csv::TRACE, DOCUMENT, png::SHEET, png::BEFORE, png::AFTER, png::PAIRS];
 
-/// Files of a generated or edited batch, as [`write_generated`] names them; a `*` stands for the seed.
-pub const GENERATED_FILES: [&str; 4] = ["samples.npz", "session.json", "contact_sheet.png", "images/*.png"];
+/// What is written of a generated or edited batch.
+pub const GENERATED: [Exporter; 4] = [npz::GENERATED, DOCUMENT, png::SHEET, png::IMAGES];
+
+/// What is written of a long refinement, by [`stream::StreamWriter`].
+pub const STREAMED_FILES: [&str; 4] = ["samples.npz", "refined.csv", DOCUMENT.files, png::SHEET.files];
+
+/// The session's readable description.
+const DOCUMENT: Exporter = Exporter {
+    files: "session.json",
+    write: |folder, results| write_document(&folder.join(DOCUMENT.files), results.document),
+};
+
+/// The names of what is written.
+#[must_use]
+pub fn files(exporters: &[Exporter]) -> Vec<&'static str> {
+    exporters.iter().map(|exporter| exporter.files).collect()
+}
 
 /// Why a result could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -88,46 +108,20 @@ pub fn atomically(
     Ok(())
 }
 
-/// How values in `[0, 1]` become levels from 0 to 255.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Levels {
-    /// To the nearest level.
-    #[default]
-    Rounded,
-    /// To the level below, which darkens by half a level on average. The original scripts do (BIGRoC's notebooks, Golan et al.
-    /// 2024), so their figures are met with it.
-    Truncated,
+/// Pictures and everything that is known of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Results<'a> {
+    /// The pictures, those before if they were refined; their labels and seeds.
+    pub origins: &'a Origins,
+    /// The recipe.
+    pub document: &'a Document,
+    /// What came of refining them.
+    pub refined: Option<Refined<'a>>,
 }
 
-impl Levels {
-    /// The level of a value; what is no number becomes 0.
-    #[must_use]
-    pub fn of(self, value: f32) -> u8 {
-        match self {
-            Self::Rounded => quantise(value),
-            // `as` cuts, saturates, and maps NaN to 0.
-            Self::Truncated => (value * 255.0) as u8,
-        }
-    }
-
-    /// Picture `index` as 8-bit RGB, `H * W * 3` bytes; one channel is shown as grey.
-    ///
-    /// # Panics
-    /// When `index` is out of range.
-    #[must_use]
-    pub fn rgb8(self, images: &ImageBatch, index: usize) -> Vec<u8> {
-        let [_, c, h, w] = images.shape();
-        let (plane, sample) = (h * w, images.sample(index));
-        let pixel = |place: usize| [0, 1, 2].map(|channel: usize| self.of(sample[channel.min(c - 1) * plane + place]));
-        (0..plane).flat_map(pixel).collect()
-    }
-}
-
-/// A refined batch and everything that is known of it.
+/// What came of refining pictures.
 #[derive(Debug, Clone, Copy)]
 pub struct Refined<'a> {
-    /// The pictures before, their labels and seeds.
-    pub origins: &'a Origins,
     /// The pictures after.
     pub after: &'a ImageBatch,
     /// `[N, K]`, of the pictures before.
@@ -140,59 +134,30 @@ pub struct Refined<'a> {
     pub run: RunId,
     /// Class names.
     pub classes: &'a [String],
-    /// The recipe.
-    pub document: &'a Document,
     /// How 8-bit levels are made for `arr_0`; PNG files are rounded always.
     pub levels: Levels,
 }
 
-impl Refined<'_> {
-    /// The class that each picture was refined towards.
+impl Results<'_> {
+    /// The class of each picture: that which it was refined towards, else its label.
     #[must_use]
     pub fn targets(&self) -> &[usize] {
-        let targets = self.trace.run(self.run).and_then(|run| run.targets.as_ref());
+        let targets = self.refined.and_then(|refined| refined.trace.run(refined.run)?.targets.as_deref());
         targets.unwrap_or(&self.origins.labels)
     }
-}
 
-/// Writes [`REFINED_FILES`]. The numbers come first: they are the master, pictures are views of them.
-///
-/// # Errors
-/// [`ExportError`] of the first file that fails; those before it stay.
-pub fn write_refined(folder: &Path, refined: &Refined<'_>) -> Result<(), ExportError> {
-    let Refined { origins, after, trace, run, classes, document, .. } = *refined;
-    prepare_folder(folder)?;
-    remove_numbered(folder, "pair_")?;
-    for pictures in ["before", "after"] {
-        remove_numbered(&folder.join(pictures), "")?;
+    /// Writes everything into a folder, in the place of what lies there of an earlier run.
+    ///
+    /// # Errors
+    /// [`ExportError`] of the first file that fails; those before it stay.
+    pub fn write(&self, folder: &Path) -> Result<(), ExportError> {
+        prepare_folder(folder)?;
+        let exporters = if self.refined.is_some() { &REFINED[..] } else { &GENERATED };
+        for exporter in exporters {
+            remove_numbered(folder, exporter.files)?;
+        }
+        exporters.iter().try_for_each(|exporter| (exporter.write)(folder, self))
     }
-    npz::write_refined(&folder.join("result.npz"), refined)?;
-    csv::write(&folder.join("trace.csv"), trace, run, origins, classes)?;
-    write_document(&folder.join("session.json"), document)?;
-    png::contact_sheet(&origins.images, Some(after)).write(&folder.join("contact_sheet.png"))?;
-    write_pictures(&folder.join("before"), &origins.images, &origins.seeds)?;
-    write_pictures(&folder.join("after"), after, &origins.seeds)?;
-    for (index, seed) in origins.seeds.iter().enumerate() {
-        png::pair(&origins.images, after, index).write(&folder.join(format!("pair_{seed:06}.png")))?;
-    }
-    Ok(())
-}
-
-/// Writes [`GENERATED_FILES`]. On the contact sheet of edited pictures, each lies beside what it was edited from.
-///
-/// # Errors
-/// [`ExportError`] of the first file that fails; those before it stay.
-pub fn write_generated(folder: &Path, origins: &Origins, document: &Document) -> Result<(), ExportError> {
-    prepare_folder(folder)?;
-    remove_numbered(&folder.join("images"), "")?;
-    npz::write_generated(&folder.join("samples.npz"), origins)?;
-    write_document(&folder.join("session.json"), document)?;
-    let sheet = match &origins.edited {
-        Some(edited) => png::contact_sheet(&edited.reference, Some(&origins.images)),
-        None => png::contact_sheet(&origins.images, None),
-    };
-    sheet.write(&folder.join("contact_sheet.png"))?;
-    write_pictures(&folder.join("images"), &origins.images, &origins.seeds)
 }
 
 /// Writes a session's readable description.
@@ -203,16 +168,19 @@ pub fn write_document(path: &Path, document: &Document) -> Result<(), ExportErro
     atomically(path, |out| out.write_all(document.to_json().as_bytes()))
 }
 
-/// Removes pictures of an earlier run, which would be taken for those of this one: `prefix`, six digits, `.png`.
-fn remove_numbered(folder: &Path, prefix: &str) -> Result<(), ExportError> {
-    let fail = |source| ExportError::Folder { path: folder.to_owned(), source };
+/// Removes files of an earlier run, which would be taken for those of this one, where `files` has a `*`.
+fn remove_numbered(folder: &Path, files: &str) -> Result<(), ExportError> {
+    let Some((before, after)) = files.split_once('*') else { return Ok(()) };
+    let (below, prefix) = before.rsplit_once('/').unwrap_or(("", before));
+    let folder = folder.join(below);
+    let fail = |source| ExportError::Folder { path: folder.clone(), source };
     if !folder.is_dir() {
         return Ok(());
     }
-    for entry in std::fs::read_dir(folder).map_err(fail)? {
+    for entry in std::fs::read_dir(&folder).map_err(fail)? {
         let entry = entry.map_err(fail)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let number = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(".png"));
+        let number = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(after));
         if number.is_some_and(|number| number.len() == 6 && number.bytes().all(|digit| digit.is_ascii_digit())) {
             std::fs::remove_file(entry.path()).map_err(fail)?;
         }
@@ -220,30 +188,9 @@ fn remove_numbered(folder: &Path, prefix: &str) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// Every picture at its own size, named after its seed.
-fn write_pictures(folder: &Path, images: &ImageBatch, seeds: &[u64]) -> Result<(), ExportError> {
-    prepare_folder(folder)?;
-    for (index, seed) in seeds.iter().enumerate() {
-        png::native(images, index).write(&folder.join(format!("{seed:06}.png")))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn levels_of_eight_bits_survive_both_ways_and_truncation_takes_the_level_below() {
-        for level in 0..=255_u8 {
-            let value = f32::from(level) / 255.0;
-            assert_eq!([Levels::Rounded.of(value), Levels::Truncated.of(value)], [level; 2]);
-        }
-        assert_eq!([Levels::Rounded.of(0.999), Levels::Truncated.of(0.999)], [255, 254]);
-        assert_eq!([2.0, -1.0, f32::NAN].map(|value| Levels::Truncated.of(value)), [255, 0, 0]);
-        let images = ImageBatch::new([1, 3, 1, 2], vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6]);
-        assert_eq!(Levels::Rounded.rgb8(&images, 0), images.rgb8(0));
-    }
 
     #[test]
     fn a_failed_write_leaves_the_old_file_and_no_other() {
@@ -267,8 +214,9 @@ mod tests {
         for name in kept.into_iter().chain(["pair_000001.png", "pair_123456.png"]) {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
-        remove_numbered(folder.path(), "pair_").unwrap();
-        remove_numbered(&folder.path().join("before"), "").unwrap();
+        for files in ["pair_*.png", "before/*.png", "session.json"] {
+            remove_numbered(folder.path(), files).unwrap();
+        }
         assert!(kept.iter().all(|name| folder.path().join(name).exists()));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), kept.len());
     }

@@ -8,14 +8,14 @@ use npyz::WriterBuilder as _;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::{ExportError, Levels, Refined, atomically};
-use crate::image::ImageBatch;
+use super::{ExportError, Exporter, Results, atomically};
+use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 
 /// From this size on an entry needs 64-bit fields; a little below 4 GiB, because headers count too.
 const LARGE_ENTRY: u64 = (1 << 32) - (1 << 16);
 
-/// Writes a refined batch.
+/// A refined batch.
 ///
 /// | key | type | shape | content |
 /// |---|---|---|---|
@@ -24,13 +24,20 @@ const LARGE_ENTRY: u64 = (1 << 32) - (1 << 16);
 /// | `before`, `after` | float32 | `[N, C, H, W]` | in `[0, 1]` |
 /// | `logits_before`, `logits_after` | float32 | `[N, K]` | the classifier's |
 /// | `seeds` | uint64 | `[N]` | |
-///
-/// # Errors
-/// [`ExportError::Write`]
-pub fn write_refined(path: &Path, refined: &Refined<'_>) -> Result<(), ExportError> {
-    archive(path, |archive| {
-        let origins = refined.origins;
-        guided_diffusion(archive, refined.after, refined.levels, refined.targets())?;
+pub const REFINED: Exporter = Exporter { files: "result.npz", write: write_refined };
+
+/// A generated batch: `arr_0`, `arr_1`, `images` (float32) and `seeds`, as in [`REFINED`]. Edited pictures have `reference`
+/// (float32, what each was edited from) and perhaps `mask` (uint8, `[H, W]`, 1 where pixels were generated) as well.
+pub const GENERATED: Exporter = Exporter {
+    files: "samples.npz",
+    write: |folder, results| write_generated(&folder.join(GENERATED.files), results.origins),
+};
+
+fn write_refined(folder: &Path, results: &Results<'_>) -> Result<(), ExportError> {
+    let Some(refined) = &results.refined else { return Ok(()) };
+    archive(&folder.join(REFINED.files), |archive| {
+        let origins = results.origins;
+        guided_diffusion(archive, refined.after, refined.levels, results.targets())?;
         pictures(archive, "before", &origins.images)?;
         pictures(archive, "after", refined.after)?;
         for (name, logits) in [("logits_before", refined.logits_before), ("logits_after", refined.logits_after)] {
@@ -41,13 +48,7 @@ pub fn write_refined(path: &Path, refined: &Refined<'_>) -> Result<(), ExportErr
     })
 }
 
-/// Writes a generated batch: `arr_0`, `arr_1`, `images` (float32) and `seeds`, as [`write_refined`] does. Edited pictures
-/// have `reference` (float32, what each was edited from) and perhaps `mask` (uint8, `[H, W]`, 1 where pixels were generated)
-/// as well.
-///
-/// # Errors
-/// [`ExportError::Write`]
-pub fn write_generated(path: &Path, origins: &Origins) -> Result<(), ExportError> {
+fn write_generated(path: &Path, origins: &Origins) -> Result<(), ExportError> {
     archive(path, |archive| {
         guided_diffusion(archive, &origins.images, Levels::Rounded, &origins.labels)?;
         pictures(archive, "images", &origins.images)?;
@@ -62,7 +63,7 @@ pub fn write_generated(path: &Path, origins: &Origins) -> Result<(), ExportError
     })
 }
 
-/// Writes `arr_0` and `arr_1` as [`write_refined`] does, of pictures whose levels come from a reader: `[N, H, W, 3]`, row-major.
+/// Writes `arr_0` and `arr_1` as in [`REFINED`], of pictures whose levels come from a reader: `[N, H, W, 3]`, row-major.
 ///
 /// # Errors
 /// [`ExportError::Write`], also when the reader fails or holds another number of levels.
@@ -169,7 +170,7 @@ mod tests {
         let images = npyz::NpyFile::new(archive.by_name("images.npy").unwrap()).unwrap();
         assert_eq!(images.into_vec::<f32>().unwrap(), origins.images.pixels());
         // The same levels from a reader make the same arrays.
-        let levels: Vec<u8> = (0..2).flat_map(|index| origins.images.rgb8(index)).collect();
+        let levels: Vec<u8> = (0..2).flat_map(|index| Levels::Rounded.rgb8(&origins.images, index)).collect();
         let streamed = folder.path().join("streamed.npz");
         write_streamed(&streamed, [2, 1, 2], &mut levels.as_slice(), &origins.labels).unwrap();
         let mut other = zip::ZipArchive::new(File::open(&streamed).unwrap()).unwrap();

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use ::image::ImageEncoder as _;
 
-use super::{ExportError, atomically};
-use crate::image::ImageBatch;
+use super::{ExportError, Exporter, Results, atomically, prepare_folder};
+use crate::image::{ImageBatch, Levels};
 
 /// Grey around pictures: CIE lightness 50 in sRGB, which flatters neither bright nor dark ones.
 const NEUTRAL: u8 = 119;
@@ -22,6 +22,68 @@ const SHEET_SIDE: usize = 8192;
 const GAP: usize = 4;
 /// Around every pair on the contact sheet, in pixels.
 const MARGIN: usize = 8;
+
+/// All pictures on one sheet: those before beside those after, edited ones beside what they were edited from.
+pub const SHEET: Exporter = Exporter {
+    files: "contact_sheet.png",
+    write: |folder, results| {
+        let images = &results.origins.images;
+        let sheet = match (&results.refined, &results.origins.edited) {
+            (Some(refined), _) => contact_sheet(images, Some(refined.after)),
+            (None, Some(edited)) => contact_sheet(&edited.reference, Some(images)),
+            (None, None) => contact_sheet(images, None),
+        };
+        sheet.write(&folder.join(SHEET.files))
+    },
+};
+
+/// The pictures at their own size.
+pub const IMAGES: Exporter = Exporter {
+    files: "images/*.png",
+    write: |folder, results| write_each(folder, IMAGES, results, |index| Some(native(&results.origins.images, index))),
+};
+
+/// Those before, likewise.
+pub const BEFORE: Exporter = Exporter {
+    files: "before/*.png",
+    write: |folder, results| write_each(folder, BEFORE, results, |index| Some(native(&results.origins.images, index))),
+};
+
+/// Those after, likewise.
+pub const AFTER: Exporter = Exporter {
+    files: "after/*.png",
+    write: |folder, results| write_each(folder, AFTER, results, |index| Some(native(results.refined?.after, index))),
+};
+
+/// Before and after side by side, enlarged.
+pub const PAIRS: Exporter = Exporter {
+    files: "pair_*.png",
+    write: |folder, results| {
+        let images = &results.origins.images;
+        write_each(folder, PAIRS, results, |index| Some(pair(images, results.refined?.after, index)))
+    },
+};
+
+/// Writes one file per picture, named after its seed.
+fn write_each(
+    folder: &Path,
+    exporter: Exporter,
+    results: &Results<'_>,
+    picture: impl Fn(usize) -> Option<Picture>,
+) -> Result<(), ExportError> {
+    for (index, seed) in results.origins.seeds.iter().enumerate() {
+        let path = folder.join(exporter.files.replace('*', &format!("{seed:06}")));
+        if index == 0
+            && let Some(folder) = path.parent()
+        {
+            prepare_folder(folder)?;
+        }
+        if let Some(picture) = picture(index) {
+            picture.write(&path)?;
+        }
+    }
+    Ok(())
+}
 
 /// 8-bit RGB, ready to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,27 +124,9 @@ impl Picture {
         Self { width, height, rgb: vec![NEUTRAL; width * height * 3] }
     }
 
-    /// Width in pixels.
-    #[must_use]
-    pub const fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Height in pixels.
-    #[must_use]
-    pub const fn height(&self) -> usize {
-        self.height
-    }
-
-    /// Row-major, three bytes per pixel.
-    #[must_use]
-    pub fn rgb(&self) -> &[u8] {
-        &self.rgb
-    }
-
     fn place(&mut self, images: &ImageBatch, index: usize, scale: Scale, (left, top): (usize, usize)) {
         let [_, _, height, width] = images.shape();
-        let levels = images.rgb8(index);
+        let levels = Levels::Rounded.rgb8(images, index);
         for y in 0..scale.length(height) {
             let rows = scale.range(y, height);
             for x in 0..scale.length(width) {
@@ -122,7 +166,7 @@ impl Picture {
 #[must_use]
 pub fn native(images: &ImageBatch, index: usize) -> Picture {
     let [_, _, height, width] = images.shape();
-    Picture { width, height, rgb: images.rgb8(index) }
+    Picture { width, height, rgb: Levels::Rounded.rgb8(images, index) }
 }
 
 /// Before and after side by side, enlarged.
@@ -193,8 +237,8 @@ mod tests {
     fn a_pair_is_enlarged_by_whole_pixels_with_grey_between() {
         let before = ImageBatch::new([1, 1, 1, 2], vec![0.0, 1.0]);
         let picture = pair(&before, &before, 0);
-        assert_eq!((picture.width(), picture.height()), (2 * 2 * 128 + GAP, 128));
-        let at = |x: usize| picture.rgb()[x * 3];
+        assert_eq!((picture.width, picture.height), (2 * 2 * 128 + GAP, 128));
+        let at = |x: usize| picture.rgb[x * 3];
         assert_eq!([at(0), at(127), at(128), at(255), at(256), at(260)], [0, 0, 255, 255, NEUTRAL, 0]);
     }
 
@@ -202,10 +246,10 @@ mod tests {
     fn the_sheet_holds_every_pair_and_stays_openable() {
         let images = flat(10, 32);
         let sheet = contact_sheet(&images, Some(&images));
-        assert_eq!((sheet.width(), sheet.height()), (4 * (2 * 96 + GAP + MARGIN) + MARGIN, 3 * (96 + MARGIN) + MARGIN));
+        assert_eq!((sheet.width, sheet.height), (4 * (2 * 96 + GAP + MARGIN) + MARGIN, 3 * (96 + MARGIN) + MARGIN));
         let wide = ImageBatch::new([4, 1, 8, 3000], vec![0.5; 4 * 8 * 3000]);
         let reduced = contact_sheet(&wide, Some(&wide));
-        assert!(reduced.width() <= SHEET_SIDE && reduced.width() > SHEET_SIDE / 2);
+        assert!(reduced.width <= SHEET_SIDE && reduced.width > SHEET_SIDE / 2);
     }
 
     #[test]
@@ -213,7 +257,7 @@ mod tests {
         let images = ImageBatch::new([1, 1, 2, 2], vec![0.0, 1.0, 1.0, 0.0]);
         let mut picture = Picture::neutral(1, 1);
         picture.place(&images, 0, Scale::Down(2), (0, 0));
-        assert_eq!(picture.rgb(), [128; 3]);
+        assert_eq!(picture.rgb, [128; 3]);
     }
 
     #[test]
@@ -222,6 +266,6 @@ mod tests {
         let path = folder.path().join("a.png");
         let picture = native(&flat(2, 3), 1);
         picture.write(&path).unwrap();
-        assert_eq!(::image::open(&path).unwrap().to_rgb8().into_raw(), picture.rgb());
+        assert_eq!(::image::open(&path).unwrap().to_rgb8().into_raw(), picture.rgb);
     }
 }

@@ -6,8 +6,8 @@ use std::io::{BufWriter, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::csv::{REFINED_COLUMNS, RefinedRow};
-use super::{ExportError, Levels, atomically, npz, png, prepare_folder, write_document};
-use crate::image::ImageBatch;
+use super::{ExportError, atomically, npz, png, prepare_folder, write_document};
+use crate::image::{ImageBatch, Levels};
 use crate::refiner::Numbers;
 use crate::session::document::Document;
 
@@ -127,13 +127,13 @@ impl StreamWriter {
         let [height, width] = size.unwrap_or_default();
         npz::write_streamed(&folder.join("samples.npz"), [targets.len(), height, width], &mut levels, &targets)?;
         atomically(&folder.join("refined.csv"), |out| std::io::copy(&mut rows, out).map(drop))?;
-        write_document(&folder.join("session.json"), document)?;
+        write_document(&folder.join(super::DOCUMENT.files), document)?;
         let (before, after): (Vec<_>, Vec<_>) = sheet.into_iter().unzip();
         if before.is_empty() {
             return Ok(());
         }
         let (before, after) = (ImageBatch::concat(&before), ImageBatch::concat(&after));
-        png::contact_sheet(&before, Some(&after)).write(&folder.join("contact_sheet.png"))
+        png::contact_sheet(&before, Some(&after)).write(&folder.join(png::SHEET.files))
     }
 }
 

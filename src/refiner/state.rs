@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::classifier::top_classes;
 use crate::image::ImageBatch;
 use crate::parameter::{Choice, ChoiceOption, Choosable};
 
@@ -21,6 +22,24 @@ pub enum SampleState {
     /// [`RefineSettings::early_stop`]: super::RefineSettings::early_stop
     // Last, because journals store a variant by its place.
     Stopped,
+}
+
+impl SampleState {
+    /// It in files (`key`), in the window (`label`), and what it means (`about`).
+    #[must_use]
+    pub const fn words(self) -> ChoiceOption {
+        let (key, label, about) = match self {
+            Self::Active => ("active", "free to move", "It follows its gradient at every iteration"),
+            Self::ZeroGradient => {
+                ("zero-gradient", "no gradient", "It vanished; the picture stays until the objective changes")
+            }
+            Self::NotFinite => ("not-finite", "not a number", "It stays at its last finite iterate"),
+            Self::Stopped => {
+                ("early-stop", "early stop", "The classifier believes in it more than in its reference; it stays")
+            }
+        };
+        ChoiceOption { key, label, about }
+    }
 }
 
 /// One state of a run: the iterate, and what is known of every sample there.
@@ -85,6 +104,18 @@ impl Numbers {
             to[sample] = from[sample];
         }
         self.state[sample] = from.state[sample];
+    }
+
+    /// The class that the classifier sees in one sample; `None` when it is unknown.
+    #[must_use]
+    pub fn top_class(&self, sample: usize) -> Option<usize> {
+        top_classes(self.logits_of(sample), 1).first().copied()
+    }
+
+    /// The class that the classifier sees in each sample; those of `labels` that are unknown stay.
+    #[must_use]
+    pub fn verdict(&self, labels: &[usize]) -> Vec<usize> {
+        labels.iter().enumerate().map(|(sample, label)| self.top_class(sample).unwrap_or(*label)).collect()
     }
 
     /// The `K` logits of one sample; empty when it is unknown.

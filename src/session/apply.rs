@@ -129,8 +129,7 @@ impl Session {
     /// Opened pictures get the class that the classifier sees in them; true when that changed something.
     pub(super) fn take_verdict(&mut self, state: &crate::refiner::State) -> bool {
         let Some(origins) = &self.origins else { return false };
-        let verdict = |i: usize| crate::classifier::top_classes(state.numbers.logits_of(i), 1).first().copied();
-        let labels: Vec<usize> = (0..origins.labels.len()).map(|i| verdict(i).unwrap_or(origins.labels[i])).collect();
+        let labels = state.numbers.verdict(&origins.labels);
         if labels == origins.labels && self.settings.refine.starts_at_origin() {
             return false;
         }
@@ -244,7 +243,7 @@ impl Session {
             },
             StorageEvent::Stored { .. } | StorageEvent::Loaded { .. } => {}
             StorageEvent::Saved { path, bytes, version: (epoch, revision) } => {
-                let size = format!("{:.1} MB", bytes as f64 / 1e6);
+                let size = crate::units::bytes(bytes);
                 self.notices.add(Severity::Info, format!("Saved {} ({size})", path.display()), Vec::new());
                 if epoch == self.epoch {
                     self.file = Some(path);

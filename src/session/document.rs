@@ -190,6 +190,12 @@ impl Document {
     }
 }
 
+/// Whether a file is a session (`.lapidary`, or the `session.json` of results), told by its name in any case.
+#[must_use]
+pub fn is_session(path: &Path) -> bool {
+    path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("lapidary") || kind.eq_ignore_ascii_case("json"))
+}
+
 fn is_bundled(reference: &str) -> bool {
     BUNDLED.iter().any(|bundled| bundled.name == reference)
 }
@@ -241,6 +247,12 @@ pub(crate) fn absolute_models(settings: &mut Settings, folder: &Path) {
 mod tests {
     use super::*;
     use crate::refiner::RefineSettings;
+
+    #[test]
+    fn a_session_is_told_by_its_name_in_any_case() {
+        assert!(["a.lapidary", "A.LAPIDARY", "b/session.Json"].iter().all(|name| is_session(Path::new(name))));
+        assert!(!["a.png", "lapidary", "a.lapidary.npz", ""].iter().any(|name| is_session(Path::new(name))));
+    }
 
     #[test]
     fn model_paths_travel_with_the_session() {

@@ -9,7 +9,6 @@ use super::record::{Fact, Record};
 use super::storage::{Detail, Job};
 use super::{Activity, Iterates, Lookup, Plan, Question, Session, Settings, Severity};
 use crate::checkpoint;
-use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::RefineSettings;
 use crate::trace::{RunId, StateId, Trace};
@@ -242,23 +241,10 @@ impl Session {
     pub(super) fn edit_pictures(&mut self) {
         let Some(job) = self.begin_making() else { return };
         let Settings { generate: settings, edit, compute, .. } = self.settings.clone();
-        let (reference, mask) = (self.edit_reference(), self.mask.clone());
+        // The picture on the canvas, or all.
+        let reference = self.origins.as_ref().map(|origins| Arc::new(origins.to_edit(self.selected)));
+        let mask = self.mask.clone();
         self.commands.push(Command::Edit { job, settings, edit, reference, mask, compute });
-    }
-
-    /// What an edit starts from: the picture on the canvas, or all; of edited pictures, what they were edited from.
-    fn edit_reference(&self) -> Option<Arc<Origins>> {
-        let origins = self.origins.as_ref()?;
-        let images = origins.edited.as_ref().map_or(&origins.images, |edited| &edited.reference);
-        let chosen: Vec<usize> = match self.selected {
-            Some(sample) => vec![sample],
-            // Several results of one picture lie next to each other.
-            None => (0..images.len()).filter(|i| *i == 0 || images.sample(*i) != images.sample(i - 1)).collect(),
-        };
-        let parts: Vec<_> = chosen.iter().map(|sample| images.slice(*sample, sample + 1)).collect();
-        let labels = chosen.iter().map(|sample| origins.labels[*sample]).collect();
-        let names = chosen.iter().filter_map(|sample| origins.names.get(*sample).cloned()).collect();
-        Some(Arc::new(Origins::opened(ImageBatch::concat(&parts), labels, names)))
     }
 
     /// Run: goes on with a held plan, else plans anew.

@@ -65,12 +65,6 @@ impl Host {
         })
     }
 
-    /// Where the journal lies.
-    #[must_use]
-    pub fn journal_folder(&self) -> Option<&std::path::Path> {
-        self.storage.as_ref().map(Storage::folder)
-    }
-
     /// Takes in everything that has happened and hands over everything that is to be done. Never waits.
     pub fn pump(&mut self) {
         while let Some(event) = self.worker.as_ref().and_then(Worker::try_event) {

@@ -3,11 +3,13 @@
 //! A run starts from the generated pictures or from state k of another run; the ball's centre stays the origin. This module
 //! holds numbers only, the pictures of the states live in the session's iterate store. It knows no device and no window.
 
+pub mod curve;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::classifier::probabilities;
+use crate::classifier::probability_of;
 use crate::refiner::{Norm, Numbers, RefineSettings, best_of};
 
 /// Names a run; unique within a session and rising.
@@ -213,7 +215,7 @@ impl Quantity {
         let list = |values: &[f32]| values.get(sample).copied().unwrap_or(f32::NAN);
         match self {
             Self::Objective => list(&numbers.objective),
-            Self::Probability => probabilities(logits).get(label).copied().unwrap_or(f32::NAN),
+            Self::Probability => probability_of(logits, label),
             Self::Energy => logits.get(label).map_or(f32::NAN, |logit| -logit),
             Self::Distance => match norm {
                 Norm::L2 => list(&numbers.delta_l2),

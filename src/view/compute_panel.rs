@@ -5,6 +5,7 @@ use eframe::egui::{self, RichText, Role, Ui};
 use super::{theme, widgets};
 use crate::session::settings::{BATCH, MEMORY};
 use crate::session::{Action, Session};
+use crate::units::bytes;
 use crate::worker::{ComputeSettings, DeviceChoice, MemoryEstimate};
 
 /// Draws where to compute; edits go into `settings`, a new memory budget for iterates into `actions`.
@@ -72,7 +73,7 @@ fn budget_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
     let about = format!(
         "Memory for iterates, in MiB; beyond it older ones are read back from the autosave when they are shown.\n\
          Now {} in use: {kept} states in memory, {spilled} on disk only.",
-        widgets::bytes(iterates.bytes())
+        bytes(iterates.bytes() as u64)
     );
     ui.label("Iterates").on_hover_text(&about);
     let before = iterates.budget() as f64 / MEBI;
@@ -87,15 +88,14 @@ fn budget_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
 
 /// What the next network call needs, before it is made.
 fn estimate_ui(ui: &mut Ui, estimate: &MemoryEstimate) {
-    let size = |bytes: u64| widgets::bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
     let step = if estimate.refines { "A refinement step" } else { "A sampling step" };
     let text = format!(
         "{step} needs about {}: weights {} + {} × {} (budget {})",
-        size(estimate.total()),
-        size(estimate.weights),
+        bytes(estimate.total()),
+        bytes(estimate.weights),
         estimate.at_once,
-        size(estimate.per_sample),
-        size(estimate.budget),
+        bytes(estimate.per_sample),
+        bytes(estimate.budget),
     );
     let text = RichText::new(text).small();
     let text = if estimate.is_tight() { text.color(theme::tokens(ui).warning) } else { text };

@@ -1,25 +1,24 @@
 //! The window: panels as small functions that read the session and push actions. Nothing else of the program names egui.
 
-pub mod bench;
+mod atlas;
 pub mod canvas;
-pub mod colormap;
-pub mod compare_view;
-pub mod compute_panel;
-pub mod edit_panel;
-pub mod generate_panel;
-pub mod keys;
-pub mod overlays;
-pub mod pair_grid;
-pub mod refine_panel;
-pub mod sample_panel;
-pub mod screenshots;
+mod compare_view;
+mod compute_panel;
+mod edit_panel;
+mod generate_panel;
+mod keys;
+mod overlays;
+mod pair_grid;
+mod path_dialog;
+mod refine_panel;
+mod sample_panel;
 pub mod theme;
-pub mod timeline;
-pub mod top_bar;
-pub mod ts_field;
-pub mod widgets;
+mod timeline;
+mod top_bar;
+mod ts_field;
+mod widgets;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use eframe::egui::{self, RichText, Ui};
@@ -27,14 +26,15 @@ use eframe::egui::{self, RichText, Ui};
 use self::canvas::{Canvas, MaskBrush};
 use self::compare_view::CompareView;
 use self::generate_panel::Wish;
-use self::overlays::{NoticeTimes, PathDialog, Purpose};
-use self::pair_grid::{Atlas, Shown};
+use self::overlays::NoticeTimes;
+use self::pair_grid::{After, Atlases, Shown};
+use self::path_dialog::{Answer, PathDialog, Purpose};
 use self::timeline::Traces;
 use self::ts_field::TsField;
-use crate::cli::WindowOptions;
 use crate::refiner::State;
+use crate::session::document::is_session;
 use crate::session::host::Folders;
-use crate::session::{Action, Activity, Host, Lookup, Severity, Verb};
+use crate::session::{Action, Activity, Host, Lookup, Settings, Severity, Verb};
 use crate::trace::StateId;
 
 /// Iterations per second of the film.
@@ -56,8 +56,7 @@ pub struct Workbench {
     host: Host,
     compare: CompareView,
     typed: Typed,
-    before: Atlas,
-    after: Atlas,
+    atlases: Atlases,
     traces: Traces,
     notice_times: NoticeTimes,
     dialog: PathDialog,
@@ -80,8 +79,7 @@ impl Workbench {
             host,
             compare: CompareView::default(),
             typed: Typed::default(),
-            before: Atlas::default(),
-            after: Atlas::default(),
+            atlases: Atlases::default(),
             traces: Traces::default(),
             notice_times: NoticeTimes::default(),
             dialog: PathDialog::default(),
@@ -189,10 +187,6 @@ impl Workbench {
     fn dropped_files(ui: &Ui, actions: &mut Vec<Action>) {
         let dropped: Vec<PathBuf> =
             ui.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect());
-        let is_session = |path: &PathBuf| {
-            path.extension()
-                .is_some_and(|kind| kind.eq_ignore_ascii_case("lapidary") || kind.eq_ignore_ascii_case("json"))
-        };
         match dropped.iter().find(|path| is_session(path)) {
             Some(session) => actions.push(Action::OpenSession(session.clone())),
             None if !dropped.is_empty() => actions.push(Action::OpenPictures(dropped)),
@@ -215,16 +209,16 @@ impl Workbench {
             wish = settings_ui(ui, &self.host, &mut self.typed, &mut self.compare.brush, actions);
         });
         let path = session.path();
-        let before = path.first().and_then(|id| session.trace().numbers(*id));
+        let numbers_before = path.first().and_then(|id| session.trace().numbers(*id));
         // Of the pictures that are shown: every sample's best, it may be, and not those of one state.
-        let after = match &self.shown {
+        let numbers_after = match &self.shown {
             Some((_, Lookup::Ready(state))) => Some(&state.numbers),
             _ => session.shown_id().and_then(|id| session.trace().numbers(id)),
         };
         let readout = session.selected().and_then(|_| self.compare.canvas.readout());
         egui::Panel::right("sample").resizable(false).exact_size(theme::SAMPLE_WIDTH).show(ui, |ui| {
             egui::ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| {
-                sample_panel::sample_panel_ui(ui, session, (before, after), readout, actions);
+                sample_panel::sample_panel_ui(ui, session, (numbers_before, numbers_after), readout, actions);
             });
         });
         egui::CentralPanel::default().show(ui, |ui| {
@@ -233,23 +227,16 @@ impl Workbench {
             } else if let Some(sample) = session.selected() {
                 self.compare.ui(ui, session, sample, self.shown.as_ref(), actions);
             } else {
-                let key = state_key(session.epoch(), None, false);
-                if let Some(origins) = session.origins() {
-                    self.before.update(ui.ctx(), "before", key, &origins.images);
-                }
-                let after_atlas = match &self.shown {
+                let after = match &self.shown {
                     Some((id, Lookup::Ready(state))) => {
-                        let key = state_key(session.epoch(), Some(*id), session.shows_best());
-                        self.after.update(ui.ctx(), "after", key, &state.images);
-                        Some(&self.after)
+                        After::State(state_key(session.epoch(), *id, session.shows_best()), &state.images)
                     }
-                    // The last picture stays while the next is read.
-                    Some((_, Lookup::Loading)) => Some(&self.after),
-                    Some((_, Lookup::Missing)) => None,
-                    None => Some(&self.before),
+                    Some((_, Lookup::Loading)) => After::Last,
+                    Some((_, Lookup::Missing)) => After::NotKept,
+                    None => After::Before,
                 };
-                let shown = Shown { before, after, before_atlas: &self.before, after_atlas };
-                pair_grid::pair_grid_ui(ui, session, &shown, actions);
+                let shown = Shown { numbers_before, numbers_after, after };
+                pair_grid::pair_grid_ui(ui, session, &mut self.atlases, &shown, actions);
             }
         });
         overlays::notices_ui(ui, session, &mut self.notice_times, theme::TIMELINE_HEIGHT, actions);
@@ -261,53 +248,41 @@ impl Workbench {
 
     fn dialogs(&mut self, ui: &Ui, wish: Option<Wish>, actions: &mut Vec<Action>) {
         match wish {
-            Some(Wish::GeneratorFile) => self.dialog.ask(Purpose::Generator, String::new()),
-            Some(Wish::GeneratorFolder) => self.dialog.ask(Purpose::GeneratorFolder, String::new()),
-            Some(Wish::ClassifierFile) => self.dialog.ask(Purpose::Classifier, String::new()),
+            Some(Wish::GeneratorFile) => self.dialog.ask(Purpose::Generator, None),
+            Some(Wish::GeneratorFolder) => self.dialog.ask(Purpose::GeneratorFolder, None),
+            Some(Wish::ClassifierFile) => self.dialog.ask(Purpose::Classifier, None),
             None => {}
         }
-        let Some((purpose, paths, detail)) = self.dialog.ui(ui) else { return };
-        let Some(first) = paths.first().cloned() else { return };
-        let mut settings = self.host.session.settings().clone();
-        let reference = first.to_string_lossy().into_owned();
-        let is_model = matches!(purpose, Purpose::Generator | Purpose::GeneratorFolder | Purpose::Classifier);
-        if is_model && !self.is_model(&reference) {
-            return;
-        }
-        match purpose {
-            Purpose::OpenSession => actions.push(Action::OpenSession(first)),
-            Purpose::OpenPictures => actions.push(Action::OpenPictures(paths)),
-            Purpose::References => actions.push(Action::OpenReferences(paths)),
-            Purpose::SaveSession => {
-                let named = if first.extension().is_none() { first.with_extension("lapidary") } else { first };
+        let Some(answer) = self.dialog.ui(ui) else { return };
+        let (purpose, paths, detail) = match answer {
+            Answer::Files(purpose, paths, detail) => (purpose, paths, detail),
+            // The old model stays.
+            Answer::Refused(chain) => return self.host.session.notices.failure(&chain),
+            Answer::Model(purpose, reference) => {
+                let mut settings = self.host.session.settings().clone();
+                match purpose {
+                    Purpose::Classifier => settings.refine.classifier = reference,
+                    _ => settings.generate.generator = reference,
+                }
+                return actions.push(Action::Edit(Box::new(settings)));
+            }
+        };
+        match (purpose, paths.first().cloned()) {
+            (Purpose::OpenSession, Some(file)) => actions.push(Action::OpenSession(file)),
+            (Purpose::SaveSession, Some(file)) => {
+                let named = if file.extension().is_none() { file.with_extension("lapidary") } else { file };
                 actions.push(Action::SaveSession(named, detail));
             }
-            Purpose::Generator | Purpose::GeneratorFolder => {
-                settings.generate.generator = reference;
-                actions.push(Action::Edit(Box::new(settings)));
-            }
-            Purpose::Classifier => {
-                settings.refine.classifier = reference;
-                actions.push(Action::Edit(Box::new(settings)));
-            }
+            (Purpose::References, Some(_)) => actions.push(Action::OpenReferences(paths)),
+            (Purpose::OpenPictures, Some(_)) => actions.push(Action::OpenPictures(paths)),
+            _ => {}
         }
-    }
-
-    /// Whether a model is known by its manifest or by its shapes; says why not, and then the old one stays.
-    fn is_model(&mut self, reference: &str) -> bool {
-        let found = crate::checkpoint::find(reference);
-        if let Err(error) = &found {
-            self.host.session.notices.failure(&crate::error::error_chain(error));
-        }
-        found.is_ok()
     }
 
     /// Does what needs the window here, and hands the rest to the session.
     fn act(&mut self, ctx: &egui::Context, action: Action) {
-        let suggestion = |host: &Host| {
-            let file = host.session.file().map(|path| path.to_string_lossy().into_owned());
-            file.unwrap_or_else(|| "session.lapidary".to_owned())
-        };
+        let suggestion =
+            |host: &Host| Some(host.session.file().map_or_else(|| PathBuf::from("session.lapidary"), Path::to_owned));
         match &action {
             Action::Do(Verb::Theme) => {
                 let dark = ctx.theme() == egui::Theme::Dark;
@@ -316,8 +291,8 @@ impl Workbench {
             Action::Do(Verb::Help) => self.help_open = !self.help_open,
             Action::Do(Verb::FitView) => self.compare.canvas.fit(),
             Action::Do(Verb::Open) => self.dialog.ask(Purpose::OpenSession, suggestion(&self.host)),
-            Action::Do(Verb::OpenImages) => self.dialog.ask(Purpose::OpenPictures, String::new()),
-            Action::Do(Verb::OpenReferences) => self.dialog.ask(Purpose::References, String::new()),
+            Action::Do(Verb::OpenImages) => self.dialog.ask(Purpose::OpenPictures, None),
+            Action::Do(Verb::OpenReferences) => self.dialog.ask(Purpose::References, None),
             Action::Do(Verb::Save) if self.host.session.can(Verb::Save) => match self.host.session.file() {
                 Some(file) => {
                     let save = Action::SaveSession(file.to_owned(), crate::session::Detail::Full);
@@ -345,7 +320,7 @@ impl eframe::App for Workbench {
 }
 
 /// Names a state of a batch of origins as one number, for textures.
-fn state_key(origins: u64, id: Option<StateId>, is_best: bool) -> u64 {
+fn state_key(origins: u64, id: StateId, is_best: bool) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
     (origins, id, is_best).hash(&mut hasher);
@@ -416,19 +391,23 @@ fn empty_ui(ui: &mut Ui, host: &Host, actions: &mut Vec<Action>) {
     });
 }
 
-/// Opens the window and stays until it is closed.
+/// Opens the window with these settings and files, and stays until it is closed.
 ///
 /// # Errors
 /// When no window can be opened or the threads cannot be started.
-pub fn run(options: WindowOptions) -> anyhow::Result<()> {
-    run_in(options, Folders::of_user(), [1280.0, 800.0], |workbench| Box::new(workbench))
+pub fn run(settings: Settings, files: Vec<PathBuf>, folders: Folders) -> anyhow::Result<()> {
+    run_in([1280.0, 800.0], settings, files, folders, |workbench| Box::new(workbench))
 }
 
-/// Opens the window around whatever `wrap` makes of the workbench.
-fn run_in(
-    options: WindowOptions,
-    folders: Folders,
+/// Likewise, of a size in points, around whatever `wrap` makes of the workbench.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_in(
     size: [f32; 2],
+    settings: Settings,
+    files: Vec<PathBuf>,
+    folders: Folders,
     wrap: impl FnOnce(Workbench) -> Box<dyn eframe::App> + 'static,
 ) -> anyhow::Result<()> {
     let viewport = egui::ViewportBuilder::default()
@@ -444,8 +423,8 @@ fn run_in(
             canvas::install(render_state);
         }
         let ctx = creation.egui_ctx.clone();
-        let mut host = Host::start(options.settings, folders, Arc::new(move || ctx.request_repaint()))?;
-        open_at_start(&mut host, options.files);
+        let mut host = Host::start(settings, folders, Arc::new(move || ctx.request_repaint()))?;
+        open_at_start(&mut host, files);
         Ok(wrap(Workbench::new(host)))
     };
     eframe::run_native("lapidary", native, Box::new(app)).map_err(|error| anyhow::anyhow!("{error}"))
@@ -453,7 +432,6 @@ fn run_in(
 
 /// Opens the files of the command line, or generates.
 fn open_at_start(host: &mut Host, files: Vec<PathBuf>) {
-    let is_session = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "lapidary" || kind == "json");
     match files.iter().find(|path| is_session(path)) {
         Some(session) => {
             if files.len() > 1 {
@@ -464,5 +442,29 @@ fn open_at_start(host: &mut Host, files: Vec<PathBuf>) {
         }
         None if files.is_empty() => host.handle(Action::Do(Verb::Generate)),
         None => host.handle(Action::OpenPictures(files)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_opened_at_the_start_whatever_the_case_of_its_name() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("A.LAPIDARY");
+        std::fs::write(&path, "no session").unwrap();
+        let folders = Folders { cache: root.path().join("cache"), autosave: root.path().join("autosave") };
+        let mut host = Host::start(Settings::default(), folders, Arc::new(|| ())).unwrap();
+        open_at_start(&mut host, vec![path]);
+        for _ in 0..2000 {
+            host.pump();
+            if !host.session.notices.list().is_empty() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let title = &host.session.notices.list()[0].title;
+        assert!(title.contains("no Lapidary session"), "it is not taken for a picture: {title}");
     }
 }

@@ -1,13 +1,15 @@
 //! Centre: all pairs, before beside after, with class, probability and status.
 
+use std::ops::Range;
+
 use eframe::egui::{
-    self, Align2, Color32, ColorImage, CornerRadius, Rect, RichText, Role, Sense, Stroke, StrokeKind, TextureHandle,
-    TextureOptions, Ui, WidgetInfo, pos2, vec2,
+    self, Align2, Color32, CornerRadius, Rect, RichText, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2,
 };
 
+use super::atlas::{Atlas, Batch};
 use super::theme::{self, Tokens};
 use super::widgets::percent;
-use crate::classifier::probabilities;
+use crate::classifier::probability_of;
 use crate::image::ImageBatch;
 use crate::refiner::{Numbers, SampleState};
 use crate::session::{Action, Session};
@@ -25,67 +27,62 @@ const MIN_SIDE: f32 = 48.0;
 /// Largest side of a picture, in points.
 const MAX_SIDE: f32 = 144.0;
 
-/// A batch as one texture.
+/// The textures of the grid.
 #[derive(Default)]
-pub struct Atlas {
-    texture: Option<TextureHandle>,
-    key: Option<u64>,
-    columns: usize,
-    rows: usize,
+pub struct Atlases {
+    before: Atlas,
+    after: Atlas,
 }
 
-impl Atlas {
-    /// Uploads the batch when `key` differs from what the texture shows.
-    pub fn update(&mut self, ctx: &egui::Context, name: &str, key: u64, images: &ImageBatch) {
-        if self.key == Some(key) || images.is_empty() {
-            return;
-        }
-        let [n, _, h, w] = images.shape();
-        self.columns = (n as f64).sqrt().ceil() as usize;
-        self.rows = n.div_ceil(self.columns);
-        let mut pixels = vec![Color32::TRANSPARENT; self.columns * w * self.rows * h];
-        for i in 0..n {
-            let (left, top) = (i % self.columns * w, i / self.columns * h);
-            for (j, rgba) in images.rgba8(i).as_chunks::<4>().0.iter().enumerate() {
-                let [r, g, b, _] = *rgba;
-                pixels[(top + j / w) * self.columns * w + left + j % w] = Color32::from_rgb(r, g, b);
-            }
-        }
-        let image = ColorImage::new([self.columns * w, self.rows * h], pixels);
-        match &mut self.texture {
-            Some(texture) => texture.set(image, TextureOptions::NEAREST),
-            None => self.texture = Some(ctx.load_texture(name, image, TextureOptions::NEAREST)),
-        }
-        self.key = Some(key);
-    }
-
-    /// Forgets what is shown.
-    pub const fn invalidate(&mut self) {
-        self.key = None;
-    }
-
-    fn paint(&self, painter: &egui::Painter, rect: Rect, sample: usize) {
-        let Some(texture) = self.texture.as_ref().filter(|_| self.columns > 0) else { return };
-        let size = vec2(1.0 / self.columns as f32, 1.0 / self.rows as f32);
-        let min = pos2((sample % self.columns) as f32 * size.x, (sample / self.columns) as f32 * size.y);
-        painter.image(texture.id(), rect, Rect::from_min_size(min, size), Color32::WHITE);
-    }
+/// The right picture of every pair.
+#[derive(Debug, Clone, Copy)]
+pub enum After<'a> {
+    /// That of a state; the number is another one for other pictures.
+    State(u64, &'a ImageBatch),
+    /// The last one that was shown, while the next is read from disk.
+    Last,
+    /// That before: there is no state yet.
+    Before,
+    /// None: the state was not kept.
+    NotKept,
 }
 
-/// What the grid shows: numbers at the start and at the shown state.
+/// What the grid shows.
 pub struct Shown<'a> {
-    /// At the start of the path.
-    pub before: Option<&'a Numbers>,
-    /// At the shown state.
-    pub after: Option<&'a Numbers>,
-    /// The pictures before.
-    pub before_atlas: &'a Atlas,
-    /// The pictures after; `None` while they are read from disk or when they were not kept.
-    pub after_atlas: Option<&'a Atlas>,
+    /// Numbers at the start of the path.
+    pub numbers_before: Option<&'a Numbers>,
+    /// Numbers at the shown state.
+    pub numbers_after: Option<&'a Numbers>,
+    /// The right pictures.
+    pub after: After<'a>,
+}
+
+impl Atlases {
+    /// Renews the pictures of the samples that are seen.
+    fn update(&mut self, ui: &Ui, session: &Session, after: After<'_>, seen: &Range<usize>) {
+        let Some(origins) = session.origins() else { return };
+        let side = (MAX_SIDE * ui.ctx().pixels_per_point()).round() as usize;
+        let epoch = session.epoch();
+        let update = |atlas: &mut Atlas, key, images: &ImageBatch| {
+            let batch = Batch { epoch, key, shape: images.shape() };
+            atlas.update(ui.ctx(), batch, |sample| images.sample(sample), side, seen.clone());
+        };
+        update(&mut self.before, epoch, &origins.images);
+        match after {
+            After::State(key, images) => update(&mut self.after, key, images),
+            After::Last | After::Before | After::NotKept => self.after.keep_only(epoch),
+        }
+    }
 }
 
 /// Draws the grid.
-pub fn pair_grid_ui(ui: &mut Ui, session: &Session, shown: &Shown<'_>, actions: &mut Vec<Action>) {
+pub fn pair_grid_ui(
+    ui: &mut Ui,
+    session: &Session,
+    atlases: &mut Atlases,
+    shown: &Shown<'_>,
+    actions: &mut Vec<Action>,
+) {
     let Some(origins) = session.origins() else { return };
     let n = origins.labels.len();
     let [_, _, h, w] = origins.images.shape();
@@ -96,10 +93,11 @@ pub fn pair_grid_ui(ui: &mut Ui, session: &Session, shown: &Shown<'_>, actions: 
     header_ui(ui, session, n);
     egui::ScrollArea::vertical().auto_shrink([false, false]).show_rows(ui, cell.y, rows, |ui, visible| {
         ui.spacing_mut().item_spacing = vec2(CELL_GAP, CELL_GAP);
+        atlases.update(ui, session, shown.after, &(visible.start * columns..(visible.end * columns).min(n)));
         for row in visible {
             ui.horizontal(|ui| {
                 for sample in row * columns..((row + 1) * columns).min(n) {
-                    cell_ui(ui, session, shown, sample, (cell, side), actions);
+                    cell_ui(ui, session, (atlases, shown), sample, (cell, side), actions);
                 }
             });
         }
@@ -156,7 +154,7 @@ fn header_ui(ui: &mut Ui, session: &Session, n: usize) {
 fn cell_ui(
     ui: &mut Ui,
     session: &Session,
-    shown: &Shown<'_>,
+    (atlases, shown): (&Atlases, &Shown<'_>),
     sample: usize,
     (size, side): (egui::Vec2, f32),
     actions: &mut Vec<Action>,
@@ -168,8 +166,6 @@ fn cell_ui(
     let Some(origins) = session.origins() else { return };
     let target = session.target(sample);
     let class = session.class_name(target);
-    let before = shown.before.map(|numbers| probability(numbers, sample, target));
-    let after = shown.after.map(|numbers| probability(numbers, sample, target));
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("Pair {sample}: {class}")));
     if !ui.is_rect_visible(rect) {
         return;
@@ -188,20 +184,24 @@ fn cell_ui(
     let corner = pos2(snap(rect.left() + PADDING), snap(rect.top() + PADDING));
     let left = Rect::from_min_size(corner, vec2(side, side));
     let right = left.translate(vec2(side + PAIR_GAP, 0.0));
-    shown.before_atlas.paint(painter, left, sample);
-    match shown.after_atlas {
-        Some(atlas) => atlas.paint(painter, right, sample),
-        None => {
+    atlases.before.paint(painter, left, sample);
+    match shown.after {
+        After::State(..) | After::Last => atlases.after.paint(painter, right, sample),
+        After::Before => atlases.before.paint(painter, right, sample),
+        After::NotKept => {
             painter.rect_filled(right, CornerRadius::ZERO, tokens.plate);
             let font = egui::FontId::proportional(11.0);
             painter.text(right.center(), Align2::CENTER_CENTER, "not kept", font, tokens.before);
         }
     }
+    let probability = |numbers: &Numbers| probability_of(numbers.logits_of(sample), target);
+    let (before, after) = (shown.numbers_before.map(probability), shown.numbers_after.map(probability));
     caption(ui, &tokens, rect, left.bottom(), (&format!("{sample}"), &class), (before, after));
-    let state = shown.after.and_then(|numbers| numbers.state.get(sample)).copied().unwrap_or_default();
-    if let Some((text, color)) = badge(state, &tokens) {
+    let state = shown.numbers_after.and_then(|numbers| numbers.state.get(sample)).copied().unwrap_or_default();
+    if state != SampleState::Active {
         let font = egui::FontId::proportional(11.0);
-        let galley = painter.layout_no_wrap(text.to_owned(), font, color);
+        let color = badge_color(state, &tokens);
+        let galley = painter.layout_no_wrap(state.words().label.to_owned(), font, color);
         let plate = Rect::from_min_size(right.min + vec2(3.0, 3.0), galley.size() + vec2(6.0, 2.0));
         painter.rect_filled(plate, CornerRadius::same(3), tokens.plate.gamma_multiply(0.85));
         painter.galley(plate.min + vec2(3.0, 1.0), galley, color);
@@ -245,15 +245,11 @@ fn caption(
     painter.galley(pos2(rect.left() + PADDING, top + 18.0), line(text, color), color);
 }
 
-fn badge(state: SampleState, tokens: &Tokens) -> Option<(&'static str, Color32)> {
+/// The colour of the badge of a sample that rests.
+const fn badge_color(state: SampleState, tokens: &Tokens) -> Color32 {
     match state {
-        SampleState::Active => None,
-        SampleState::ZeroGradient => Some(("no gradient", tokens.warning)),
-        SampleState::NotFinite => Some(("not a number", tokens.error)),
-        SampleState::Stopped => Some(("early stop", tokens.info)),
+        SampleState::Active | SampleState::Stopped => tokens.info,
+        SampleState::ZeroGradient => tokens.warning,
+        SampleState::NotFinite => tokens.error,
     }
-}
-
-fn probability(numbers: &Numbers, sample: usize, target: usize) -> f32 {
-    probabilities(numbers.logits_of(sample)).get(target).copied().unwrap_or(f32::NAN)
 }

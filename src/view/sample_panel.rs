@@ -7,7 +7,7 @@ use super::widgets::{digits, percent, row};
 use super::{theme, widgets};
 use crate::classifier::{probabilities, top_classes};
 use crate::parameter::Choosable as _;
-use crate::refiner::{Norm, Numbers, RefineSettings, SampleState, Target};
+use crate::refiner::{Norm, Numbers, RefineSettings, Target};
 use crate::session::{Action, Session};
 
 /// Classes that are listed.
@@ -154,14 +154,8 @@ fn numbers_ui(ui: &mut Ui, (before, after): (&Numbers, &Numbers), sample: usize,
     );
     let text = percent(at(&after.clipped));
     row(ui, "Clipped", text, "Share of values that the clamp to [0,1] changed in the last iteration");
-    let state = after.state.get(sample).copied().unwrap_or_default();
-    let (text, hint) = match state {
-        SampleState::Active => ("free to move", "It follows its gradient at every iteration"),
-        SampleState::ZeroGradient => ("gradient vanished", "It stays until the objective changes"),
-        SampleState::NotFinite => ("not a number", "It stays at its last finite iterate"),
-        SampleState::Stopped => ("early stop", "The classifier believes in it more than in its reference; it stays"),
-    };
-    row(ui, "Status", text, hint);
+    let words = after.state.get(sample).copied().unwrap_or_default().words();
+    row(ui, "Status", words.label, words.about);
 }
 
 /// Used and allowed share of the ball.

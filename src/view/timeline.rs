@@ -9,7 +9,7 @@ use super::top_bar::verb_button;
 use super::widgets::{digits, percent};
 use crate::refiner::{Norm, RefineSettings};
 use crate::session::{Action, Session, Verb};
-use crate::trace::{Quantity, RunId, StateId};
+use crate::trace::{Quantity, RunId, StateId, Trace, curve};
 
 /// Curves with more values are drawn with this many points: more than one per point of the screen is lost work.
 const MAX_POINTS: usize = 400;
@@ -17,11 +17,14 @@ const MAX_POINTS: usize = 400;
 /// Width of the numbers left of a plot, in points.
 const AXIS: f32 = 42.0;
 
+/// Origins, run, sample and its target.
+type Owner = (u64, Option<RunId>, usize, usize);
+
 /// The traces of one sample, computed again only when they changed.
 #[derive(Default)]
 pub struct Traces {
-    /// Origins, run, sample, its target, and number of recorded changes that the values belong to.
-    key: Option<(u64, Option<RunId>, usize, usize, usize)>,
+    /// What the values belong to, and the norm of distances.
+    key: Option<(Owner, Norm)>,
     /// Places of the path that are computed.
     places: usize,
     /// Per quantity: its value at every place of the path.
@@ -30,25 +33,21 @@ pub struct Traces {
     radius: Vec<f32>,
     /// Places after which settings changed, or a branch began.
     marks: Vec<(usize, String)>,
-    norm: Option<Norm>,
 }
 
 impl Traces {
-    fn update(&mut self, session: &Session, path: &[StateId]) {
-        let sample = session.focused();
-        let target = session.target(sample);
-        let changes = session.trace().runs().map(|run| run.changes.len()).sum();
-        let key = (session.epoch(), session.shown_run(), sample, target, changes);
-        // A run only grows: while nothing else changed, what was computed stays.
+    fn update(&mut self, trace: &Trace, path: &[StateId], owner: Owner) {
+        let (.., sample, target) = owner;
+        let settings = |id: &StateId| trace.run(id.run).map(|run| run.settings_at(id.iteration));
+        let norm = path.last().and_then(settings).map_or(Norm::L2, |settings| settings.norm);
+        let key = (owner, norm);
+        // A run only grows, and settings that change bear on the states that come after: what was computed stays.
         if self.key != Some(key) || self.places > path.len() {
             *self = Self { key: Some(key), values: vec![Vec::new(); Quantity::ALL.len()], ..Self::default() };
         }
-        let settings = |id: &StateId| session.trace().run(id.run).map(|run| run.settings_at(id.iteration));
-        let norm = path.last().and_then(settings).map_or(Norm::L2, |settings| settings.norm);
-        self.norm = Some(norm);
         for place in self.places..path.len() {
             let id = &path[place];
-            let numbers = session.trace().numbers(*id);
+            let numbers = trace.numbers(*id);
             for (quantity, values) in Quantity::ALL.iter().zip(&mut self.values) {
                 values.push(numbers.map_or(f32::NAN, |numbers| quantity.value(numbers, sample, target, norm)));
             }
@@ -96,7 +95,8 @@ fn difference(before: &RefineSettings, after: &RefineSettings) -> String {
 /// Draws the timeline.
 pub fn timeline_ui(ui: &mut Ui, session: &Session, traces: &mut Traces, actions: &mut Vec<Action>) {
     let path = session.path();
-    traces.update(session, path);
+    let sample = session.focused();
+    traces.update(session.trace(), path, (session.epoch(), session.shown_run(), sample, session.target(sample)));
     ui.add_space(2.0);
     transport_ui(ui, session, path, actions);
     ui.add_space(2.0);
@@ -179,14 +179,14 @@ const fn title(quantity: Quantity, norm: Norm) -> (&'static str, &'static str) {
 fn plot_ui(ui: &mut Ui, rect: Rect, session: &Session, traces: &Traces, quantity: Quantity, actions: &mut Vec<Action>) {
     let index = Quantity::ALL.iter().position(|other| *other == quantity).unwrap_or(0);
     let values = &traces.values[index];
-    let (name, about) = title(quantity, traces.norm.unwrap_or(Norm::L2));
+    let (name, about) = title(quantity, traces.key.map_or(Norm::L2, |(_, norm)| norm));
     let tokens = theme::tokens(ui);
     let response = ui.interact(rect, ui.scope_id().with(("trace", index)), Sense::click_and_drag());
     response.widget_info(|| WidgetInfo::labeled(Role::Slider, true, format!("Trace: {name}")));
 
     let last = values.len().saturating_sub(1);
     let plot = Rect::from_min_max(rect.min + vec2(AXIS, 22.0), rect.max - vec2(8.0, 6.0));
-    let bounds = bounds(quantity, values, &traces.radius);
+    let bounds = curve::bounds(quantity, values, &traces.radius);
     let x = |place: usize| plot.left() + plot.width() * place as f32 / last.max(1) as f32;
     let y = |value: f32| plot.bottom() - plot.height() * (value - bounds.0) / (bounds.1 - bounds.0);
 
@@ -250,26 +250,6 @@ fn place_at(x: f32, plot: Rect, last: usize) -> usize {
     (share * last as f32).round() as usize
 }
 
-/// Range of the vertical axis: never empty, with the natural limits of the quantity.
-fn bounds(quantity: Quantity, values: &[f32], radius: &[f32]) -> (f32, f32) {
-    let finite = values.iter().copied().filter(|value| value.is_finite());
-    let (low, high) = match quantity {
-        Quantity::Probability => (0.0, 1.0),
-        Quantity::Distance => {
-            let limits = radius.iter().copied().filter(|value| value.is_finite());
-            (0.0, finite.chain(limits).fold(0.0, f32::max) * 1.08)
-        }
-        Quantity::Objective | Quantity::Energy => {
-            finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
-        }
-    };
-    if !low.is_finite() || !high.is_finite() {
-        return (0.0, 1.0);
-    }
-    let pad = (1e-3_f32.max(low.abs() * 1e-3) - (high - low)).max(0.0) / 2.0;
-    (low - pad, high + pad)
-}
-
 /// A curve with gaps where values are not numbers. Where there are more values than points on the screen, each stretch is
 /// drawn by its smallest and largest value, so that no peak is lost.
 fn line(values: &[f32], x: &dyn Fn(usize) -> f32, y: &dyn Fn(f32) -> f32, stroke: Stroke) -> Vec<Shape> {
@@ -281,7 +261,7 @@ fn line(values: &[f32], x: &dyn Fn(usize) -> f32, y: &dyn Fn(f32) -> f32, stroke
         }
         points.clear();
     };
-    for place in drawn_places(values) {
+    for place in curve::drawn_places(values, MAX_POINTS) {
         if values[place].is_finite() {
             points.push(pos2(x(place), y(values[place])));
         } else {
@@ -292,52 +272,38 @@ fn line(values: &[f32], x: &dyn Fn(usize) -> f32, y: &dyn Fn(f32) -> f32, stroke
     shapes
 }
 
-/// The places of a curve that are drawn, in order.
-fn drawn_places(values: &[f32]) -> Vec<usize> {
-    if values.len() <= MAX_POINTS {
-        return (0..values.len()).collect();
-    }
-    let stretch = values.len().div_ceil(MAX_POINTS / 2);
-    let mut places = Vec::with_capacity(MAX_POINTS + 2);
-    for start in (0..values.len()).step_by(stretch) {
-        let range = start..(start + stretch).min(values.len());
-        let low = range.clone().min_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap_or(start);
-        let high = range.max_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap_or(start);
-        places.extend([low.min(high), low.max(high)]);
-    }
-    places.insert(0, 0);
-    places.push(values.len() - 1);
-    places.dedup();
-    places
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refiner::Numbers;
+    use crate::trace::Change;
 
     #[test]
-    fn axes_are_never_empty_and_hold_every_value() {
-        for quantity in Quantity::ALL {
-            for values in [vec![], vec![f32::NAN], vec![2.0], vec![-3.0, 5.0, f32::INFINITY]] {
-                let (low, high) = bounds(quantity, &values, &[3.0]);
-                assert!(low < high && low.is_finite() && high.is_finite(), "{quantity:?} {values:?}");
-            }
-        }
-        let (low, high) = bounds(Quantity::Objective, &[-3.0, 5.0], &[]);
-        assert!(low <= -3.0 && high >= 5.0);
-    }
-
-    #[test]
-    fn a_long_curve_keeps_its_ends_and_its_peaks() {
-        let mut values: Vec<f32> = (0..10_000).map(|i| (i as f32 / 700.0).sin()).collect();
-        values[4321] = 5.0;
-        values[6789] = -5.0;
-        let places = drawn_places(&values);
-        assert!(places.len() <= MAX_POINTS + 4 && places.is_sorted());
-        for place in [0, 4321, 6789, 9_999] {
-            assert!(places.contains(&place), "{place}");
-        }
-        assert_eq!(drawn_places(&values[..7]), [0, 1, 2, 3, 4, 5, 6]);
+    fn settings_that_change_during_a_run_cost_no_state_again() {
+        let mut trace = Trace::default();
+        let run = RunId(1);
+        trace.begin(run, None, RefineSettings::default());
+        let push = |trace: &mut Trace, iteration| {
+            let numbers = Numbers { objective: vec![iteration as f32], logits: vec![0.0, 1.0], ..Default::default() };
+            assert!(trace.push(StateId { run, iteration }, numbers));
+        };
+        (0..3).for_each(|iteration| push(&mut trace, iteration));
+        let (mut traces, owner) = (Traces::default(), (1, Some(run), 0, 1));
+        traces.update(&trace, &trace.path(run), owner);
+        // Would be overwritten if it were computed again.
+        traces.values[0][1] = 42.0;
+        let eps = 1.5;
+        trace.change(run, Change { iteration: 2, settings: RefineSettings { eps, ..Default::default() } });
+        traces.update(&trace, &trace.path(run), owner);
+        push(&mut trace, 3);
+        traces.update(&trace, &trace.path(run), owner);
+        assert_eq!(traces.values[0], [0.0, 42.0, 2.0, 3.0]);
+        assert_eq!((traces.radius[2], traces.radius[3], traces.marks.len()), (3.0, 1.5, 1));
+        let settings = RefineSettings { norm: Norm::Linf, ..Default::default() };
+        trace.change(run, Change { iteration: 3, settings });
+        push(&mut trace, 4);
+        traces.update(&trace, &trace.path(run), owner);
+        assert_eq!(traces.values[0], [0.0, 1.0, 2.0, 3.0, 4.0], "distances in another norm are others");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use eframe::egui::{self, RichText, Ui};
 
 use super::keys;
 use super::theme;
-use super::widgets::{bytes, duration};
 use crate::session::{Action, Activity, Session, Verb};
+use crate::units::{bytes, duration};
 
 /// Draws the bar; `memory` is the process's resident memory in bytes.
 pub fn top_bar_ui(ui: &mut Ui, session: &Session, memory: Option<usize>, actions: &mut Vec<Action>) {
@@ -88,8 +88,7 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
             (Some((*step as f32 - 0.5) / *of as f32), format!("{step}/{of} {what}"))
         }
         Activity::Loading { what, done, of } => {
-            let mebi = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-            let text = format!("{:.0} of {:.0} MiB, {what}", mebi(*done), mebi(*of));
+            let text = format!("{} of {}, {what}", bytes(*done), bytes(*of));
             (Some(*done as f32 / (*of).max(1) as f32), text)
         }
         Activity::Generating { of: 0, .. } => (Some(0.0), "Making pictures".to_owned()),
@@ -124,11 +123,11 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
 fn facts_ui(ui: &mut Ui, session: &Session, memory: Option<usize>) {
     let iterates = session.iterates();
     let (kept, spilled) = iterates.counts();
-    let total = memory.map_or_else(|| "?".to_owned(), bytes);
+    let total = memory.map_or_else(|| "?".to_owned(), |memory| bytes(memory as u64));
     ui.label(total).on_hover_text(format!(
         "Memory of the program\nIterates: {} of {} budget, {kept} states in memory, {spilled} on disk only",
-        bytes(iterates.bytes()),
-        bytes(iterates.budget()),
+        bytes(iterates.bytes() as u64),
+        bytes(iterates.budget() as u64),
     ));
     let Some(device) = &session.provenance().device else {
         ui.label(RichText::new("no device yet").weak());

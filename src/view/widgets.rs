@@ -266,28 +266,6 @@ pub fn percent(value: f32) -> String {
     }
 }
 
-/// Seconds in words.
-#[must_use]
-pub fn duration(secs: f64) -> String {
-    match secs {
-        s if s < 10.0 => format!("{s:.1} s"),
-        s if s < 90.0 => format!("{s:.0} s"),
-        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
-    }
-}
-
-/// Bytes in words.
-#[must_use]
-pub fn bytes(count: usize) -> String {
-    let mebi = count as f64 / f64::from(1 << 20);
-    match mebi {
-        m if m >= 1024.0 => format!("{:.2} GiB", m / 1024.0),
-        m if m < 9.95 => format!("{m:.1} MiB"),
-        m => format!("{m:.0} MiB"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,7 +299,5 @@ mod tests {
         assert_eq!(digits(f32::NAN), "not a number");
         assert_eq!([0.0, 0.000_000_1, 0.000_012, 0.5].map(percent), ["0.0 %", "1e-5 %", "0.001 %", "50.0 %"]);
         assert_eq!(digits(1.5e-7), "1.5e-7");
-        assert_eq!([3.21, 45.0, 600.0, 9000.0].map(duration), ["3.2 s", "45 s", "10 min", "2.5 h"]);
-        assert_eq!([1 << 19, 10 << 20, 3 << 30].map(bytes), ["0.5 MiB", "10 MiB", "3.00 GiB"]);
     }
 }

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{CliError, Part, Source};
-use crate::export::Levels;
+use crate::image::Levels;
 use crate::refiner::settings::ITERATIONS;
 use crate::session::document::{Document, RunSummary, absolute_models};
 use crate::session::{Settings, StorageError};

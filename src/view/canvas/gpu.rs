@@ -5,8 +5,7 @@ use std::sync::Arc;
 use eframe::egui;
 use eframe::egui_wgpu::{CallbackResources, CallbackTrait, RenderState, ScreenDescriptor, wgpu};
 
-use super::super::colormap::Uniforms;
-use super::{Pictures, TEXEL};
+use super::{Pictures, TEXEL, Uniforms};
 
 /// The shader as it is compiled: the colour formulas, then the canvas.
 pub const SHADER: &str =

@@ -2,7 +2,7 @@
 
 use eframe::egui::{self, Align2, Color32, Painter, Pos2, Rect, Response, Stroke, TextStyle, Ui, Vec2, pos2, vec2};
 
-use super::super::colormap;
+use crate::image::colour::{legend, signed_number};
 use crate::image::quantise;
 
 /// Radius of the knob on the wipe handle, in points.
@@ -56,7 +56,7 @@ pub(super) fn legend_ui(ui: &Ui, rect: Rect, gain: f32) {
     }
     painter.rect_filled(plate, 3.0, plate_color(ui));
     let bar = Rect::from_min_size(plate.min + 2.0 * PLATE_PADDING, LEGEND);
-    let stops = colormap::legend(gain);
+    let stops = legend(gain);
     let reach = stops[2].value;
     let x_of = |value: f32| egui::remap(value, -reach..=reach, bar.left()..=bar.right());
     for pair in stops.windows(2) {
@@ -66,9 +66,8 @@ pub(super) fn legend_ui(ui: &Ui, rect: Rect, gain: f32) {
     }
     for (stop, anchor) in stops.iter().zip([Align2::LEFT_TOP, Align2::CENTER_TOP, Align2::RIGHT_TOP]) {
         let below = pos2(x_of(stop.value), bar.bottom() + PLATE_PADDING.y);
-        text_ui(ui, &painter, below, anchor, &colormap::signed_number(stop.value));
-        let levels =
-            if stop.value == 0.0 { "0".to_owned() } else { colormap::signed_number(stop.value * 255.0) + "/255" };
+        text_ui(ui, &painter, below, anchor, &signed_number(stop.value));
+        let levels = if stop.value == 0.0 { "0".to_owned() } else { signed_number(stop.value * 255.0) + "/255" };
         text_ui(ui, &painter, below + vec2(0.0, line), anchor, &levels);
     }
 }

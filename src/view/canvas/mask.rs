@@ -5,8 +5,8 @@ use eframe::egui::{
     TextureOptions, Ui, Vec2, pos2,
 };
 
-use super::super::colormap::Uniforms;
 use super::super::theme;
+use super::Uniforms;
 use crate::generator::Mask;
 use crate::session::Action;
 

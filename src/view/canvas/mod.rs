@@ -6,6 +6,7 @@
 mod gpu;
 mod marks;
 mod mask;
+mod twin;
 
 use std::sync::Arc;
 
@@ -16,7 +17,8 @@ use self::gpu::Frame;
 pub use self::gpu::{Pipeline, SHADER, install};
 use self::marks::{handle_ui, legend_ui, plate_ui};
 pub use self::mask::{BRUSH_RADIUS, MaskBrush, inverted};
-use super::colormap::{self, Uniforms};
+use self::twin::left_pane_width;
+pub use self::twin::{Uniforms, shade, shows_after};
 use crate::session::{Action, Compare};
 
 /// Zoom limits, in screen points per picture pixel.
@@ -313,7 +315,7 @@ impl Canvas {
         let corner = (rect.min.to_vec2() * scale).round();
         let size = (rect.max.to_vec2() * scale).round() - corner;
         let is_split = compare == Compare::Side;
-        let pane = vec2(if is_split { colormap::left_pane_width(size.x) } else { size.x }, size.y);
+        let pane = vec2(if is_split { left_pane_width(size.x) } else { size.x }, size.y);
         let zoom = self.zoom * scale;
         Uniforms {
             corner: corner.into(),
@@ -337,7 +339,7 @@ impl Canvas {
         match compare {
             Compare::Wipe => rect.split_left_right_at_fraction(self.wipe).0,
             _ => {
-                let cut = colormap::left_pane_width(uniforms.size[0]) / ui.pixels_per_point();
+                let cut = left_pane_width(uniforms.size[0]) / ui.pixels_per_point();
                 rect.split_left_right_at_x(rect.left() + cut).0
             }
         }
@@ -353,7 +355,7 @@ impl Canvas {
             |pane: Rect, clip: Rect, corner: Align2, text: &str| plate_ui(ui, clip, picture(pane), corner, text);
         match compare {
             Compare::Side => {
-                let cut = rect.left() + colormap::left_pane_width(uniforms.size[0]) / scale;
+                let cut = rect.left() + left_pane_width(uniforms.size[0]) / scale;
                 let (left, right) = rect.split_left_right_at_x(cut);
                 label(left, left, Align2::LEFT_TOP, before);
                 label(right, right, Align2::LEFT_TOP, "after");

@@ -1,27 +1,10 @@
-//! The CPU twin of `shaders/*.wgsl`: what the canvas shader is given and what it computes from it.
+//! The CPU twin of `shaders/canvas.wgsl`: what the canvas shader is given, and which picture it shows where.
 //!
-//! Used for legends, for the pixel under the pointer, and by tests that compare it with the GPU. Colour values are in
-//! `[0, 1]`, sRGB-encoded as they lie in the file, unless a function says otherwise.
+//! Used for the pixel under the pointer, and by tests that compare it with the GPU. The colour formulas are those of
+//! [`crate::image::colour`].
 
+use crate::image::colour::signed_colour;
 use crate::session::Compare;
-
-/// A signed difference as a level: 0.5 is no change, 0 is `-1/gain` or less, 1 is `+1/gain` or more.
-#[must_use]
-pub fn signed(difference: f32, gain: f32) -> f32 {
-    (0.5 + 0.5 * gain * difference).clamp(0.0, 1.0)
-}
-
-/// After minus before, per channel.
-#[must_use]
-pub fn signed_colour(before: [f32; 3], after: [f32; 3], gain: f32) -> [f32; 3] {
-    std::array::from_fn(|channel| signed(after[channel] - before[channel], gain))
-}
-
-/// Undoes the sRGB transfer function (IEC 61966-2-1) for one channel; the result is linear light.
-#[must_use]
-pub fn linear_from_srgb(encoded: f32) -> f32 {
-    if encoded <= 0.04045 { encoded / 12.92 } else { ((encoded + 0.055) / 1.055).powf(2.4) }
-}
 
 /// Width of the left pane when two lie side by side. Whole, so that both panes cut picture pixels alike.
 #[must_use]
@@ -109,51 +92,12 @@ impl Uniforms {
     }
 }
 
-/// One mark of a legend.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stop {
-    /// The difference that is shown.
-    pub value: f32,
-    /// How it is shown.
-    pub colour: [f32; 3],
-}
-
-/// The legend of a difference: the darkest level, no change, the brightest level.
-///
-/// Between two marks the colour is their mixture. `gain` is positive.
-#[must_use]
-pub fn legend(gain: f32) -> [Stop; 3] {
-    [-1.0 / gain, 0.0, 1.0 / gain].map(|value| Stop { value, colour: [signed(value, gain); 3] })
-}
-
-/// A number with its sign, in as few digits as tell it apart; the minus is the typographic one.
-#[must_use]
-pub fn signed_number(value: f32) -> String {
-    let size = value.abs();
-    let digits = if size >= 1.0 { format!("{size:.1}") } else { format!("{size:.4}") };
-    let digits = digits.trim_end_matches('0').trim_end_matches('.');
-    match digits {
-        "0" | "" => "0".to_owned(),
-        _ if value < 0.0 => format!("−{digits}"),
-        _ => format!("+{digits}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const BEFORE: [f32; 3] = [0.25, 0.5, 1.0];
     const AFTER: [f32; 3] = [0.5, 0.5, 0.0];
-
-    #[test]
-    fn grey_is_no_change_and_the_ends_saturate() {
-        assert_eq!(signed(0.0, 4.0), 0.5);
-        assert_eq!(signed(0.25, 4.0), 1.0);
-        assert_eq!(signed(-0.25, 4.0), 0.0);
-        assert_eq!(signed(-1.0, 4.0), 0.0);
-        assert_eq!(signed(0.125, 4.0), 0.75);
-    }
 
     #[test]
     fn a_difference_is_after_minus_before() {
@@ -180,19 +124,6 @@ mod tests {
     }
 
     #[test]
-    fn the_legend_spans_the_visible_range() {
-        let [low, middle, high] = legend(4.0);
-        assert_eq!((low.value, middle.value, high.value), (-0.25, 0.0, 0.25));
-        assert_eq!((low.colour, middle.colour, high.colour), ([0.0; 3], [0.5; 3], [1.0; 3]));
-    }
-
-    #[test]
-    fn numbers_are_short_and_signed() {
-        let texts = [0.25, -0.25, 0.0, 63.75, -1.0 / 255.0, 255.0].map(signed_number);
-        assert_eq!(texts, ["+0.25", "−0.25", "0", "+63.8", "−0.0039", "+255"]);
-    }
-
-    #[test]
     fn both_panes_show_the_same_picture_pixels() {
         let uniforms = Uniforms {
             size: [21.0, 10.0],
@@ -210,13 +141,5 @@ mod tests {
         assert_eq!(uniforms.picture_pixel([0.5, 4.5]), None);
         assert_eq!(uniforms.picture_pixel([3.5, 4.5]), Some([1, 1]));
         assert_eq!(uniforms.picture_pixel([9.5, 4.5]), None);
-    }
-
-    #[test]
-    fn the_transfer_function_keeps_the_ends_and_is_continuous() {
-        assert_eq!(linear_from_srgb(0.0), 0.0);
-        assert!((linear_from_srgb(1.0) - 1.0).abs() < 1e-6, "white stays white");
-        let (below, above) = (linear_from_srgb(0.04045), linear_from_srgb(0.040_451));
-        assert!((below - above).abs() < 1e-5, "{below} and {above} meet");
     }
 }

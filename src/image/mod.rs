@@ -2,10 +2,16 @@
 //!
 //! Everything after the generator speaks this type; nothing of it is quantised until a file or a screen asks.
 
+pub mod colour;
+mod levels;
+pub mod reduced;
+
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
+
+pub use self::levels::Levels;
 
 /// A batch of pictures, `[N, C, H, W]`, row-major, in `[0, 1]`.
 ///
@@ -151,36 +157,6 @@ impl ImageBatch {
     pub fn get(&self, sample: usize, channel: usize, y: usize, x: usize) -> Option<f32> {
         let [n, c, h, w] = self.shape;
         (sample < n && channel < c && y < h && x < w).then(|| self.pixels[((sample * c + channel) * h + y) * w + x])
-    }
-
-    /// Picture `index` as 8-bit RGBA, `H * W * 4` bytes, rounded to the nearest level.
-    ///
-    /// One channel is shown as grey. Values that are not finite become black.
-    ///
-    /// # Panics
-    /// When `index` is out of range.
-    #[must_use]
-    pub fn rgba8(&self, index: usize) -> Vec<u8> {
-        let [_, c, h, w] = self.shape;
-        let plane = h * w;
-        let sample = self.sample(index);
-        let mut bytes = Vec::with_capacity(plane * 4);
-        for i in 0..plane {
-            for channel in 0..3 {
-                bytes.push(quantise(sample[channel.min(c - 1) * plane + i]));
-            }
-            bytes.push(255);
-        }
-        bytes
-    }
-
-    /// Picture `index` as 8-bit RGB, `H * W * 3` bytes.
-    ///
-    /// # Panics
-    /// When `index` is out of range.
-    #[must_use]
-    pub fn rgb8(&self, index: usize) -> Vec<u8> {
-        self.rgba8(index).chunks_exact(4).flat_map(|pixel| pixel[..3].to_vec()).collect()
     }
 
     /// Fits a decoded picture to `size x size` RGB: the largest centred square is kept, then resampled.

@@ -1,17 +1,18 @@
-//! Pictures of the real window in its main states, for the README and for whoever judges the looks.
+//! Pictures of the real window in its main states, for the README and for whoever judges the looks. An argument names the
+//! folder that they are written to.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use eframe::egui::{self, ColorImage};
 
-use super::Workbench;
-use crate::cli::WindowOptions;
-use crate::generator::Mask;
-use crate::session::{Action, Activity, Compare, Settings, Verb};
-use crate::worker::Command;
+use lapidary::generator::Mask;
+use lapidary::session::host::Folders;
+use lapidary::session::{Action, Activity, Compare, Settings, Verb};
+use lapidary::view::{Workbench, run_in};
+use lapidary::worker::Command;
 
 /// Longest time that a scene may take to get ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -104,23 +105,18 @@ const SCENES: [Scene; 11] = [
     },
 ];
 
-/// Opens the window once per size and writes every scene as PNG into `folder`.
-///
-/// # Errors
-/// When no window opens, a scene does not get ready, or a file cannot be written.
-pub fn run(folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("the folder cannot be made\n{}", folder.display()))?;
+/// Opens the window once per size and writes every scene as PNG.
+fn main() -> anyhow::Result<()> {
+    // Cargo adds flags of its own.
+    let folder = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let folder = PathBuf::from(folder.unwrap_or_else(|| "assets/screenshots".to_owned()));
+    std::fs::create_dir_all(&folder).with_context(|| format!("the folder cannot be made\n{}", folder.display()))?;
     // A home of its own: the pictures do not depend on what the user did before.
     let home = tempfile::tempdir()?;
+    let folders = Folders { cache: Folders::of_user().cache, autosave: home.path().to_owned() };
     // eframe allows one event loop per process, so both sizes are taken from one window.
     let (sender, receiver) = crossbeam::channel::bounded(1);
-    let folder = folder.to_owned();
-    let folders = crate::session::host::Folders {
-        cache: crate::session::host::Folders::of_user().cache,
-        autosave: home.path().to_owned(),
-    };
-    let options = WindowOptions { settings: Settings::default(), files: Vec::new() };
-    super::run_in(options, folders, [1280.0, 800.0], move |workbench| {
+    run_in([1280.0, 800.0], Settings::default(), Vec::new(), folders, move |workbench| {
         Box::new(Tour {
             workbench,
             folder,

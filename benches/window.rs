@@ -1,13 +1,16 @@
-//! How much processor time the window itself takes, measured without a screen: the real panels, laid out and tessellated.
+//! How much processor time the window itself takes, measured without a screen: the real panels, laid out and tessellated, while
+//! 16 pictures of the demo are refined without end. Prints JSON; an argument says for how many seconds.
 
+use std::io::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cpu_time::ThreadTime;
 use eframe::egui::{self, Pos2, Rect, vec2};
+use lapidary::session::host::Folders;
+use lapidary::session::{Action, Activity, Host, Settings, Verb};
+use lapidary::view::{Workbench, theme};
 use serde::Serialize;
-
-use super::{Workbench, theme};
-use crate::session::{Action, Activity, Host, Verb};
 
 /// Size of the imagined window.
 const SIZE: egui::Vec2 = vec2(1280.0, 800.0);
@@ -16,28 +19,39 @@ const FRAME: Duration = Duration::from_micros(16_667);
 /// Longest wait for the first pictures.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Seconds that are measured, unless an argument says otherwise.
+const SECONDS: f64 = 10.0;
+
+fn main() -> anyhow::Result<()> {
+    let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(SECONDS);
+    let home = tempfile::tempdir()?;
+    let folders = Folders { cache: Folders::of_user().cache, autosave: home.path().to_owned() };
+    let mut settings = Settings::default();
+    settings.generate.samples = 16;
+    let cost = frame_cost(Host::start(settings, folders, Arc::new(|| ()))?, seconds)?;
+    writeln!(std::io::stdout().lock(), "{}", serde_json::to_string_pretty(&cost)?)?;
+    Ok(())
+}
+
 /// What the window cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct FrameCost {
+struct FrameCost {
     /// Seconds from the start of the threads to the first frame with pictures.
-    pub secs_to_first_picture: f64,
+    secs_to_first_picture: f64,
     /// Frames measured while an open-ended run went on.
-    pub frames: usize,
+    frames: usize,
     /// Mean processor time of the window's thread per frame, in milliseconds.
-    pub mean_ms: f64,
+    mean_ms: f64,
     /// 99th percentile.
-    pub p99_ms: f64,
+    p99_ms: f64,
     /// Largest.
-    pub max_ms: f64,
+    max_ms: f64,
     /// Iterations per second meanwhile.
-    pub iterations_per_sec: f64,
+    iterations_per_sec: f64,
 }
 
 /// Generates, runs without end for `seconds`, and draws all the time.
-///
-/// # Errors
-/// When no pictures come.
-pub fn frame_cost(host: Host, seconds: f64) -> anyhow::Result<FrameCost> {
+fn frame_cost(host: Host, seconds: f64) -> anyhow::Result<FrameCost> {
     let ctx = egui::Context::default();
     theme::install(&ctx);
     let mut bench = Bench { ctx, workbench: Workbench::new(host), start: Instant::now() };

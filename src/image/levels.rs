@@ -1,0 +1,57 @@
+//! Pictures as 8-bit levels, for files and screens.
+
+use super::{ImageBatch, quantise};
+
+/// How values in `[0, 1]` become levels from 0 to 255.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Levels {
+    /// To the nearest level.
+    #[default]
+    Rounded,
+    /// To the level below, which darkens by half a level on average. The original scripts do (BIGRoC's notebooks, Golan et al.
+    /// 2024), so their figures are met with it.
+    Truncated,
+}
+
+impl Levels {
+    /// The level of a value; what is no number becomes 0.
+    #[must_use]
+    pub fn of(self, value: f32) -> u8 {
+        match self {
+            Self::Rounded => quantise(value),
+            // `as` cuts, saturates, and maps NaN to 0.
+            Self::Truncated => (value * 255.0) as u8,
+        }
+    }
+
+    /// Picture `index` as 8-bit RGB, `H * W * 3` bytes. One channel is shown as grey; what is no number is black.
+    ///
+    /// # Panics
+    /// When `index` is out of range.
+    #[must_use]
+    pub fn rgb8(self, images: &ImageBatch, index: usize) -> Vec<u8> {
+        let [_, c, h, w] = images.shape();
+        let (plane, sample) = (h * w, images.sample(index));
+        let pixel = |place: usize| [0, 1, 2].map(|channel: usize| self.of(sample[channel.min(c - 1) * plane + place]));
+        (0..plane).flat_map(pixel).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_of_eight_bits_survive_both_ways_and_truncation_takes_the_level_below() {
+        for level in 0..=255_u8 {
+            let value = f32::from(level) / 255.0;
+            assert_eq!([Levels::Rounded.of(value), Levels::Truncated.of(value)], [level; 2]);
+        }
+        assert_eq!([Levels::Rounded.of(0.999), Levels::Truncated.of(0.999)], [255, 254]);
+        assert_eq!([2.0, -1.0, f32::NAN].map(|value| Levels::Truncated.of(value)), [255, 0, 0]);
+        let images = ImageBatch::new([1, 3, 1, 2], vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6]);
+        assert_eq!(Levels::Rounded.rgb8(&images, 0), [26, 77, 128, 51, 102, 153]);
+        let grey = ImageBatch::new([1, 1, 1, 2], vec![f32::NAN, 1.0]);
+        assert_eq!(Levels::Rounded.rgb8(&grey, 0), [0, 0, 0, 255, 255, 255]);
+    }
+}
