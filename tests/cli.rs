@@ -379,7 +379,7 @@ fn a_preset_is_overridden_by_other_flags() {
     let folder = tempfile::tempdir().unwrap();
     let preset = ["refine", "--preset", "golan-2024-sgld", "--iterations", "3", "--dry-run"];
     let text = stdout(&lapidary(folder.path(), &preset));
-    assert!(text.contains("divided by B = 100") && text.contains("T = 3") && !text.contains("ε ="), "{text}");
+    assert!(text.contains("B = 100") && text.contains("T = 3") && !text.contains("ε ="), "{text}");
 }
 
 #[test]

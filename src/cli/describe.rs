@@ -3,15 +3,14 @@
 use std::path::Path;
 
 use crate::checkpoint::{DiffusionManifest, Manifest, ManifestKind};
-use crate::generator::edit_settings::{GRID, NOISE_LEVEL, PATCH, STROKE_END, STROKE_START};
-use crate::generator::settings::{S_CHURN, S_NOISE};
+use crate::generator::settings::S_CHURN;
 use crate::generator::{EditSettings, EditTask, GenerateSettings, Plan, SamplerKind};
-use crate::parameter::Choosable as _;
-use crate::refiner::settings::{EPS, GRADIENT_DIVISOR, ITERATIONS, NOISE, RESTARTS, STEP_SIZE};
-use crate::refiner::{RefineSettings, Rule, Target};
+use crate::parameter::{Choosable as _, Kind, Setting, Value, captions};
+use crate::refiner::RefineSettings;
+use crate::refiner::settings::ITERATIONS;
 use crate::session::Settings;
 use crate::units::{bytes, counted};
-use crate::worker::MemoryEstimate;
+use crate::worker::{ComputeSettings, MemoryEstimate};
 
 /// A line about a model: title, hash, and where it was found.
 pub(super) fn describe_model(role: &str, reference: &str, manifest: &Manifest, path: Option<&Path>) -> String {
@@ -74,49 +73,21 @@ pub(super) fn describe_sampling(settings: &GenerateSettings, diffusion: Option<&
         }
         None => format!("n = {} per picture, noise levels σ = {:?}", settings.steps, settings.sigmas),
     };
-    let GenerateSettings { churn, churn_min, churn_max, churn_noise, .. } = settings;
-    let noise = if *churn > 0.0 {
-        format!(
-            ", {} = {churn} for σ from {churn_min} to {churn_max}, {} = {churn_noise}",
-            S_CHURN.symbol, S_NOISE.symbol
-        )
-    } else {
-        String::new()
-    };
+    let is_churn = |row: &Setting<GenerateSettings>| row.flag().starts_with(S_CHURN.flag);
+    let churn = if settings.churn > 0.0 { captions(GenerateSettings::TABLE, settings, is_churn) } else { Vec::new() };
+    let noise = churn.into_iter().map(|caption| format!(", {caption}")).collect::<Vec<_>>().concat();
     format!("{:<11}{sampler}, {levels}{called}{noise}", "sampling")
 }
 
 /// Lines about an edit.
 pub(super) fn describe_edit(settings: &EditSettings, generate: &GenerateSettings, manifest: &Manifest) -> String {
-    let levels = settings
-        .ts
-        .as_ref()
-        .map_or_else(|| format!("{} = {}", GRID.symbol, settings.grid), |ts| format!("time steps {ts}"));
-    let how = match settings.task {
-        EditTask::Inpaint | EditTask::Colorize => levels,
-        EditTask::SuperResolution => format!("{} = {}, {levels}", PATCH.symbol, settings.patch),
-        EditTask::Stroke => format!(
-            "{} = {}, {} = {}",
-            STROKE_START.symbol, settings.stroke_start, STROKE_END.symbol, settings.stroke_end
-        ),
-        EditTask::Denoise => {
-            let first = if settings.add_noise { ", noise of this level is added first" } else { "" };
-            format!("{} = {}{first}", NOISE_LEVEL.symbol, settings.sigma)
-        }
-        EditTask::Interpolate => {
-            let sampling = describe_sampling(generate, diffusion(manifest));
-            return format!(
-                "{:<11}{}\n{:<11}from seed {} to seed {}, {} frames\n{sampling}",
-                "task",
-                settings.task.option().about,
-                "frames",
-                settings.seed_from,
-                settings.seed_to,
-                generate.samples
-            );
-        }
-    };
-    format!("{:<11}{}\n{:<11}{how}", "task", settings.task.option().about, "levels")
+    let about = settings.task.option().about;
+    let how = captions(EditSettings::TABLE, settings, |row| !matches!(row.kind, Kind::Choice(..))).join(", ");
+    let lines = format!("{:<11}{about}\n{:<11}{how}", "task", "editing");
+    if settings.task != EditTask::Interpolate {
+        return lines;
+    }
+    format!("{lines}, {} frames\n{}", generate.samples, describe_sampling(generate, diffusion(manifest)))
 }
 
 /// Every class that occurs and how often.
@@ -132,45 +103,24 @@ pub(super) fn describe_labels(labels: &[usize], classes: &[String]) -> String {
     classes.iter().enumerate().filter_map(of_class).collect::<Vec<_>>().join(", ")
 }
 
-/// Lines about objective, target, rule and reach.
+/// A line for every choice, one for all numbers and switches, and one about the reach.
 pub(super) fn describe_refinement(settings: &RefineSettings) -> String {
-    let RefineSettings { objective, norm, eps, normalise, random_start, noise, gradient_divisor, .. } = *settings;
-    let iterations = settings.iterations.map_or(0, std::num::NonZeroU32::get);
-    // In single precision, or a tenth of 3 would read 0.30000000000000004.
-    let step = settings.step_length() as f32;
-    let (alpha, t) = (STEP_SIZE.symbol, ITERATIONS.symbol);
-    let how = match settings.rule {
-        Rule::Pgd => {
-            let start = if random_start { "a random point of the ball" } else { "the picture itself" };
-            let direction = if normalise { "normalised gradient" } else { "raw gradient" };
-            let ball = format!("{} = {eps} in {}", EPS.symbol, norm.option().label);
-            format!("{ball}, {alpha} = {step}, {t} = {iterations}, {direction}, from {start}")
-        }
-        Rule::Sgld => format!(
-            "{alpha} = {step}, divided by {} = {gradient_divisor}, times the raw gradient, plus noise {} = {noise}, {t} = {iterations}, without a ball",
-            GRADIENT_DIVISOR.symbol, NOISE.symbol
-        ),
-        Rule::Ascent => format!("{alpha} = {step} times the raw gradient, {t} = {iterations}, without a ball"),
-    };
-    let debiased =
-        if settings.debias && settings.target == Target::PseudoLabel { ", de-biased over each batch" } else { "" };
-    let mut lines = vec![
-        format!("{:<11}{}", "objective", objective.option().about),
-        format!("{:<11}{}{debiased}", "target", settings.target.option().about),
-        format!("{:<11}{}", "rule", settings.rule.option().about),
-        format!("{:<11}{how}", "refining"),
-    ];
+    let mut lines: Vec<String> =
+        RefineSettings::TABLE.iter().filter_map(|row| describe_choice(row, settings)).collect();
+    let is_short = |row: &Setting<RefineSettings>| matches!(row.kind, Kind::Number(_) | Kind::Switch(_));
+    lines.push(format!("{:<11}{}", "refining", captions(RefineSettings::TABLE, settings, is_short).join(", ")));
     if let Some(reach) = describe_reach(settings) {
         lines.push(format!("{:<11}{reach}", "reach"));
     }
-    if settings.restarts > 1 {
-        lines.push(format!("{:<11}{} = {}, the best copy is shown", "restarts", RESTARTS.symbol, settings.restarts));
-    }
-    if settings.early_stop {
-        lines.push(format!("{:<11}once a picture is believed in more than its real reference", "early stop"));
-    }
-    lines.push(format!("{:<11}{}", "keep", settings.keep.option().about));
     lines.join("\n")
+}
+
+/// A line about what was chosen; none for other settings, and none where it has no effect or shows in its number.
+fn describe_choice<S>(row: &Setting<S>, settings: &S) -> Option<String> {
+    let (Kind::Choice(choice, options), Value::Choice(key)) = (row.kind, row.value(settings)) else { return None };
+    let is_said = row.set_by.is_none() && row.idle(settings).is_none();
+    let option = options().into_iter().find(|option| option.key == key && is_said)?;
+    Some(format!("{:<11}{}: {}", choice.label.to_lowercase(), option.label, option.about))
 }
 
 /// Whether the edge of the ball can be reached; `None` without a ball.
@@ -191,8 +141,8 @@ fn describe_reach(settings: &RefineSettings) -> Option<String> {
 
 /// A line about the device.
 pub(super) fn describe_compute(settings: &Settings) -> String {
-    let memory = settings.compute.memory_mib.map_or_else(String::new, |mib| format!(", at most {mib} MiB per call"));
-    format!("{:<11}{}, batch B = {}{memory}", "device", settings.compute.device, settings.compute.batch)
+    let numbers = captions(ComputeSettings::TABLE, &settings.compute, |row| matches!(row.kind, Kind::Number(_)));
+    format!("{:<11}{}, {}", "device", settings.compute.device, numbers.join(", "))
 }
 
 /// A line about the memory that network calls need.
@@ -222,6 +172,7 @@ pub(super) fn written(out: &Path, files: &[&str]) -> String {
 mod tests {
     use super::*;
     use crate::checkpoint::PreconditioningName;
+    use crate::refiner::Target;
     use crate::refiner::presets::Preset;
 
     #[test]
@@ -233,7 +184,12 @@ mod tests {
     #[test]
     fn a_plan_says_whether_the_edge_can_be_reached() {
         let far = describe_refinement(&RefineSettings::default());
-        assert!(far.contains("ε = 3 in L2") && far.contains("= 1.50: the edge of the ball is reachable"), "{far}");
+        assert!(
+            far.contains("norm       L2: ")
+                && far.contains("ε = 3, α = 0.3, T = 15")
+                && far.contains("= 1.50: the edge of the ball is reachable"),
+            "{far}"
+        );
         let short = RefineSettings { step_size: 0.1, ..Default::default() };
         assert!(describe_refinement(&short).contains("unreachable"));
     }
@@ -242,7 +198,7 @@ mod tests {
     fn a_plan_without_a_ball_says_no_radius() {
         let preset = Preset::from_key("golan-2024-sgld").unwrap();
         let text = describe_refinement(&preset.apply(&RefineSettings::default()));
-        assert!(text.contains("α = 0.2, divided by B = 100") && text.contains("σ = 0.0001, T = 15"), "{text}");
+        assert!(text.contains("α = 0.2, σ = 0.0001, B = 100, T = 15"), "{text}");
         assert!(!text.contains("ε") && !text.contains("reach"), "{text}");
     }
 
@@ -250,9 +206,12 @@ mod tests {
     fn a_plan_says_what_a_picture_is_refined_towards() {
         let settings = RefineSettings { target: Target::PseudoLabel, debias: true, restarts: 3, ..Default::default() };
         let text = describe_refinement(&settings);
-        assert!(text.contains("largest logit") && text.contains("de-biased") && text.contains("R = 3"), "{text}");
+        assert!(
+            text.contains("largest logit") && text.contains("refining   de-bias, ") && text.contains("R = 3"),
+            "{text}"
+        );
         let label = describe_refinement(&RefineSettings { debias: true, ..Default::default() });
-        assert!(!label.contains("de-biased"), "de-biasing is about pseudo-labels: {label}");
+        assert!(!label.contains("de-bias"), "de-biasing is about pseudo-labels: {label}");
     }
 
     #[test]

@@ -33,6 +33,8 @@ use self::usage::{DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, QUIET, REFERENC
 pub use crate::data::Part;
 use crate::generator::{EditTask, GenerateSettings};
 use crate::image::Levels;
+use crate::parameter::{Parameter, ParameterError};
+use crate::refiner::settings::ITERATIONS;
 use crate::session::Settings;
 use crate::session::document::is_session;
 use crate::worker::DeviceChoice;
@@ -169,6 +171,7 @@ impl RunOptions {
             }
         };
         options.check_references()?;
+        options.check_end()?;
         Ok(options)
     }
 
@@ -187,6 +190,18 @@ impl RunOptions {
             return Err(CliError::NoReferences);
         }
         Ok(())
+    }
+}
+
+impl RunOptions {
+    /// A command must end, because no window can stop it.
+    fn check_end(&self) -> Result<(), CliError> {
+        if self.settings.refine.iterations.is_some() {
+            return Ok(());
+        }
+        let (label, default) = (ITERATIONS.label, ITERATIONS.default);
+        let (found, expected) = ("endless".to_owned(), "a whole number without a window".to_owned());
+        Err(ParameterError { label, found, expected, default }.into())
     }
 }
 
@@ -287,7 +302,7 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         Some(path) => RunOptions::of_session(&path, job)?,
         None => (RunOptions::new(Settings::default()), Ok(Source::Generator)),
     };
-    let mut generates = flags::OF_GENERATION.iter().chain(&flags::OF_SAMPLING);
+    let mut generates = flags::OF_GENERATION.into_iter().chain(flags::of_sampling());
     if job == Job::Generate || job == Job::Refine && generates.any(|flag| flags::given(matches, flag).is_some()) {
         (source, options.part) = (Ok(Source::Generator), Part::default());
     }
@@ -301,7 +316,7 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         (_, Source::Generator) => Use::Generated,
         (_, Source::Pictures(_) | Source::Stored(_)) => Use::Opened,
     };
-    flags::apply(matches, &mut options.settings, about)?;
+    options.notes.extend(flags::apply(matches, &mut options.settings, about)?);
     options.relabel = flags::given(matches, flags::CLASSES).is_some();
     let samples = match job {
         Job::Generate => true,
@@ -320,6 +335,7 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     }
     if job == Job::Refine {
         options.check_references()?;
+        options.check_end()?;
     }
     options.part = part(matches, &options.source, options.part)?;
     if let Some(truncate) = flags::switched(matches, TRUNCATE) {
@@ -332,7 +348,7 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
 }
 
 fn part(matches: &ArgMatches, source: &Source, saved: Part) -> Result<Part, CliError> {
-    let number = |parameter: crate::parameter::Parameter| match flags::given(matches, parameter.flag) {
+    let number = |parameter: Parameter| match flags::given(matches, parameter.flag) {
         Some(_) if !matches!(source, Source::Pictures(_)) => Err(CliError::Part { flag: parameter.flag }),
         Some(text) => Ok(Some(parameter.parse(text)? as usize)),
         None => Ok(None),

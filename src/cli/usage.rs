@@ -147,10 +147,10 @@ fn refine(after: &str) -> Command {
     let input = "Pictures (PNG, JPEG, WebP, ...), folders of them, or an .npz of samples, to refine instead of generating; --classes all means the archive's, else those that the classifier sees";
     let references = "Real pictures (files, folders, or an .npz): early stop rests a picture once the classifier believes in it more than in its reference; picture i has reference i mod their number";
     let own = vec![
-        many(INPUT, input).conflicts_with_all(flags::OF_GENERATION).conflicts_with_all(flags::OF_SAMPLING),
+        many(INPUT, input).conflicts_with_all(flags::OF_GENERATION).conflicts_with_all(flags::of_sampling()),
         many(REFERENCES, references),
-        flags::flag_of(SKIP, "", None),
-        flags::flag_of(LIMIT, "", Some("all")),
+        flags::flag_of(SKIP, None),
+        flags::flag_of(LIMIT, Some("all")),
         flags::switch(
             TRUNCATE,
             "Cut levels in the .npz down instead of rounding them, as the scripts of BIGRoC and Golan et al. 2024 do",
@@ -169,8 +169,8 @@ fn refine(after: &str) -> Command {
 fn edit(after: &str) -> Command {
     let own = vec![
         many(INPUT, "Pictures to edit: files, folders, or an .npz of samples; at most 256"),
-        flags::flag_of(SKIP, "", None),
-        flags::flag_of(LIMIT, "", Some("all")),
+        flags::flag_of(SKIP, None),
+        flags::flag_of(LIMIT, Some("all")),
         file_arg(
             MASK,
             "FILE",
@@ -193,8 +193,8 @@ fn search(after: &str) -> Command {
     let own = [
         flags::choice::<Metric>(),
         flags::choice::<Method>(),
-        flags::flag_of(GRID, "", None),
-        flags::flag_of(STRIDE, "", None),
+        flags::flag_of(GRID, None),
+        flags::flag_of(STRIDE, None),
         flags::classifier_arg(),
     ];
     Command::new("search")
@@ -203,7 +203,7 @@ fn search(after: &str) -> Command {
         .after_help(after.to_owned())
         .args(own.into_iter().map(|arg| arg.help_heading("How to search")))
         // The search sets these itself.
-        .args(flags::generate_args().filter(|arg| !flags::OF_SAMPLING.contains(&arg.get_id().as_str())))
+        .args(flags::generate_args().filter(|arg| flags::of_sampling().all(|flag| flag != arg.get_id().as_str())))
         .args(flags::compute_args())
         .args(file_args(Vec::new()))
 }

@@ -3,10 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::schedule::time_step_sigmas;
-use super::settings::SEED;
+use super::settings::{SEED, TS, steps_in_words};
 use super::time_steps::TimeSteps;
 use crate::checkpoint::DiffusionManifest;
-use crate::parameter::{Choice, ChoiceOption, Choosable, Parameter, ParameterError};
+use crate::parameter::{
+    self, Choice, ChoiceOption, Choosable, Held as _, Idle, Kind, Look, Parameter, ParameterError, Setting, Switch,
+    Value, setting,
+};
+
+/// A second level that is dragged stays at most at this share of the first.
+const BELOW: f64 = 0.99;
 
 /// Points of the grid of noise levels.
 pub const GRID: Parameter = Parameter {
@@ -108,6 +114,13 @@ pub const SEED_TO: Parameter = Parameter {
     ..SEED
 };
 
+const ADD_NOISE: Switch = Switch {
+    flag: "add-noise",
+    negated: false,
+    label: "Add noise first",
+    about: "Adds noise of that level to the picture before it is removed, to try denoising on a clean picture",
+};
+
 /// What is made of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -131,6 +144,12 @@ impl EditTask {
     #[must_use]
     pub const fn needs_reference(self) -> bool {
         !matches!(self, Self::Interpolate)
+    }
+
+    /// Whether it visits a grid of noise levels.
+    #[must_use]
+    pub const fn visits_grid(self) -> bool {
+        matches!(self, Self::Inpaint | Self::Colorize | Self::SuperResolution)
     }
 
     /// Whether it needs to know which pixels are missing.
@@ -222,22 +241,54 @@ impl Default for EditSettings {
 }
 
 impl EditSettings {
+    /// Every setting of editing.
+    pub const TABLE: &'static [Setting<Self>] = &[
+        setting!(task, Kind::of::<EditTask>()),
+        setting!(grid, Kind::Number(&GRID)).by(Self::set_grid).unless(Self::off_grid),
+        Setting::<Self>::new(Kind::Text(&TS), |all| steps_in_words(all.ts.as_ref()), |_, _| {})
+            .unless(|all| all.off_grid().filter(|idle| idle.is_hidden)),
+        setting!(patch, Kind::Number(&PATCH)).unless(|all| all.only_for(EditTask::SuperResolution)),
+        setting!(sigma, Kind::Number(&NOISE_LEVEL)).looks(Look::Slider).unless(|all| all.only_for(EditTask::Denoise)),
+        setting!(add_noise, Kind::Switch(&ADD_NOISE)).unless(|all| all.only_for(EditTask::Denoise)),
+        setting!(stroke_start, Kind::Number(&STROKE_START))
+            .looks(Look::Slider)
+            .moving(|all| all.stroke_start = all.stroke_start.max(all.stroke_end / BELOW).min(STROKE_START.max))
+            .unless(|all| all.only_for(EditTask::Stroke)),
+        setting!(stroke_end, Kind::Number(&STROKE_END))
+            .looks(Look::Slider)
+            .moving(|all| all.stroke_end = all.stroke_end.min(all.stroke_start * BELOW).max(STROKE_END.min))
+            .unless(|all| all.only_for(EditTask::Stroke)),
+        setting!(seed_from, Kind::Number(&SEED_FROM)).unless(|all| all.only_for(EditTask::Interpolate)),
+        setting!(seed_to, Kind::Number(&SEED_TO)).unless(|all| all.only_for(EditTask::Interpolate)),
+    ];
+
+    /// Time steps would decide instead.
+    fn set_grid(&mut self, value: Value) {
+        self.grid.take(value);
+        self.ts = None;
+    }
+
+    fn off_grid(&self) -> Option<Idle> {
+        if self.task.visits_grid() {
+            return self.ts.as_ref().map(|_| Idle::grey("beside time steps".to_owned()));
+        }
+        Some(Idle::hidden(self.on_task()))
+    }
+
+    fn only_for(&self, task: EditTask) -> Option<Idle> {
+        (self.task != task).then(|| Idle::hidden(self.on_task()))
+    }
+
+    fn on_task(&self) -> String {
+        format!("on the task {}", self.task.option().key)
+    }
+
     /// Checks every number.
     ///
     /// # Errors
     /// The first [`ParameterError`] found.
     pub fn check(&self) -> Result<(), ParameterError> {
-        for (parameter, value) in [
-            (GRID, f64::from(self.grid)),
-            (PATCH, f64::from(self.patch)),
-            (NOISE_LEVEL, self.sigma),
-            (STROKE_START, self.stroke_start),
-            (STROKE_END, self.stroke_end),
-            (SEED_FROM, self.seed_from as f64),
-            (SEED_TO, self.seed_to as f64),
-        ] {
-            parameter.check(value)?;
-        }
+        parameter::check(Self::TABLE, self)?;
         if self.stroke_end >= self.stroke_start {
             let (found, expected) = (self.stroke_end.to_string(), format!("below the first, {}", self.stroke_start));
             let default = STROKE_END.default.min(0.5 * self.stroke_start);
@@ -250,10 +301,8 @@ impl EditSettings {
     #[must_use]
     pub fn sigmas(&self, diffusion: &DiffusionManifest) -> Vec<f64> {
         match (self.task, &self.ts) {
-            (EditTask::Inpaint | EditTask::Colorize | EditTask::SuperResolution, Some(ts)) => {
-                time_step_sigmas(diffusion, ts)
-            }
-            (EditTask::Inpaint | EditTask::Colorize | EditTask::SuperResolution, None) => {
+            (task, Some(ts)) if task.visits_grid() => time_step_sigmas(diffusion, ts),
+            (EditTask::Inpaint | EditTask::Colorize | EditTask::SuperResolution, _) => {
                 time_step_sigmas(diffusion, &TimeSteps::all(self.grid))
             }
             (EditTask::Stroke, _) => vec![self.stroke_start, self.stroke_end],

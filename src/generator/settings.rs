@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 pub use super::time_steps::{TS_PRESETS, TimeSteps, TimeStepsError, TsPreset};
 use crate::checkpoint::PreconditioningName;
 use crate::noise::{Purpose, Stream};
-use crate::parameter::{Choice, ChoiceOption, Choosable, Parameter, ParameterError};
+use crate::parameter::{
+    self, Choice, ChoiceOption, Choosable, Entry, Held as _, Idle, Kind, Parameter, ParameterError, Setting, Value,
+    setting,
+};
 
 /// Number of samples.
 pub const SAMPLES: Parameter = Parameter {
@@ -122,6 +125,31 @@ pub const S_NOISE: Parameter = Parameter {
     source: CHURN_SOURCE,
 };
 
+const GENERATOR: Entry = Entry {
+    flag: "generator",
+    label: "Generator",
+    about: "Model that makes the pictures: a bundled name, a checkpoint, or its manifest",
+};
+
+const CLASSES: Entry = Entry {
+    flag: "classes",
+    label: "Classes",
+    about: "Class of each picture: all (in turn), random (drawn from its seed), or names and numbers such as stop,yield,3",
+};
+
+const SIGMAS: Entry = Entry {
+    flag: "sigmas",
+    label: "Noise levels",
+    about: "Noise levels of the sampling steps, largest first, such as 80,1.2",
+};
+
+/// Indices into a grid of noise levels.
+pub(super) const TS: Entry = Entry {
+    flag: "ts",
+    label: "Time steps",
+    about: "Noise levels as rising indices into a grid that falls from the largest to the smallest, such as 0,22,39/40, or the name of a published setting",
+};
+
 /// How pictures are made from noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -221,6 +249,25 @@ pub enum Classes {
     Random,
 }
 
+impl std::fmt::Display for Classes {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => out.write_str("all"),
+            Self::Random => out.write_str("random"),
+            Self::Only(list) => out.write_str(&joined(list)),
+        }
+    }
+}
+
+fn joined(list: &[impl ToString]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Time steps as they are typed; nothing for none.
+pub(super) fn steps_in_words(ts: Option<&TimeSteps>) -> Value {
+    Value::Text(ts.map_or_else(String::new, ToString::to_string))
+}
+
 /// What the user chooses about generation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -271,14 +318,66 @@ impl Default for GenerateSettings {
 }
 
 impl GenerateSettings {
+    /// Every setting of generation: first which pictures, from [`STEPS`] on how they are sampled.
+    pub const TABLE: &'static [Setting<Self>] = &[
+        setting!(generator, Kind::Text(&GENERATOR)),
+        setting!(samples, Kind::Number(&SAMPLES)),
+        setting!(first_seed, Kind::Number(&SEED)),
+        Setting::<Self>::new(Kind::Text(&CLASSES), |all| Value::Text(all.classes.to_string()), |_, _| {}),
+        setting!(steps, Kind::Number(&STEPS))
+            .by(Self::set_steps)
+            .unless(|all| all.ts.is_some().then(|| Idle::grey("beside time steps".to_owned()))),
+        setting!(sampler, Kind::of::<SamplerKind>()).by(Self::set_sampler).rare(),
+        Setting::<Self>::new(Kind::Text(&TS), |all| steps_in_words(all.ts.as_ref()), |_, _| {}).rare(),
+        Setting::<Self>::new(Kind::Text(&SIGMAS), |all| Value::Text(joined(&all.sigmas)), |_, _| {}),
+        setting!(churn, Kind::Number(&S_CHURN)).rare().unless(Self::without_churn),
+        setting!(churn_min, Kind::Number(&S_MIN))
+            .rare()
+            .moving(|all| all.churn_min = all.churn_min.min(all.churn_max))
+            .unless(Self::without_churn),
+        setting!(churn_max, Kind::Number(&S_MAX))
+            .rare()
+            .moving(|all| all.churn_max = all.churn_max.max(all.churn_min))
+            .unless(Self::without_churn),
+        setting!(churn_noise, Kind::Number(&S_NOISE)).rare().unless(Self::without_churn),
+    ];
+
+    /// The settings that say how pictures are sampled, not which.
+    pub fn of_sampling() -> impl Iterator<Item = &'static Setting<Self>> {
+        Self::TABLE.iter().skip_while(|row| row.flag() != STEPS.flag)
+    }
+
+    /// Lists of levels would decide instead.
+    fn set_steps(&mut self, value: Value) {
+        self.steps.take(value);
+        self.sigmas.clear();
+        self.ts = None;
+    }
+
+    /// Samplers without churn refuse it.
+    fn set_sampler(&mut self, value: Value) {
+        self.sampler.take(value);
+        if !self.may_churn() {
+            self.churn = S_CHURN.default;
+        }
+    }
+
+    /// The automatic sampler may be one that does.
+    fn may_churn(&self) -> bool {
+        self.sampler == SamplerKind::Auto || self.sampler.churns()
+    }
+
+    fn without_churn(&self) -> Option<Idle> {
+        let why = || format!("with the sampler {}", self.sampler.option().key);
+        (!self.may_churn()).then(|| Idle::grey(why()))
+    }
+
     /// Checks every number, and that the numbers belong together.
     ///
     /// # Errors
     /// The first [`ParameterError`] found.
     pub fn check(&self) -> Result<(), ParameterError> {
-        SAMPLES.check(f64::from(self.samples))?;
-        STEPS.check(f64::from(self.steps))?;
-        SEED.check(self.first_seed as f64)?;
+        parameter::check(Self::TABLE, self)?;
         let falling = self.sigmas.is_sorted_by(|a, b| a > b);
         if !falling || !self.sigmas.iter().all(|sigma| sigma.is_finite() && *sigma > 0.0) {
             let (found, expected) = (format!("{:?}", self.sigmas), "positive and falling numbers".to_owned());
@@ -294,16 +393,11 @@ impl GenerateSettings {
     }
 
     fn check_churn(&self) -> Result<(), ParameterError> {
-        for (parameter, value) in
-            [(S_CHURN, self.churn), (S_MIN, self.churn_min), (S_MAX, self.churn_max), (S_NOISE, self.churn_noise)]
-        {
-            parameter.check(value)?;
-        }
         if self.churn_min > self.churn_max {
             let (found, expected) = (self.churn_min.to_string(), format!("at most \"Churn to\", {}", self.churn_max));
             return Err(ParameterError { label: S_MIN.label, found, expected, default: S_MIN.default });
         }
-        if self.churn > 0.0 && self.sampler != SamplerKind::Auto && !self.sampler.churns() {
+        if self.churn > 0.0 && !self.may_churn() {
             let found = format!("{} with the sampler {}", self.churn, self.sampler.option().key);
             let expected = "0 unless the sampler is heun or dpm".to_owned();
             return Err(ParameterError { label: S_CHURN.label, found, expected, default: 0.0 });

@@ -131,10 +131,10 @@ impl Refiner {
     pub fn set_settings(&mut self, classifier: &Classifier, settings: RefineSettings) -> Result<(), RefineError> {
         let before = std::mem::replace(&mut self.settings, settings);
         let settings = &self.settings;
-        let aims_elsewhere = !before.compares_with(settings);
-        let moves = |s: &RefineSettings| (s.rule, s.is_noisy(), s.early_stop);
-        let wakes = aims_elsewhere || moves(&before) != moves(settings);
-        if aims_elsewhere && let Err(error) = self.aim(classifier) {
+        let wakes = before.wakes(settings);
+        if !before.compares_with(settings)
+            && let Err(error) = self.aim(classifier)
+        {
             self.settings = before;
             return Err(error);
         }

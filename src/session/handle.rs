@@ -10,7 +10,6 @@ use super::storage::{Detail, Job};
 use super::{Activity, Iterates, Lookup, Plan, Question, Session, Settings, Severity};
 use crate::checkpoint;
 use crate::origins::Origins;
-use crate::refiner::RefineSettings;
 use crate::trace::{RunId, StateId, Trace};
 use crate::worker::{Command, JobId};
 
@@ -174,9 +173,8 @@ impl Session {
         if old.classifier != self.settings.refine.classifier && self.path.is_empty() {
             self.refresh_class_names();
         }
-        // The number of iterations only matters to the next Run.
-        let same_rule = RefineSettings { iterations: old.iterations, ..self.settings.refine.clone() } == old;
-        if let Some(run) = self.live.filter(|_| !same_rule) {
+        let runs_on = self.settings.refine.runs_like(&old);
+        if let Some(run) = self.live.filter(|_| !runs_on) {
             if self.classifier_changed(run) {
                 // A run has one classifier; the next Run begins another from here.
                 self.commands.push(Command::Stop);
@@ -273,16 +271,10 @@ impl Session {
     /// Iterates from the newest state of the run that is shown.
     pub(super) fn iterate(&mut self, iterations: Option<NonZeroU32>) {
         let of = iterations.map(NonZeroU32::get);
-        let refine = &self.settings.refine;
         let live = self.live.filter(|run| self.shown_run == Some(*run)).and_then(|run| self.trace.run(run));
         // A start at random, or another classifier, is another run.
         let at_start = live.is_some_and(|run| run.parent.is_none() && run.last_iteration() == Some(0));
-        let other_start = live.is_some_and(|run| {
-            let (was, is) = (&run.settings, refine);
-            let at_random = |s: &RefineSettings| (!s.starts_at_origin()).then_some((s.norm, s.eps.to_bits()));
-            let start = |s: &RefineSettings| (s.random_start, s.restarts, at_random(s));
-            start(was) != start(is)
-        });
+        let other_start = live.is_some_and(|run| !run.settings.starts_like(&self.settings.refine));
         let other_classifier = live.is_some_and(|run| self.classifier_changed(run.id));
         match live.map(|run| run.id) {
             Some(_) if at_start && other_start => self.begin_run(None, of),

@@ -2,42 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Session, Verb};
 use crate::generator::{EditSettings, GenerateSettings};
-use crate::parameter::{Parameter, ParameterError};
+use crate::parameter::{ParameterError, marks};
 use crate::refiner::RefineSettings;
 use crate::worker::ComputeSettings;
-
-/// Samples that go through a network together.
-pub const BATCH: Parameter = Parameter {
-    key: "batch",
-    flag: "batch",
-    label: "Batch",
-    symbol: "B",
-    unit: "pictures at once",
-    min: 1.0,
-    max: 256.0,
-    slider: (1.0, 256.0),
-    default: 64.0,
-    integer: true,
-    about: "Pictures that go through a network together on a GPU, less memory when smaller; on the CPU they go one by one, on all cores",
-    source: "Lapidary",
-};
-
-/// Memory of network calls.
-pub const MEMORY: Parameter = Parameter {
-    key: "memory_mib",
-    flag: "memory",
-    label: "Memory",
-    symbol: "M",
-    unit: "MiB",
-    min: 64.0,
-    max: 1_048_576.0,
-    slider: (64.0, 65_536.0),
-    default: 4096.0,
-    integer: true,
-    about: "Memory that a network and its calls may use; fewer pictures are computed at once where more would be needed",
-    source: "Lapidary",
-};
 
 /// Everything the user sets.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -62,11 +31,17 @@ impl Settings {
         self.generate.check()?;
         self.edit.check()?;
         self.refine.check()?;
-        BATCH.check(f64::from(self.compute.batch))?;
-        if let Some(mib) = self.compute.memory_mib {
-            MEMORY.check(f64::from(mib))?;
-        }
-        Ok(())
+        self.compute.check()
+    }
+
+    /// What changed, in words: the label of an undo.
+    #[must_use]
+    pub fn changes(&self, after: &Self) -> Vec<String> {
+        let mut changes = marks(GenerateSettings::TABLE, &self.generate, &after.generate);
+        changes.extend(marks(EditSettings::TABLE, &self.edit, &after.edit));
+        changes.extend(marks(RefineSettings::TABLE, &self.refine, &after.refine));
+        changes.extend(marks(ComputeSettings::TABLE, &self.compute, &after.compute));
+        changes
     }
 }
 
@@ -122,9 +97,22 @@ impl History {
     }
 }
 
+impl Session {
+    /// What Undo would take back, or Redo bring again, in words; nothing for other verbs.
+    #[must_use]
+    pub fn changes_of(&self, verb: Verb) -> Vec<String> {
+        match (verb, self.history.undo.last(), self.history.redo.last()) {
+            (Verb::Undo, Some(before), _) => before.changes(&self.settings),
+            (Verb::Redo, _, Some(after)) => self.settings.changes(after),
+            _ => Vec::new(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Action;
 
     #[test]
     fn settings_survive_a_file_and_missing_fields_take_defaults() {
@@ -136,6 +124,19 @@ mod tests {
         let partial: Settings = serde_json::from_str(r#"{"refine": {"eps": 2.0}}"#).unwrap();
         assert_eq!(partial.refine.eps, 2.0);
         assert_eq!(partial.generate, GenerateSettings::default());
+    }
+
+    #[test]
+    fn undo_and_redo_say_what_they_change() {
+        let mut session = Session::new(Settings::default());
+        assert!(session.changes_of(Verb::Undo).is_empty());
+        let mut settings = Settings::default();
+        (settings.refine.eps, settings.generate.samples) = (1.5, 4);
+        session.handle(Action::Edit(Box::new(settings)));
+        assert_eq!(session.changes_of(Verb::Undo), ["samples 16 → 4", "radius 3 → 1.5"]);
+        session.handle(Action::Do(Verb::Undo));
+        assert_eq!(session.changes_of(Verb::Redo), ["samples 16 → 4", "radius 3 → 1.5"]);
+        assert!(session.changes_of(Verb::Undo).is_empty() && session.changes_of(Verb::Save).is_empty());
     }
 
     #[test]

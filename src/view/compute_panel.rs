@@ -2,8 +2,8 @@
 
 use eframe::egui::{self, RichText, Role, Ui};
 
+use super::setting_row::setting_ui;
 use super::{theme, widgets};
-use crate::session::settings::{BATCH, MEMORY};
 use crate::session::{Action, Session};
 use crate::units::bytes;
 use crate::worker::{ComputeSettings, DeviceChoice, MemoryEstimate};
@@ -14,12 +14,9 @@ pub fn compute_panel_ui(ui: &mut Ui, session: &Session, settings: &mut ComputeSe
     widgets::grid("compute").show(ui, |ui| {
         device_ui(ui, settings);
         ui.end_row();
-        let mut batch = f64::from(settings.batch);
-        widgets::number(ui, &BATCH, &mut batch);
-        settings.batch = batch as u32;
-        ui.end_row();
-        memory_ui(ui, settings);
-        ui.end_row();
+        for row in ComputeSettings::TABLE {
+            setting_ui(ui, row, settings);
+        }
         budget_ui(ui, session, actions);
         ui.end_row();
     });
@@ -42,27 +39,6 @@ fn device_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
         }
     });
     widgets::name(&combo.response.on_hover_text(about), Role::ComboBox, "Device");
-}
-
-/// How much memory a network call may take.
-fn memory_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
-    let about = format!(
-        "{}.\nAutomatic: what is free on the CPU, a cautious amount on a GPU.\nTakes effect with the next Generate, Reset or Branch.",
-        MEMORY.about
-    );
-    ui.label(MEMORY.label).on_hover_text(&about);
-    ui.horizontal(|ui| {
-        let mut automatic = settings.memory_mib.is_none();
-        if let Some(limit) = &mut settings.memory_mib {
-            let drag =
-                egui::DragValue::new(limit).range(MEMORY.min as u32..=MEMORY.max as u32).speed(16.0).suffix(" MiB");
-            let response = ui.add(drag.update_while_editing(false)).on_hover_text(&about);
-            widgets::name(&response, Role::SpinButton, "Memory limit");
-        }
-        if ui.checkbox(&mut automatic, "auto").on_hover_text(about).changed() {
-            settings.memory_mib = (!automatic).then_some(MEMORY.default as u32);
-        }
-    });
 }
 
 /// How much memory the iterates may take before older ones live on disk only.

@@ -3,16 +3,13 @@
 use eframe::egui::{self, RichText, Role, Ui};
 
 use super::canvas::{BRUSH_RADIUS, MaskBrush, inverted};
+use super::setting_row::setting_ui;
 use super::top_bar::verb_button;
 use super::ts_field::TsField;
 use super::{theme, widgets};
-use crate::generator::edit_settings::{GRID, NOISE_LEVEL, PATCH, SEED_FROM, SEED_TO, STROKE_END, STROKE_START};
 use crate::generator::{EditSettings, EditTask};
-use crate::parameter::Parameter;
+use crate::parameter::Kind;
 use crate::session::{Action, Session, Verb};
-
-/// The second level of a stroke stays at most at this share of the first.
-const BELOW: f64 = 0.99;
 
 /// Draws the section; edits go into `settings`, what is painted into `actions`.
 pub fn edit_panel_ui(
@@ -24,11 +21,19 @@ pub fn edit_panel_ui(
 ) {
     widgets::section(ui, "Edit", |ui| {
         widgets::grid("edit").show(ui, |ui| {
-            widgets::choice::<EditTask>(ui, &mut settings.task);
-            ui.end_row();
-            parameters_ui(ui, settings, ts);
+            for row in EditSettings::TABLE {
+                match row.kind {
+                    Kind::Text(_) if settings.task.visits_grid() => {
+                        ts.ui(ui, &mut settings.ts);
+                        ui.end_row();
+                    }
+                    _ => setting_ui(ui, row, settings),
+                }
+            }
         });
-        ts_error_ui(ui, settings.task, ts);
+        if settings.task.visits_grid() {
+            ts.error_ui(ui);
+        }
         if settings.task.needs_mask() {
             mask_ui(ui, session, brush, actions);
         }
@@ -36,67 +41,6 @@ pub fn edit_panel_ui(
         verb_button(ui, session, Verb::Edit, Verb::Edit.label(), actions);
         ui.add(egui::Label::new(RichText::new(hint(session, settings.task)).weak().small()).wrap());
     });
-}
-
-/// Whether the task visits a grid of noise levels.
-const fn visits_grid(task: EditTask) -> bool {
-    matches!(task, EditTask::Inpaint | EditTask::Colorize | EditTask::SuperResolution)
-}
-
-/// Rows for the parameters of the chosen task.
-fn parameters_ui(ui: &mut Ui, settings: &mut EditSettings, ts: &mut TsField) {
-    if visits_grid(settings.task) {
-        whole_ui(ui, settings.ts.is_none(), &GRID, &mut settings.grid);
-        ts.ui(ui, &mut settings.ts);
-        ui.end_row();
-    }
-    match settings.task {
-        EditTask::Inpaint | EditTask::Colorize => {}
-        EditTask::SuperResolution => whole_ui(ui, true, &PATCH, &mut settings.patch),
-        EditTask::Stroke => {
-            let first = widgets::slider(ui, &STROKE_START, &mut settings.stroke_start);
-            ui.end_row();
-            let second = widgets::slider(ui, &STROKE_END, &mut settings.stroke_end);
-            ui.end_row();
-            // The one that is moved stops at the other.
-            if first.changed() {
-                settings.stroke_start = settings.stroke_start.max(settings.stroke_end / BELOW).min(STROKE_START.max);
-            } else if second.changed() {
-                settings.stroke_end = settings.stroke_end.min(settings.stroke_start * BELOW).max(STROKE_END.min);
-            }
-        }
-        EditTask::Denoise => {
-            widgets::slider(ui, &NOISE_LEVEL, &mut settings.sigma);
-            ui.end_row();
-            ui.label("");
-            ui.checkbox(&mut settings.add_noise, "Add noise first").on_hover_text(
-                "Adds noise of that level to the picture before it is removed, to try denoising on a clean picture",
-            );
-            ui.end_row();
-        }
-        EditTask::Interpolate => {
-            for (parameter, seed) in [(&SEED_FROM, &mut settings.seed_from), (&SEED_TO, &mut settings.seed_to)] {
-                let mut value = *seed as f64;
-                widgets::number(ui, parameter, &mut value);
-                *seed = value as u64;
-                ui.end_row();
-            }
-        }
-    }
-}
-
-/// A row for a whole number.
-fn whole_ui(ui: &mut Ui, enabled: bool, parameter: &Parameter, value: &mut u32) {
-    let mut number = f64::from(*value);
-    widgets::number_if(ui, enabled, parameter, &mut number);
-    *value = number as u32;
-    ui.end_row();
-}
-
-fn ts_error_ui(ui: &mut Ui, task: EditTask, ts: &TsField) {
-    if visits_grid(task) {
-        ts.error_ui(ui);
-    }
 }
 
 /// Painting the pixels that are to be generated.

@@ -2,12 +2,13 @@
 
 use eframe::egui::{self, Role, Ui};
 
+use super::setting_row::setting_ui;
 use super::top_bar::verb_button;
 use super::ts_field::TsField;
 use super::widgets;
 use crate::checkpoint::{BUNDLED, bundled_manifest};
-use crate::generator::settings::{S_CHURN, S_MAX, S_MIN, S_NOISE, SAMPLES, SEED, STEPS};
-use crate::generator::{Classes, GenerateSettings, SamplerKind};
+use crate::generator::{Classes, GenerateSettings};
+use crate::parameter::Kind;
 use crate::session::{Action, Session, Verb};
 
 /// What the panel wants besides edits.
@@ -32,22 +33,19 @@ pub fn generate_panel_ui(
     let mut wish = None;
     widgets::heading(ui, "Generate");
     widgets::grid("generate").show(ui, |ui| {
-        wish = model_ui(ui, "Generator", "generator", &mut settings.generator);
-        ui.end_row();
-        let mut samples = f64::from(settings.samples);
-        widgets::number(ui, &SAMPLES, &mut samples);
-        settings.samples = samples as u32;
-        ui.end_row();
-        let mut seed = settings.first_seed as f64;
-        widgets::number(ui, &SEED, &mut seed);
-        settings.first_seed = seed as u64;
-        ui.end_row();
-        classes_ui(ui, session, &mut settings.classes);
-        ui.end_row();
-        let mut steps = f64::from(settings.steps);
-        widgets::number_if(ui, settings.ts.is_none(), &STEPS, &mut steps);
-        settings.steps = steps as u32;
-        ui.end_row();
+        for row in GenerateSettings::TABLE.iter().filter(|row| !row.is_rare) {
+            match row.label() {
+                "Generator" => {
+                    wish = model_ui(ui, "Generator", "generator", &mut settings.generator);
+                    ui.end_row();
+                }
+                "Classes" => {
+                    classes_ui(ui, session, &mut settings.classes);
+                    ui.end_row();
+                }
+                _ => setting_ui(ui, row, settings),
+            }
+        }
     });
     widgets::section(ui, "Sampler", |ui| sampler_ui(ui, settings, ts));
     ui.add_space(4.0);
@@ -57,39 +55,22 @@ pub fn generate_panel_ui(
 
 /// Which sampler, at which levels, with how much noise.
 fn sampler_ui(ui: &mut Ui, settings: &mut GenerateSettings, ts: &mut TsField) {
-    let before = settings.sampler;
     widgets::grid("sampler").show(ui, |ui| {
-        widgets::choice::<SamplerKind>(ui, &mut settings.sampler);
-        ui.end_row();
-        ts.ui(ui, &mut settings.ts);
-        ui.end_row();
+        for row in GenerateSettings::TABLE.iter().filter(|row| row.is_rare) {
+            match row.kind {
+                Kind::Text(_) => {
+                    ts.ui(ui, &mut settings.ts);
+                    ui.end_row();
+                }
+                _ => setting_ui(ui, row, settings),
+            }
+        }
     });
     ts.error_ui(ui);
     if settings.ts.is_some() {
         // One of the two lists decides.
         settings.sigmas.clear();
     }
-    let churns = settings.sampler.churns();
-    if settings.sampler != before && !churns {
-        // The others refuse it.
-        settings.churn = S_CHURN.default;
-    }
-    widgets::grid("churn").show(ui, |ui| {
-        widgets::number_if(ui, churns, &S_CHURN, &mut settings.churn);
-        ui.end_row();
-        let from = widgets::number_if(ui, churns, &S_MIN, &mut settings.churn_min);
-        ui.end_row();
-        widgets::number_if(ui, churns, &S_MAX, &mut settings.churn_max);
-        ui.end_row();
-        // The one that is moved stops at the other.
-        if from.changed() {
-            settings.churn_min = settings.churn_min.min(settings.churn_max);
-        } else {
-            settings.churn_max = settings.churn_max.max(settings.churn_min);
-        }
-        widgets::number_if(ui, churns, &S_NOISE, &mut settings.churn_noise);
-        ui.end_row();
-    });
 }
 
 /// A list of the bundled models of one role, "Open file…", and for generators "Open folder…".

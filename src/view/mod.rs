@@ -12,6 +12,7 @@ mod pair_grid;
 mod path_dialog;
 mod refine_panel;
 mod sample_panel;
+mod setting_row;
 pub mod theme;
 mod timeline;
 mod top_bar;

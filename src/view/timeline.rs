@@ -7,6 +7,7 @@ use eframe::egui::{
 use super::theme;
 use super::top_bar::verb_button;
 use super::widgets::{digits, percent};
+use crate::parameter::marks;
 use crate::refiner::{Norm, RefineSettings};
 use crate::session::{Action, Session, Verb};
 use crate::trace::{Quantity, RunId, StateId, Trace, curve};
@@ -57,39 +58,13 @@ impl Traces {
             let (Some(before), Some(after)) = (settings(&path[previous]), settings(id)) else { continue };
             // A state k is led to by the settings at k; state 0 by none.
             if previous > 0 && before != after {
-                self.marks.push((previous, difference(before, after)));
+                self.marks.push((previous, marks(RefineSettings::TABLE, before, after).join(", ")));
             } else if path[previous].run != id.run {
                 self.marks.push((previous, "branch".to_owned()));
             }
         }
         self.places = path.len();
     }
-}
-
-/// What changed between two settings, in words.
-fn difference(before: &RefineSettings, after: &RefineSettings) -> String {
-    use crate::parameter::Choosable as _;
-    let mut parts = Vec::new();
-    if before.rule != after.rule {
-        parts.push(format!("rule {} → {}", before.rule.option().label, after.rule.option().label));
-    }
-    if before.eps.to_bits() != after.eps.to_bits() {
-        parts.push(format!("radius {} → {}", before.eps, after.eps));
-    }
-    if before.step_length().to_bits() != after.step_length().to_bits() {
-        let (from, to) = (before.step_length() as f32, after.step_length() as f32);
-        parts.push(format!("step size {} → {}", digits(from), digits(to)));
-    }
-    if before.objective != after.objective {
-        parts.push(format!("objective {} → {}", before.objective.option().label, after.objective.option().label));
-    }
-    if before.norm != after.norm {
-        parts.push(format!("norm {} → {}", before.norm.option().label, after.norm.option().label));
-    }
-    if parts.is_empty() {
-        parts.push("settings changed".to_owned());
-    }
-    parts.join(", ")
 }
 
 /// Draws the timeline.

@@ -68,7 +68,8 @@ pub fn verb_button(ui: &mut Ui, session: &Session, verb: Verb, text: &str, actio
         let enabled = response.enabled();
         response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, enabled, verb.label()));
     }
-    let clicked = response.on_hover_text(hint(verb)).on_disabled_hover_text(hint(verb)).clicked();
+    let about = [vec![hint(verb)], session.changes_of(verb)].concat().join("\n");
+    let clicked = response.on_hover_text(&about).on_disabled_hover_text(about).clicked();
     if clicked {
         actions.push(Action::Do(verb));
     }

@@ -1,14 +1,11 @@
-//! The house widgets: controls made from a parameter's one description, and rows of numbers.
+//! The house widgets: lists, sections, and rows of numbers.
 
 use eframe::egui::{self, Response, RichText, Role, Ui, WidgetInfo};
 
 use super::theme;
-use crate::parameter::{Choosable, Parameter};
 
 /// Lists of more classes than this get a text to filter by.
 const FILTER_FROM: usize = 40;
-/// Points of the screen over which dragging a number crosses its slider's range.
-const DRAG_POINTS: f64 = 200.0;
 /// Width of a filtered list, in points: names of a thousand classes differ a lot, and the list must not jump.
 const LIST_WIDTH: f32 = 240.0;
 /// Height of a filtered list, in points.
@@ -16,11 +13,7 @@ const LIST_HEIGHT: f32 = 260.0;
 /// Height of a combo box's popup, in points: the filtered list and the lines above it fit without a second scroll bar.
 pub const POPUP_HEIGHT: f32 = LIST_HEIGHT + 120.0;
 /// Smallest and largest width of combo boxes in the settings, in points.
-const COMBO_WIDTH: (f32, f32) = (80.0, 148.0);
-/// Smallest and largest width of sliders, in points.
-const SLIDER_WIDTH: (f32, f32) = (60.0, 118.0);
-/// Width of the typed value beside a slider, with the space before it, in points.
-const VALUE_WIDTH: f32 = 58.0;
+pub const COMBO_WIDTH: (f32, f32) = (80.0, 148.0);
 
 /// Width of the column of labels: controls of all sections begin at one place.
 const LABEL_WIDTH: f32 = 86.0;
@@ -30,101 +23,10 @@ pub fn grid(name: &'static str) -> egui::Grid {
     egui::Grid::new(name).num_columns(2).min_col_width(LABEL_WIDTH)
 }
 
-/// A labelled slider with a typed value; returns whether the value changed.
-pub fn slider(ui: &mut Ui, parameter: &Parameter, value: &mut f64) -> Response {
-    slider_if(ui, true, parameter, value)
-}
-
-/// A [`slider`] that is grey while it has no effect.
-pub fn slider_if(ui: &mut Ui, enabled: bool, parameter: &Parameter, value: &mut f64) -> Response {
-    label_if(ui, enabled, parameter.label, &parameter.tooltip());
-    // Beside a long label, a shorter slider: the panel does not grow.
-    ui.spacing_mut().slider_width = (ui.available_width() - VALUE_WIDTH).clamp(SLIDER_WIDTH.0, SLIDER_WIDTH.1);
-    let (low, high) = parameter.slider;
-    let mut slider = egui::Slider::new(value, low..=high)
-        .clamping(egui::SliderClamping::Never)
-        .update_while_editing(false)
-        .max_decimals(4);
-    if parameter.integer {
-        slider = slider.integer();
-    } else {
-        slider = slider.logarithmic(true).smallest_positive(parameter.min);
-    }
-    let response = hinted(ui.add_enabled(enabled, slider), &parameter.tooltip());
-    name(&response, Role::Slider, parameter.label);
-    if response.changed() {
-        *value = value.clamp(parameter.min, parameter.max);
-    }
-    response
-}
-
-/// A labelled number without a slider.
-pub fn number(ui: &mut Ui, parameter: &Parameter, value: &mut f64) -> Response {
-    number_if(ui, true, parameter, value)
-}
-
-/// A [`number`] that is grey while it has no effect.
-pub fn number_if(ui: &mut Ui, enabled: bool, parameter: &Parameter, value: &mut f64) -> Response {
-    label_if(ui, enabled, parameter.label, &parameter.tooltip());
-    let (low, high) = parameter.slider;
-    let drag = egui::DragValue::new(value)
-        .range(parameter.min..=parameter.max)
-        .speed(if parameter.integer { 1.0 } else { (high - low) / DRAG_POINTS })
-        .max_decimals(if parameter.integer { 0 } else { 6 })
-        .update_while_editing(false);
-    let response = hinted(ui.add_enabled(enabled, drag), &parameter.tooltip());
-    name(&response, Role::SpinButton, parameter.label);
-    if parameter.integer {
-        *value = value.round();
-    }
-    response
-}
-
-fn label_if(ui: &mut Ui, enabled: bool, text: &str, tooltip: &str) {
-    hinted(ui.add_enabled(enabled, egui::Label::new(text)), tooltip);
-}
-
-/// The tooltip stays when the widget is grey: it says what the setting is for.
-fn hinted(response: Response, tooltip: &str) -> Response {
-    response.on_hover_text(tooltip).on_disabled_hover_text(tooltip)
-}
-
-/// A labelled list of the values of a choice.
-pub fn choice<C: Choosable + std::fmt::Debug>(ui: &mut Ui, value: &mut C) {
-    ui.label(C::CHOICE.label).on_hover_text(C::CHOICE.about);
-    let combo = combo_box(ui, C::CHOICE.flag).selected_text(value.option().label).show_ui(ui, |ui| {
-        for option in C::ALL {
-            let about = option.option();
-            ui.selectable_value(value, *option, about.label).on_hover_text(about.about);
-        }
-    });
-    let response = combo.response.on_hover_text(format!("{}\n{}", C::CHOICE.about, value.option().about));
-    name(&response, Role::ComboBox, C::CHOICE.label);
-}
-
 /// A combo box as wide as there is room for in the settings; text that is too long ends in an ellipsis.
 pub fn combo_box(ui: &Ui, id_salt: &str) -> egui::ComboBox<'static> {
     let width = ui.available_width().clamp(COMBO_WIDTH.0, COMBO_WIDTH.1);
     egui::ComboBox::from_id_salt(id_salt).width(width).truncate()
-}
-
-/// A row of buttons, one for every value of a choice.
-pub fn segments<C: Choosable>(ui: &mut Ui, value: &mut C) {
-    segments_if(ui, true, value);
-}
-
-/// [`segments`] that are grey while they have no effect.
-pub fn segments_if<C: Choosable>(ui: &mut Ui, enabled: bool, value: &mut C) {
-    label_if(ui, enabled, C::CHOICE.label, C::CHOICE.about);
-    ui.horizontal(|ui| {
-        if !enabled {
-            ui.disable();
-        }
-        for option in C::ALL {
-            let about = option.option();
-            ui.selectable_value(value, *option, about.label).on_hover_text(about.about);
-        }
-    });
 }
 
 /// The rows of a list of classes: `row` draws the one that it is given.

@@ -5,31 +5,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::device::{DeviceChoice, DeviceInfo};
+use super::compute::ComputeSettings;
+use super::device::DeviceInfo;
 use crate::checkpoint::LoadReport;
 use crate::generator::{EditSettings, GenerateSettings, Mask};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State};
 use crate::trace::{RunId, StateId};
-
-/// Where and how to compute.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ComputeSettings {
-    /// The device.
-    pub device: DeviceChoice,
-    /// Samples that go through a network together.
-    pub batch: u32,
-    /// Memory that one network call may use, in MiB; `None` for what is free (CPU) or a cautious share (GPU).
-    pub memory_mib: Option<u32>,
-}
-
-impl Default for ComputeSettings {
-    fn default() -> Self {
-        Self { device: DeviceChoice::Auto, batch: 64, memory_mib: None }
-    }
-}
 
 /// Names one piece of work; results of older work are ignored by whoever asked for newer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

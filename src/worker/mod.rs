@@ -3,6 +3,7 @@
 //! It owns every tensor. Both channels are bounded; it may wait for a full event queue, the other side never waits. It
 //! publishes, then wakes. It knows no window: waking is a closure.
 
+pub mod compute;
 pub mod device;
 mod make;
 mod memory;
@@ -17,8 +18,9 @@ use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError};
 
+pub use self::compute::ComputeSettings;
 pub use self::device::{DeviceChoice, DeviceError, DeviceInfo};
-pub use self::message::{Command, ComputeSettings, Event, JobId, MemoryEstimate, ModelInfo, Rest};
+pub use self::message::{Command, Event, JobId, MemoryEstimate, ModelInfo, Rest};
 pub use self::run::serve;
 
 /// Commands that may wait.

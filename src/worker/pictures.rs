@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::compute::ComputeSettings;
 use super::device::OpenDevice;
 use super::make::make;
-use super::message::{ComputeSettings, Event, JobId, Rest};
+use super::message::{Event, JobId, Rest};
 use super::run::{Engine, WorkError};
 use crate::generator::editing::EditInput;
 use crate::generator::settings::SAMPLES;

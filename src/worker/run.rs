@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 
+use super::compute::ComputeSettings;
 use super::device::{self, DeviceChoice, OpenDevice};
 use super::memory;
-use super::message::{Command, ComputeSettings, Event, JobId, MemoryEstimate, ModelInfo, Rest};
+use super::message::{Command, Event, JobId, MemoryEstimate, ModelInfo, Rest};
 use super::models::{self, Models, Network};
 use crate::checkpoint::CheckpointError;
 use crate::classifier::Classifier;

@@ -1,16 +1,15 @@
-//! The flags themselves: names, help and what excludes what.
+//! The flags themselves: names, help and what excludes what, made from the tables of settings.
 
 use clap::{Arg, ArgAction, value_parser};
 
-use super::numbers::{self, Number};
-use crate::generator::settings::{S_CHURN, S_MAX, S_MIN, S_NOISE, SAMPLES, SEED, STEPS};
-use crate::generator::{EditTask, SamplerKind, TS_PRESETS};
-use crate::parameter::Choosable;
+use crate::generator::settings::{SAMPLES, SEED, STEPS};
+use crate::generator::{EditSettings, GenerateSettings, TS_PRESETS};
+use crate::parameter::{Choice, ChoiceOption, Choosable, Kind, Parameter, Setting, number, options};
+use crate::refiner::RefineSettings;
 use crate::refiner::presets::PRESETS;
-use crate::refiner::{Keep, Norm, Objective, Rule, Target};
-use crate::session::Settings;
+use crate::worker::ComputeSettings;
 
-/// Flags without a [`Parameter`](crate::parameter::Parameter) or a [`Choice`](crate::parameter::Choice).
+/// Flags whose values are no numbers, switches or choices.
 pub(in crate::cli) const GENERATOR: &str = "generator";
 pub(in crate::cli) const SEEDS: &str = "seeds";
 pub(in crate::cli) const CLASSES: &str = "classes";
@@ -18,33 +17,34 @@ pub(in crate::cli) const SIGMAS: &str = "sigmas";
 pub(in crate::cli) const TS: &str = "ts";
 pub(in crate::cli) const CLASSIFIER: &str = "classifier";
 pub(in crate::cli) const PRESET: &str = "preset";
-pub(in crate::cli) const NO_NORMALISE: &str = "no-normalise";
-pub(in crate::cli) const RANDOM_START: &str = "random-start";
-pub(in crate::cli) const DEBIAS: &str = "debias";
 pub(in crate::cli) const EARLY_STOP: &str = "early-stop";
-pub(in crate::cli) const ADD_NOISE: &str = "add-noise";
 pub(in crate::cli) const DEVICE: &str = "device";
 
 /// Flags of sampler and noise levels.
-pub(in crate::cli) const OF_SAMPLING: [&str; 8] =
-    [STEPS.flag, SIGMAS, TS, SamplerKind::CHOICE.flag, S_CHURN.flag, S_MIN.flag, S_MAX.flag, S_NOISE.flag];
+pub(in crate::cli) fn of_sampling() -> impl Iterator<Item = &'static str> {
+    GenerateSettings::of_sampling().map(Setting::flag)
+}
 
 /// Further flags that make no sense for pictures that are opened to be refined.
 pub(in crate::cli) const OF_GENERATION: [&str; 4] = [GENERATOR, SEEDS, SAMPLES.flag, SEED.flag];
 
 /// A flag that takes one of a few names.
 pub(in crate::cli) fn choice<C: Choosable>() -> Arg {
-    let about = C::CHOICE.about;
-    let default = C::ALL.first().map_or("", |first| first.option().key);
-    Arg::new(C::CHOICE.flag)
-        .long(C::CHOICE.flag)
-        .value_name("NAME")
-        .help(format!("{about} [{}; default: {default}]", keys::<C>(", ")))
-        .long_help(format!("{}\n[default: {default}]", C::help()))
+    choice_of(C::CHOICE, &options::<C>(), C::ALL.first().map_or("", |first| first.option().key))
 }
 
-pub(super) fn keys<C: Choosable>(separator: &str) -> String {
-    C::ALL.iter().map(|value| value.option().key).collect::<Vec<_>>().join(separator)
+fn choice_of(choice: Choice, options: &[ChoiceOption], default: &str) -> Arg {
+    let Choice { flag, about, .. } = choice;
+    let lines: Vec<String> = options.iter().map(|option| format!("\n- {}: {}", option.key, option.about)).collect();
+    Arg::new(flag)
+        .long(flag)
+        .value_name("NAME")
+        .help(format!("{about} [{}; default: {default}]", keys(options)))
+        .long_help(format!("{about}{}\n[default: {default}]", lines.concat()))
+}
+
+pub(super) fn keys(options: &[ChoiceOption]) -> String {
+    options.iter().map(|option| option.key).collect::<Vec<_>>().join(", ")
 }
 
 fn text(flag: &'static str, value: &'static str, help: String) -> Arg {
@@ -52,7 +52,7 @@ fn text(flag: &'static str, value: &'static str, help: String) -> Arg {
 }
 
 /// A flag that is on when it is given, and off with `=false`, so that a session's switch can be turned off.
-pub(in crate::cli) fn switch(flag: &'static str, help: &'static str) -> Arg {
+pub(in crate::cli) fn switch(flag: &'static str, help: impl Into<clap::builder::StyledStr>) -> Arg {
     Arg::new(flag)
         .long(flag)
         .value_name("true|false")
@@ -63,56 +63,68 @@ pub(in crate::cli) fn switch(flag: &'static str, help: &'static str) -> Arg {
         .help(help)
 }
 
-fn under(heading: &'static str, args: Vec<Arg>) -> impl Iterator<Item = Arg> {
-    args.into_iter().map(move |arg| arg.help_heading(heading))
+/// A flag that takes a number; its help names symbol, unit, range and default, which is the parameter's own unless
+/// another is given in words.
+pub(in crate::cli) fn flag_of(parameter: Parameter, default: Option<&str>) -> Arg {
+    let Parameter { min, max, .. } = parameter;
+    let default = default.map_or_else(|| number::exact(parameter.default), str::to_owned);
+    number_of(parameter, format!("{} [{min} to {max}; default: {default}]", parameter.help()))
+}
+
+fn number_of(parameter: Parameter, help: String) -> Arg {
+    text(parameter.flag, parameter.symbol, help).allow_negative_numbers(true)
+}
+
+/// The flag of a setting; none for one that another flag sets too, and none but `by_hand`'s for one that is only listed.
+fn flag<S: Default>(row: &Setting<S>, by_hand: fn(&'static str, String) -> Option<Arg>) -> Option<Arg> {
+    if row.set_by.is_some() {
+        return None;
+    }
+    match row.kind {
+        Kind::Number(parameter) => Some(number_of(*parameter, row.help())),
+        Kind::Switch(_) => Some(switch(row.flag(), row.help())),
+        Kind::Choice(choice, options) => Some(choice_of(choice, &options(), &row.typed(&S::default()))),
+        Kind::Text(_) => by_hand(row.flag(), format!("{} [default: {}]", row.help(), row.typed(&S::default()))),
+    }
+}
+
+fn flags<S: Default>(
+    heading: &'static str,
+    table: &'static [Setting<S>],
+    by_hand: fn(&'static str, String) -> Option<Arg>,
+) -> impl Iterator<Item = Arg> {
+    table.iter().filter_map(move |row| flag(row, by_hand)).map(move |arg| arg.help_heading(heading))
 }
 
 /// What to generate.
 pub(in crate::cli) fn generate_args() -> impl Iterator<Item = Arg> {
-    let default = Settings::default().generate;
-    let published: Vec<String> =
-        TS_PRESETS.iter().map(|preset| format!("- {}: {}, {}", preset.key, preset.ts, preset.label)).collect();
-    let ts = "Noise levels as rising indices into a grid that falls from the largest to the smallest, such as 0,22,39/40, or the name of a published setting";
-    let mut args = vec![
-        generator_arg(),
-        text(
-            SEEDS,
-            "A..B",
-            format!(
-                "Seeds of the pictures, the end not included, or one seed [default: {}..{}]",
-                default.first_seed,
-                default.first_seed + u64::from(default.samples)
-            ),
-        )
-        .conflicts_with_all([SAMPLES.flag, SEED.flag]),
-        text(
-            CLASSES,
-            "LIST",
-            "Class of each picture: all (in turn), random, or names and numbers such as stop,yield,3 [default: all]"
-                .to_owned(),
-        ),
-        choice::<SamplerKind>(),
-        text(
-            SIGMAS,
-            "LIST",
-            "Noise levels of the sampling steps, largest first, such as 80,1.2 [default: the model's own]".to_owned(),
-        )
-        .conflicts_with_all([STEPS.flag, TS]),
-        text(TS, "LIST/N", ts.to_owned())
-            .allow_hyphen_values(true)
-            .long_help(format!("{ts}\n{}", published.join("\n")))
-            .conflicts_with(STEPS.flag),
-    ];
-    args.extend(numbers::GENERATE.iter().map(Number::arg));
-    under("What to generate", args)
+    let GenerateSettings { first_seed, samples, .. } = GenerateSettings::default();
+    let end = first_seed + u64::from(samples);
+    let about = format!("Seeds of the pictures, the end not included, or one seed [default: {first_seed}..{end}]");
+    let seeds = text(SEEDS, "A..B", about).conflicts_with_all([SAMPLES.flag, SEED.flag]);
+    let heading = "What to generate";
+    flags(heading, GenerateSettings::TABLE, list).chain([seeds.help_heading(heading)])
 }
 
-/// How to edit.
+/// Flags of generating whose values are lists or models.
+fn list(flag: &'static str, help: String) -> Option<Arg> {
+    let own = help.replace("[default: ]", "[default: the model's own]");
+    match flag {
+        TS => {
+            let published =
+                TS_PRESETS.iter().map(|preset| format!("\n- {}: {}, {}", preset.key, preset.ts, preset.label));
+            let long = format!("{own}{}", published.collect::<Vec<_>>().concat());
+            Some(text(TS, "LIST/N", own).allow_hyphen_values(true).long_help(long).conflicts_with(STEPS.flag))
+        }
+        SIGMAS => Some(text(SIGMAS, "LIST", own).conflicts_with_all([STEPS.flag, TS])),
+        GENERATOR => Some(text(flag, "MODEL", help)),
+        _ => Some(text(flag, "LIST", help)),
+    }
+}
+
+/// How to edit; the time steps are the generator's flag.
 pub(in crate::cli) fn edit_args() -> impl Iterator<Item = Arg> {
-    let mut args = vec![choice::<EditTask>()];
-    args.extend(numbers::EDIT.iter().map(Number::arg));
-    args.push(switch(ADD_NOISE, "Denoise: add noise of the level first, to try it on a clean picture"));
-    under("How to edit", args)
+    flags("How to edit", EditSettings::TABLE, |_, _| None)
 }
 
 /// How to refine.
@@ -121,60 +133,48 @@ pub(in crate::cli) fn refine_args() -> impl Iterator<Item = Arg> {
     let recipes: Vec<String> =
         PRESETS.iter().map(|preset| format!("- {}: {}. Source: {}", preset.key, preset.about, preset.source)).collect();
     let preset = "Settings of a paper or a program; other flags override them";
-    let mut args = vec![
-        classifier_arg(),
-        text(PRESET, "NAME", format!("{preset} [{}]", presets.join(", ")))
-            .long_help(format!("{preset}\n{}", recipes.join("\n"))),
-        choice::<Rule>(),
-        choice::<Objective>(),
-        choice::<Target>(),
-        choice::<Norm>(),
-    ];
-    args.extend(numbers::REFINE.iter().map(Number::arg));
-    args.extend([
-        switch(NO_NORMALISE, "Follow the raw gradient: steps are as long as the step size times the gradient"),
-        switch(RANDOM_START, "Start at a seeded random point of the ball instead of its centre"),
-        switch(
-            DEBIAS,
-            "Make pseudo-labels as frequent as each other within a batch (BIGRoC, unconditional generators)",
-        ),
-        switch(
-            EARLY_STOP,
-            "Stop a picture once the classifier believes in it more than in a real one; on with --references",
-        ),
-        choice::<Keep>(),
-    ]);
-    under("How to refine", args)
+    let preset = text(PRESET, "NAME", format!("{preset} [{}]", presets.join(", ")))
+        .long_help(format!("{preset}\n{}", recipes.join("\n")));
+    let heading = "How to refine";
+    [preset.help_heading(heading)].into_iter().chain(flags(heading, RefineSettings::TABLE, model))
+}
+
+fn model(flag: &'static str, help: String) -> Option<Arg> {
+    Some(text(flag, "MODEL", help))
+}
+
+/// The flag of one setting alone.
+fn alone<S: Default>(
+    table: &'static [Setting<S>],
+    name: &str,
+    by_hand: fn(&'static str, String) -> Option<Arg>,
+) -> Arg {
+    let row = table.iter().find(|row| row.flag() == name);
+    row.and_then(|row| flag(row, by_hand)).expect("the table has it")
 }
 
 /// The generator alone.
 pub(in crate::cli) fn generator_arg() -> Arg {
-    let default = Settings::default().generate.generator;
-    let about = "Model that makes the pictures: a bundled name, a checkpoint, or its manifest";
-    text(GENERATOR, "MODEL", format!("{about} [default: {default}]"))
+    alone(GenerateSettings::TABLE, GENERATOR, model)
 }
 
 /// The classifier alone.
 pub(in crate::cli) fn classifier_arg() -> Arg {
-    let default = Settings::default().refine.classifier;
-    let about =
-        "Joint classifier-discriminator that judges and is ascended: a bundled name, a checkpoint, or its manifest";
-    text(CLASSIFIER, "MODEL", format!("{about} [default: {default}]"))
+    alone(RefineSettings::TABLE, CLASSIFIER, model)
 }
 
 /// Where to compute.
 pub(in crate::cli) fn compute_args() -> impl Iterator<Item = Arg> {
-    let mut args = vec![device_arg()];
-    args.extend(numbers::COMPUTE.iter().map(Number::arg));
-    under("Where to compute", args)
+    flags("Where to compute", ComputeSettings::TABLE, device)
+}
+
+fn device(flag: &'static str, help: String) -> Option<Arg> {
+    Some(text(flag, "DEVICE", help))
 }
 
 /// The device alone.
 pub(in crate::cli) fn device_arg() -> Arg {
-    let default = Settings::default().compute.device;
-    let about =
-        "auto (a real GPU when there is one, else the CPU), cpu, gpu, or gpu:NAME with a part of the adapter's name";
-    text(DEVICE, "DEVICE", format!("{about} [default: {default}]"))
+    alone(ComputeSettings::TABLE, DEVICE, device)
 }
 
 /// A flag that is off unless it is given.

@@ -3,29 +3,30 @@
 //! What is known of a setting (its name, symbol, unit, range, default, meaning) is typed once, in the settings types.
 
 mod args;
-mod numbers;
+#[cfg(test)]
+mod laws;
 mod session;
 
 use std::path::PathBuf;
 
 use clap::ArgMatches;
 
-use self::args::{ADD_NOISE, DEBIAS, NO_NORMALISE, PRESET, RANDOM_START, SEEDS, SIGMAS, TS, keys};
 pub(super) use self::args::{
-    CLASSES, CLASSIFIER, DEVICE, EARLY_STOP, GENERATOR, OF_GENERATION, OF_SAMPLING, choice, classifier_arg,
-    compute_args, device_arg, edit_args, generate_args, generator_arg, plain_switch, refine_args, switch,
+    CLASSES, CLASSIFIER, DEVICE, EARLY_STOP, GENERATOR, OF_GENERATION, choice, classifier_arg, compute_args,
+    device_arg, edit_args, flag_of, generate_args, generator_arg, of_sampling, plain_switch, refine_args, switch,
 };
-pub(super) use self::numbers::flag_of;
+use self::args::{PRESET, SEEDS, SIGMAS, TS, keys};
 pub(super) use self::session::{Saved, read_session};
 use super::CliError;
 use crate::checkpoint::{self, CheckpointError, Manifest, ManifestKind, PreconditioningName};
 use crate::generator::settings::{SAMPLES, SEED, STEPS};
-use crate::generator::{Classes, EditTask, GenerateSettings, SamplerKind, TS_PRESETS, TimeSteps};
-use crate::parameter::Choosable;
-use crate::refiner::Rule;
+use crate::generator::{Classes, EditSettings, EditTask, GenerateSettings, TS_PRESETS, TimeSteps};
+use crate::parameter::{ChoiceOption, Choosable, Kind, Setting, Value, number, options};
 use crate::refiner::presets::{PRESETS, Preset};
-use crate::refiner::settings::{EPS, GRADIENT_DIVISOR, NOISE};
+use crate::refiner::settings::{EPS, STEP_SIZE};
+use crate::refiner::{Norm, RefineSettings, StepUnit};
 use crate::session::Settings;
+use crate::worker::ComputeSettings;
 
 /// Sampling steps of a model that needs many, unless told otherwise (Karras et al. 2022, CIFAR-10).
 const MANY_STEPS: u32 = 18;
@@ -51,95 +52,125 @@ pub(super) fn switched(matches: &ArgMatches, flag: &str) -> Option<bool> {
     matches.try_get_one::<bool>(flag).ok().flatten().copied()
 }
 
-/// Changes the settings by what was given. Classes belong to the classifier when pictures are opened to be refined, else to
-/// the generator.
-pub(super) fn apply(matches: &ArgMatches, settings: &mut Settings, about: Use) -> Result<(), CliError> {
+/// Whether a flag was given; `false` also for commands without this flag.
+fn is_given(matches: &ArgMatches, flag: &str) -> bool {
+    matches.try_contains_id(flag).unwrap_or(false)
+}
+
+/// Changes the settings by what was given, and returns notes about what that brought along. Classes belong to the classifier
+/// when pictures are opened to be refined, else to the generator.
+pub(super) fn apply(matches: &ArgMatches, settings: &mut Settings, about: Use) -> Result<Vec<String>, CliError> {
     // First, because other flags override it.
     if let Some(key) = given(matches, PRESET) {
         let known: Vec<&str> = PRESETS.iter().map(|preset| preset.key).collect();
         let unknown = || CliError::Choice { flag: PRESET, found: key.to_owned(), known: known.join(", ") };
         settings.refine = Preset::from_key(key).ok_or_else(unknown)?.apply(&settings.refine);
     }
-    for flag in numbers::GENERATE.iter().chain(&numbers::EDIT).chain(&numbers::REFINE).chain(&numbers::COMPUTE) {
-        if let Some(text) = given(matches, flag.parameter.flag) {
-            (flag.set)(settings, text)?;
+    let norm = settings.refine.norm;
+    apply_table(matches, GenerateSettings::TABLE, &mut settings.generate)?;
+    apply_table(matches, EditSettings::TABLE, &mut settings.edit)?;
+    apply_table(matches, RefineSettings::TABLE, &mut settings.refine)?;
+    apply_table(matches, ComputeSettings::TABLE, &mut settings.compute)?;
+    apply_lists(matches, settings, about)?;
+    settings.check()?;
+    Ok(other_norm(matches, norm, &settings.refine).into_iter().collect())
+}
+
+fn apply_table<S: Clone>(matches: &ArgMatches, table: &[Setting<S>], settings: &mut S) -> Result<(), CliError> {
+    for row in table.iter().filter(|row| row.set_by.is_none()) {
+        match row.kind {
+            Kind::Number(_) => {
+                if let Some(text) = given(matches, row.flag()) {
+                    row.type_in(settings, text)?;
+                }
+            }
+            Kind::Switch(switch) => {
+                if let Some(on) = switched(matches, row.flag()) {
+                    row.put(settings, Value::Switch(on != switch.negated));
+                }
+            }
+            Kind::Choice(_, options) => {
+                if let Some(key) = chosen_of(matches, row.flag(), &options())? {
+                    row.put(settings, Value::Choice(key));
+                }
+            }
+            // See `apply_lists`.
+            Kind::Text(_) => {}
         }
     }
-    apply_generation(matches, settings, about)?;
-    apply_refinement(matches, settings)?;
-    if let Some(text) = given(matches, CLASSES) {
-        let Settings { generate, refine, .. } = &*settings;
-        let model = if about == Use::Opened { &refine.classifier } else { &generate.generator };
-        settings.generate.classes = parse_classes(text, model)?;
-    }
-    if let Some(text) = given(matches, DEVICE) {
-        settings.compute.device = text.parse()?;
-    }
-    settings.check()?;
     Ok(())
 }
 
-fn apply_generation(matches: &ArgMatches, settings: &mut Settings, about: Use) -> Result<(), CliError> {
+/// What is no number, switch or choice.
+fn apply_lists(matches: &ArgMatches, settings: &mut Settings, about: Use) -> Result<(), CliError> {
+    let Settings { generate, edit, refine, compute } = settings;
     if let Some(text) = given(matches, GENERATOR) {
-        text.clone_into(&mut settings.generate.generator);
+        text.clone_into(&mut generate.generator);
+    }
+    if let Some(text) = given(matches, CLASSIFIER) {
+        text.clone_into(&mut refine.classifier);
     }
     if let Some(text) = given(matches, SEEDS) {
-        (settings.generate.first_seed, settings.generate.samples) = parse_seeds(text)?;
-    }
-    if let Some(sampler) = chosen::<SamplerKind>(matches)? {
-        settings.generate.sampler = sampler;
+        (generate.first_seed, generate.samples) = parse_seeds(text)?;
     }
     if let Some(text) = given(matches, SIGMAS) {
-        settings.generate.sigmas = parse_sigmas(text)?;
-        settings.generate.steps = settings.generate.sigmas.len() as u32;
-        settings.generate.ts = None;
-    }
-    if let Some(task) = chosen::<EditTask>(matches)? {
-        settings.edit.task = task;
-    }
-    if let Some(add_noise) = switched(matches, ADD_NOISE) {
-        settings.edit.add_noise = add_noise;
+        generate.sigmas = parse_sigmas(text)?;
+        generate.steps = generate.sigmas.len() as u32;
+        generate.ts = None;
     }
     if let Some(text) = given(matches, TS) {
         let ts = parse_ts(text)?;
         // An edit visits levels of its own; an interpolation is sampled like new pictures.
-        if about == Use::Edited && settings.edit.task != EditTask::Interpolate {
-            settings.edit.ts = Some(ts);
+        if about == Use::Edited && edit.task != EditTask::Interpolate {
+            edit.ts = Some(ts);
         } else {
-            settings.generate.sigmas.clear();
-            settings.generate.ts = Some(ts);
+            generate.sigmas.clear();
+            generate.ts = Some(ts);
         }
+    }
+    if let Some(text) = given(matches, CLASSES) {
+        let model = if about == Use::Opened { &refine.classifier } else { &generate.generator };
+        generate.classes = parse_classes(text, model)?;
+    }
+    if let Some(text) = given(matches, DEVICE) {
+        compute.device = text.parse()?;
     }
     Ok(())
 }
 
-fn apply_refinement(matches: &ArgMatches, settings: &mut Settings) -> Result<(), CliError> {
-    let refine = &mut settings.refine;
-    if let Some(text) = given(matches, CLASSIFIER) {
-        text.clone_into(&mut refine.classifier);
-    }
-    refine.rule = chosen(matches)?.unwrap_or(refine.rule);
-    refine.objective = chosen(matches)?.unwrap_or(refine.objective);
-    refine.target = chosen(matches)?.unwrap_or(refine.target);
-    refine.norm = chosen(matches)?.unwrap_or(refine.norm);
-    refine.keep = chosen(matches)?.unwrap_or(refine.keep);
-    refine.normalise = switched(matches, NO_NORMALISE).map_or(refine.normalise, |raw| !raw);
-    refine.random_start = switched(matches, RANDOM_START).unwrap_or(refine.random_start);
-    refine.debias = switched(matches, DEBIAS).unwrap_or(refine.debias);
-    refine.early_stop = switched(matches, EARLY_STOP).unwrap_or(refine.early_stop);
-    Ok(())
+/// Says which lengths another norm brought along.
+fn other_norm(matches: &ArgMatches, before: Norm, refine: &RefineSettings) -> Option<String> {
+    let RefineSettings { norm, eps, step_size, step_unit, .. } = *refine;
+    let is_new = norm != before && refine.rule.has_ball();
+    let show = |flag: &str, value: f64| (!is_given(matches, flag)).then(|| format!("--{flag} {}", number::show(value)));
+    let step = show(STEP_SIZE.flag, step_size).filter(|_| step_unit == StepUnit::Absolute && refine.normalise);
+    let lengths: Vec<String> = [show(EPS.flag, eps), step].into_iter().flatten().collect();
+    let key = norm.option().key;
+    (is_new && !lengths.is_empty()).then(|| {
+        format!("note: lengths are measured otherwise with --norm {key}, so its own are taken: {}", lengths.join(" "))
+    })
 }
 
 /// The value of a choice that was given.
 pub(super) fn chosen<C: Choosable>(matches: &ArgMatches) -> Result<Option<C>, CliError> {
-    let Some(text) = given(matches, C::CHOICE.flag) else { return Ok(None) };
-    let unknown = || CliError::Choice { flag: C::CHOICE.flag, found: text.to_owned(), known: keys::<C>(", ") };
-    C::from_key(text).map(Some).ok_or_else(unknown)
+    Ok(chosen_of(matches, C::CHOICE.flag, &options::<C>())?.and_then(C::from_key))
+}
+
+/// The key of the option that was given.
+fn chosen_of(
+    matches: &ArgMatches,
+    flag: &'static str,
+    options: &[ChoiceOption],
+) -> Result<Option<&'static str>, CliError> {
+    let Some(text) = given(matches, flag) else { return Ok(None) };
+    let found = options.iter().find(|option| option.key == text);
+    let unknown = || CliError::Choice { flag, found: text.to_owned(), known: keys(options) };
+    found.map(|option| Some(option.key)).ok_or_else(unknown)
 }
 
 /// Takes more than one step for a model that needs many, when nothing is said; returns a note about it.
 pub(super) fn default_steps(matches: &ArgMatches, settings: &mut GenerateSettings) -> Option<String> {
-    if [STEPS.flag, TS, SIGMAS].iter().any(|flag| given(matches, flag).is_some()) {
+    if [STEPS.flag, TS, SIGMAS].iter().any(|flag| is_given(matches, flag)) {
         return None;
     }
     // What cannot be found is refused later.
@@ -157,26 +188,41 @@ pub(super) fn default_steps(matches: &ArgMatches, settings: &mut GenerateSetting
 
 /// Notes about flags that were given but change nothing.
 pub(super) fn without_effect(matches: &ArgMatches, settings: &Settings, edits: bool) -> Vec<String> {
-    let note = |flags: &[&str], why: String| {
-        let idle: Vec<String> =
-            flags.iter().filter(|flag| given(matches, flag).is_some()).map(|flag| format!("--{flag}")).collect();
-        let verb = if idle.len() == 1 { "has" } else { "have" };
-        (!idle.is_empty()).then(|| format!("note: {} {verb} no effect {why}", idle.join(", ")))
+    let Settings { generate, edit, refine, .. } = settings;
+    let mut idle = Vec::new();
+    // The time steps are the edit's own then.
+    if edits && edit.task != EditTask::Interpolate {
+        let why = format!("on the task {}, which has levels of its own", edit.task.option().key);
+        idle.extend(of_sampling().filter(|flag| *flag != TS).map(|flag| (flag, why.clone())));
+    }
+    idle.extend(idle_flags(GenerateSettings::TABLE, generate));
+    if edits {
+        // An interpolation takes the time steps of new pictures.
+        let own = |flag: &str| flag != TS || edit.task != EditTask::Interpolate;
+        idle.extend(idle_flags(EditSettings::TABLE, edit).into_iter().filter(|(flag, _)| own(flag)));
+    }
+    idle.extend(idle_flags(RefineSettings::TABLE, refine));
+    let mut notes: Vec<(Vec<&str>, String)> = Vec::new();
+    for (flag, why) in idle.into_iter().filter(|(flag, _)| is_given(matches, flag)) {
+        if notes.iter().any(|(flags, _)| flags.contains(&flag)) {
+            continue;
+        }
+        match notes.iter_mut().find(|(_, other)| *other == why) {
+            Some((flags, _)) => flags.push(flag),
+            None => notes.push((vec![flag], why)),
+        }
+    }
+    let note = |(flags, why): (Vec<&str>, String)| {
+        let flags: Vec<String> = flags.iter().map(|flag| format!("--{flag}")).collect();
+        format!("note: {} {} no effect {why}", flags.join(", "), if flags.len() == 1 { "has" } else { "have" })
     };
-    let task = settings.edit.task;
-    let rule = settings.refine.rule;
-    let with_rule = || format!("with the rule {}", rule.option().key);
-    let sampling: Vec<&str> = OF_SAMPLING.iter().copied().filter(|flag| *flag != TS).collect();
-    [
-        (edits && task != EditTask::Interpolate)
-            .then(|| note(&sampling, format!("on the task {}, which has levels of its own", task.option().key))),
-        (!rule.has_ball()).then(|| note(&[EPS.flag], format!("{}, which has no ball", with_rule()))),
-        (rule != Rule::Sgld).then(|| note(&[NOISE.flag, GRADIENT_DIVISOR.flag], with_rule())),
-    ]
-    .into_iter()
-    .flatten()
-    .flatten()
-    .collect()
+    notes.into_iter().map(note).collect()
+}
+
+/// Flags of settings that have no effect, and why.
+fn idle_flags<S>(table: &[Setting<S>], settings: &S) -> Vec<(&'static str, String)> {
+    let rows = table.iter().filter(|row| row.set_by.is_none());
+    rows.filter_map(|row| row.idle(settings).map(|idle| (row.flag(), idle.why))).collect()
 }
 
 /// First seed and number of seeds.
@@ -193,8 +239,9 @@ fn parse_seeds(text: &str) -> Result<(u64, u32), CliError> {
 }
 
 fn parse_sigmas(text: &str) -> Result<Vec<f64>, CliError> {
-    let sigmas: Result<Vec<f64>, _> = text.split(',').map(|sigma| sigma.trim().parse()).collect();
-    sigmas.map_err(|_no_number| CliError::Sigmas { found: text.to_owned() })
+    let plain = |sigma| number::parse(sigma).filter(|typed| typed.unit == number::Unit::Plain);
+    let sigmas: Option<Vec<f64>> = text.split(',').map(|sigma| plain(sigma).map(|typed| typed.value)).collect();
+    sigmas.ok_or_else(|| CliError::Sigmas { found: text.to_owned() })
 }
 
 /// Indices into a grid, or the name of a published setting.
@@ -255,12 +302,8 @@ mod tests {
     use super::*;
     use crate::checkpoint::BUNDLED;
     use crate::cli::{Invocation, command, parse};
-    use crate::generator::edit_settings::{PATCH, STROKE_START};
-    use crate::generator::settings::{S_CHURN, S_MAX, S_MIN, S_NOISE};
-    use crate::parameter::Choice;
-    use crate::refiner::settings::{ITERATIONS, RESTARTS, STEP_SIZE};
-    use crate::refiner::{Keep, Norm, Objective, StepUnit, Target};
-    use crate::session::settings::{BATCH, MEMORY};
+    use crate::generator::SamplerKind;
+    use crate::refiner::{Keep, Objective, Rule, Target};
     use crate::worker::DeviceChoice;
 
     fn settings(flags: &[&str]) -> Result<Settings, CliError> {
@@ -283,38 +326,33 @@ mod tests {
         assert_eq!(settings(&[]).unwrap(), Settings::default());
     }
 
+    fn named<S: Default>(help: &str, table: &[Setting<S>]) {
+        for row in table {
+            let flag = row.flag();
+            let (value, texts) = match row.kind {
+                Kind::Number(parameter) => (parameter.symbol, vec![parameter.unit, parameter.about]),
+                Kind::Switch(_) => ("true|false", vec![]),
+                Kind::Choice(choice, _) if row.set_by.is_none() => ("NAME", vec![choice.about]),
+                Kind::Choice(..) | Kind::Text(_) => ("", vec![]),
+            };
+            assert!(
+                help.contains(&format!("--{flag} <{value}")) || help.contains(&format!("--{flag}[=<{value}")),
+                "{flag}"
+            );
+            assert!(texts.iter().all(|text| help.contains(text)), "{flag}");
+        }
+    }
+
     #[test]
-    fn every_parameter_has_a_flag_whose_help_names_symbol_and_unit() {
-        let refine = help("refine");
-        for parameter in [
-            SAMPLES,
-            SEED,
-            STEPS,
-            S_CHURN,
-            S_MIN,
-            S_MAX,
-            S_NOISE,
-            EPS,
-            STEP_SIZE,
-            ITERATIONS,
-            NOISE,
-            GRADIENT_DIVISOR,
-            RESTARTS,
-            BATCH,
-            MEMORY,
-        ] {
-            assert!(refine.contains(&format!("--{} <{}>", parameter.flag, parameter.symbol)), "{}", parameter.flag);
-            assert!(refine.contains(parameter.unit) && refine.contains(parameter.about), "{}", parameter.flag);
-        }
-        let choices: [Choice; 6] =
-            [Objective::CHOICE, Norm::CHOICE, Rule::CHOICE, Target::CHOICE, Keep::CHOICE, SamplerKind::CHOICE];
-        for choice in choices {
-            assert!(refine.contains(&format!("--{} <NAME>", choice.flag)) && refine.contains(choice.about));
-        }
-        let generate = help("generate");
+    fn every_setting_has_a_flag_whose_help_names_symbol_and_unit() {
+        let (refine, edit, generate) = (help("refine"), help("edit"), help("generate"));
+        named(&refine, GenerateSettings::TABLE);
+        named(&refine, RefineSettings::TABLE);
+        named(&refine, ComputeSettings::TABLE);
+        named(&edit, EditSettings::TABLE);
+        assert!(refine.contains("default: 3; with L∞: 0.000001 to 1, default: 8/255]"), "{refine}");
+        assert!(refine.contains("or endless: run until you pause or stop; default: 15]"));
         assert!(generate.contains("--seeds") && generate.contains("--batch") && !generate.contains("--radius <"));
-        let edit = help("edit");
-        assert!(edit.contains("--task") && edit.contains(PATCH.about) && edit.contains(STROKE_START.about));
     }
 
     #[test]
@@ -410,6 +448,44 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_typed_alike_in_every_flag() {
+        let refine = |flags: &[&str]| settings(flags).map(|all| all.refine);
+        let typed = refine(&["--norm", "linf", "--radius", "8/255", "--step-size", "25%"]).unwrap();
+        assert_eq!((typed.eps, typed.step_size, typed.step_unit), (8.0 / 255.0, 0.25, StepUnit::Ratio));
+        assert_eq!(refine(&["--step-size", "1.5*3/7"]).unwrap().step_size, 1.5 * 3.0 / 7.0);
+        assert_eq!(refine(&["--iterations", "2*8"]).unwrap().iterations, NonZeroU32::new(16));
+        assert_eq!(refine(&["--radius", "2x"]).unwrap().eps, 6.0);
+        assert_eq!(settings(&["--memory", "auto"]).unwrap().compute.memory_mib, None);
+        for bad in [["--radius", "8/0"], ["--radius", "8/255/"], ["--radius", "0.1y"], ["--iterations", "7/2"]] {
+            let text = refine(&bad).unwrap_err().to_string();
+            assert!(text.contains(" is ") && text.contains("but must be a "), "{text}");
+        }
+    }
+
+    #[test]
+    fn another_norm_brings_its_own_lengths_and_says_so() {
+        let options = |flags: &[&str]| match parse([&["lapidary", "refine"][..], flags].concat()).unwrap() {
+            Invocation::Refine(options) => (options.settings.refine, options.notes.concat()),
+            other => panic!("{other:?}"),
+        };
+        let (refine, notes) = options(&["--norm", "linf"]);
+        assert_eq!((refine.eps, refine.step_size), (8.0 / 255.0, 2.0 / 255.0), "no L2 radius in L∞");
+        assert!(notes.contains("--radius 8/255 --step-size 2/255"), "{notes}");
+        let (refine, notes) = options(&["--norm", "linf", "--radius", "0.03", "--step-size", "0.1x"]);
+        assert_eq!((refine.eps, refine.step_size), (0.03, 0.1));
+        assert_eq!(notes, "", "everything was given");
+        assert_eq!(options(&["--norm", "l2"]), (RefineSettings::default(), String::new()));
+    }
+
+    #[test]
+    fn a_command_must_end() {
+        let text = settings(&["--iterations", "endless"]).unwrap_err().to_string();
+        assert!(text.starts_with("Iterations is endless, but must be a whole number"), "{text}");
+        let Invocation::Window { options } = parse(["lapidary", "--iterations", "endless"]).unwrap() else { panic!() };
+        assert_eq!(options.settings.refine.iterations, None);
+    }
+
+    #[test]
     fn flags_that_change_nothing_are_noted() {
         let notes = |args: &[&str]| match parse([&["lapidary"][..], args].concat()).unwrap() {
             Invocation::Refine(options) => options.notes,
@@ -422,16 +498,28 @@ mod tests {
         let text = notes(&edit).concat();
         assert!(text.contains("--steps, --sampler have no effect on the task colorize"), "{text}");
         assert!(notes(&["refine", "--radius", "2", "--steps", "2"]).is_empty());
+        let idle = notes(&["refine", "--debias", "--langevin-noise", "1", "--sampler", "euler", "--churn-max", "3"]);
+        assert_eq!(
+            idle,
+            [
+                "note: --churn-max has no effect with the sampler euler",
+                "note: --debias has no effect without the target pseudo-label",
+                "note: --langevin-noise has no effect without the rule sgld"
+            ]
+        );
+        let stroke = notes(&["edit", "--task", "stroke", "--input", "a.png", "--patch", "4", "--add-noise"]);
+        assert_eq!(stroke, ["note: --patch, --add-noise have no effect on the task stroke"]);
     }
 
     #[test]
     fn what_makes_no_sense_is_refused_as_usage_in_one_sentence() {
-        let cases: [&[&str]; 21] = [
+        let cases: [&[&str]; 22] = [
             &["--radius", "0"],
             &["--radius", "NaN"],
             &["--radius", "-1"],
             &["--step-size", "-0.3"],
             &["--step-size", "x"],
+            &["--radius", "1/0"],
             &["--iterations", "0"],
             &["--iterations", "1.5"],
             &["--batch", "0"],

@@ -1,7 +1,16 @@
-//! One description per parameter.
+//! One description per setting.
 //!
-//! A [`Parameter`] or [`Choice`] says everything about a setting once: flags, `--help`, sliders, tooltips, session
-//! files and captions are made from it. It knows nothing of the programs that read it.
+//! A [`Parameter`], [`Choice`] or [`Switch`] says everything about a setting once, and a [`Setting`] ties it to the field
+//! that holds it: flags, `--help`, widgets, tooltips, marks and captions are made from it. It knows nothing of the programs
+//! that read it.
+
+pub mod number;
+mod table;
+
+pub(crate) use self::table::setting;
+pub use self::table::{
+    Affects, Entry, Held, Idle, Kind, Look, Open, Relative, Setting, Switch, Value, captions, check, marks, same,
+};
 
 /// A number that the user sets.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,6 +41,25 @@ pub struct Parameter {
     pub source: &'static str,
 }
 
+/// Another range of a [`Parameter`], for values that mean something else.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Range {
+    /// When it holds, for the help.
+    pub name: &'static str,
+    /// Unit or range of what is measured.
+    pub unit: &'static str,
+    /// Smallest value that makes sense, included.
+    pub min: f64,
+    /// Largest value that is accepted, included.
+    pub max: f64,
+    /// Range offered by the slider.
+    pub slider: (f64, f64),
+    /// Value to begin with.
+    pub default: f64,
+    /// Where default and meaning come from.
+    pub source: &'static str,
+}
+
 /// A value that a [`Parameter`] does not accept.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{label} is {found}, but must be {expected}; give a value such as {default}")]
@@ -47,6 +75,13 @@ pub struct ParameterError {
 }
 
 impl Parameter {
+    /// The same with another range.
+    #[must_use]
+    pub const fn within(self, range: &Range) -> Self {
+        let Range { unit, min, max, slider, default, source, .. } = *range;
+        Self { unit, min, max, slider, default, source, ..self }
+    }
+
     /// Checks that `value` is a number inside the range.
     ///
     /// # Errors
@@ -59,13 +94,17 @@ impl Parameter {
         Err(self.refuse(&value.to_string()))
     }
 
-    /// Parses and checks text, as typed on a command line.
+    /// Reads and checks text as it is typed into flags and fields, see [`number::parse`]: `2x` is twice the default.
     ///
     /// # Errors
     /// [`ParameterError`] when the text is no number or out of range.
     pub fn parse(&self, text: &str) -> Result<f64, ParameterError> {
-        let value = text.trim().parse::<f64>().map_err(|_not_a_number| self.refuse(&format!("{text:?}")))?;
-        self.check(value)
+        match number::parse(text) {
+            Some(number::Typed { value, unit: number::Unit::Times }) => self.check(value * self.default),
+            Some(number::Typed { value, .. }) => self.check(value),
+            // NaN and infinities are refused by name.
+            None => self.check(text.trim().parse().map_err(|_not_a_number| self.refuse(&format!("{text:?}")))?),
+        }
     }
 
     fn refuse(&self, found: &str) -> ParameterError {
@@ -83,7 +122,12 @@ impl Parameter {
     pub fn tooltip(&self) -> String {
         format!(
             "{} ({}), {}\n{}\nDefault {}. Source: {}",
-            self.label, self.symbol, self.unit, self.about, self.default, self.source
+            self.label,
+            self.symbol,
+            self.unit,
+            self.about,
+            number::show(self.default),
+            self.source
         )
     }
 
@@ -116,6 +160,12 @@ pub struct Choice {
     pub about: &'static str,
 }
 
+/// The values of a choice, in the order in which they are offered.
+#[must_use]
+pub fn options<C: Choosable>() -> Vec<ChoiceOption> {
+    C::ALL.iter().map(|value| value.option()).collect()
+}
+
 /// An enum whose values are described by a [`Choice`].
 pub trait Choosable: Copy + PartialEq + Sized + 'static {
     /// The description of the setting.
@@ -130,18 +180,6 @@ pub trait Choosable: Copy + PartialEq + Sized + 'static {
     #[must_use]
     fn from_key(key: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|value| value.option().key == key)
-    }
-
-    /// Text of `--help`: the sentence and one line per value.
-    #[must_use]
-    fn help() -> String {
-        use std::fmt::Write as _;
-        let mut text = Self::CHOICE.about.to_owned();
-        for value in Self::ALL {
-            let option = value.option();
-            let _infallible = write!(text, "\n- {}: {}", option.key, option.about);
-        }
-        text
     }
 }
 
@@ -172,5 +210,13 @@ mod tests {
             assert!(message.starts_with("Radius is "), "{message}");
             assert!(message.contains("a number from 0.001 to 10"), "{message}");
         }
+    }
+
+    #[test]
+    fn numbers_are_typed_as_sums_shares_and_multiples_of_the_default() {
+        assert_eq!(EPS.parse("8/255"), Ok(8.0 / 255.0));
+        assert_eq!(EPS.parse("0.5x"), Ok(1.5));
+        assert_eq!(EPS.parse("50%"), Ok(0.5));
+        assert!(EPS.parse("1/0").is_err() && EPS.parse("4x").is_err());
     }
 }
