@@ -3,7 +3,7 @@
 //!
 //! # The flow
 //! ```text
-//! checkpoint -> net -> generator -> image (samples, [0,1]) -> refiner (classifier + objective + constraint) -> trace
+//! checkpoint -> net -> zoo -> generator -> image (samples, [0,1]) -> refiner (classifier + objective + constraint) -> trace
 //!                                                                                                     |
 //!                       worker (runs it on its own thread) -> session (remembers it) -> view, export, cli
 //! ```
@@ -17,8 +17,9 @@
 //! | [`error`], [`units`], [`noise`] | the chain of an error; amounts in words; seeds to numbers | who uses them |
 //! | [`parameter`] | one description per setting, which flags, help, sliders and tooltips are made from | who uses it |
 //! | [`image`] | pictures on the host, `[N, C, H, W]`, `[0, 1]`; their levels, colours and differences | where they come from |
-//! | [`checkpoint`] | files of tensors, opened by content and recognised by shape; manifests; the bundled models | networks, devices |
-//! | [`net`] | one file per architecture, pure functions of their input | value ranges, noise levels |
+//! | [`checkpoint`] | the file door: files of tensors, opened by content, taken with every shape checked | networks, devices |
+//! | [`net`] | one folder per architecture, pure functions of their input | value ranges, noise levels |
+//! | [`zoo`] | what a file is (names, shapes, manifests) and where models are | devices |
 //! | [`generator`] | preconditioning, schedules, samplers, editing, noise per sample seed | files, threads, clocks |
 //! | [`classifier`] | normalisation, logits, energy | files, threads, clocks |
 //! | [`refiner`] | objectives, update rules, targets, the ball; one iteration | files, threads, clocks |
@@ -50,6 +51,8 @@ pub mod noise;
 pub mod checkpoint;
 
 pub mod net;
+
+pub mod zoo;
 
 pub mod generator;
 

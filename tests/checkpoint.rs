@@ -5,10 +5,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use lapidary::checkpoint::{
-    Checkpoint, CheckpointError, Content, Manifest, ManifestKind, Model, Weights, find, resolve, unwatched,
-};
+use lapidary::checkpoint::{Checkpoint, CheckpointError, Content, Weights, unwatched};
 use lapidary::classifier::Classifier;
+use lapidary::zoo::{self, Manifest, ManifestKind, Model, find, resolve};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
@@ -52,7 +51,7 @@ fn assert_message(error: &CheckpointError, path: &Path, advice: &str) {
 }
 
 fn refused(path: &Path, advice: &str) -> CheckpointError {
-    let error = Checkpoint::open(path).expect_err("it must be refused");
+    let error = zoo::open(path).expect_err("it must be refused");
     assert_message(&error, path, advice);
     error
 }
@@ -290,7 +289,7 @@ fn weights_that_do_not_fit_the_manifest_are_named() {
     let checkpoint = open(&model);
     let load = |from: &str, to: &str| {
         let manifest = changed_manifest(from, to).unwrap();
-        Classifier::load(&manifest, &checkpoint, &Device::flex()).unwrap_err()
+        Classifier::read(&manifest, Weights::new(&checkpoint), &Device::flex()).unwrap_err()
     };
 
     let error = load("widths = [48, 96, 192]", "widths = [32, 96, 192]");
@@ -309,7 +308,7 @@ fn weights_that_do_not_fit_the_manifest_are_named() {
     assert!(matches!(error, CheckpointError::Shape { .. }), "{error:?}");
 
     let generator = bundled("gtsrb12-cm").manifest;
-    let error = Classifier::load(&generator, &checkpoint, &Device::flex()).unwrap_err();
+    let error = Classifier::read(&generator, Weights::new(&checkpoint), &Device::flex()).unwrap_err();
     assert!(matches!(error, CheckpointError::Role { expected: "classifier", found: "generator", .. }), "{error:?}");
 }
 
@@ -323,7 +322,7 @@ fn a_renamed_copy_works_and_has_the_same_weights() {
         let (copied, original) = (open(&model), open(&bundled(name)));
         assert_eq!(copied.tensors(), original.tensors());
         assert_eq!(copied.read("fc.weight").unwrap(), original.read("fc.weight").unwrap());
-        Classifier::load(&model.manifest, &copied, &Device::flex()).unwrap();
+        Classifier::read(&model.manifest, Weights::new(&copied), &Device::flex()).unwrap();
     }
 }
 
@@ -493,7 +492,7 @@ fn half_precision_weights_load_to_the_nearest_half() {
         .map(|(name, dtype, shape, data)| (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
     let path = write(&folder, "half.safetensors", &safetensors::serialize(views, None).unwrap());
 
-    let (half, full) = (Checkpoint::open(&path).unwrap(), open(&bundled("gtsrb12-joint")));
+    let (half, full) = (zoo::open(&path).unwrap().checkpoint, open(&bundled("gtsrb12-joint")));
     let mut compared = 0;
     for (name, info) in full.tensors() {
         assert_eq!(half.tensors()[name].shape, info.shape, "{name}");
@@ -507,5 +506,5 @@ fn half_precision_weights_load_to_the_nearest_half() {
     assert!(compared > 600_000, "the whole network was compared: {compared}");
     let manifest = bundled("gtsrb12-joint").manifest;
     assert!(matches!(manifest.kind, ManifestKind::Classifier(_)));
-    Classifier::load(&manifest, &half, &Device::flex()).unwrap();
+    Classifier::read(&manifest, Weights::new(&half), &Device::flex()).unwrap();
 }

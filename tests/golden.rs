@@ -4,15 +4,16 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use lapidary::checkpoint::{
-    AttentionOrder, Checkpoint, DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName,
-    UnetManifest, Weights,
-};
+use lapidary::checkpoint::{Checkpoint, Weights};
 use lapidary::generator::schedule::{karras_sigmas, multistep_sigmas};
 use lapidary::generator::{Churn, Generator, Plan, SamplerKind, sampler::Sampling};
 use lapidary::image::ImageBatch;
 use lapidary::net::unet::{Unet, UnetConfig};
 use lapidary::refiner::{Batch, Chunks, Norm, Objective, RefineSettings, Refiner, State, evaluate};
+use lapidary::zoo::{
+    self, AttentionOrder, DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName,
+    UnetManifest,
+};
 
 use self::close::assert_close;
 use self::golden::Golden;
@@ -90,7 +91,7 @@ fn sample(
 fn the_demos_generator_makes_the_reference_pictures_of_given_noise() {
     let golden = Golden::open("demo/demo.safetensors");
     let (manifest, checkpoint) = bundled("gtsrb12-cm");
-    let (generator, _) = Generator::load(&manifest, &checkpoint, &Device::flex()).unwrap();
+    let (generator, _) = Generator::read(&manifest, Weights::new(&checkpoint), &Device::flex()).unwrap();
     for (name, sigmas) in [("cm.onestep", vec![80.0]), ("cm.twostep_sigma1.2", vec![80.0, 1.2])] {
         let noise = golden.values("noise0").to_vec();
         let found = sample(&generator, noise, golden.indices("y"), Plan::multistep(sigmas), |_| {
@@ -105,7 +106,7 @@ fn the_demos_teacher_denoises_like_the_reference() {
     let golden = Golden::open("demo/demo.safetensors");
     let device = Device::flex();
     let (manifest, checkpoint) = bundled("gtsrb12-edm");
-    let (generator, _) = Generator::load(&manifest, &checkpoint, &device).unwrap();
+    let (generator, _) = Generator::read(&manifest, Weights::new(&checkpoint), &device).unwrap();
     let x = golden.images("noise0").to_tensor(&device) * 2.0;
     let found = read(generator.denoise(x, &[2.0; 4], golden.indices("y")));
     assert_close("edm.denoised_sigma2", &found, golden.values("edm.denoised_sigma2"), SAMPLER, 0.0);
@@ -255,13 +256,14 @@ impl Case {
             file: format!("{name}.pt"),
             sha256: None,
             resolution: side,
+            width: None,
             channels: 3,
             classes: (0..classes).map(|class| format!("class {class}")).collect(),
             source: "random weights".to_owned(),
             licence: "none".to_owned(),
             kind: ManifestKind::Generator(GeneratorManifest { unet, diffusion }),
         };
-        let checkpoint = Checkpoint::open(&folder.join(&manifest.file)).expect("the checkpoint opens");
+        let checkpoint = zoo::open(&folder.join(&manifest.file)).expect("the checkpoint opens").checkpoint;
         Self { golden: Golden::open(&format!("consistency_models/{name}.golden.safetensors")), manifest, checkpoint }
     }
 
@@ -270,13 +272,13 @@ impl Case {
         let num_classes = Some(self.manifest.classes.len()).filter(|classes| *classes > 0);
         let config = UnetConfig { arch: spec.unet.clone(), channels: 3, num_classes };
         let mut weights = Weights::new(&self.checkpoint);
-        let net = Unet::load(config, &mut weights, &Device::flex()).expect("the weights fit");
+        let net = Unet::load(config, &mut weights, &Device::flex()).expect("the weights fit").fold();
         assert_eq!(weights.report().unused, Vec::<String>::new(), "every tensor of the file is used");
         net
     }
 
     fn generator(&self) -> Generator {
-        Generator::load(&self.manifest, &self.checkpoint, &Device::flex()).expect("the weights fit").0
+        Generator::read(&self.manifest, Weights::new(&self.checkpoint), &Device::flex()).expect("the weights fit").0
     }
 
     /// Labels of the three pictures; an unconditional net ignores them.

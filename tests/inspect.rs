@@ -3,12 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use lapidary::checkpoint::{
-    Checkpoint, CheckpointError, Container, Dialect, Manifest, ManifestKind, PreconditioningName, expected, find,
-    recognise,
-};
+use lapidary::checkpoint::{Checkpoint, CheckpointError, Container};
 use lapidary::cli::inspect;
 use lapidary::session::host::Folders;
+use lapidary::zoo::{self, Dialect, Manifest, ManifestKind, PreconditioningName, expected, find, recognise};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -111,7 +109,7 @@ fn read_all(checkpoint: &Checkpoint) -> Vec<Tensor> {
 #[test]
 fn an_export_of_nvlabs_edm_reads_like_openais_file() {
     let folder = tempfile::tempdir().unwrap();
-    let original = Checkpoint::open(&golden("consistency_models/imagenet64_shape_tiny.pt")).unwrap();
+    let original = zoo::open(&golden("consistency_models/imagenet64_shape_tiny.pt")).unwrap().checkpoint;
     let mut tensors = Vec::new();
     for (name, shape, values) in read_all(&original) {
         let fan = values.len() / shape[0];
@@ -133,9 +131,9 @@ fn an_export_of_nvlabs_edm_reads_like_openais_file() {
     tensors.push(("model.enc.16x16_down.conv0.resample_filter".to_owned(), vec![1, 1, 2, 2], vec![0.25; 4]));
     let path = folder.path().join("edm-cond-adm.safetensors");
     write(&path, &tensors);
-    let export = Checkpoint::open(&path).unwrap();
+    let export = zoo::open(&path).unwrap();
     assert_eq!((export.dialect(), export.prefix(), export.set_aside().len()), (Dialect::Nvlabs, "model.", 1));
-    assert_same(&export, &original);
+    assert_same(&export.checkpoint, &original);
     let manifest = recognise(&export).unwrap().manifest;
     let ManifestKind::Generator(spec) = &manifest.kind else { panic!("{manifest:?}") };
     assert_eq!((spec.diffusion.preconditioning, spec.diffusion.time_scale), (PreconditioningName::Edm, 1.0));
@@ -182,15 +180,15 @@ fn pipeline(folder: &Path, original: &Checkpoint, changes: &[(&str, Value)]) {
 #[test]
 fn a_pipeline_of_diffusers_reads_like_openais_file() {
     let folder = tempfile::tempdir().unwrap();
-    let original = Checkpoint::open(&golden("consistency_models/imagenet64_shape_tiny.pt")).unwrap();
+    let original = zoo::open(&golden("consistency_models/imagenet64_shape_tiny.pt")).unwrap().checkpoint;
     pipeline(folder.path(), &original, &[]);
     let unet = folder.path().join("unet");
     let weights = unet.join("diffusion_pytorch_model.safetensors");
     for path in [folder.path(), unet.as_path(), weights.as_path()] {
-        let checkpoint = Checkpoint::open(path).unwrap();
-        assert_eq!(checkpoint.dialect(), Dialect::Diffusers);
-        assert_same(&checkpoint, &original);
-        let recognised = recognise(&checkpoint).unwrap();
+        let opened = zoo::open(path).unwrap();
+        assert_eq!(opened.dialect(), Dialect::Diffusers);
+        assert_same(&opened.checkpoint, &original);
+        let recognised = recognise(&opened).unwrap();
         let ManifestKind::Generator(spec) = &recognised.manifest.kind else { panic!("{recognised:?}") };
         assert_eq!(
             (recognised.manifest.resolution, spec.unet.num_head_channels),
@@ -202,9 +200,10 @@ fn a_pipeline_of_diffusers_reads_like_openais_file() {
             (PreconditioningName::Consistency, 75.0)
         );
     }
-    let fixture = Checkpoint::open(&golden("diffusers/tiny-consistency")).unwrap();
+    let fixture = zoo::open(&golden("diffusers/tiny-consistency")).unwrap();
     let manifest = recognise(&fixture).unwrap().manifest;
-    let shapes: Vec<_> = fixture.tensors().iter().map(|(name, info)| (name.clone(), info.shape.clone())).collect();
+    let shapes: Vec<_> =
+        fixture.checkpoint.tensors().iter().map(|(name, info)| (name.clone(), info.shape.clone())).collect();
     let mut wanted = expected(&manifest);
     wanted.sort();
     assert_eq!(shapes, wanted, "every tensor that diffusers wrote has its place");
@@ -212,7 +211,7 @@ fn a_pipeline_of_diffusers_reads_like_openais_file() {
 
 #[test]
 fn a_pipeline_of_another_network_is_refused_by_what_differs() {
-    let original = Checkpoint::open(&golden("consistency_models/imagenet64_shape_tiny.pt")).unwrap();
+    let original = zoo::open(&golden("consistency_models/imagenet64_shape_tiny.pt")).unwrap().checkpoint;
     for (key, value, advice) in [
         ("_class_name", json!("UNet2DConditionModel"), "OpenAI's U-Net has \"UNet2DModel\""),
         ("norm_eps", json!(1e-6), "norm_eps = 1e-6, but OpenAI's U-Net has"),
@@ -221,7 +220,7 @@ fn a_pipeline_of_another_network_is_refused_by_what_differs() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         pipeline(folder.path(), &original, &[(key, value)]);
-        let error = Checkpoint::open(folder.path()).unwrap_err();
+        let error = zoo::open(folder.path()).unwrap_err();
         assert!(matches!(error, CheckpointError::Diffusers { .. }), "{key}: {error:?}");
         let text = error.to_string();
         assert!(text.contains(advice) && text.contains("config.json"), "{text}");
@@ -230,43 +229,43 @@ fn a_pipeline_of_another_network_is_refused_by_what_differs() {
     pipeline(folder.path(), &original, &[]);
     let unet = folder.path().join("unet");
     std::fs::write(folder.path().join("model_index.json"), "{\"vqvae\": [\"diffusers\", \"VQModel\"]}").unwrap();
-    assert!(matches!(Checkpoint::open(folder.path()), Err(CheckpointError::Diffusers { .. })), "codes are no pixels");
+    assert!(matches!(zoo::open(folder.path()), Err(CheckpointError::Diffusers { .. })), "codes are no pixels");
     std::fs::remove_file(folder.path().join("model_index.json")).unwrap();
     let weights = unet.join("diffusion_pytorch_model.safetensors");
     for index in ["safetensors.index.json", "safetensors.index.fp16.json", "bin.index.json"] {
         let index = unet.join(format!("diffusion_pytorch_model.{index}"));
         std::fs::write(&index, "{}").unwrap();
-        Checkpoint::open(&unet).expect("the whole file is there, whatever was there before");
+        zoo::open(&unet).expect("the whole file is there, whatever was there before");
         let aside = folder.path().join("aside");
         std::fs::rename(&weights, &aside).unwrap();
-        assert!(matches!(Checkpoint::open(&unet), Err(CheckpointError::Sharded { .. })), "{}", index.display());
+        assert!(matches!(zoo::open(&unet), Err(CheckpointError::Sharded { .. })), "{}", index.display());
         std::fs::rename(&aside, &weights).unwrap();
         std::fs::remove_file(&index).unwrap();
     }
     let shard = unet.join("diffusion_pytorch_model-00001-of-00002.safetensors");
     std::fs::copy(&weights, &shard).unwrap();
-    assert!(matches!(Checkpoint::open(&shard), Err(CheckpointError::Sharded { .. })));
+    assert!(matches!(zoo::open(&shard), Err(CheckpointError::Sharded { .. })));
     std::fs::rename(&shard, unet.join("diffusion_pytorch_model-00001-of-00001.safetensors")).unwrap();
-    Checkpoint::open(&unet.join("diffusion_pytorch_model-00001-of-00001.safetensors")).expect("one of one is all");
+    zoo::open(&unet.join("diffusion_pytorch_model-00001-of-00001.safetensors")).expect("one of one is all");
     // Without its configuration something is assumed, and that is said.
     let alone = folder.path().join("alone.safetensors");
     std::fs::rename(&weights, &alone).unwrap();
-    let notes = recognise(&Checkpoint::open(&alone).unwrap()).unwrap().notes;
+    let notes = recognise(&zoo::open(&alone).unwrap()).unwrap().notes;
     assert!(notes.iter().any(|note| note.contains("no config.json")), "{notes:?}");
-    assert!(matches!(Checkpoint::open(&unet), Err(CheckpointError::NoWeights { .. })));
+    assert!(matches!(zoo::open(&unet), Err(CheckpointError::NoWeights { .. })));
 }
 
 #[test]
 fn what_a_configuration_says_oddly_is_named() {
-    let original = Checkpoint::open(&golden("consistency_models/imagenet64_shape_tiny.pt")).unwrap();
+    let original = zoo::open(&golden("consistency_models/imagenet64_shape_tiny.pt")).unwrap().checkpoint;
     let folder = tempfile::tempdir().unwrap();
     pipeline(folder.path(), &original, &[("attention_head_dim", json!([5, 10]))]);
-    let text = Checkpoint::open(folder.path()).unwrap_err().to_string();
+    let text = zoo::open(folder.path()).unwrap_err().to_string();
     assert!(text.contains("attention_head_dim = [5,10]"), "{text}");
     pipeline(folder.path(), &original, &[]);
     let ddpm = json!({ "_class_name": "DDPMScheduler", "beta_schedule": "linear", "beta_start": 0.0015 });
     std::fs::write(folder.path().join("scheduler/scheduler_config.json"), ddpm.to_string()).unwrap();
-    let text = Checkpoint::open(folder.path()).unwrap_err().to_string();
+    let text = zoo::open(folder.path()).unwrap_err().to_string();
     assert!(text.contains("from 0.0015 to 0.02"), "{text}");
 }
 
@@ -284,7 +283,7 @@ fn a_tensor_beside_the_network_never_takes_the_place_of_its_own() {
     shadowed.push(("bn1.bias".to_owned(), vec![8], vec![7.0; 8]));
     let path = folder.path().join("shadowed.safetensors");
     write(&path, &shadowed);
-    let (plain, shadowed) = (Checkpoint::open(&plain).unwrap(), Checkpoint::open(&path).unwrap());
+    let (plain, shadowed) = (zoo::open(&plain).unwrap().checkpoint, zoo::open(&path).unwrap().checkpoint);
     assert_eq!(shadowed.read("fc.bias").unwrap(), plain.read("fc.bias").unwrap());
     assert!(shadowed.read("bn1.bias").is_err(), "the network has none");
     assert!(shadowed.tensors().keys().any(|name| name.starts_with("bn1.extra (")), "it is listed all the same");
@@ -309,9 +308,9 @@ fn an_input_normalisation_is_read_in_every_form_and_an_impossible_one_is_not() {
         }
         let path = folder.path().join(format!("{i}.safetensors"));
         write(&path, &tensors);
-        let checkpoint = Checkpoint::open(&path).unwrap();
-        assert_eq!(checkpoint.prefix(), prefix);
-        let recognised = recognise(&checkpoint).unwrap();
+        let opened = zoo::open(&path).unwrap();
+        assert_eq!(opened.prefix(), prefix);
+        let recognised = recognise(&opened).unwrap();
         let ManifestKind::Classifier(spec) = &recognised.manifest.kind else { panic!("{recognised:?}") };
         assert_eq!(spec.std == [0.25; 3], used, "{shape:?}: {recognised:?}");
         assert_eq!(recognised.notes.iter().any(|note| note.contains("normalizer.new_mean")), !used, "{recognised:?}");
@@ -341,7 +340,7 @@ fn resnets_of_robustness_jm_and_cifar_read_like_torchvisions() {
     let (manifest, tensors) = small_resnet();
     let plain = folder.path().join("plain.safetensors");
     write(&plain, &tensors);
-    let plain = Checkpoint::open(&plain).unwrap();
+    let plain = zoo::open(&plain).unwrap();
     assert_eq!(plain.dialect(), Dialect::Torchvision);
     let renamed = |change: &dyn Fn(&str) -> String, more: &[(&str, &[usize])]| -> Vec<Tensor> {
         let more = more.iter().map(|(name, shape)| {
@@ -367,10 +366,10 @@ fn resnets_of_robustness_jm_and_cifar_read_like_torchvisions() {
     for (name, tensors, prefix, aside) in cases {
         let path = folder.path().join(name).with_extension("safetensors");
         write(&path, &tensors);
-        let checkpoint = Checkpoint::open(&path).unwrap();
-        assert_eq!((checkpoint.prefix(), checkpoint.set_aside().len()), (prefix, aside), "{name}");
-        assert_eq!(checkpoint.dialect() == Dialect::Cifar, name == "cifar");
-        assert_same(&checkpoint, &plain);
+        let opened = zoo::open(&path).unwrap();
+        assert_eq!((opened.prefix(), opened.set_aside().len()), (prefix, aside), "{name}");
+        assert_eq!(opened.dialect() == Dialect::Cifar, name == "cifar");
+        assert_same(&opened.checkpoint, &plain.checkpoint);
         let (found, _) = find(path.to_str().unwrap()).unwrap();
         let ManifestKind::Classifier(spec) = &found.kind else { panic!("{found:?}") };
         let ManifestKind::Classifier(wanted) = &manifest.kind else { panic!("{manifest:?}") };
@@ -381,13 +380,50 @@ fn resnets_of_robustness_jm_and_cifar_read_like_torchvisions() {
 }
 
 #[test]
+fn a_wide_resnet_of_robustbench_is_read_and_what_it_does_not_use_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "name = \"r\"\ntitle = \"r\"\nfile = \"r\"\nresolution = 32\nclasses = \"cifar10\"\nsource = \"\"\n\
+                licence = \"\"\nkind = \"classifier\"\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n\
+                [resnet]\nblocks = [1, 1, 1]\nwidths = [16, 32, 64]\nshortcut = \"conv\"\nstem_kernel = 3\nstem_stride = 1\n\
+                preactivation = { stem_width = 8 }\n";
+    let manifest = Manifest::parse(text, Path::new("r.toml")).unwrap();
+    let stored = |name: &str| match name.strip_prefix("layer") {
+        Some(rest) => format!("block{}", rest.replacen('.', ".layer.", 1).replace("downsample.0", "convShortcut")),
+        None => name.to_owned(),
+    };
+    let mut tensors: Vec<Tensor> = Vec::new();
+    for (name, shape) in expected(&manifest) {
+        let name = format!("module.{}", stored(&name));
+        let values = vec![0.5; shape.iter().product()];
+        if let Some(rest) = name.strip_prefix("module.block1") {
+            tensors.push((format!("module.sub_block1{rest}"), shape.clone(), values.clone()));
+        }
+        tensors.push((name, shape, values));
+    }
+    tensors.push(("module.mu".to_owned(), vec![1, 3, 1, 1], vec![0.25; 3]));
+    tensors.push(("module.sigma".to_owned(), vec![1, 3, 1, 1], vec![0.75; 3]));
+    let path = folder.path().join("trades.safetensors");
+    write(&path, &tensors);
+    let opened = zoo::open(&path).unwrap();
+    assert_eq!((opened.dialect(), opened.prefix()), (Dialect::WideResnet, "module."));
+    assert_eq!(opened.set_aside(), ["module.mu", "module.sigma"]);
+    let ManifestKind::Classifier(spec) = recognise(&opened).unwrap().manifest.kind else { panic!("a classifier") };
+    let ManifestKind::Classifier(wanted) = &manifest.kind else { panic!("a classifier") };
+    assert_eq!((&spec.resnet, spec.mean, spec.std), (&wanted.resnet, vec![0.25; 3], vec![0.75; 3]));
+    let (text, error) = report(&path, false);
+    assert_eq!(error, None, "{text}");
+    assert!(text.contains("architecture    pre-activation ResNet, 1-1-1 basic blocks, 16-32-64 planes"), "{text}");
+    assert!(text.contains("RobustBench Wide-ResNet") && text.contains("sub_block1.layer.0.bn1.bias"), "{text}");
+}
+
+#[test]
 fn golden_networks_of_openai_are_recognised_as_their_json_says() {
     for name in ["imagenet64_shape_tiny", "lsun_shape_tiny"] {
         let text = std::fs::read_to_string(golden(&format!("consistency_models/{name}.json"))).unwrap();
         let wanted: Value = serde_json::from_str(&text).unwrap();
-        let checkpoint = Checkpoint::open(&golden(&format!("consistency_models/{name}.pt"))).unwrap();
-        assert_eq!((checkpoint.dialect(), checkpoint.container()), (Dialect::OpenAi, Container::PytorchZip));
-        let recognised = recognise(&checkpoint).unwrap();
+        let opened = zoo::open(&golden(&format!("consistency_models/{name}.pt"))).unwrap();
+        assert_eq!((opened.dialect(), opened.checkpoint.container()), (Dialect::OpenAi, Container::PytorchZip));
+        let recognised = recognise(&opened).unwrap();
         let manifest = &recognised.manifest;
         let ManifestKind::Generator(spec) = &manifest.kind else { panic!("{recognised:?}") };
         let numbers = |key: &str| -> Vec<usize> {

@@ -50,27 +50,10 @@ impl Element {
         Some(match self {
             Self::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_ne_bytes(*b) as f32).collect(),
             Self::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_ne_bytes(*b)).collect(),
-            Self::F16 => bytes.as_chunks().0.iter().map(|b| half_to_f32(u16::from_ne_bytes(*b))).collect(),
-            Self::Bf16 => {
-                bytes.as_chunks().0.iter().map(|b| f32::from_bits(u32::from(u16::from_ne_bytes(*b)) << 16)).collect()
-            }
+            Self::F16 => bytes.as_chunks().0.iter().map(|b| half::f16::from_ne_bytes(*b).to_f32()).collect(),
+            Self::Bf16 => bytes.as_chunks().0.iter().map(|b| half::bf16::from_ne_bytes(*b).to_f32()).collect(),
             Self::Other(_) => return None,
         })
-    }
-}
-
-/// IEEE 754 half precision to single precision, exactly.
-fn half_to_f32(bits: u16) -> f32 {
-    /// Value of the last place of a subnormal half: 2^-24.
-    const SUBNORMAL: f32 = 1.0 / 16_777_216.0;
-    /// Difference of the exponents' biases, 127 - 15.
-    const BIAS: u32 = 112;
-    let sign = u32::from(bits & 0x8000) << 16;
-    let (exponent, fraction) = (u32::from((bits >> 10) & 0x1f), u32::from(bits & 0x3ff));
-    match exponent {
-        0 => f32::from_bits(sign | (fraction as f32 * SUBNORMAL).to_bits()),
-        31 => f32::from_bits(sign | 0x7f80_0000 | (fraction << 13)),
-        _ => f32::from_bits(sign | ((exponent + BIAS) << 23) | (fraction << 13)),
     }
 }
 
@@ -80,13 +63,14 @@ mod tests {
 
     #[test]
     fn half_precision_is_widened_exactly() {
+        let widened = |bits: u16| Element::F16.to_f32(&bits.to_ne_bytes()).unwrap()[0];
         for (bits, value) in
             [(0x3c00, 1.0), (0xc000, -2.0), (0x0001, 5.960_464_5e-8), (0x8001, -5.960_464_5e-8), (0x7bff, 65504.0)]
         {
-            assert_eq!(half_to_f32(bits), value);
+            assert_eq!(widened(bits), value);
         }
-        assert_eq!(half_to_f32(0x8000).to_bits(), (-0.0_f32).to_bits());
-        assert!(half_to_f32(0x7c00).is_infinite() && half_to_f32(0x7e00).is_nan());
+        assert_eq!(widened(0x8000).to_bits(), (-0.0_f32).to_bits());
+        assert!(widened(0x7c00).is_infinite() && widened(0x7e00).is_nan());
         assert_eq!(Element::Bf16.to_f32(&0x3f80_u16.to_ne_bytes()), Some(vec![1.0]));
     }
 }

@@ -60,7 +60,7 @@ pub enum CheckpointError {
     Unknown { name: String, known: String },
     #[error("{what}, so the file needs a manifest: write {} beside it (README, \"Bring your own checkpoint\", shows one)\n{}", manifest.display(), path.display())]
     NoManifest { path: PathBuf, manifest: PathBuf, what: String },
-    #[error("{what}, but a generator must be OpenAI's U-Net (its own names, diffusers' or NVlabs') and a classifier a ResNet with torchvision's names: choose another file\n{}", path.display())]
+    #[error("{what}, but a generator must be OpenAI's U-Net (its own names, diffusers' or NVlabs') and a classifier a ResNet (torchvision's names, CIFAR's or RobustBench's): choose another file\n{}", path.display())]
     Foreign { path: PathBuf, what: String },
     #[error("loading was cancelled")]
     Cancelled,

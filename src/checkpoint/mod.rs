@@ -1,24 +1,15 @@
-//! Checkpoints: files of named tensors, opened by what they contain and never by their name.
+//! The file door: files of named tensors, opened by what they contain and never by their name.
 //!
 //! Nothing in a file is executed. A checkpoint is opened ([`Checkpoint::open`]): its names and shapes are known without
-//! reading the values, and they are presented under one naming whatever library wrote the file ([`Dialect`]). What a file
-//! is, its manifest says, or its shapes do ([`recognise()`]). A network takes the tensors that it needs through [`Weights`],
-//! which checks every shape and remembers what was left over. This module knows no network and no device.
+//! reading the values. It may be presented under other names than its own ([`crate::zoo::open`]). Whoever needs its tensors
+//! takes them through [`Weights`], which checks every shape and remembers what was left over. This module knows no network
+//! and no device.
 
-mod check;
-pub mod classes;
-mod dialect;
-mod diffusers;
 mod element;
 mod error;
-mod expected;
-mod known;
-mod library;
-mod manifest;
-mod presets;
-mod recognise;
 mod sniff;
 mod store;
+mod view;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -26,20 +17,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::Digest as _;
 
-pub use self::dialect::Dialect;
 pub use self::element::Element;
 pub use self::error::CheckpointError;
-pub use self::expected::expected;
-pub use self::library::{
-    BUNDLED, Described, Model, Origin, bundled_manifest, class_names, describe, find, manifest_beside, resolve,
-};
-pub use self::manifest::{
-    AttentionOrder, BlockKind, ClassifierManifest, DiffusionManifest, GeneratorManifest, Manifest, ManifestKind,
-    NoiseSchedule, PreconditioningName, ResnetManifest, Shortcut, UnetManifest,
-};
-pub use self::recognise::{Recognised, recognise};
 pub use self::sniff::{Content, sniff};
 pub use self::store::Container;
+pub(crate) use self::view::{Source, View};
 pub use self::weights::{LoadReport, Weights};
 
 /// Hears of the progress of a long read, in bytes done and bytes in all; returning `false` cancels it.
@@ -74,37 +56,28 @@ pub struct Checkpoint {
     path: PathBuf,
     file: PathBuf,
     store: store::Store,
-    view: dialect::View,
-    config: Option<diffusers::DiffusersConfig>,
+    view: View,
 }
 
 impl Checkpoint {
-    /// Opens a `.safetensors` file, a PyTorch file (zip, legacy or tar), decided by content, or a folder of diffusers: a
-    /// pipeline, or its U-Net.
+    /// Opens a `.safetensors` file or a PyTorch file (zip, legacy or tar), decided by content, under its own names.
     ///
     /// Only the structure is read.
     ///
     /// # Errors
     /// [`CheckpointError`] says in one sentence what was found, what was expected and what to do.
-    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let (file, config) = if path.is_dir() {
-            let folder = diffusers::Folder::open(path)?;
-            (folder.weights, Some(folder.config))
-        } else if path.is_file() && diffusers::is_shard(path) {
-            return Err(CheckpointError::Sharded { path: path.to_owned() });
-        } else {
-            (path.to_owned(), None)
-        };
-        let store = store::Store::open(&file)?;
-        let view = dialect::view(&store.tensors);
-        let config = match config {
-            None if view.dialect == Dialect::Diffusers => diffusers::beside(&file)?,
-            config => config,
-        };
-        Ok(Self { path: path.to_owned(), file, store, view, config })
+    pub fn open(file: &Path) -> Result<Self, CheckpointError> {
+        let store = store::Store::open(file)?;
+        let view = View::plain(&store.tensors);
+        Ok(Self { path: file.to_owned(), file: file.to_owned(), store, view })
     }
 
-    /// What was opened: a file, or a folder of diffusers.
+    /// The same under other names, and under the path of what was opened, which errors show.
+    pub(crate) fn presented(self, path: &Path, view: View) -> Self {
+        Self { path: path.to_owned(), view, ..self }
+    }
+
+    /// What was opened: a file, or the folder that it lies in.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -128,34 +101,15 @@ impl Checkpoint {
         self.store.container
     }
 
-    /// Whose names the file uses.
-    #[must_use]
-    pub const fn dialect(&self) -> Dialect {
-        self.view.dialect
+    /// Names, shapes and types as stored, in order of name.
+    pub(crate) const fn stored(&self) -> &BTreeMap<String, TensorInfo> {
+        &self.store.tensors
     }
 
-    /// What stands before every name of the network in the file, such as `module.model.`.
-    #[must_use]
-    pub fn prefix(&self) -> &str {
-        &self.view.prefix
-    }
-
-    /// Canonical names, shapes and types, in order of name.
+    /// Names, shapes and types as presented, in order of name.
     #[must_use]
     pub const fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
         &self.view.tensors
-    }
-
-    /// Tensors of the file that are known and not needed, by their names in the file.
-    #[must_use]
-    pub fn set_aside(&self) -> &[String] {
-        &self.view.set_aside
-    }
-
-    /// How many of them there are, by the word or the prefix that tells them.
-    #[must_use]
-    pub const fn set_aside_by(&self) -> &BTreeMap<String, usize> {
-        &self.view.set_aside_by
     }
 
     /// SHA-256 of the whole file of the weights, lower-case hexadecimal.
@@ -182,13 +136,13 @@ impl Checkpoint {
         }
     }
 
-    /// Says whether a network of this manifest can be read from the file, without reading it.
+    /// Says whether these tensors, by name and shape, can be read from the file, without reading them.
     ///
     /// # Errors
-    /// The first [`CheckpointError`] of [`Weights::take`] over all [`expected()`] tensors.
-    pub fn fits(&self, manifest: &Manifest) -> Result<(), CheckpointError> {
+    /// The first [`CheckpointError`] of [`Weights::take`] over all of them.
+    pub fn fits(&self, tensors: &[(String, Vec<usize>)]) -> Result<(), CheckpointError> {
         let mut done = 0;
-        expected(manifest).iter().try_for_each(|(name, shape)| self.claim(name, shape, &mut done))
+        tensors.iter().try_for_each(|(name, shape)| self.claim(name, shape, &mut done))
     }
 
     /// Refuses a tensor that is absent, of another shape or no float, or that brings the bytes of all, which are
@@ -212,40 +166,33 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Bytes in the file that a canonical tensor is read from.
+    /// Bytes in the file that a tensor is read from.
     fn bytes_of(&self, name: &str) -> u64 {
-        let stored = self.view.sources.get(name).into_iter().flat_map(dialect::Source::stored);
+        let stored = self.view.sources.get(name).into_iter().flat_map(Source::stored);
         stored.map(|name| self.store.bytes_of(name)).sum()
     }
 
-    /// Reads one tensor, by its canonical name, as `f32`, row-major.
+    /// Reads one tensor, by the name that it is presented under, as `f32`, row-major.
     ///
     /// # Errors
     /// [`CheckpointError`] when the tensor is absent, not a floating-point tensor, or its bytes cannot be read.
     pub fn read(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let source = self.view.sources.get(name).ok_or_else(|| CheckpointError::missing(self, name))?;
-        let rows = self.view.tensors[name].shape.first().copied().unwrap_or(1);
         let mut values = Vec::new();
         for stored in source.stored() {
-            let part = self.store.read(&self.file, stored)?;
+            let part = self.read_stored(stored)?;
             if values.is_empty() {
                 values = part;
             } else {
                 values.extend(part);
             }
         }
-        Ok(source.arrange(values, rows))
+        Ok(self.view.arrange(name, values))
     }
 
-    /// Mean and standard deviation per channel that the file brings for its input, as robustness' files do.
-    ///
-    /// # Errors
-    /// [`CheckpointError`] when they are there and cannot be read.
-    fn normalisation(&self) -> Result<Option<[Vec<f32>; 2]>, CheckpointError> {
-        let Some([mean, std]) = &self.view.normaliser else {
-            return Ok(None);
-        };
-        Ok(Some([self.store.read(&self.file, mean)?, self.store.read(&self.file, std)?]))
+    /// Reads one tensor as it is stored, by its own name.
+    pub(crate) fn read_stored(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        self.store.read(&self.file, name)
     }
 }
 

@@ -6,8 +6,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::checkpoint::{Checkpoint, CheckpointError, LoadReport, Manifest, ManifestKind, Weights};
-use crate::net::resnet::{Resnet, ResnetConfig};
+use crate::checkpoint::{CheckpointError, LoadReport, Weights};
+use crate::net::resnet::{OddSize, Resnet};
+use crate::zoo::{Manifest, ManifestKind};
 
 /// A classifier, ready to judge.
 #[derive(Debug)]
@@ -22,28 +23,16 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Reads a classifier's weights as its manifest describes them.
+    /// Reads a classifier's weights as its manifest describes them, its batch norms folded.
     ///
     /// # Errors
-    /// [`CheckpointError`] when the manifest is a generator's or the weights do not fit it.
-    pub fn load(
-        manifest: &Manifest,
-        checkpoint: &Checkpoint,
-        device: &Device,
-    ) -> Result<(Self, LoadReport), CheckpointError> {
-        Self::read(manifest, Weights::new(checkpoint), device)
-    }
-
-    /// Likewise, from weights that may be watched while they are read.
-    ///
-    /// # Errors
-    /// As [`Self::load`], and when the watch cancels.
+    /// [`CheckpointError`] when the manifest is a generator's, the weights do not fit it, or their watch cancels.
     pub fn read(
         manifest: &Manifest,
         mut weights: Weights<'_>,
         device: &Device,
     ) -> Result<(Self, LoadReport), CheckpointError> {
-        let ManifestKind::Classifier(spec) = &manifest.kind else {
+        let (ManifestKind::Classifier(spec), Some(config)) = (&manifest.kind, manifest.resnet()) else {
             return Err(CheckpointError::Role {
                 name: manifest.name.clone(),
                 expected: "classifier",
@@ -51,11 +40,10 @@ impl Classifier {
             });
         };
         let num_classes = manifest.classes.len();
-        let config = ResnetConfig { arch: spec.resnet.clone(), channels: manifest.channels, num_classes };
-        let net = Resnet::load(&config, &mut weights, device)?;
+        let net = Resnet::load(&config, &mut weights, device)?.fold();
         let column =
             |values: &[f32]| Tensor::from_data(TensorData::new(values.to_vec(), [1, manifest.channels, 1, 1]), device);
-        let sample_shape = [manifest.channels, manifest.resolution, manifest.resolution];
+        let sample_shape = manifest.shape();
         let classifier = Self { net, mean: column(&spec.mean), std: column(&spec.std), num_classes, sample_shape };
         Ok((classifier, weights.report()))
     }
@@ -69,19 +57,27 @@ impl Classifier {
     /// `[C, H, W]` of the pictures that the manifest names, usually those it was trained on.
     ///
     /// Only `C` binds: the features are averaged over the picture before the last layer, so pictures of any height and
-    /// width pass ([`Classifier::logits`]).
+    /// width pass that the network can halve ([`Classifier::check_size`]).
     #[must_use]
     pub const fn sample_shape(&self) -> [usize; 3] {
         self.sample_shape
     }
 
+    /// Says whether pictures of `[H, W]` pixels can pass ([`Resnet::check_size`]).
+    ///
+    /// # Errors
+    /// [`OddSize`]
+    pub fn check_size(&self, size: [usize; 2]) -> Result<(), OddSize> {
+        self.net.check_size(size)
+    }
+
     /// Logits.
     ///
     /// # Shapes
-    /// `x`: `[N, C, H, W]` in `[0, 1]`, of any height and width; returns `[N, K]`.
+    /// `x`: `[N, C, H, W]` in `[0, 1]`, of any height and width that [`Self::check_size`] accepts; returns `[N, K]`.
     ///
     /// # Panics
-    /// When the shortcuts pool (`shortcut = "pool"`) and a stage that halves the size meets an odd one.
+    /// When the size is another.
     #[must_use]
     pub fn logits(&self, x: Tensor<4>) -> Tensor<2> {
         self.net.forward((x - self.mean.clone()) / self.std.clone())

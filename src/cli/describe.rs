@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::checkpoint::{DiffusionManifest, Manifest, ManifestKind};
 use crate::generator::settings::S_CHURN;
 use crate::generator::{EditSettings, EditTask, GenerateSettings, Plan, SamplerKind};
 use crate::parameter::{Choosable as _, Kind, Setting, Value, captions};
@@ -11,13 +10,15 @@ use crate::refiner::settings::ITERATIONS;
 use crate::session::Settings;
 use crate::units::{bytes, counted};
 use crate::worker::{ComputeSettings, MemoryEstimate};
+use crate::zoo::{DiffusionManifest, Manifest, ManifestKind};
 
 /// A line about a model: title, hash, and where it was found.
 pub(super) fn describe_model(role: &str, reference: &str, manifest: &Manifest, path: Option<&Path>) -> String {
     let place = path.map_or_else(|| "bundled".to_owned(), |path| path.display().to_string());
     let hash = manifest.sha256.as_deref().unwrap_or("not in its manifest");
-    let Manifest { title, resolution, channels, .. } = manifest;
-    format!("{role:<11}{reference}: {title} ({channels}x{resolution}x{resolution}, {place})\n{:<11}SHA-256 {hash}", "")
+    let Manifest { title, channels, .. } = manifest;
+    let [height, width] = manifest.size();
+    format!("{role:<11}{reference}: {title} ({channels}x{height}x{width}, {place})\n{:<11}SHA-256 {hash}", "")
 }
 
 /// Lines about seeds, classes and sampling.
@@ -171,9 +172,9 @@ pub(super) fn written(out: &Path, files: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::PreconditioningName;
     use crate::refiner::Target;
     use crate::refiner::presets::Preset;
+    use crate::zoo::PreconditioningName;
 
     #[test]
     fn labels_are_counted_by_name() {

@@ -11,17 +11,18 @@ use super::generate::check_sampling;
 use super::opened::{Opened, changed, document, labelled, stored_pictures};
 use super::refine::Described;
 use super::{CliError, Outcome, RunOptions, Source, flags};
-use crate::checkpoint::Manifest;
 use crate::data::read_picture;
 use crate::export::{self, Results};
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, EditTask, GenerateError, GenerateSettings, Mask};
+use crate::image::centre;
 use crate::origins::Origins;
 use crate::parameter::Choosable as _;
 use crate::session::Settings;
 use crate::session::host::Folders;
 use crate::trace::Trace;
 use crate::units::counted;
+use crate::zoo::Manifest;
 
 /// Largest side of a mask that is taken as it is, in pixels; larger ones are shrunk first.
 const MAX_MASK: u32 = 4096;
@@ -74,7 +75,7 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
         // Stored pictures are square.
         _ => vec![[1, 1]],
     };
-    let mask = options.mask.as_deref().map(|path| read_mask(path, generator.0.resolution, &sizes)).transpose()?;
+    let mask = options.mask.as_deref().map(|path| read_mask(path, generator.0.size(), &sizes)).transpose()?;
     if options.run.dry_run {
         say_out(&plan(options, &generator, pictures.as_ref()));
         return Ok(Outcome::Done);
@@ -132,11 +133,12 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
 /// What the work would refuse later.
 fn check(options: &EditOptions, generator: &Manifest, pictures: Option<&Opened>) -> anyhow::Result<()> {
     let Settings { generate, edit, .. } = &options.run.settings;
-    let Manifest { resolution, channels, classes, .. } = generator;
+    let Manifest { channels, classes, .. } = generator;
+    let [height, width] = generator.size();
     let patch = edit.patch as usize;
     match edit.task {
-        EditTask::SuperResolution if patch == 0 || !resolution.is_multiple_of(patch) => {
-            return Err(GenerateError::Patch { patch, height: *resolution, width: *resolution }.into());
+        EditTask::SuperResolution if patch == 0 || !(height.is_multiple_of(patch) && width.is_multiple_of(patch)) => {
+            return Err(GenerateError::Patch { patch, height, width }.into());
         }
         EditTask::Colorize if *channels != 3 => {
             return Err(GenerateError::Colour { channels: *channels }.into());
@@ -163,7 +165,7 @@ fn open_pictures(
     generator: &Manifest,
     driver: &mut Driver,
 ) -> anyhow::Result<Option<Arc<Origins>>> {
-    let batch = pictures.read(generator.resolution)?;
+    let batch = pictures.read(generator.shape())?;
     driver.note(&changed(&batch.fits));
     let decided = settings.generate.classes != Classes::All || generator.classes.is_empty();
     let labels = batch.labels.clone().or_else(|| decided.then(|| vec![0; batch.images.len()]));
@@ -187,9 +189,10 @@ fn covers(mask: [u32; 2], picture: [u32; 2]) -> bool {
     mask_width == mask_height || 2 * (mask_width * height).abs_diff(mask_height * width) <= width + height
 }
 
-/// The centred square of a picture as a mask, at `size x size`: white is to be generated, where it is not transparent.
+/// The centred part of a picture that has the form of `[H, W]` as a mask of that size: white is to be generated, where it
+/// is not transparent.
 /// `pictures`: widths and heights of the pictures that it is for.
-fn read_mask(path: &Path, size: usize, pictures: &[[u32; 2]]) -> anyhow::Result<Mask> {
+fn read_mask(path: &Path, [rows, columns]: [usize; 2], pictures: &[[u32; 2]]) -> anyhow::Result<Mask> {
     let picture = read_picture(path)?;
     let (width, height) = (picture.width(), picture.height());
     if let Some([w, h]) = pictures.iter().find(|picture| !covers([width, height], **picture)) {
@@ -199,15 +202,14 @@ fn read_mask(path: &Path, size: usize, pictures: &[[u32; 2]]) -> anyhow::Result<
             path.display()
         );
     }
-    let side = width.min(height);
-    let mut square = picture.crop_imm((width - side) / 2, (height - side) / 2, side, side);
-    if side > MAX_MASK {
-        square = square.resize_exact(MAX_MASK, MAX_MASK, ::image::imageops::FilterType::Nearest);
+    let [left, top, width, height] = centre([width, height], [columns as u32, rows as u32]);
+    let mut part = picture.crop_imm(left, top, width, height);
+    if width.max(height) > MAX_MASK {
+        part = part.resize(MAX_MASK, MAX_MASK, ::image::imageops::FilterType::Nearest);
     }
-    let side = side.min(MAX_MASK);
     let grey = |pixel: &::image::LumaA<u8>| if pixel.0[1] == 0 { 0 } else { pixel.0[0] };
-    let grey: Vec<u8> = square.to_luma_alpha8().pixels().map(grey).collect();
-    let mask = Mask::from_grey8(side, side, &grey)?.resized(size as u32, size as u32);
+    let grey: Vec<u8> = part.to_luma_alpha8().pixels().map(grey).collect();
+    let mask = Mask::from_grey8(part.width(), part.height(), &grey)?.resized(columns as u32, rows as u32);
     if mask.is_empty() {
         bail!(
             "the mask is black everywhere, so nothing is to be generated: paint the pixels to be generated white\n{}",
@@ -277,16 +279,16 @@ mod tests {
         let path = folder.path().join("mask.png");
         let wide = ::image::GrayImage::from_fn(8, 4, |x, _| ::image::Luma([if x < 4 { 255 } else { 0 }]));
         wide.save(&path).unwrap();
-        let mask = read_mask(&path, 2, &[[16, 8], [800, 401]]).unwrap();
+        let mask = read_mask(&path, [2, 2], &[[16, 8], [800, 401]]).unwrap();
         assert_eq!(mask.missing(), [true, false, true, false], "the centre 4×4, at 2×2");
-        let text = read_mask(&path, 2, &[[16, 8], [8, 8]]).unwrap_err().to_string();
+        let text = read_mask(&path, [2, 2], &[[16, 8], [8, 8]]).unwrap_err().to_string();
         assert!(text.starts_with("the mask is 8×4, but must have the shape of the pictures, a square"), "{text}");
         let half = ::image::RgbaImage::from_fn(2, 2, |x, _| ::image::Rgba([255, 255, 255, x as u8]));
         half.save(&path).unwrap();
-        let mask = read_mask(&path, 2, &[[16, 8]]).unwrap();
+        let mask = read_mask(&path, [2, 2], &[[16, 8]]).unwrap();
         assert_eq!(mask.missing(), [false, true, false, true], "what is transparent is known");
         ::image::GrayImage::new(4, 4).save(&path).unwrap();
-        assert!(read_mask(&path, 2, &[[1, 1]]).unwrap_err().to_string().contains("black everywhere"));
+        assert!(read_mask(&path, [2, 2], &[[1, 1]]).unwrap_err().to_string().contains("black everywhere"));
     }
 
     #[test]

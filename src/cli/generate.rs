@@ -8,12 +8,12 @@ use super::describe::{describe_compute, describe_generation, describe_model, wou
 use super::driver::{Driver, say_out};
 use super::opened::document;
 use super::{Outcome, RunOptions, flags};
-use crate::checkpoint::{Manifest, ManifestKind};
 use crate::export::{self, Results};
 use crate::generator::{Classes, GenerateSettings, Plan};
 use crate::session::host::Folders;
 use crate::trace::Trace;
 use crate::units::counted;
+use crate::zoo::{Manifest, ManifestKind};
 
 /// Generates and writes pictures.
 ///

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::checkpoint::{
-    AttentionOrder, BUNDLED, BlockKind, Checkpoint, CheckpointError, ClassifierManifest, Described, DiffusionManifest,
-    Manifest, ManifestKind, NoiseSchedule, Origin, PreconditioningName, ResnetManifest, Shortcut, UnetManifest,
-    describe, expected, find, manifest_beside, resolve, unwatched,
-};
+use crate::checkpoint::{Checkpoint, CheckpointError, unwatched};
 use crate::session::host::Folders;
+use crate::units::counted;
+use crate::zoo::{
+    self, Activation, AttentionOrder, BUNDLED, BlockKind, ClassifierManifest, Described, DiffusionManifest, Manifest,
+    ManifestKind, NoiseSchedule, Opened, Origin, Padding, PreconditioningName, ResnetManifest, Shortcut, UnetManifest,
+    describe, expected, find, manifest_beside, resolve,
+};
 
 /// Names that are listed before the rest is only counted.
 const LISTED: usize = 6;
@@ -76,13 +78,14 @@ struct WrongShape {
 /// When the file cannot be opened, the network in it is refused or does not fit, or `out` cannot be written.
 pub fn run(path: &Path, json: bool, folders: &Folders, out: &mut dyn Write) -> anyhow::Result<()> {
     let (path, described) = subject(path, folders)?;
-    let checkpoint = Checkpoint::open(&path)?;
-    let file = FileFacts::of(&checkpoint)?;
-    let described = described.map_or_else(|| describe(&checkpoint), Ok);
-    let network = described.map(|described| NetworkFacts::of(&checkpoint, described, &file.sha256));
+    let opened = zoo::open(&path)?;
+    let checkpoint = &opened.checkpoint;
+    let file = FileFacts::of(&opened)?;
+    let described = described.map_or_else(|| describe(&opened), Ok);
+    let network = described.map(|described| NetworkFacts::of(checkpoint, described, &file.sha256));
     let (network, refused) = match network {
         Ok(network) => {
-            let refused = network.refusal(&checkpoint, &file.sha256).map(anyhow::Error::from);
+            let refused = network.refusal(checkpoint, &file.sha256).map(anyhow::Error::from);
             (Some(network), refused)
         }
         Err(error) => (None, Some(anyhow::Error::from(error))),
@@ -122,7 +125,8 @@ fn subject(path: &Path, folders: &Folders) -> Result<(PathBuf, Option<Described>
 }
 
 impl FileFacts {
-    fn of(checkpoint: &Checkpoint) -> Result<Self, CheckpointError> {
+    fn of(opened: &Opened) -> Result<Self, CheckpointError> {
+        let checkpoint = &opened.checkpoint;
         let mut types = BTreeMap::new();
         for info in checkpoint.tensors().values() {
             *types.entry(info.element.to_string()).or_insert(0) += 1;
@@ -133,12 +137,12 @@ impl FileFacts {
             format: format!("{folder}{}", checkpoint.container()),
             bytes: checkpoint.bytes(),
             sha256: checkpoint.sha256(&mut unwatched)?,
-            naming: checkpoint.dialect().to_string(),
-            prefix: checkpoint.prefix().to_owned(),
+            naming: opened.dialect().to_string(),
+            prefix: opened.prefix().to_owned(),
             tensors: checkpoint.tensors().len(),
             types,
-            not_needed: checkpoint.set_aside().to_vec(),
-            not_needed_by: checkpoint.set_aside_by().clone(),
+            not_needed: opened.set_aside().to_vec(),
+            not_needed_by: opened.set_aside_by().clone(),
         })
     }
 
@@ -171,7 +175,7 @@ impl NetworkFacts {
             manifest.sha256 = Some(sha256.to_owned());
         }
         let (architecture, input) = match &manifest.kind {
-            ManifestKind::Generator(spec) => (of_unet(&spec.unet, manifest.resolution), of_diffusion(&spec.diffusion)),
+            ManifestKind::Generator(spec) => (of_unet(&spec.unet, manifest.size()), of_diffusion(&spec.diffusion)),
             ManifestKind::Classifier(spec) => (of_resnet(&spec.resnet), of_normalisation(spec)),
         };
         let mut facts = Self {
@@ -222,7 +226,7 @@ impl NetworkFacts {
                 let (path, expected, found) = (checkpoint.file().to_owned(), expected.clone(), sha256.to_owned());
                 Some(CheckpointError::Hash { path, expected, found })
             }
-            _ => checkpoint.fits(&self.manifest).err(),
+            _ => checkpoint.fits(&expected(&self.manifest)).err(),
         }
     }
 
@@ -232,8 +236,8 @@ impl NetworkFacts {
         line(out, "title", &manifest.title)?;
         line(out, "architecture", &self.architecture)?;
         line(out, "preset", self.preset.unwrap_or("none"))?;
-        let side = manifest.resolution;
-        line(out, "pictures", &format!("{side}×{side}, {} channels", manifest.channels))?;
+        let [h, w] = manifest.size();
+        line(out, "pictures", &format!("{w}×{h}, {}", counted(manifest.channels, "channel")))?;
         let classes = match manifest.classes.as_slice() {
             [] => "none, unconditional".to_owned(),
             [only] => format!("1: {only}"),
@@ -302,11 +306,13 @@ fn list(numbers: &[usize], between: &str) -> String {
     numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(between)
 }
 
-fn of_unet(net: &UnetManifest, resolution: usize) -> String {
-    let sides: Vec<usize> =
-        net.attention_downsample.iter().map(|factor| resolution / net.patch_size.max(1) / factor.max(&1)).collect();
-    let attention =
-        if sides.is_empty() { "in the middle only".to_owned() } else { format!("at {}", list(&sides, ", ")) };
+fn of_unet(net: &UnetManifest, [height, width]: [usize; 2]) -> String {
+    let sides = net.attention_downsample.iter().map(|factor| {
+        let [h, w] = [height, width].map(|side| side / net.patch_size.max(1) / factor.max(&1));
+        if h == w { h.to_string() } else { format!("{w}×{h}") }
+    });
+    let sides = sides.collect::<Vec<_>>().join(", ");
+    let attention = if sides.is_empty() { "in the middle only".to_owned() } else { format!("at {sides}") };
     let heads = match net.num_head_channels {
         0 => format!("{} heads", net.num_heads),
         channels => format!("{channels} channels per head"),
@@ -343,14 +349,29 @@ fn of_resnet(net: &ResnetManifest) -> String {
         Shortcut::Pool => "pooled",
     };
     let pool = if net.stem_pool { " and a pool" } else { "" };
-    format!(
+    let mut text = format!(
         "ResNet, {} {block}, {} planes, first convolution {}×{} of stride {}{pool}, {shortcut} shortcuts",
         list(&net.blocks, "-"),
         list(&net.widths, "-"),
         net.stem_kernel,
         net.stem_kernel,
         net.stem_stride
-    )
+    );
+    let Some(pre) = net.preactivation else { return text };
+    text.insert_str(0, "pre-activation ");
+    for (said, what) in [
+        (true, format!("{} channels behind the first", pre.stem_width)),
+        (pre.activation == Activation::Silu, "SiLU".to_owned()),
+        (pre.padding == Padding::Behind, "padding behind".to_owned()),
+        (!pre.final_norm, "no last norm".to_owned()),
+        (!pre.activated_shortcut, "shortcuts past the first norm".to_owned()),
+    ] {
+        if said {
+            text.push_str(", ");
+            text.push_str(&what);
+        }
+    }
+    text
 }
 
 fn of_diffusion(noise: &DiffusionManifest) -> String {

@@ -62,8 +62,8 @@ impl Opened {
 
     /// Width and height of every picture; of an archive once.
     pub(super) fn sizes(&self) -> anyhow::Result<Vec<[u32; 2]>> {
-        if let Some(side) = self.source.native_side() {
-            return Ok(vec![[side as u32; 2]]);
+        if let Some([height, width]) = self.source.native_size() {
+            return Ok(vec![[width as u32, height as u32]]);
         }
         let size = |path: &PathBuf| -> anyhow::Result<[u32; 2]> {
             let fail = |source| PictureError::Picture { path: path.clone(), source };
@@ -81,14 +81,14 @@ impl Opened {
 
     /// Whether they go through the network batch by batch: archives do, and more than are held at once.
     pub(super) const fn streams(&self) -> bool {
-        self.source.native_side().is_some() || self.count() > MAX_TOGETHER
+        self.source.native_size().is_some() || self.count() > MAX_TOGETHER
     }
 
-    /// All of them, files fitted to `size x size`.
-    pub(super) fn read(&self, size: usize) -> anyhow::Result<Batch> {
+    /// All of them, files fitted to `shape`, `[C, H, W]`.
+    pub(super) fn read(&self, shape: [usize; 3]) -> anyhow::Result<Batch> {
         SAMPLES.check(self.count() as f64).context("too many pictures are given")?;
         let mut all = None;
-        self.source.for_each_batch(self.range.clone(), (size, self.count()), &mut |batch| {
+        self.source.for_each_batch(self.range.clone(), (shape, self.count()), &mut |batch| {
             all = Some(batch);
             Ok::<_, StorageError>(false)
         })?;
@@ -98,7 +98,7 @@ impl Opened {
     /// Their files and those that were left out before them, or that of the archive, as seen from `folder`.
     pub(super) fn inputs(&self, folder: &Path) -> Vec<String> {
         let mut files = self.source.files();
-        if self.source.native_side().is_none() {
+        if self.source.native_size().is_none() {
             files.truncate(self.range.end);
         }
         relative_to(&files, folder)
@@ -106,7 +106,7 @@ impl Opened {
 
     fn files(&self) -> Vec<PathBuf> {
         let files = self.source.files();
-        match self.source.native_side() {
+        match self.source.native_size() {
             Some(_) => files,
             None => files[self.range.clone()].to_vec(),
         }
@@ -119,8 +119,8 @@ impl Opened {
         if files.len() > LISTED {
             names.push(format!("{} more", files.len() - LISTED));
         }
-        let native = self.source.native_side().map_or_else(String::new, |side| {
-            format!(" at their own {side}×{side}, {} to {}", self.range.start, self.range.end - 1)
+        let native = self.source.native_size().map_or_else(String::new, |[height, width]| {
+            format!(" at their own {width}×{height}, {} to {}", self.range.start, self.range.end - 1)
         });
         format!("{:<11}{} ({}){native}", "pictures", self.count(), names.join(", "))
     }
@@ -214,8 +214,9 @@ pub(super) fn labelled(
     Ok(state.map(|state| origins_of(batch, state.numbers.verdict(&origins.labels))))
 }
 
-/// Real pictures that early stopping compares with, at most as many as are held at once; files are fitted to `size x size`.
-pub(super) fn references(paths: &[PathBuf], size: usize, driver: &Driver) -> anyhow::Result<Option<ImageBatch>> {
+/// Real pictures that early stopping compares with, at most as many as are held at once; files are fitted to `shape`,
+/// `[C, H, W]`.
+pub(super) fn references(paths: &[PathBuf], shape: [usize; 3], driver: &Driver) -> anyhow::Result<Option<ImageBatch>> {
     if paths.is_empty() {
         return Ok(None);
     }
@@ -224,7 +225,7 @@ pub(super) fn references(paths: &[PathBuf], size: usize, driver: &Driver) -> any
         driver.note(&[format!("note: of {} real pictures the first {MAX_TOGETHER} are used", opened.count())]);
         opened.range.end = MAX_TOGETHER;
     }
-    Ok(Some(opened.read(size)?.images))
+    Ok(Some(opened.read(shape)?.images))
 }
 
 /// Pictures that a session file holds, and the real ones that it compares with.
@@ -272,7 +273,7 @@ mod tests {
         }
         let opened = Opened::new(&[folder.path().to_owned()], Part { skip: 1, limit: Some(1) }).unwrap();
         assert_eq!((opened.count(), opened.streams()), (1, false));
-        assert_eq!(opened.read(2).unwrap().names, ["b.png"]);
+        assert_eq!(opened.read([3, 2, 2]).unwrap().names, ["b.png"]);
         assert_eq!(opened.inputs(folder.path()), ["a.png", "b.png"], "with the part they say the same again");
         assert_eq!(opened.sizes().unwrap(), [[2, 2]]);
         assert!(Opened::new(&[folder.path().to_owned()], Part { skip: 3, limit: None }).is_err());

@@ -14,7 +14,6 @@ use super::kept::Kept;
 use super::opened::{self, Opened, judge, labelled, listed_labels, stored_pictures};
 use super::tally::{RUN, Tally, stopped};
 use super::{CliError, Outcome, Part, RunOptions, Source, flags, stream};
-use crate::checkpoint::Manifest;
 use crate::export::{self, Refined, Results};
 use crate::generator::Classes;
 use crate::image::Levels;
@@ -25,6 +24,7 @@ use crate::session::Settings;
 use crate::session::host::Folders;
 use crate::trace::{StateId, Trace};
 use crate::worker::Rest;
+use crate::zoo::Manifest;
 
 /// A model's description and its file.
 pub(super) type Described = (Manifest, Option<PathBuf>);
@@ -62,7 +62,7 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let mut driver = Driver::start(folders, *quiet)?;
     driver.note(&options.notes);
 
-    let mut references = opened::references(&options.references, classifier.0.resolution, &driver)?;
+    let mut references = opened::references(&options.references, classifier.0.shape(), &driver)?;
     let origins = match (source, &pictures) {
         (Source::Stored(path), _) => {
             let (origins, stored) = stored_pictures(path)?;
@@ -150,7 +150,7 @@ fn open_pictures(
     classifier: &Manifest,
     driver: &mut Driver,
 ) -> anyhow::Result<Option<Arc<Origins>>> {
-    let batch = pictures.read(classifier.resolution)?;
+    let batch = pictures.read(classifier.shape())?;
     driver.note(&opened::changed(&batch.fits));
     let listed = listed_labels(&settings.generate, batch.first, batch.images.len(), classifier.classes.len());
     labelled(driver, settings, &batch, listed)

@@ -11,7 +11,6 @@ use super::driver::{Driver, say_out};
 use super::opened::judge;
 use super::refine::Described;
 use super::{CliError, Outcome, RunOptions, flags};
-use crate::checkpoint::{DiffusionManifest, ManifestKind, PreconditioningName};
 use crate::classifier::probability_of;
 use crate::export::{self, ExportError};
 use crate::generator::schedule::time_step_sigmas;
@@ -20,6 +19,7 @@ use crate::parameter::{Choice, ChoiceOption, Choosable, Parameter};
 use crate::refiner::{Numbers, Target};
 use crate::session::Settings;
 use crate::session::host::Folders;
+use crate::zoo::{DiffusionManifest, ManifestKind, PreconditioningName};
 
 /// File of the results.
 const TABLE: &str = "search.csv";

@@ -8,7 +8,6 @@ use super::kept::Kept;
 use super::opened::{self, Opened, judge, labelled, listed_labels, origins_of};
 use super::tally::{RUN, Tally};
 use super::{Outcome, RunOptions};
-use crate::checkpoint::Manifest;
 use crate::data::Batch;
 use crate::export;
 use crate::export::stream::{RefinedBatch, StreamWriter};
@@ -19,6 +18,7 @@ use crate::session::Settings;
 use crate::session::host::Folders;
 use crate::trace::Trace;
 use crate::worker::Rest;
+use crate::zoo::Manifest;
 
 /// A batch and what came of it.
 struct Done {
@@ -58,11 +58,11 @@ pub(super) fn run(
         settings,
         iterations: settings.refine.iterations.map_or(ITERATIONS.default as u32, std::num::NonZeroU32::get),
         classes: classifier.classes.len(),
-        references: opened::references(&options.references, classifier.resolution, &driver)?,
+        references: opened::references(&options.references, classifier.shape(), &driver)?,
     };
     let (batch, of) = (settings.compute.batch as usize, pictures.count());
     let mut tally = Tally::default();
-    let ended = pictures.source.for_each_batch(pictures.range.clone(), (classifier.resolution, batch), &mut |batch| {
+    let ended = pictures.source.for_each_batch(pictures.range.clone(), (classifier.shape(), batch), &mut |batch| {
         driver.count_pictures(writer.count(), of);
         let Some(done) = refine(&mut driver, &plan, &batch)? else { return anyhow::Ok(false) };
         writer.push(&RefinedBatch {
@@ -100,11 +100,11 @@ pub(super) fn run(
 
 /// A remark when an archive's pictures are not of the classifier's size: that is no fault, but good to know.
 fn other_size(pictures: &Opened, classifier: &Manifest) -> Vec<String> {
-    let trained = classifier.resolution;
-    let side = pictures.source.native_side().filter(|side| *side != trained);
-    side.iter()
-        .map(|side| {
-            format!("note: pictures of {side}×{side} are used as they are; the classifier was trained at {trained}×{trained}")
+    let trained @ [height, width] = classifier.size();
+    let size = pictures.source.native_size().filter(|size| *size != trained);
+    size.iter()
+        .map(|[h, w]| {
+            format!("note: pictures of {w}×{h} are used as they are; the classifier was trained at {width}×{height}")
         })
         .collect()
 }

@@ -6,9 +6,9 @@ use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 
 use super::search::{GRID, Method, Metric, STRIDE};
 use super::{DEFAULT_OUT, flags};
-use crate::checkpoint::{BUNDLED, ManifestKind, bundled_manifest};
 use crate::data::MAX_COUNT;
 use crate::parameter::Parameter;
+use crate::zoo::{BUNDLED, ManifestKind, bundled_manifest};
 
 /// Pictures that are left out first.
 pub(super) const SKIP: Parameter = Parameter {

@@ -36,7 +36,7 @@ pub enum PictureError {
         path: PathBuf,
     },
     /// An archive whose pictures cannot be used.
-    #[error("the pictures of this archive cannot be used ({what}): give an .npz whose arr_0 holds square RGB pictures, N×H×W×3, as uint8 or as float32 in [0,1]\n{}", path.display())]
+    #[error("the pictures of this archive cannot be used ({what}): give an .npz whose arr_0 holds pictures of 1 to 4 channels, N×H×W×C, as uint8 or as float32 in [0,1]\n{}", path.display())]
     Archive {
         /// Which.
         path: PathBuf,

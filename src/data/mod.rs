@@ -27,7 +27,7 @@ pub const MAX_PICTURES: usize = crate::generator::settings::SAMPLES.max as usize
 pub struct Batch {
     /// Place of the first one in its source.
     pub first: usize,
-    /// The pictures, `[N, 3, H, H]`, in `[0, 1]`.
+    /// The pictures, `[N, C, H, W]`, in `[0, 1]`.
     pub images: ImageBatch,
     /// What each is called: its file's name, or that of its archive and its place in it.
     pub names: Vec<String>,
@@ -110,12 +110,12 @@ impl PictureSource {
         }
     }
 
-    /// Side of an archive's pictures in pixels; none for files, which are fitted.
+    /// `[H, W]` of an archive's pictures; none for files, which are fitted.
     #[must_use]
-    pub const fn native_side(&self) -> Option<usize> {
+    pub const fn native_size(&self) -> Option<[usize; 2]> {
         match &self.kind {
             Kind::Files(_) => None,
-            Kind::Archive(archive) => Some(archive.side),
+            Kind::Archive(archive) => Some([archive.shape[1], archive.shape[2]]),
         }
     }
 
@@ -144,14 +144,14 @@ impl PictureSource {
     }
 
     /// Reads the pictures at `range`, `batch` at a time, and calls `each` with them until it returns false. Files are fitted
-    /// to `size x size`.
+    /// to `shape`, `[C, H, W]`.
     ///
     /// # Errors
     /// [`PictureError`] of the first picture that cannot be read, or what `each` returns.
     pub fn for_each_batch<E: From<PictureError>>(
         &self,
         range: Range<usize>,
-        (size, batch): (usize, usize),
+        (shape, batch): ([usize; 3], usize),
         each: &mut dyn FnMut(Batch) -> Result<bool, E>,
     ) -> Result<(), E> {
         let range = range.start.min(self.count())..range.end.min(self.count());
@@ -161,7 +161,7 @@ impl PictureSource {
                 for first in range.clone().step_by(batch) {
                     let end = (first + batch).min(range.end);
                     let read: Result<Vec<_>, PictureError> =
-                        paths[first..end].iter().map(|path| fitted(path, size)).collect();
+                        paths[first..end].iter().map(|path| fitted(path, shape)).collect();
                     if !each(join(first, read?))? {
                         break;
                     }
@@ -172,14 +172,15 @@ impl PictureSource {
         }
     }
 
-    /// Of the first `n` pictures those that can be read, and what is wrong with the others.
+    /// Of the first `n` pictures those that can be read, and what is wrong with the others; files are fitted to `shape`,
+    /// `[C, H, W]`.
     #[must_use]
-    pub fn first(&self, n: usize, size: usize) -> (Option<Batch>, Vec<PictureError>) {
+    pub fn first(&self, n: usize, shape: [usize; 3]) -> (Option<Batch>, Vec<PictureError>) {
         match &self.kind {
             Kind::Files(paths) => {
                 let (mut read, mut errors) = (Vec::new(), Vec::new());
                 for path in paths.iter().take(n) {
-                    match fitted(path, size) {
+                    match fitted(path, shape) {
                         Ok(picture) => read.push(picture),
                         Err(error) => errors.push(error),
                     }
@@ -206,11 +207,11 @@ struct Fitted {
     fit: String,
 }
 
-fn fitted(path: &Path, size: usize) -> Result<Fitted, PictureError> {
+fn fitted(path: &Path, shape: [usize; 3]) -> Result<Fitted, PictureError> {
     if !path.exists() {
         return Err(PictureError::Missing { path: path.to_owned() });
     }
-    let (image, fit) = ImageBatch::from_picture(&read_picture(path)?, size);
+    let (image, fit) = ImageBatch::from_picture(&read_picture(path)?, shape);
     let name = file_name(path);
     Ok(Fitted { image, fit: format!("{name}: {fit}"), name })
 }
@@ -277,7 +278,7 @@ mod tests {
         }
         std::fs::write(folder.path().join("notes.txt"), "not a picture").unwrap();
         let source = PictureSource::open(&[folder.path().to_owned()]).unwrap();
-        assert_eq!(source.first(256, 2).0.unwrap().names, ["a.png", "b.png"]);
+        assert_eq!(source.first(256, [3, 2, 2]).0.unwrap().names, ["a.png", "b.png"]);
         let (empty, archive) = (tempfile::tempdir().unwrap(), folder.path().join("c.npz"));
         let error = PictureSource::open(&[empty.path().to_owned()]).unwrap_err().to_string();
         assert!(error.starts_with("no picture is in this folder"), "{error}");
@@ -303,7 +304,7 @@ mod tests {
         image::RgbImage::new(4, 2).save(&good).unwrap();
         std::fs::write(&bad, "no picture").unwrap();
         let source = PictureSource::open(&[bad, good]).unwrap();
-        let (batch, errors) = source.first(256, 2);
+        let (batch, errors) = source.first(256, [3, 2, 2]);
         assert_eq!(batch.unwrap().fits, ["good.png: cropped 4×2 to its centre 2×2, pixels unchanged"]);
         assert_eq!(errors.len(), 1);
     }

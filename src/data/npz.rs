@@ -13,20 +13,20 @@ use zip::result::ZipError;
 use super::{Batch, PictureError, file_name};
 use crate::image::{Fit, ImageBatch};
 
-/// Key of the pictures, uint8 or float32, `[N, H, W, 3]`.
+/// Key of the pictures, uint8 or float32, `[N, H, W, C]`.
 const PICTURES: &str = "arr_0.npy";
 /// Key of their classes, integers of any length, `[N]`.
 const LABELS: &str = "arr_1.npy";
 /// Most pictures that an archive may hold; their labels are kept in memory.
 pub const MAX_COUNT: usize = 10_000_000;
-/// Largest side of an archive's pictures.
+/// Largest height and width of an archive's pictures.
 const MAX_SIDE: u64 = 4096;
 /// Longest header of an array in bytes; NumPy's own are below 200.
 const MAX_HEADER: usize = 4096;
 /// Most brackets in a header: those of a dictionary and of a shape, and a few to spare.
 const MAX_BRACKETS: usize = 8;
-/// Colour channels.
-const CHANNELS: usize = 3;
+/// Most channels of a picture.
+const MAX_CHANNELS: u64 = 4;
 
 /// An archive whose headers and labels were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub(super) struct Archive {
     pub(super) path: PathBuf,
     /// Number of pictures.
     pub(super) count: usize,
-    /// Their height and width.
-    pub(super) side: usize,
+    /// `[C, H, W]` of each.
+    pub(super) shape: [usize; 3],
     values: Values,
     /// Class of each.
     pub(super) labels: Option<Vec<usize>>,
@@ -86,11 +86,12 @@ impl Archive {
         let [n, height, width, channels] = *header.shape() else {
             return Err(refuse(format!("arr_0 has the shape {:?}", header.shape())));
         };
-        if channels != CHANNELS as u64 || height != width || header.order() == Order::Fortran {
+        if !(1..=MAX_CHANNELS).contains(&channels) || header.order() == Order::Fortran {
             let order = if header.order() == Order::Fortran { " in Fortran order" } else { "" };
             return Err(refuse(format!("arr_0 has the shape {:?}{order}", header.shape())));
         }
-        if !(1..=MAX_SIDE).contains(&height) || !(1..=MAX_COUNT as u64).contains(&n) {
+        let sides = 1..=MAX_SIDE;
+        if !sides.contains(&height) || !sides.contains(&width) || !(1..=MAX_COUNT as u64).contains(&n) {
             let what = format!(
                 "arr_0 has the shape {:?}, but 1 to {MAX_COUNT} pictures of at most {MAX_SIDE}×{MAX_SIDE} are read",
                 header.shape()
@@ -99,9 +100,9 @@ impl Archive {
         }
         let values =
             values(&header.dtype()).ok_or_else(|| refuse(format!("arr_0 is of type {}", header.dtype().descr())))?;
-        let (count, side) = (n as usize, height as usize);
+        let (count, shape) = (n as usize, [channels, height, width].map(|extent| extent as usize));
         let labels = read_labels(&mut archive, path, count)?;
-        Ok(Self { path: path.to_owned(), count, side, values, labels })
+        Ok(Self { path: path.to_owned(), count, shape, values, labels })
     }
 
     /// Reads the pictures at `range`, `batch` at a time, and calls `each` with them until it returns false.
@@ -117,8 +118,9 @@ impl Archive {
         read_header(&mut entry).map_err(|error| self.broken(&error))?;
         let before = range.start as u64 * self.sample_bytes() as u64;
         std::io::copy(&mut entry.by_ref().take(before), &mut std::io::sink()).map_err(|error| self.broken(&error))?;
-        let (name, native) = (file_name(&self.path), self.side as u32);
-        let fit = Fit { from: [native; 2], square: native, to: native };
+        let [_, height, width] = self.shape;
+        let (name, native) = (file_name(&self.path), [width as u32, height as u32]);
+        let fit = Fit { from: native, kept: native, to: native };
         for first in range.clone().step_by(batch) {
             let end = (first + batch).min(range.end);
             let images = self.read(&mut entry, end - first)?;
@@ -138,10 +140,10 @@ impl Archive {
     }
 
     const fn sample_bytes(&self) -> usize {
-        self.side * self.side * CHANNELS * self.values.bytes()
+        self.shape[0] * self.shape[1] * self.shape[2] * self.values.bytes()
     }
 
-    /// The next `n` pictures, `[n, H, W, 3]` in the file.
+    /// The next `n` pictures, `[n, H, W, C]` in the file.
     fn read(&self, input: &mut impl Read, n: usize) -> Result<ImageBatch, PictureError> {
         let expected = n * self.sample_bytes();
         // Grows with what is really there: the header may lie.
@@ -159,15 +161,16 @@ impl Archive {
             let what = format!("arr_0 holds {value}, which is outside of [0,1]: {turn}");
             return Err(self.refuse(what));
         }
-        let plane = self.side * self.side;
+        let [channels, height, width] = self.shape;
+        let plane = height * width;
         let mut pixels = vec![0.0; values.len()];
-        for (place, pixel) in values.chunks_exact(CHANNELS).enumerate() {
+        for (place, pixel) in values.chunks_exact(channels).enumerate() {
             let (sample, place) = (place / plane, place % plane);
             for (channel, value) in pixel.iter().enumerate() {
-                pixels[(sample * CHANNELS + channel) * plane + place] = *value;
+                pixels[(sample * channels + channel) * plane + place] = *value;
             }
         }
-        Ok(ImageBatch::new([n, CHANNELS, self.side, self.side], pixels))
+        Ok(ImageBatch::new([n, channels, height, width], pixels))
     }
 
     fn refuse(&self, what: String) -> PictureError {
@@ -312,7 +315,7 @@ mod tests {
     fn batches(source: &PictureSource, range: Range<usize>, batch: usize) -> Vec<Batch> {
         let mut all = Vec::new();
         source
-            .for_each_batch(range, (32, batch), &mut |batch| {
+            .for_each_batch(range, ([3, 32, 32], batch), &mut |batch| {
                 all.push(batch);
                 Ok::<_, PictureError>(true)
             })
@@ -328,7 +331,7 @@ mod tests {
             let labels = npy(&[5], vec![7_i64, 1, 0, 3, 9]);
             write(&path, &[(PICTURES, npy(&[5, 2, 2, 3], levels())), (LABELS, labels)], method);
             let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
-            assert_eq!((source.count(), source.native_side(), source.has_labels()), (5, Some(2), true));
+            assert_eq!((source.count(), source.native_size(), source.has_labels()), (5, Some([2, 2]), true));
             let all = batches(&source, 1..9, 3);
             assert_eq!(all.iter().map(|batch| (batch.first, batch.images.len())).collect::<Vec<_>>(), [(1, 3), (4, 1)]);
             assert_eq!(all[0].labels, Some(vec![1, 0, 3]));
@@ -347,6 +350,23 @@ mod tests {
         let source = PictureSource::open(&[path]).unwrap();
         assert_eq!(batches(&source, 0..1, 1)[0].images.pixels(), [0.125, 0.5, 1.0]);
         assert!(!source.has_labels());
+    }
+
+    #[test]
+    fn pictures_have_any_form_and_up_to_four_channels() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wide.npz");
+        for channels in 1..=4_usize {
+            let levels: Vec<u8> = (0..2 * 3 * channels).map(|level| level as u8).collect();
+            write(&path, &[(PICTURES, npy(&[1, 2, 3, channels as u64], levels))], zip::CompressionMethod::Stored);
+            let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
+            assert_eq!(source.native_size(), Some([2, 3]));
+            let batch = batches(&source, 0..1, 1).remove(0);
+            assert_eq!(batch.images.shape(), [1, channels, 2, 3]);
+            let last = batch.images.get(0, channels - 1, 1, 0).unwrap();
+            assert_eq!(last, (3 * channels + channels - 1) as f32 / 255.0);
+            assert_eq!(batch.fits, ["wide.npz #0: 3×2, pixels unchanged"]);
+        }
     }
 
     #[test]
@@ -379,14 +399,16 @@ mod tests {
                 Ok(source) => source,
                 Err(error) => return error.to_string(),
             };
-            let (batch, errors) = source.first(256, 32);
+            let (batch, errors) = source.first(256, [3, 32, 32]);
             assert!(batch.is_none());
             errors[0].to_string()
         };
         let pictures = || (PICTURES, npy(&[5, 2, 2, 3], levels()));
         assert!(refused(&[("images.npy", npy(&[1], vec![1_u8]))]).contains("it has no arr_0"));
-        let text = refused(&[(PICTURES, npy(&[1, 1, 2, 3], vec![0_u8; 6]))]);
-        assert!(text.contains("arr_0 has the shape [1, 1, 2, 3]"), "{text}");
+        for channels in [0, 5] {
+            let text = refused(&[(PICTURES, npy(&[1, 1, 2, channels], vec![0_u8; 2 * channels as usize]))]);
+            assert!(text.contains(&format!("arr_0 has the shape [1, 1, 2, {channels}]")), "{text}");
+        }
         let text = refused(&[(PICTURES, npy(&[1, 1, 1, 3], vec![0.5_f32, -0.5, 1.0]))]);
         assert!(text.contains("arr_0 holds -0.5") && text.contains("(x + 1) / 2"), "{text}");
         let text = refused(&[(PICTURES, npy(&[1, 1, 1, 3], vec![0.5_f32, 254.0, 1.0]))]);

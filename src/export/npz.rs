@@ -19,7 +19,7 @@ const LARGE_ENTRY: u64 = (1 << 32) - (1 << 16);
 ///
 /// | key | type | shape | content |
 /// |---|---|---|---|
-/// | `arr_0` | uint8 | `[N, H, W, 3]` | after, rounded or truncated |
+/// | `arr_0` | uint8 | `[N, H, W, C]` | after, rounded or truncated |
 /// | `arr_1` | int64 | `[N]` | target classes |
 /// | `before`, `after` | float32 | `[N, C, H, W]` | in `[0, 1]` |
 /// | `logits_before`, `logits_after` | float32 | `[N, K]` | the classifier's |
@@ -63,18 +63,17 @@ fn write_generated(path: &Path, origins: &Origins) -> Result<(), ExportError> {
     })
 }
 
-/// Writes `arr_0` and `arr_1` as in [`REFINED`], of pictures whose levels come from a reader: `[N, H, W, 3]`, row-major.
+/// Writes `arr_0` and `arr_1` as in [`REFINED`], of pictures whose levels come from a reader: `[N, H, W, C]`, row-major.
 ///
 /// # Errors
 /// [`ExportError::Write`], also when the reader fails or holds another number of levels.
 pub fn write_streamed(
     path: &Path,
-    [n, height, width]: [usize; 3],
+    shape: [usize; 4],
     levels: &mut impl Read,
     labels: &[usize],
 ) -> Result<(), ExportError> {
     archive(path, |archive| {
-        let shape = [n, height, width, 3];
         let bytes = shape.iter().product::<usize>() as u64;
         begin_array(archive, "arr_0", bytes)?;
         let shape = shape.map(|extent| extent as u64);
@@ -107,8 +106,8 @@ fn guided_diffusion<W: Write + Seek>(
     levels: Levels,
     labels: &[usize],
 ) -> std::io::Result<()> {
-    let [n, _, height, width] = images.shape();
-    array(archive, "arr_0", &[n, height, width, 3], (0..n).flat_map(|index| levels.rgb8(images, index)))?;
+    let [n, channels, height, width] = images.shape();
+    array(archive, "arr_0", &[n, height, width, channels], (0..n).flat_map(|index| levels.all(images, index)))?;
     array(archive, "arr_1", &[labels.len()], labels.iter().map(|label| *label as i64))
 }
 
@@ -163,16 +162,16 @@ mod tests {
         assert_eq!(std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap());
         let mut archive = zip::ZipArchive::new(File::open(&a).unwrap()).unwrap();
         let levels = npyz::NpyFile::new(archive.by_name("arr_0.npy").unwrap()).unwrap();
-        assert_eq!(levels.shape(), [2, 1, 2, 3]);
-        assert_eq!(levels.into_vec::<u8>().unwrap(), [0, 0, 0, 64, 64, 64, 128, 128, 128, 255, 255, 255]);
+        assert_eq!(levels.shape(), [2, 1, 2, 1]);
+        assert_eq!(levels.into_vec::<u8>().unwrap(), [0, 64, 128, 255]);
         let labels = npyz::NpyFile::new(archive.by_name("arr_1.npy").unwrap()).unwrap();
         assert_eq!(labels.into_vec::<i64>().unwrap(), [3, 1]);
         let images = npyz::NpyFile::new(archive.by_name("images.npy").unwrap()).unwrap();
         assert_eq!(images.into_vec::<f32>().unwrap(), origins.images.pixels());
         // The same levels from a reader make the same arrays.
-        let levels: Vec<u8> = (0..2).flat_map(|index| Levels::Rounded.rgb8(&origins.images, index)).collect();
+        let levels: Vec<u8> = (0..2).flat_map(|index| Levels::Rounded.all(&origins.images, index)).collect();
         let streamed = folder.path().join("streamed.npz");
-        write_streamed(&streamed, [2, 1, 2], &mut levels.as_slice(), &origins.labels).unwrap();
+        write_streamed(&streamed, [2, 1, 2, 1], &mut levels.as_slice(), &origins.labels).unwrap();
         let mut other = zip::ZipArchive::new(File::open(&streamed).unwrap()).unwrap();
         for name in ["arr_0.npy", "arr_1.npy"] {
             let [mut one, mut two] = [Vec::new(), Vec::new()];
@@ -180,6 +179,6 @@ mod tests {
             other.by_name(name).unwrap().read_to_end(&mut two).unwrap();
             assert_eq!(one, two, "{name}");
         }
-        assert!(write_streamed(&streamed, [3, 1, 2], &mut levels.as_slice(), &origins.labels).is_err());
+        assert!(write_streamed(&streamed, [3, 1, 2, 1], &mut levels.as_slice(), &origins.labels).is_err());
     }
 }

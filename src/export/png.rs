@@ -85,12 +85,14 @@ fn write_each(
     Ok(())
 }
 
-/// 8-bit RGB, ready to be written.
+/// 8-bit levels, ready to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     width: usize,
     height: usize,
-    rgb: Vec<u8>,
+    /// Grey, grey and alpha, RGB, or RGBA.
+    channels: usize,
+    levels: Vec<u8>,
 }
 
 /// How a picture's pixels become pixels of the file.
@@ -121,7 +123,7 @@ impl Scale {
 
 impl Picture {
     fn neutral(width: usize, height: usize) -> Self {
-        Self { width, height, rgb: vec![NEUTRAL; width * height * 3] }
+        Self { width, height, channels: 3, levels: vec![NEUTRAL; width * height * 3] }
     }
 
     fn place(&mut self, images: &ImageBatch, index: usize, scale: Scale, (left, top): (usize, usize)) {
@@ -137,7 +139,7 @@ impl Picture {
                     let level = |row: usize, column: usize| usize::from(levels[(row * width + column) * 3 + channel]);
                     let sum: usize =
                         rows.clone().map(|row| columns.clone().map(|column| level(row, column)).sum::<usize>()).sum();
-                    self.rgb[target + channel] = ((sum + count / 2) / count) as u8;
+                    self.levels[target + channel] = ((sum + count / 2) / count) as u8;
                 }
             }
         }
@@ -148,9 +150,15 @@ impl Picture {
     /// # Errors
     /// [`ExportError::Write`]
     pub fn write(&self, path: &Path) -> Result<(), ExportError> {
+        let colours = match self.channels {
+            1 => ::image::ExtendedColorType::L8,
+            2 => ::image::ExtendedColorType::La8,
+            3 => ::image::ExtendedColorType::Rgb8,
+            _ => ::image::ExtendedColorType::Rgba8,
+        };
         atomically(path, |out| {
             ::image::codecs::png::PngEncoder::new(out)
-                .write_image(&self.rgb, self.width as u32, self.height as u32, ::image::ExtendedColorType::Rgb8)
+                .write_image(&self.levels, self.width as u32, self.height as u32, colours)
                 .map_err(|error| match error {
                     ::image::ImageError::IoError(error) => error,
                     error => std::io::Error::other(error),
@@ -159,14 +167,14 @@ impl Picture {
     }
 }
 
-/// One picture, pixel by pixel.
+/// One picture, pixel by pixel, with all its channels.
 ///
 /// # Panics
 /// When `index` is out of range.
 #[must_use]
 pub fn native(images: &ImageBatch, index: usize) -> Picture {
-    let [_, _, height, width] = images.shape();
-    Picture { width, height, rgb: Levels::Rounded.rgb8(images, index) }
+    let [_, channels, height, width] = images.shape();
+    Picture { width, height, channels, levels: Levels::Rounded.all(images, index).collect() }
 }
 
 /// Before and after side by side, enlarged.
@@ -238,7 +246,7 @@ mod tests {
         let before = ImageBatch::new([1, 1, 1, 2], vec![0.0, 1.0]);
         let picture = pair(&before, &before, 0);
         assert_eq!((picture.width, picture.height), (2 * 2 * 128 + GAP, 128));
-        let at = |x: usize| picture.rgb[x * 3];
+        let at = |x: usize| picture.levels[x * 3];
         assert_eq!([at(0), at(127), at(128), at(255), at(256), at(260)], [0, 0, 255, 255, NEUTRAL, 0]);
     }
 
@@ -257,7 +265,7 @@ mod tests {
         let images = ImageBatch::new([1, 1, 2, 2], vec![0.0, 1.0, 1.0, 0.0]);
         let mut picture = Picture::neutral(1, 1);
         picture.place(&images, 0, Scale::Down(2), (0, 0));
-        assert_eq!(picture.rgb, [128; 3]);
+        assert_eq!(picture.levels, [128; 3]);
     }
 
     #[test]
@@ -266,6 +274,14 @@ mod tests {
         let path = folder.path().join("a.png");
         let picture = native(&flat(2, 3), 1);
         picture.write(&path).unwrap();
-        assert_eq!(::image::open(&path).unwrap().to_rgb8().into_raw(), picture.rgb);
+        assert_eq!(::image::open(&path).unwrap().to_rgb8().into_raw(), picture.levels);
+        for channels in 1..=4_usize {
+            let pixels = (0..6 * channels).map(|i| i as f32 / 255.0).collect();
+            let images = ImageBatch::new([1, channels, 3, 2], pixels);
+            native(&images, 0).write(&path).unwrap();
+            let read = ::image::open(&path).unwrap();
+            assert_eq!(usize::from(read.color().channel_count()), channels);
+            assert_eq!(ImageBatch::from_picture(&read, [channels, 3, 2]).0, images);
+        }
     }
 }

@@ -46,7 +46,7 @@ pub struct StreamWriter {
     table: ::csv::Writer<File>,
     targets: Vec<usize>,
     /// Height and width of every picture.
-    size: Option<[usize; 2]>,
+    size: Option<[usize; 3]>,
     /// The first pairs.
     sheet: Vec<(ImageBatch, ImageBatch)>,
 }
@@ -80,8 +80,9 @@ impl StreamWriter {
     /// # Panics
     /// When pictures differ in size.
     pub fn push(&mut self, batch: &RefinedBatch<'_>) -> Result<(), ExportError> {
-        let [n, _, height, width] = batch.after.shape();
-        assert_eq!(*self.size.get_or_insert([height, width]), [height, width], "pictures of one size");
+        let [n, channels, height, width] = batch.after.shape();
+        let size = [height, width, channels];
+        assert_eq!(*self.size.get_or_insert(size), size, "pictures of one size");
         let taken = self.count().min(SHEET);
         if taken < SHEET {
             let end = n.min(SHEET - taken);
@@ -94,7 +95,8 @@ impl StreamWriter {
 
     fn write(&mut self, batch: &RefinedBatch<'_>) -> std::io::Result<()> {
         for sample in 0..batch.after.len() {
-            self.spool.write_all(&self.levels.rgb8(batch.after, sample))?;
+            let levels: Vec<u8> = self.levels.all(batch.after, sample).collect();
+            self.spool.write_all(&levels)?;
             let row = RefinedRow {
                 index: batch.first + sample,
                 label: batch.labels.map(|labels| labels[sample]),
@@ -124,8 +126,9 @@ impl StreamWriter {
             spool.into_inner().map_err(|error| fail(error.into_error())).and_then(|f| rewind(f).map_err(fail))?;
         let rows = table.into_inner().map_err(|error| fail(error.into_error()))?;
         let mut rows = rewind(rows).map_err(fail)?;
-        let [height, width] = size.unwrap_or_default();
-        npz::write_streamed(&folder.join("samples.npz"), [targets.len(), height, width], &mut levels, &targets)?;
+        let [height, width, channels] = size.unwrap_or_default();
+        let shape = [targets.len(), height, width, channels];
+        npz::write_streamed(&folder.join("samples.npz"), shape, &mut levels, &targets)?;
         atomically(&folder.join("refined.csv"), |out| std::io::copy(&mut rows, out).map(drop))?;
         write_document(&folder.join(super::DOCUMENT.files), document)?;
         let (before, after): (Vec<_>, Vec<_>) = sheet.into_iter().unzip();

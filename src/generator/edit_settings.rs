@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::schedule::time_step_sigmas;
 use super::settings::{SEED, TS, steps_in_words};
 use super::time_steps::TimeSteps;
-use crate::checkpoint::DiffusionManifest;
 use crate::parameter::{
     self, Choice, ChoiceOption, Choosable, Held as _, Idle, Kind, Look, Parameter, ParameterError, Setting, Switch,
     Value, setting,
 };
+use crate::zoo::DiffusionManifest;
 
 /// A second level that is dragged stays at most at this share of the first.
 const BELOW: f64 = 0.99;
@@ -315,7 +315,7 @@ impl EditSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::PreconditioningName;
+    use crate::zoo::PreconditioningName;
 
     #[test]
     fn the_defaults_are_the_papers() {

@@ -21,10 +21,9 @@ pub use self::plan::{Churn, Plan};
 use self::preconditioning::Preconditioning;
 pub use self::settings::{Classes, GenerateSettings, SamplerKind};
 pub use self::time_steps::{TS_PRESETS, TimeSteps, TimeStepsError, TsPreset};
-use crate::checkpoint::{
-    Checkpoint, CheckpointError, DiffusionManifest, LoadReport, Manifest, ManifestKind, PreconditioningName, Weights,
-};
-use crate::net::unet::{Unet, UnetConfig};
+use crate::checkpoint::{CheckpointError, LoadReport, Weights};
+use crate::net::unet::Unet;
+use crate::zoo::{DiffusionManifest, Manifest, ManifestKind, PreconditioningName};
 
 /// Why pictures could not be generated.
 #[derive(Debug, thiserror::Error)]
@@ -99,35 +98,22 @@ impl Generator {
     /// Reads a generator's weights as its manifest describes them.
     ///
     /// # Errors
-    /// [`CheckpointError`] when the manifest is a classifier's or the weights do not fit it.
-    pub fn load(
-        manifest: &Manifest,
-        checkpoint: &Checkpoint,
-        device: &Device,
-    ) -> Result<(Self, LoadReport), CheckpointError> {
-        Self::read(manifest, Weights::new(checkpoint), device)
-    }
-
-    /// Likewise, from weights that may be watched while they are read.
-    ///
-    /// # Errors
-    /// As [`Self::load`], and when the watch cancels.
+    /// [`CheckpointError`] when the manifest is a classifier's, the weights do not fit it, or their watch cancels.
     pub fn read(
         manifest: &Manifest,
         mut weights: Weights<'_>,
         device: &Device,
     ) -> Result<(Self, LoadReport), CheckpointError> {
-        let ManifestKind::Generator(spec) = &manifest.kind else {
+        let (ManifestKind::Generator(spec), Some(config)) = (&manifest.kind, manifest.unet()) else {
             return Err(CheckpointError::Role {
                 name: manifest.name.clone(),
                 expected: "generator",
                 found: manifest.role(),
             });
         };
-        let num_classes = (!manifest.classes.is_empty()).then_some(manifest.classes.len());
-        let config = UnetConfig { arch: spec.unet.clone(), channels: manifest.channels, num_classes };
-        let net = Unet::load(config, &mut weights, device)?;
-        let sample_shape = [manifest.channels, manifest.resolution, manifest.resolution];
+        let num_classes = config.num_classes;
+        let net = Unet::load(config, &mut weights, device)?.fold();
+        let sample_shape = manifest.shape();
         let preconditioning = Preconditioning::new(&spec.diffusion);
         Ok((Self { net, preconditioning, sample_shape, num_classes }, weights.report()))
     }

@@ -3,7 +3,7 @@
 use super::GenerateError;
 use super::schedule::sigmas_for;
 use super::settings::{GenerateSettings, SamplerKind};
-use crate::checkpoint::{DiffusionManifest, PreconditioningName};
+use crate::zoo::{DiffusionManifest, PreconditioningName};
 
 /// Noise that is added before a step of Heun's method or DPM-Solver-2.
 ///

@@ -1,6 +1,6 @@
 //! Scalings around the raw network: `D(x, s) = c_out F(c_in x, t') + c_skip x`.
 
-use crate::checkpoint::{DiffusionManifest, NoiseSchedule, PreconditioningName};
+use crate::zoo::{DiffusionManifest, NoiseSchedule, PreconditioningName};
 
 /// Coefficients at one noise level.
 #[derive(Debug, Clone, Copy, PartialEq)]

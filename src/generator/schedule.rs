@@ -2,7 +2,7 @@
 
 use super::settings::{GenerateSettings, SamplerKind};
 use super::time_steps::TimeSteps;
-use crate::checkpoint::DiffusionManifest;
+use crate::zoo::DiffusionManifest;
 
 /// Level at position `0..=1` of the Karras schedule: 0 is `sigma_max`, 1 is `sigma_min`.
 ///
@@ -100,9 +100,9 @@ pub fn default_sigmas(diffusion: &DiffusionManifest, sampler: SamplerKind, steps
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::PreconditioningName;
     use crate::generator::time_steps::TS_PRESETS;
     use crate::parameter::Choosable as _;
+    use crate::zoo::PreconditioningName;
 
     const CM: DiffusionManifest =
         DiffusionManifest { two_step_sigma: 1.2, ..DiffusionManifest::new(PreconditioningName::Consistency) };

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 pub use super::time_steps::{TS_PRESETS, TimeSteps, TimeStepsError, TsPreset};
-use crate::checkpoint::PreconditioningName;
 use crate::noise::{Purpose, Stream};
 use crate::parameter::{
     self, Choice, ChoiceOption, Choosable, Entry, Held as _, Idle, Kind, Parameter, ParameterError, Setting, Value,
     setting,
 };
+use crate::zoo::PreconditioningName;
 
 /// Number of samples.
 pub const SAMPLES: Parameter = Parameter {

@@ -1,6 +1,6 @@
 //! Pictures as 8-bit levels, for files and screens.
 
-use super::{ImageBatch, quantise};
+use super::{ImageBatch, quantise, shown};
 
 /// How values in `[0, 1]` become levels from 0 to 255.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,7 +24,7 @@ impl Levels {
         }
     }
 
-    /// Picture `index` as 8-bit RGB, `H * W * 3` bytes. One channel is shown as grey; what is no number is black.
+    /// Picture `index` as 8-bit RGB, `H * W * 3` bytes, in the colours of [`shown`]; what is no number is black.
     ///
     /// # Panics
     /// When `index` is out of range.
@@ -32,8 +32,17 @@ impl Levels {
     pub fn rgb8(self, images: &ImageBatch, index: usize) -> Vec<u8> {
         let [_, c, h, w] = images.shape();
         let (plane, sample) = (h * w, images.sample(index));
-        let pixel = |place: usize| [0, 1, 2].map(|channel: usize| self.of(sample[channel.min(c - 1) * plane + place]));
-        (0..plane).flat_map(pixel).collect()
+        (0..plane).flat_map(|place| shown(c).map(|channel| self.of(sample[channel * plane + place]))).collect()
+    }
+
+    /// Picture `index` as 8-bit levels, `H * W * C` bytes, all its channels.
+    ///
+    /// # Panics
+    /// When `index` is out of range.
+    pub fn all(self, images: &ImageBatch, index: usize) -> impl Iterator<Item = u8> {
+        let [_, c, h, w] = images.shape();
+        let (plane, sample) = (h * w, images.sample(index));
+        (0..plane).flat_map(move |place| (0..c).map(move |channel| self.of(sample[channel * plane + place])))
     }
 }
 
@@ -51,6 +60,7 @@ mod tests {
         assert_eq!([2.0, -1.0, f32::NAN].map(|value| Levels::Truncated.of(value)), [255, 0, 0]);
         let images = ImageBatch::new([1, 3, 1, 2], vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6]);
         assert_eq!(Levels::Rounded.rgb8(&images, 0), [26, 77, 128, 51, 102, 153]);
+        assert!(Levels::Rounded.all(&images, 0).eq(Levels::Rounded.rgb8(&images, 0)));
         let grey = ImageBatch::new([1, 1, 1, 2], vec![f32::NAN, 1.0]);
         assert_eq!(Levels::Rounded.rgb8(&grey, 0), [0, 0, 0, 255, 255, 255]);
     }

@@ -159,83 +159,172 @@ impl ImageBatch {
         (sample < n && channel < c && y < h && x < w).then(|| self.pixels[((sample * c + channel) * h + y) * w + x])
     }
 
-    /// Fits a decoded picture to `size x size` RGB: the largest centred square is kept, then resampled.
+    /// Picture `index` as 8-bit RGBA, `H * W * 4` bytes, rounded to the nearest level.
     ///
-    /// Shrinking uses Lanczos; enlarging uses Catmull-Rom. Alpha is dropped. The crop is reported so that the window
-    /// can say it.
+    /// Colours are those of [`shown`]; the picture is opaque. Values that are not finite become black.
     ///
     /// # Panics
-    /// When `size` does not fit 32 bits.
+    /// When `index` is out of range.
     #[must_use]
-    pub fn from_picture(picture: &::image::DynamicImage, size: usize) -> (Self, Fit) {
-        let (width, height) = (picture.width(), picture.height());
-        let side = width.min(height).max(1);
-        let (left, top) = ((width - side.min(width)) / 2, (height - side.min(height)) / 2);
-        let square = picture.crop_imm(left, top, side, side).to_rgb32f();
-        let target = u32::try_from(size).expect("picture sizes fit 32 bits");
-        let filter = if target < side {
-            ::image::imageops::FilterType::Lanczos3
-        } else {
-            ::image::imageops::FilterType::CatmullRom
-        };
-        let scaled = if target == side { square } else { ::image::imageops::resize(&square, target, target, filter) };
-        let mut pixels = vec![0.0; 3 * size * size];
-        for (x, y, pixel) in scaled.enumerate_pixels() {
-            for channel in 0..3 {
-                let value = pixel.0[channel];
-                pixels[channel * size * size + y as usize * size + x as usize] =
-                    if value.is_finite() { value.clamp(0.0, 1.0) } else { 0.0 };
-            }
+    pub fn rgba8(&self, index: usize) -> Vec<u8> {
+        let [_, c, h, w] = self.shape;
+        let plane = h * w;
+        let sample = self.sample(index);
+        let mut bytes = Vec::with_capacity(plane * 4);
+        for i in 0..plane {
+            bytes.extend(shown(c).map(|channel| quantise(sample[channel * plane + i])));
+            bytes.push(255);
         }
-        (Self::new([1, 3, size, size], pixels), Fit { from: [width, height], square: side, to: target })
+        bytes
     }
-}
 
-impl ImageBatch {
-    /// Every picture at `size x size`, as [`Self::from_picture`] does it; unchanged when it is so large already or has not
-    /// three channels.
+    /// Fits a decoded picture to `[C, H, W]`: the largest centred part of that form is kept, then resampled.
+    ///
+    /// Shrinking uses Lanczos; enlarging uses Catmull-Rom. The crop is reported so that the window can say it. One channel
+    /// is grey, by ITU-R 601 as PIL and torchvision mix it; three are red, green and blue; two and four have alpha behind
+    /// them, which is dropped otherwise.
+    ///
+    /// # Panics
+    /// When a side does not fit 32 bits, or `C` is not from 1 to 4.
     #[must_use]
-    pub fn resized(&self, size: usize) -> Self {
+    pub fn from_picture(picture: &::image::DynamicImage, shape @ [channels, height, width]: [usize; 3]) -> (Self, Fit) {
+        let from = [picture.width(), picture.height()];
+        let to = [width, height].map(|side| u32::try_from(side).expect("picture sizes fit 32 bits"));
+        let [left, top, kept_width, kept_height] = centre(from, to);
+        let part = picture.crop_imm(left, top, kept_width, kept_height);
+        let pixels = match channels {
+            1 => planes(grey(&part, |pixel| ::image::Luma([pixel[0]])), to),
+            2 => planes(grey(&part, ::image::LumaA), to),
+            3 => planes(part.to_rgb32f(), to),
+            4 => planes(part.to_rgba32f(), to),
+            _ => panic!("{channels} channels are no picture's"),
+        };
+        (Self::new([1, shape[0], shape[1], shape[2]], pixels), Fit { from, kept: [kept_width, kept_height], to })
+    }
+
+    /// Every picture at `[H, W]`, as [`Self::from_picture`] does it; unchanged when it has that size already.
+    #[must_use]
+    pub fn resized(&self, [height, width]: [usize; 2]) -> Self {
         let [n, c, h, w] = self.shape;
-        if [h, w] == [size, size] || c != 3 || n == 0 {
+        if [h, w] == [height, width] || n == 0 {
             return self.clone();
         }
-        let plane = h * w;
         let one = |index: usize| {
             let sample = self.sample(index);
-            let picture = ::image::Rgb32FImage::from_fn(w as u32, h as u32, |x, y| {
-                let pixel = y as usize * w + x as usize;
-                ::image::Rgb([sample[pixel], sample[plane + pixel], sample[2 * plane + pixel]])
-            });
-            Self::from_picture(&picture.into(), size).0
+            let (from, to) = ([w as u32, h as u32], [width as u32, height as u32]);
+            match c {
+                1 => refitted::<::image::Luma<f32>>(sample, from, to),
+                2 => refitted::<::image::LumaA<f32>>(sample, from, to),
+                3 => refitted::<::image::Rgb<f32>>(sample, from, to),
+                _ => refitted::<::image::Rgba<f32>>(sample, from, to),
+            }
         };
-        Self::concat(&(0..n).map(one).collect::<Vec<_>>())
+        Self::new([n, c, height, width], (0..n).flat_map(one).collect())
     }
 }
 
-/// What [`ImageBatch::from_picture`] did.
+/// Which of so many channels are shown as red, green and blue: one is grey, and alpha is not shown.
+#[must_use]
+pub const fn shown(channels: usize) -> [usize; 3] {
+    if channels < 3 { [0; 3] } else { [0, 1, 2] }
+}
+
+/// Left, top, width and height of the largest centred part of a picture that has the form of `to`; sizes are width and
+/// height.
+#[must_use]
+pub fn centre([width, height]: [u32; 2], to: [u32; 2]) -> [u32; 4] {
+    let [form_w, form_h] = to.map(|side| u64::from(side.max(1)));
+    let (w, h) = (u64::from(width), u64::from(height));
+    let share = |side: u64, numerator: u64, denominator: u64, most: u32| {
+        ((side * numerator + denominator / 2) / denominator).clamp(1, u64::from(most.max(1))) as u32
+    };
+    let [kept_w, kept_h] = if w * form_h >= h * form_w {
+        [share(h, form_w, form_h, width), height.max(1)]
+    } else {
+        [width.max(1), share(w, form_h, form_w, height)]
+    };
+    [width.saturating_sub(kept_w) / 2, height.saturating_sub(kept_h) / 2, kept_w, kept_h]
+}
+
+/// Grey and alpha of a picture: as they are, or mixed of its colours.
+fn grey<P>(picture: &::image::DynamicImage, pixel: impl Fn([f32; 2]) -> P) -> ::image::ImageBuffer<P, Vec<f32>>
+where
+    P: ::image::Pixel<Subpixel = f32>,
+{
+    let (width, height) = (picture.width(), picture.height());
+    if picture.color().has_color() {
+        let colours = picture.to_rgba32f();
+        ::image::ImageBuffer::from_fn(width, height, |x, y| {
+            let [r, g, b, a] = colours.get_pixel(x, y).0;
+            pixel([0.299 * r + 0.587 * g + 0.114 * b, a])
+        })
+    } else {
+        let greys = picture.to_luma_alpha32f();
+        ::image::ImageBuffer::from_fn(width, height, |x, y| pixel(greys.get_pixel(x, y).0))
+    }
+}
+
+/// The channels of a picture one behind the other, resampled where its size (width and height) is another.
+fn planes<P>(picture: ::image::ImageBuffer<P, Vec<f32>>, to: [u32; 2]) -> Vec<f32>
+where
+    P: ::image::Pixel<Subpixel = f32> + 'static,
+{
+    use ::image::imageops::FilterType::{CatmullRom, Lanczos3};
+    let area = |[width, height]: [u32; 2]| u64::from(width) * u64::from(height);
+    let from = [picture.width(), picture.height()];
+    let filter = if area(to) < area(from) { Lanczos3 } else { CatmullRom };
+    let scaled = if from == to { picture } else { ::image::imageops::resize(&picture, to[0], to[1], filter) };
+    let plane = area(to) as usize;
+    let mut pixels = vec![0.0; usize::from(P::CHANNEL_COUNT) * plane];
+    for (place, pixel) in scaled.pixels().enumerate() {
+        for (channel, value) in pixel.channels().iter().enumerate() {
+            pixels[channel * plane + place] = if value.is_finite() { value.clamp(0.0, 1.0) } else { 0.0 };
+        }
+    }
+    pixels
+}
+
+/// A picture's channels, one behind the other, at another size; sizes are width and height.
+fn refitted<P>(sample: &[f32], from: [u32; 2], to: [u32; 2]) -> Vec<f32>
+where
+    P: ::image::Pixel<Subpixel = f32> + 'static,
+{
+    let [left, top, width, height] = centre(from, to);
+    let plane = from[0] as usize * from[1] as usize;
+    let part = ::image::ImageBuffer::from_fn(width, height, |x, y| {
+        let place = (top + y) as usize * from[0] as usize + (left + x) as usize;
+        let values: Vec<f32> = sample.iter().skip(place).step_by(plane).copied().collect();
+        *P::from_slice(&values)
+    });
+    planes(part, to)
+}
+
+/// What [`ImageBatch::from_picture`] did; sizes are width and height.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fit {
-    /// Width and height of the file.
+    /// Size of the file's picture.
     pub from: [u32; 2],
-    /// Side of the centred square that was kept.
-    pub square: u32,
-    /// Side after resampling.
-    pub to: u32,
+    /// Size of the centred part that was kept.
+    pub kept: [u32; 2],
+    /// Size after resampling.
+    pub to: [u32; 2],
 }
 
 impl std::fmt::Display for Fit {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [width, height] = self.from;
-        if width == height {
+        let ([width, height], [kept_width, kept_height], [to_width, to_height]) = (self.from, self.kept, self.to);
+        if self.from == self.kept {
             write!(out, "{width}×{height}")?;
         } else {
-            write!(out, "cropped {width}×{height} to its centre {0}×{0}", self.square)?;
+            write!(out, "cropped {width}×{height} to its centre {kept_width}×{kept_height}")?;
         }
-        match self.to.cmp(&self.square) {
-            std::cmp::Ordering::Less => write!(out, ", reduced to {0}×{0} (Lanczos)", self.to),
-            std::cmp::Ordering::Greater => write!(out, ", enlarged to {0}×{0} (Catmull-Rom)", self.to),
-            std::cmp::Ordering::Equal => write!(out, ", pixels unchanged"),
+        let area = |[width, height]: [u32; 2]| u64::from(width) * u64::from(height);
+        if self.to == self.kept {
+            write!(out, ", pixels unchanged")
+        } else if area(self.to) < area(self.kept) {
+            write!(out, ", reduced to {to_width}×{to_height} (Lanczos)")
+        } else {
+            write!(out, ", enlarged to {to_width}×{to_height} (Catmull-Rom)")
         }
     }
 }
@@ -267,7 +356,7 @@ mod tests {
         for (x, _, pixel) in picture.enumerate_pixels_mut() {
             pixel.0 = if (2..6).contains(&x) { [255, 0, 0] } else { [0, 0, 255] };
         }
-        let (batch, fit) = ImageBatch::from_picture(&picture.into(), 4);
+        let (batch, fit) = ImageBatch::from_picture(&picture.into(), [3, 4, 4]);
         assert_eq!(batch.shape(), [1, 3, 4, 4]);
         assert!(batch.sample(0)[..16].iter().all(|red| *red == 1.0), "only the centre is kept");
         assert_eq!(fit.to_string(), "cropped 8×4 to its centre 4×4, pixels unchanged");
@@ -277,11 +366,44 @@ mod tests {
     fn a_batch_is_resized_picture_by_picture() {
         let grey = |value: f32| vec![value; 3 * 4 * 4];
         let batch = ImageBatch::new([2, 3, 4, 4], [grey(0.25), grey(0.75)].concat());
-        let small = batch.resized(2);
+        let small = batch.resized([2, 2]);
         assert_eq!(small.shape(), [2, 3, 2, 2]);
         assert!(small.sample(0).iter().all(|value| (value - 0.25).abs() < 1e-6));
         assert!(small.sample(1).iter().all(|value| (value - 0.75).abs() < 1e-6));
-        assert_eq!(batch.resized(4), batch);
+        assert_eq!(batch.resized([4, 4]), batch);
+    }
+
+    #[test]
+    fn a_picture_is_opened_in_any_number_of_channels_and_any_form() {
+        let picture = ::image::RgbaImage::from_fn(6, 4, |x, _| ::image::Rgba([255, 0, 51 * x as u8, 128]));
+        let picture = ::image::DynamicImage::from(picture);
+        let of = |channels: usize| ImageBatch::from_picture(&picture, [channels, 2, 6]);
+        let (colour, fit) = of(3);
+        assert_eq!(colour.shape(), [1, 3, 2, 6]);
+        assert_eq!(fit.to_string(), "cropped 6×4 to its centre 6×2, pixels unchanged");
+        let (grey, alpha) = (of(1).0, of(2).0);
+        for x in 0..6 {
+            let blue = 51.0 * x as f32 / 255.0;
+            assert!((grey.get(0, 0, 1, x).unwrap() - (0.299 + 0.114 * blue)).abs() < 1e-6, "ITU-R 601");
+            assert_eq!(alpha.get(0, 0, 1, x), grey.get(0, 0, 1, x));
+            assert_eq!(of(4).0.get(0, 2, 1, x), colour.get(0, 2, 1, x));
+        }
+        assert_eq!([alpha.get(0, 1, 0, 0), of(4).0.get(0, 3, 0, 0)], [Some(128.0 / 255.0); 2]);
+        let grey = ::image::GrayImage::from_pixel(2, 2, ::image::Luma([77])).into();
+        assert!(ImageBatch::from_picture(&grey, [1, 2, 2]).0.pixels().iter().all(|v| *v == 77.0 / 255.0), "as it is");
+        let (tall, fit) = ImageBatch::from_picture(&picture, [1, 8, 4]);
+        assert_eq!((tall.shape(), fit.kept), ([1, 1, 8, 4], [2, 4]));
+        assert!(fit.to_string().ends_with("enlarged to 4×8 (Catmull-Rom)"), "{fit}");
+        assert_eq!(tall.resized([2, 4]).shape(), [1, 1, 2, 4]);
+    }
+
+    #[test]
+    fn one_and_two_channels_are_shown_as_grey_and_alpha_is_not_shown() {
+        let of = |channels: usize| {
+            let pixels = (0..channels).map(|channel| channel as f32 / 255.0).collect();
+            ImageBatch::new([1, channels, 1, 1], pixels).rgba8(0)
+        };
+        assert_eq!([of(1), of(2), of(3), of(4)], [[0, 0, 0, 255], [0, 0, 0, 255], [0, 1, 2, 255], [0, 1, 2, 255]]);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! keeps: burn-autodiff 0.22.1, where convolution, ReLU and max-pool keep their inputs, and sums, means and reshapes
 //! nothing. Not counted: packing buffers of matrix products and the allocator's own overhead.
 
-use super::Conv;
+use burn::module::Module;
+
+use super::layer::Conv;
 
 /// Bytes of a value.
 const VALUE_BYTES: u64 = 4;
@@ -44,9 +46,9 @@ impl Ledger {
     }
 }
 
-/// Bytes of `values`.
-pub(super) const fn bytes(values: usize) -> u64 {
-    values as u64 * VALUE_BYTES
+/// Bytes of a network's parameters.
+pub(super) fn weight_bytes(network: &impl Module) -> u64 {
+    network.num_params() as u64 * VALUE_BYTES
 }
 
 /// Values of a `[C, H, W]` map.
@@ -56,22 +58,22 @@ pub(super) const fn len([c, h, w]: [usize; 3]) -> usize {
 
 /// Values in use while a convolution of `input` runs, result and input included.
 pub(super) fn forward(conv: &Conv, input: [usize; 3]) -> usize {
-    let [c_out, c_in, kernel, _] = conv.weight.dims();
+    let [c_out, c_in, kernel, _] = conv.dims();
     let output = conv.output(input);
     let maps = len(input) + len(output);
-    if kernel == 1 && conv.stride == 1 {
+    if kernel == 1 && conv.stride() == 1 {
         return maps; // A matrix product without copies.
     }
     // The input with channels last, the weights likewise, and per tile its columns and its part of the result. A thread
     // that waits inside a tile's matrix product may begin another tile.
     let tiles = (len(output) / c_out).div_ceil(TILE).min(2 * rayon::current_num_threads());
     let tile = TILE.min(len(output) / c_out) * (c_in * kernel * kernel + c_out);
-    maps + len(input) + conv.len() + tiles * tile
+    maps + len(input) + conv.num_params() + tiles * tile
 }
 
 /// Values in use while the gradient passes a convolution of `input` backwards: both gradients and the columns.
 pub(super) fn backward(conv: &Conv, input: [usize; 3]) -> usize {
-    let [_, c_in, kernel, _] = conv.weight.dims();
+    let [_, c_in, kernel, _] = conv.dims();
     let output @ [_, h, w] = conv.output(input);
     len(input) + len(output) + (c_in * kernel * kernel * h * w).min(MAX_COLUMNS)
 }

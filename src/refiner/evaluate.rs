@@ -6,6 +6,7 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use super::objective::Objective;
 use crate::classifier::Classifier;
 use crate::image::ImageBatch;
+use crate::net::resnet::OddSize;
 
 /// Why an iteration could not be computed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum RefineError {
         /// Channels that the classifier was trained with.
         expected: usize,
     },
+    /// The classifier cannot halve the pictures.
+    #[error(transparent)]
+    Size(#[from] OddSize),
     /// A label is no class of the classifier.
     #[error("class {label} is asked for, but the classifier knows {classes} classes (0 to {}): choose another class", classes - 1)]
     Label {

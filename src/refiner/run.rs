@@ -77,10 +77,11 @@ impl Refiner {
         assert_eq!(labels.len(), origin.len(), "one label per picture");
         assert_eq!(seeds.len(), origin.len(), "one seed per picture");
         let [channels, ..] = classifier.sample_shape();
-        let [_, found, _, _] = origin.shape();
+        let [_, found, height, width] = origin.shape();
         if found != channels {
             return Err(RefineError::Channels { found, expected: channels });
         }
+        classifier.check_size([height, width])?;
         let (iteration, copies, iterate) = match from {
             Some((iteration, images)) => {
                 assert_eq!(images.shape(), origin.shape(), "one start per picture");

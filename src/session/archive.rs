@@ -307,7 +307,7 @@ fn opened_inputs(document: &Document, path: &Path) -> Result<Option<Arc<Origins>
         let what = format!("it leaves out {} of {} pictures", document.part.skip, source.count());
         StorageError::Damaged { path: path.to_owned(), what }
     })?;
-    let first = first_of(&source, range, resolution(document))?;
+    let first = first_of(&source, range, shape(document))?;
     let Some(batch) = first else { return Ok(None) };
     let n = batch.images.len();
     let sample = |i: usize| document.samples.get(i);
@@ -324,20 +324,20 @@ fn opened_references(document: &Document, folder: &Path) -> Result<Option<ImageB
     }
     let source = PictureSource::open(&Document::files(&document.references, folder))?;
     let all = 0..source.count();
-    Ok(first_of(&source, all, resolution(document))?.map(|batch| batch.images))
+    Ok(first_of(&source, all, shape(document))?.map(|batch| batch.images))
 }
 
 /// As many pictures of `range` as are opened together.
-fn first_of(source: &PictureSource, range: Range<usize>, size: usize) -> Result<Option<Batch>, StorageError> {
+fn first_of(source: &PictureSource, range: Range<usize>, shape: [usize; 3]) -> Result<Option<Batch>, StorageError> {
     let mut first = None;
-    source.for_each_batch(range, (size, MAX_PICTURES), &mut |batch| {
+    source.for_each_batch(range, (shape, MAX_PICTURES), &mut |batch| {
         first = Some(batch);
         Ok::<_, StorageError>(false)
     })?;
     Ok(first)
 }
 
-/// Side that pictures are fitted to.
-fn resolution(document: &Document) -> usize {
-    crate::checkpoint::find(&document.settings.refine.classifier).map_or(32, |(manifest, _)| manifest.resolution)
+/// `[C, H, W]` that pictures are fitted to.
+fn shape(document: &Document) -> [usize; 3] {
+    crate::zoo::find(&document.settings.refine.classifier).map_or([3, 32, 32], |(manifest, _)| manifest.shape())
 }

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::error::StorageError;
 use super::record::Provenance;
 use super::settings::Settings;
-use crate::checkpoint::BUNDLED;
 use crate::data::Part;
 use crate::generator::EditSettings;
 use crate::origins::Origins;
 use crate::trace::{Change, RunId, StateId, Trace};
+use crate::zoo::BUNDLED;
 
 /// Value of `format`.
 const FORMAT: &str = "lapidary-session";

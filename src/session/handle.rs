@@ -8,10 +8,10 @@ use super::action::{Action, Compare, Verb};
 use super::record::{Fact, Record};
 use super::storage::{Detail, Job};
 use super::{Activity, Iterates, Lookup, Plan, Question, Session, Settings, Severity};
-use crate::checkpoint;
 use crate::origins::Origins;
 use crate::trace::{RunId, StateId, Trace};
 use crate::worker::{Command, JobId};
+use crate::zoo;
 
 impl Session {
     /// Does what the user asks.
@@ -40,8 +40,8 @@ impl Session {
             Action::Compare(compare) => self.compare = compare,
             Action::SetMask(mask) => self.mask = mask.filter(|mask| !mask.is_empty()),
             Action::OpenReferences(paths) => {
-                let size = self.picture_side();
-                self.jobs.push(Job::OpenImages { paths, size, epoch: self.epoch, references: true });
+                let shape = self.picture_shape();
+                self.jobs.push(Job::OpenImages { paths, shape, epoch: self.epoch, references: true });
             }
             Action::OpenSession(_) | Action::Recover(_) | Action::OpenPictures(_) => self.ask_before(action),
             Action::SaveSession(path, detail) => {
@@ -190,7 +190,7 @@ impl Session {
 
     /// Class names come from the manifest, so they are known before any weight is read.
     pub(super) fn refresh_class_names(&mut self) {
-        match checkpoint::class_names(&self.settings.refine.classifier) {
+        match zoo::class_names(&self.settings.refine.classifier) {
             // A file without a manifest is known only when it is loaded.
             Ok(names) if names.is_empty() => {}
             Ok(names) => self.class_names = names,
@@ -201,7 +201,7 @@ impl Session {
     /// Likewise the generator's.
     pub(super) fn refresh_generator_classes(&mut self) {
         // Why a generator cannot be used is said when it is.
-        self.generator_classes = checkpoint::class_names(&self.settings.generate.generator).unwrap_or_default();
+        self.generator_classes = zoo::class_names(&self.settings.generate.generator).unwrap_or_default();
     }
 
     /// There is something that no session file holds.
@@ -396,8 +396,8 @@ impl Session {
                 self.open(folder);
             }
             Action::OpenPictures(paths) => {
-                let size = self.picture_side();
-                self.jobs.push(Job::OpenImages { paths, size, epoch: self.epoch, references: false });
+                let shape = self.picture_shape();
+                self.jobs.push(Job::OpenImages { paths, shape, epoch: self.epoch, references: false });
             }
             Action::Do(Verb::Generate) => self.generate(),
             Action::Do(Verb::Edit) => self.edit_pictures(),
@@ -423,9 +423,9 @@ impl Session {
         }
     }
 
-    /// Side of opened pictures: the classifier's.
-    fn picture_side(&self) -> usize {
-        checkpoint::find(&self.settings.refine.classifier).map_or(32, |(manifest, _)| manifest.resolution)
+    /// `[C, H, W]` of opened pictures: the classifier's.
+    fn picture_shape(&self) -> [usize; 3] {
+        zoo::find(&self.settings.refine.classifier).map_or([3, 32, 32], |(manifest, _)| manifest.shape())
     }
 
     /// What goes on when nothing does.

@@ -62,12 +62,12 @@ pub enum Job {
         /// The new count.
         epoch: u64,
     },
-    /// Open pictures of any format, fitted to `size x size`.
+    /// Open pictures of any format, fitted to `shape`, `[C, H, W]`.
     OpenImages {
         /// Which.
         paths: Vec<PathBuf>,
         /// Side in pixels.
-        size: usize,
+        shape: [usize; 3],
         /// The session's count when they were asked for.
         epoch: u64,
         /// Whether they are real pictures for early stopping.
@@ -326,8 +326,8 @@ fn serve(root: &Path, folder: &Path, jobs: &Receiver<Job>, publish: &dyn Fn(Stor
                     }
                 }
             }
-            Job::OpenImages { paths, size, epoch, references } => {
-                publish(open_images(&paths, size, epoch, references));
+            Job::OpenImages { paths, shape, epoch, references } => {
+                publish(open_images(&paths, shape, epoch, references));
             }
             Job::Discard(folder) => remove(&folder),
             Job::Finish { keep } => {
@@ -391,7 +391,7 @@ fn orphans(root: &Path, own: &Path) -> Vec<Orphan> {
     orphans
 }
 
-fn open_images(paths: &[PathBuf], size: usize, epoch: u64, references: bool) -> StorageEvent {
+fn open_images(paths: &[PathBuf], shape: [usize; 3], epoch: u64, references: bool) -> StorageEvent {
     let mut errors = Vec::new();
     let mut opened = None;
     match PictureSource::open(paths) {
@@ -399,7 +399,7 @@ fn open_images(paths: &[PathBuf], size: usize, epoch: u64, references: bool) -> 
             if source.count() > MAX_PICTURES {
                 errors.push(PictureError::TooMany { count: source.count() });
             }
-            let (batch, mut unreadable) = source.first(MAX_PICTURES, size);
+            let (batch, mut unreadable) = source.first(MAX_PICTURES, shape);
             errors.append(&mut unreadable);
             opened = batch;
         }

@@ -6,10 +6,10 @@ use super::setting_row::setting_ui;
 use super::top_bar::verb_button;
 use super::ts_field::TsField;
 use super::widgets;
-use crate::checkpoint::{BUNDLED, bundled_manifest};
 use crate::generator::{Classes, GenerateSettings};
 use crate::parameter::Kind;
 use crate::session::{Action, Session, Verb};
+use crate::zoo::{BUNDLED, bundled_manifest};
 
 /// What the panel wants besides edits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

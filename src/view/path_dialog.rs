@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use eframe::egui::{self, RichText, Ui};
 
-use crate::checkpoint;
 use crate::error::error_chain;
 use crate::session::Detail;
+use crate::zoo;
 
 /// What a path is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,7 +246,7 @@ fn model_of(purpose: Purpose, path: &Path) -> Answer {
         let what = "the model's path is no Unicode text, so no session could name it: rename the file or its folder";
         return Answer::Refused(vec![format!("{what}\n{}", path.display())]);
     };
-    match checkpoint::find(reference) {
+    match zoo::find(reference) {
         Ok(_) => Answer::Model(purpose, reference.to_owned()),
         Err(error) => Answer::Refused(error_chain(&error)),
     }

@@ -5,9 +5,10 @@ use std::path::Path;
 use burn::tensor::Device;
 
 use super::message::{Event, ModelInfo};
-use crate::checkpoint::{Checkpoint, CheckpointError, LoadReport, Manifest, Watch, Weights, resolve};
+use crate::checkpoint::{Checkpoint, CheckpointError, LoadReport, Watch, Weights};
 use crate::classifier::Classifier;
 use crate::generator::Generator;
+use crate::zoo::{Manifest, resolve};
 
 /// A model in memory and what is known of it.
 pub(super) struct Loaded<M> {

@@ -103,7 +103,7 @@ impl Engine<'_, '_> {
             let name = |i: usize| origins.names.get(i % origins.names.len().max(1)).cloned();
             (0..n).filter_map(name).collect()
         });
-        let images = references.map(|origins| editing::cycle(&origins.images.resized(h), 0, n));
+        let images = references.map(|origins| editing::cycle(&origins.images.resized([h, w]), 0, n));
         let mask = mask.filter(|_| edit.task.needs_mask()).map(|mask| mask.resized(w as u32, h as u32));
         let plan = Plan::new(&asked, generator.diffusion())?;
         let part = |(from, to): (usize, usize), progress: &mut dyn FnMut(usize, usize) -> bool| {

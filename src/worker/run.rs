@@ -330,6 +330,7 @@ impl Engine<'_, '_> {
             if c != channels {
                 return Err(WorkError::Channels { generator: [c, h, w], channels });
             }
+            model.check_size([h, w]).map_err(RefineError::from)?;
             per_sample = per_sample.max(model.activation_bytes([h, w]));
         }
         let need = (true, model.weight_bytes(), per_sample);

@@ -1,8 +1,9 @@
 //! The bundled models on the CPU backend.
 
 use burn::tensor::Device;
-use lapidary::checkpoint::{Checkpoint, Manifest, resolve, unwatched};
+use lapidary::checkpoint::{Checkpoint, Weights, unwatched};
 use lapidary::classifier::Classifier;
+use lapidary::zoo::{Manifest, resolve};
 
 use crate::cache::cache;
 
@@ -16,5 +17,5 @@ pub(crate) fn bundled(name: &str) -> (Manifest, Checkpoint) {
 /// A bundled classifier.
 pub(crate) fn classifier(name: &str) -> Classifier {
     let (manifest, checkpoint) = bundled(name);
-    Classifier::load(&manifest, &checkpoint, &Device::flex()).expect("bundled models load").0
+    Classifier::read(&manifest, Weights::new(&checkpoint), &Device::flex()).expect("bundled models load").0
 }

@@ -1,7 +1,6 @@
 //! Samplers and editing: PyTorch's values for OpenAI's U-Net, and what must hold for any network.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use lapidary::checkpoint::PreconditioningName;
 use lapidary::generator::editing::{EditInput, EditStart, Editing, Known, edit};
 use lapidary::generator::sampler::{self, Sampling};
 use lapidary::generator::schedule::{karras_sigmas, time_step_sigmas};
@@ -10,6 +9,7 @@ use lapidary::generator::{
 };
 use lapidary::image::ImageBatch;
 use lapidary::noise::{Purpose, normal_noise};
+use lapidary::zoo::PreconditioningName;
 
 use crate::close::assert_close;
 use crate::{CASES, Case, NET, SAMPLER, read, sample};

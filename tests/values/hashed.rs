@@ -4,8 +4,9 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use lapidary::checkpoint::{Checkpoint, Manifest, expected, find};
+use lapidary::checkpoint::Checkpoint;
 use lapidary::image::ImageBatch;
+use lapidary::zoo::{self, Manifest, expected, find};
 use safetensors::{Dtype, View, serialize_to_file};
 
 /// How weights follow from the hash.
@@ -89,14 +90,19 @@ impl View for Parameter<'_> {
     }
 }
 
+/// Writes hashed tensors of these names and shapes.
+pub(crate) fn write(tensors: &[(String, Vec<usize>)], recipe: Recipe, path: &Path) {
+    let weights = tensors.iter().map(|(name, shape)| (name.as_str(), Parameter { name, shape, recipe }));
+    serialize_to_file(weights, None, path).expect("a temporary folder takes the weights");
+}
+
 /// Writes the network of a manifest to `folder` as users keep it, a file of weights beside its manifest, and opens it.
 pub(crate) fn checkpoint(manifest: &str, recipe: Recipe, folder: &Path) -> (Manifest, Checkpoint) {
     let path = folder.join("net.toml");
     let tensors = expected(&Manifest::parse(manifest, &path).expect("the manifest is valid"));
-    let weights = tensors.iter().map(|(name, shape)| (name.as_str(), Parameter { name, shape, recipe }));
-    serialize_to_file(weights, None, &folder.join("net.safetensors")).expect("a temporary folder takes the weights");
+    write(&tensors, recipe, &folder.join("net.safetensors"));
     std::fs::write(&path, manifest).expect("a temporary folder takes the manifest");
     let (manifest, weights) = find(path.to_str().expect("a plain name")).expect("the manifest is found");
-    let checkpoint = Checkpoint::open(&weights.expect("weights beside the manifest")).expect("the weights open");
-    (manifest, checkpoint)
+    let opened = zoo::open(&weights.expect("weights beside the manifest")).expect("the weights open");
+    (manifest, opened.checkpoint)
 }

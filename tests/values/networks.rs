@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use lapidary::checkpoint::{Checkpoint, ManifestKind, PreconditioningName, Weights, find};
+use lapidary::checkpoint::Weights;
 use lapidary::classifier::Classifier;
 use lapidary::generator::Generator;
 use lapidary::net::unet::{Unet, UnetConfig};
 use lapidary::refiner::{Batch, Norm, Objective, RefineSettings, Refiner, State, evaluate};
+use lapidary::zoo::{self, Manifest, ManifestKind, PreconditioningName, expected, find, recognise};
 
 use self::hashed::{Recipe, bits, checkpoint, pictures};
 use crate::close::assert_close;
@@ -68,20 +69,24 @@ fn resnet(net: &str) -> Classifier {
     let folder = tempfile::tempdir().expect("there is room for a temporary folder");
     let recipe = Recipe { conv_gain: 6.0, last_norm: Some(last_norm) };
     let (manifest, checkpoint) = checkpoint(&manifest, recipe, folder.path());
-    let (classifier, report) = Classifier::load(&manifest, &checkpoint, &Device::flex()).expect("the weights fit");
+    let (classifier, report) =
+        Classifier::read(&manifest, Weights::new(&checkpoint), &Device::flex()).expect("the weights fit");
     assert_eq!(report.unused, Vec::<String>::new(), "every tensor of the file is used");
     classifier
 }
 
 fn assert_resnet(net: &str) {
-    let golden = Golden::open("resnet/resnet.safetensors");
+    assert_classifier(&Golden::open("resnet/resnet.safetensors"), net, &resnet(net), 64);
+}
+
+/// Compares logits and gradients for pictures of this side with the golden ones.
+fn assert_classifier(golden: &Golden, net: &str, classifier: &Classifier, side: usize) {
     let names: Vec<String> =
         golden.indices(&format!("{net}.pictures")).iter().map(|number| format!("picture.{number}")).collect();
-    let images = pictures(&names, 64);
+    let images = pictures(&names, side);
     let labels = golden.indices(&format!("{net}.labels"));
-    let classifier = resnet(net);
     for (objective, gradient) in [(Objective::TargetLogit, "grad_target_logit"), (Objective::Ce, "grad_log_prob")] {
-        let found = evaluate(&classifier, &images, labels, objective, WHOLE, &Device::flex());
+        let found = evaluate(classifier, &images, labels, objective, WHOLE, &Device::flex());
         let found = found.expect("the CPU does not fail");
         for (name, found) in [("logits", &found.logits), (gradient, &found.gradient)] {
             let name = format!("{net}.{name}");
@@ -107,6 +112,88 @@ fn resnet_50_has_torchvisions_logits_and_gradients() {
 #[test]
 fn wide_resnet_50_2_has_torchvisions_logits_and_gradients() {
     assert_resnet("wide_resnet50_2");
+}
+
+/// A pre-activation net of the golden file: its architecture, and what its library calls a tensor that torchvision would
+/// call `name`.
+fn preactivated(net: &str) -> (&'static str, fn(&str) -> String) {
+    match net {
+        "wide" => {
+            ("blocks = [1, 1, 1]\nwidths = [32, 64, 128]\npreactivation = { stem_width = 16 }", |name| {
+                match name.strip_prefix("layer") {
+                    Some(rest) => {
+                        format!("block{}", rest.replacen('.', ".layer.", 1).replace("downsample.0", "convShortcut"))
+                    }
+                    None => name.to_owned(),
+                }
+            })
+        }
+        "deepmind" => (
+            "blocks = [2, 2, 2]\nwidths = [32, 64, 128]\n\
+             preactivation = { stem_width = 16, activation = \"silu\", padding = \"behind\" }",
+            |name| {
+                let (module, rest) = name.split_once('.').expect("a module and more");
+                let Some(stage) = module.strip_prefix("layer") else {
+                    return format!(
+                        "{}.{rest}",
+                        module.replace("conv1", "init_conv").replace("bn1", "batchnorm").replace("fc", "logits")
+                    );
+                };
+                let rest = rest
+                    .replace("bn1", "batchnorm_0")
+                    .replace("bn2", "batchnorm_1")
+                    .replace("downsample.0", "shortcut");
+                let rest = rest.replace("conv1", "conv_0").replace("conv2", "conv_1");
+                format!("layer.{}.block.{rest}", stage.parse::<usize>().expect("a number") - 1)
+            },
+        ),
+        "preact" | "preact_bare" => (
+            if net == "preact" {
+                "blocks = [2, 2, 2, 2]\nwidths = [16, 32, 64, 128]\npreactivation = { stem_width = 16 }"
+            } else {
+                "blocks = [2, 2, 2, 2]\nwidths = [16, 32, 64, 128]\n\
+                 preactivation = { stem_width = 16, final_norm = false, activated_shortcut = false }"
+            },
+            |name| {
+                let name = name.replace("downsample", "shortcut").replace("fc.", "linear.");
+                if name.starts_with("bn1.") { name.replacen("bn1", "bn", 1) } else { name }
+            },
+        ),
+        _ => panic!("{net} is not among the nets"),
+    }
+}
+
+/// Such a net under its library's names, recognised without a manifest.
+fn recognised(net: &str) -> Classifier {
+    let (arch, name_of) = preactivated(net);
+    let text = format!(
+        "name = \"{net}\"\ntitle = \"{net}\"\nfile = \"net.safetensors\"\nresolution = 32\nclasses = \"cifar10\"\n\
+         source = \"hashed weights\"\nlicence = \"none\"\nkind = \"classifier\"\nmean = [0.4914, 0.4822, 0.4465]\n\
+         std = [0.2471, 0.2435, 0.2616]\n[resnet]\n{arch}\nshortcut = \"conv\"\nstem_kernel = 3\nstem_stride = 1\n"
+    );
+    let wanted = Manifest::parse(&text, Path::new("net.toml")).expect("the manifest is valid");
+    let tensors: Vec<_> = expected(&wanted).into_iter().map(|(name, shape)| (name_of(&name), shape)).collect();
+    let folder = tempfile::tempdir().expect("there is room for a temporary folder");
+    let path = folder.path().join("net.safetensors");
+    hashed::write(&tensors, Recipe { conv_gain: 3.0, last_norm: None }, &path);
+    let opened = zoo::open(&path).expect("it opens");
+    let ManifestKind::Classifier(spec) = recognise(&opened).expect("it is recognised").manifest.kind else {
+        panic!("{net} is a classifier")
+    };
+    let ManifestKind::Classifier(wanted_spec) = &wanted.kind else { panic!("{net} is a classifier") };
+    assert_eq!(spec.resnet, wanted_spec.resnet, "{net}: its shapes and names tell all");
+    let (classifier, report) =
+        Classifier::read(&wanted, Weights::new(&opened.checkpoint), &Device::flex()).expect("the weights fit");
+    assert_eq!(report.unused, Vec::<String>::new(), "{net}: every tensor of the file is used");
+    classifier
+}
+
+#[test]
+fn preactivation_nets_have_pytorchs_logits_and_gradients() {
+    let golden = Golden::open("preactivation/preactivation.safetensors");
+    for net in ["wide", "deepmind", "preact", "preact_bare"] {
+        assert_classifier(&golden, net, &recognised(net), 32);
+    }
 }
 
 /// The eleven states of ten iterations on the cross-entropy of a hashed ResNet-18.
@@ -207,7 +294,7 @@ fn every_form_of_the_unet_gives_the_originals_output() {
         let num_classes = (classes > 0).then_some(classes);
         let config = UnetConfig { arch: spec.unet, channels: 3, num_classes };
         let mut weights = Weights::new(&checkpoint);
-        let net = Unet::load(config, &mut weights, &device).unwrap();
+        let net = Unet::load(config, &mut weights, &device).unwrap().fold();
         let report = weights.report();
         assert_eq!(report.unused, Vec::<String>::new(), "{case}: every tensor of the file is used");
         assert_eq!(net.weight_bytes(), 4 * (report.parameters - dropped) as u64, "{case}");
@@ -224,8 +311,8 @@ fn a_folder_of_diffusers_opens_and_denoises_like_its_pipeline() {
     let device = Device::flex();
     let folder = golden_folder().join("diffusers/tiny-consistency");
     let (manifest, weights) = find(folder.to_str().unwrap()).unwrap();
-    let checkpoint = Checkpoint::open(&weights.unwrap()).unwrap();
-    let (generator, report) = Generator::load(&manifest, &checkpoint, &device).unwrap();
+    let checkpoint = zoo::open(&weights.unwrap()).unwrap().checkpoint;
+    let (generator, report) = Generator::read(&manifest, Weights::new(&checkpoint), &device).unwrap();
     assert_eq!(report.unused, Vec::<String>::new(), "every tensor of the file is used");
     assert_eq!(generator.preconditioning(), PreconditioningName::Consistency);
     assert_eq!((generator.sample_shape(), generator.num_classes()), ([3, 16, 16], Some(4)));
@@ -243,7 +330,7 @@ fn a_folder_of_diffusers_opens_and_denoises_like_its_pipeline() {
 #[test]
 fn a_legacy_file_of_half_precision_is_its_twin_rounded() {
     let case = Case::open("lsun_shape_tiny", PreconditioningName::Consistency);
-    let half = Checkpoint::open(&golden_folder().join("fp16/lsun_shape_tiny.fp16.legacy.pt")).unwrap();
+    let half = zoo::open(&golden_folder().join("fp16/lsun_shape_tiny.fp16.legacy.pt")).unwrap().checkpoint;
     let names: Vec<&String> = half.tensors().keys().collect();
     assert_eq!(names, case.checkpoint.tensors().keys().collect::<Vec<_>>());
     for name in names {
@@ -256,7 +343,7 @@ fn a_legacy_file_of_half_precision_is_its_twin_rounded() {
         }
     }
 
-    let (generator, _) = Generator::load(&case.manifest, &half, &Device::flex()).unwrap();
+    let (generator, _) = Generator::read(&case.manifest, Weights::new(&half), &Device::flex()).unwrap();
     let x = case.golden.images("cm.x_t").to_tensor(&Device::flex());
     let sigmas: Vec<f64> = case.golden.values("cm.sigma").iter().map(|sigma| f64::from(*sigma)).collect();
     let found = read(generator.denoise(x, &sigmas, &case.labels()));

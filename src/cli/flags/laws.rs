@@ -4,11 +4,11 @@ use clap::Command;
 use proptest::prelude::*;
 
 use super::*;
-use crate::checkpoint::DiffusionManifest;
 use crate::cli::describe::{describe_compute, describe_refinement, describe_sampling};
 use crate::generator::SamplerKind;
 use crate::refiner::{Rule, Target};
 use crate::worker::DeviceChoice;
+use crate::zoo::DiffusionManifest;
 
 /// A value of the setting, `share` of the way through its range.
 fn value_of<S>(row: &Setting<S>, settings: &S, share: u32) -> Value {

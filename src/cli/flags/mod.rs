@@ -18,7 +18,7 @@ pub(super) use self::args::{
 use self::args::{PRESET, SEEDS, SIGMAS, TS, keys};
 pub(super) use self::session::{Saved, read_session};
 use super::CliError;
-use crate::checkpoint::{self, CheckpointError, Manifest, ManifestKind, PreconditioningName};
+use crate::checkpoint::CheckpointError;
 use crate::generator::settings::{SAMPLES, SEED, STEPS};
 use crate::generator::{Classes, EditSettings, EditTask, GenerateSettings, TS_PRESETS, TimeSteps};
 use crate::parameter::{ChoiceOption, Choosable, Kind, Setting, Value, number, options};
@@ -27,6 +27,7 @@ use crate::refiner::settings::{EPS, STEP_SIZE};
 use crate::refiner::{Norm, RefineSettings, StepUnit};
 use crate::session::Settings;
 use crate::worker::ComputeSettings;
+use crate::zoo::{self, Manifest, ManifestKind, PreconditioningName};
 
 /// Sampling steps of a model that needs many, unless told otherwise (Karras et al. 2022, CIFAR-10).
 const MANY_STEPS: u32 = 18;
@@ -174,7 +175,7 @@ pub(super) fn default_steps(matches: &ArgMatches, settings: &mut GenerateSetting
         return None;
     }
     // What cannot be found is refused later.
-    let (manifest, _) = checkpoint::find(&settings.generator).ok()?;
+    let (manifest, _) = zoo::find(&settings.generator).ok()?;
     let ManifestKind::Generator(spec) = &manifest.kind else { return None };
     if spec.diffusion.preconditioning == PreconditioningName::Consistency {
         return None;
@@ -258,7 +259,7 @@ fn parse_classes(text: &str, model: &str) -> Result<Classes, CliError> {
         "random" => return Ok(Classes::Random),
         _ => {}
     }
-    let (manifest, _) = checkpoint::find(model)?;
+    let (manifest, _) = zoo::find(model)?;
     let names = &manifest.classes;
     if names.is_empty() {
         return Err(CliError::NoClasses { model: model.to_owned() });
@@ -287,7 +288,7 @@ fn describe_classes(names: &[String]) -> String {
 
 /// Finds a model's description and checks what it is for.
 pub(super) fn find(reference: &str, generator: bool) -> Result<(Manifest, Option<PathBuf>), CheckpointError> {
-    let (manifest, path) = checkpoint::find(reference)?;
+    let (manifest, path) = zoo::find(reference)?;
     if matches!(manifest.kind, ManifestKind::Generator(_)) == generator {
         return Ok((manifest, path));
     }
@@ -300,11 +301,11 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::checkpoint::BUNDLED;
     use crate::cli::{Invocation, command, parse};
     use crate::generator::SamplerKind;
     use crate::refiner::{Keep, Objective, Rule, Target};
     use crate::worker::DeviceChoice;
+    use crate::zoo::BUNDLED;
 
     fn settings(flags: &[&str]) -> Result<Settings, CliError> {
         let args = ["lapidary", "refine"].into_iter().chain(flags.iter().copied());
@@ -360,7 +361,7 @@ mod tests {
         let refine = help("refine");
         assert!(refine.contains("lapidary refine --seeds 0..64 --iterations 20 --out out"));
         for bundled in &BUNDLED {
-            let manifest = checkpoint::bundled_manifest(bundled);
+            let manifest = zoo::bundled_manifest(bundled);
             assert!(refine.contains(bundled.name) && refine.contains(&manifest.title), "{}", bundled.name);
         }
         for preset in PRESETS {

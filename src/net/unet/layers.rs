@@ -1,12 +1,17 @@
 //! What the U-Net is built of: residual blocks, attention, and resampling by convolutions.
 
+use burn::module::{Module, Param};
+use burn::nn::{Dropout, DropoutConfig};
+use burn::tensor::Tensor;
 use burn::tensor::activation::{silu, softmax};
 use burn::tensor::module::layer_norm;
-use burn::tensor::{Device, Tensor};
 
-use crate::checkpoint::{AttentionOrder, CheckpointError, UnetManifest, Weights};
+use super::arch::{AttentionOrder, UnetManifest};
+use crate::checkpoint::CheckpointError;
+use crate::net::build::Build;
 use crate::net::footprint::{self, Ledger, len};
-use crate::net::{Conv, Linear, average_pool_2x2, nearest_upsample_2x, tensor};
+use crate::net::layer::{Conv, Linear};
+use crate::net::{average_pool_2x2, nearest_upsample_2x};
 
 /// Groups of every group norm.
 const GROUPS: usize = 32;
@@ -14,9 +19,9 @@ const GROUPS: usize = 32;
 const GROUP_NORM_EPS: f64 = 1e-5;
 
 /// One entry of a block.
-#[derive(Debug)]
+#[derive(Module, Debug)]
 pub(super) enum Layer {
-    Res(Box<ResBlock>),
+    Res(ResBlock),
     Attention(Attention),
     /// A 3x3 convolution with stride 2.
     Down(Conv),
@@ -55,16 +60,11 @@ impl Layer {
         }
     }
 
-    /// Number of weights.
-    pub(super) fn len(&self) -> usize {
+    /// The same with dropout in its residual block, if it is one.
+    pub(super) fn with_dropout(self, prob: f64) -> Self {
         match self {
-            Self::Res(block) => {
-                let convs = [Some(&block.in_conv), Some(&block.out_conv), block.skip.as_ref()];
-                let convs: usize = convs.into_iter().flatten().map(Conv::len).sum();
-                convs + block.in_norm.len() + block.out_norm.len() + block.emb.len()
-            }
-            Self::Attention(attention) => attention.norm.len() + attention.qkv.len() + attention.proj_out.len(),
-            Self::Down(conv) | Self::Up(conv) => conv.len(),
+            Self::Res(block) => Self::Res(ResBlock { dropout: DropoutConfig::new(prob).init(), ..block }),
+            other => other,
         }
     }
 }
@@ -96,14 +96,16 @@ impl Resample {
 }
 
 /// Residual block with FiLM or additive conditioning.
-#[derive(Debug)]
+#[derive(Module, Debug)]
 pub(super) struct ResBlock {
     in_norm: GroupNorm,
     in_conv: Conv,
     emb: Linear,
     out_norm: GroupNorm,
+    dropout: Dropout,
     out_conv: Conv,
     skip: Option<Conv>,
+    #[module(skip)]
     resample: Resample,
     scale_shift: bool,
 }
@@ -123,7 +125,7 @@ impl ResBlock {
         } else {
             self.out_norm.forward(h + emb.reshape([n, c, 1, 1]))
         };
-        let h = self.out_conv.forward(silu(h));
+        let h = self.out_conv.forward(self.dropout.forward(silu(h)));
         let skip = match &self.skip {
             Some(conv) => conv.forward(x),
             None => x,
@@ -149,12 +151,13 @@ impl ResBlock {
 }
 
 /// Self-attention over pixels.
-#[derive(Debug)]
+#[derive(Module, Debug)]
 pub(super) struct Attention {
     norm: GroupNorm,
     qkv: Conv,
     proj_out: Conv,
     heads: usize,
+    #[module(skip)]
     order: AttentionOrder,
 }
 
@@ -199,28 +202,34 @@ impl Attention {
 }
 
 /// Group norm, 32 groups.
-#[derive(Debug)]
+#[derive(Module, Debug)]
 pub(super) struct GroupNorm {
-    /// `[1, C, 1, 1]`
-    gamma: Tensor<4>,
-    /// `[1, C, 1, 1]`
-    beta: Tensor<4>,
+    /// `[C]`
+    gamma: Param<Tensor<1>>,
+    /// `[C]`
+    beta: Param<Tensor<1>>,
 }
 
 impl GroupNorm {
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        normalise(x) * self.gamma.clone() + self.beta.clone()
+        let (gamma, beta) = self.columns();
+        normalise(x) * gamma + beta
     }
 
     /// The norm, times `scale`, plus `shift`, both `[N, C, 1, 1]`: joined into one factor and one summand per channel,
     /// so that the map is passed over less often.
     fn forward_film(&self, x: Tensor<4>, scale: Tensor<4>, shift: Tensor<4>) -> Tensor<4> {
-        normalise(x) * (self.gamma.clone() * scale.clone()) + (self.beta.clone() * scale + shift)
+        let (gamma, beta) = self.columns();
+        normalise(x) * (gamma * scale.clone()) + (beta * scale + shift)
     }
 
-    /// Number of weights.
-    pub(super) fn len(&self) -> usize {
-        self.gamma.dims()[1] + self.beta.dims()[1]
+    /// Both as `[1, C, 1, 1]`.
+    fn columns(&self) -> (Tensor<4>, Tensor<4>) {
+        let column = |param: &Param<Tensor<1>>| {
+            let [channels] = param.lazy_shape().dims();
+            param.val().reshape([1, channels, 1, 1])
+        };
+        (column(&self.gamma), column(&self.beta))
     }
 }
 
@@ -238,29 +247,22 @@ pub(super) const fn norm_values(input: [usize; 3]) -> usize {
     2 * len(input)
 }
 
-/// Reads layers by the published names.
-pub(super) struct Loader<'a, 'w> {
-    pub(super) weights: &'a mut Weights<'w>,
-    pub(super) device: &'a Device,
+/// Makes layers by the published names.
+pub(super) struct Layers<'a> {
+    pub(super) build: Build<'a>,
     pub(super) arch: &'a UnetManifest,
     /// Length of the embedding.
     pub(super) emb: usize,
 }
 
-impl Loader<'_, '_> {
-    pub(super) fn linear(&mut self, name: &str, dims: [usize; 2]) -> Result<Linear, CheckpointError> {
-        Linear::load(self.weights, name, dims, self.device)
-    }
-
-    pub(super) fn conv(&mut self, name: &str, dims: [usize; 3]) -> Result<Conv, CheckpointError> {
-        Conv::load(self.weights, name, dims, self.device)
+impl Layers<'_> {
+    fn conv(&mut self, name: &str, dims: [usize; 3]) -> Result<Conv, CheckpointError> {
+        self.build.conv(name, dims, true)
     }
 
     pub(super) fn norm(&mut self, name: &str, channels: usize) -> Result<GroupNorm, CheckpointError> {
-        let mut read = |leaf: &str| self.weights.take(&format!("{name}.{leaf}"), &[channels]);
-        let (gamma, beta) = (read("weight")?, read("bias")?);
-        let shape = [1, channels, 1, 1];
-        Ok(GroupNorm { gamma: tensor(gamma, shape, self.device), beta: tensor(beta, shape, self.device) })
+        let mut param = |leaf: &str| self.build.param(&format!("{name}.{leaf}"), [channels]);
+        Ok(GroupNorm { gamma: param("weight")?, beta: param("bias")? })
     }
 
     pub(super) fn res(
@@ -274,16 +276,17 @@ impl Loader<'_, '_> {
         let emb_out = if scale_shift { 2 * c_out } else { c_out };
         let skip =
             if c_in == c_out { None } else { Some(self.conv(&format!("{name}.skip_connection"), [c_in, c_out, 1])?) };
-        Ok(Layer::Res(Box::new(ResBlock {
+        Ok(Layer::Res(ResBlock {
             in_norm: self.norm(&format!("{name}.in_layers.0"), c_in)?,
             in_conv: self.conv(&format!("{name}.in_layers.2"), [c_in, c_out, 3])?,
-            emb: self.linear(&format!("{name}.emb_layers.1"), [self.emb, emb_out])?,
+            emb: self.build.linear(&format!("{name}.emb_layers.1"), [self.emb, emb_out])?,
             out_norm: self.norm(&format!("{name}.out_layers.0"), c_out)?,
+            dropout: DropoutConfig::new(0.0).init(),
             out_conv: self.conv(&format!("{name}.out_layers.3"), [c_out, c_out, 3])?,
             skip,
             resample,
             scale_shift,
-        })))
+        }))
     }
 
     /// Halves the size: a residual block or a convolution.
@@ -315,7 +318,8 @@ impl Loader<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Distribution;
+    use burn::module::ParamId;
+    use burn::tensor::{Device, Distribution};
 
     use super::*;
 
@@ -323,7 +327,8 @@ mod tests {
     fn film_joins_two_affine_maps() {
         let device = Device::flex();
         let random = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Uniform(-1.0, 1.0), &device);
-        let norm = GroupNorm { gamma: random([1, 64, 1, 1]), beta: random([1, 64, 1, 1]) };
+        let param = || Param::initialized(ParamId::new(), random([1, 64, 1, 1]).reshape([64]));
+        let norm = GroupNorm { gamma: param(), beta: param() };
         let (x, scale, shift) = (random([2, 64, 3, 5]), random([2, 64, 1, 1]), random([2, 64, 1, 1]));
         let joined = norm.forward_film(x.clone(), scale.clone(), shift.clone());
         let apart = joined - (norm.forward(x) * scale + shift);

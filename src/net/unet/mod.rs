@@ -6,15 +6,20 @@
 //! published checkpoints. Differences: attention runs in `f32`; `patch_size` folds space into channels before the
 //! network (1 for OpenAI's own); learned variances are left out, because no sampler here uses them.
 
+mod arch;
 mod layers;
 
+use burn::module::{Module, Param};
 use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use self::layers::{GroupNorm, Layer, Loader, Resample};
+pub use self::arch::{AttentionOrder, UnetManifest};
+use self::layers::{GroupNorm, Layer, Layers, Resample};
+use super::build::{Build, Shapes, Source};
 use super::footprint::{self, Ledger, len};
-use super::{Conv, Linear, pixel_shuffle, pixel_unshuffle, tensor};
-use crate::checkpoint::{CheckpointError, UnetManifest, Weights};
+use super::layer::{Conv, Linear};
+use super::{pixel_shuffle, pixel_unshuffle, tensor};
+use crate::checkpoint::CheckpointError;
 
 /// Longest period of the time embedding.
 const MAX_PERIOD: f64 = 10_000.0;
@@ -30,13 +35,29 @@ pub struct UnetConfig {
     pub num_classes: Option<usize>,
 }
 
+impl UnetConfig {
+    /// Names and shapes of the network's tensors, in the order of construction.
+    #[must_use]
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let mut shapes = Shapes::default();
+        let _built = Unet::build(self.clone(), &mut shapes, &Device::flex());
+        shapes.0
+    }
+
+    /// Channels that the network takes, and gives if it gives no variances.
+    const fn picture(&self) -> usize {
+        self.channels * self.arch.patch_size * self.arch.patch_size
+    }
+}
+
 /// The network `F(x, t, y)`.
-#[derive(Debug)]
+#[derive(Module, Debug)]
 pub struct Unet {
+    #[module(skip)]
     config: UnetConfig,
     time_embed: [Linear; 2],
     /// `[K, 4 * model_channels]`
-    label_emb: Option<Tensor<2>>,
+    label_emb: Option<Param<Tensor<2>>>,
     stem: Conv,
     input_blocks: Vec<Block>,
     middle: Block,
@@ -48,28 +69,34 @@ pub struct Unet {
 type Block = Vec<Layer>;
 
 impl Unet {
-    /// Reads the weights, by the published names.
+    /// Reads the weights, by the published names; the network is ready for inference.
     ///
     /// # Errors
     /// [`CheckpointError`] when a tensor is missing or of another shape.
     ///
     /// # Panics
     /// Never: every output block has its skip by construction.
-    pub fn load(config: UnetConfig, weights: &mut Weights<'_>, device: &Device) -> Result<Self, CheckpointError> {
+    pub fn load(config: UnetConfig, source: &mut dyn Source, device: &Device) -> Result<Self, CheckpointError> {
+        Ok(Self::build(config, source, device)?.valid())
+    }
+
+    /// The walk of the original constructor.
+    fn build(config: UnetConfig, source: &mut dyn Source, device: &Device) -> Result<Self, CheckpointError> {
         let arch = &config.arch;
         let base = arch.model_channels;
         let emb = 4 * base;
-        let picture = config.channels * arch.patch_size * arch.patch_size;
-        let mut load = Loader { weights, device, arch, emb };
+        let picture = config.picture();
+        let mut load = Layers { build: Build { source, device }, arch, emb };
 
-        let time_embed = [load.linear("time_embed.0", [base, emb])?, load.linear("time_embed.2", [emb, emb])?];
+        let time_embed =
+            [load.build.linear("time_embed.0", [base, emb])?, load.build.linear("time_embed.2", [emb, emb])?];
         let label_emb = match config.num_classes {
-            Some(k) => Some(tensor(load.weights.take("label_emb.weight", &[k, emb])?, [k, emb], device)),
+            Some(k) => Some(load.build.param("label_emb.weight", [k, emb])?),
             None => None,
         };
-        // The walk of the original constructor: every input block leaves a skip.
+        // Every input block leaves a skip.
         let (mut channels, mut factor) = (arch.channel_mult[0] * base, 1);
-        let stem = load.conv("input_blocks.0.0", [picture, channels, 3])?;
+        let stem = load.build.conv("input_blocks.0.0", [picture, channels, 3], true)?;
         let mut skips = vec![channels];
         let mut input_blocks = Vec::new();
         let levels = arch.channel_mult.len();
@@ -116,11 +143,35 @@ impl Unet {
         let out_norm = load.norm("out.0", channels)?;
         // A network with learned variances puts them out behind the mean.
         let out_channels = if arch.learn_sigma { 2 * picture } else { picture };
-        let out_conv = Conv::load_first(load.weights, "out.2", [channels, out_channels, 3], picture, device)?;
+        let out_conv = load.build.conv("out.2", [channels, out_channels, 3], true)?;
         Ok(Self { config, time_embed, label_emb, stem, input_blocks, middle, output_blocks, out_norm, out_conv })
     }
 
-    /// Evaluates the network.
+    /// The same function for inference, with less to compute: learned variances are left out.
+    #[must_use]
+    pub fn fold(self) -> Self {
+        let net = self.valid();
+        let picture = net.config.picture();
+        let out_conv = if net.out_conv.dims()[0] > picture { net.out_conv.first(picture) } else { net.out_conv };
+        Self { out_conv, ..net }
+    }
+
+    /// The same for training with dropout of this probability before the second convolution of every residual block.
+    ///
+    /// # Panics
+    /// When `prob` is not in `[0, 1)`.
+    #[must_use]
+    pub fn with_dropout(self, prob: f64) -> Self {
+        let block = |layers: Vec<Layer>| layers.into_iter().map(|layer| layer.with_dropout(prob)).collect();
+        Self {
+            input_blocks: self.input_blocks.into_iter().map(block).collect(),
+            middle: block(self.middle),
+            output_blocks: self.output_blocks.into_iter().map(block).collect(),
+            ..self
+        }
+    }
+
+    /// Evaluates the network; variances are left out.
     ///
     /// `labels` must be given exactly when the network is class-conditional.
     ///
@@ -147,7 +198,9 @@ impl Unet {
             let skip = skips.pop().expect("one skip per output block");
             h = forward_block(block, Tensor::cat(vec![h, skip], 1), &emb);
         }
-        pixel_shuffle(self.out_conv.forward(silu(self.out_norm.forward(h))), p)
+        let out = self.out_conv.forward(silu(self.out_norm.forward(h)));
+        let picture = self.config.picture();
+        pixel_shuffle(if out.dims()[1] > picture { out.narrow(1, 0, picture) } else { out }, p)
     }
 
     /// `SiLU` of the embedding that every residual block starts from, `[N, 4 * model_channels]`.
@@ -158,12 +211,12 @@ impl Unet {
         let mut emb = second.forward(silu(first.forward(sinusoid)));
         match (&self.label_emb, labels) {
             (Some(table), Some(labels)) => {
-                let [classes, _] = table.dims();
+                let [classes, _] = table.lazy_shape().dims();
                 assert!(labels.iter().all(|label| *label < classes), "labels below {classes}");
                 assert_eq!(labels.len(), times.len(), "one label per sample");
                 let indices: Vec<i32> = labels.iter().map(|label| i32::try_from(*label).expect("small")).collect();
                 let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [labels.len()]), device);
-                emb = emb + table.clone().select(0, indices);
+                emb = emb + table.val().select(0, indices);
             }
             (None, None) => {}
             (table, _) => panic!("labels must be given exactly for class-conditional networks ({})", table.is_some()),
@@ -210,12 +263,7 @@ impl Unet {
     /// Bytes of the weights on the device.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        let blocks = self.input_blocks.iter().chain([&self.middle]).chain(&self.output_blocks);
-        let layers: usize = blocks.flatten().map(Layer::len).sum();
-        let label_emb: usize = self.label_emb.as_ref().map_or(0, |table| table.dims().iter().product());
-        let time_embed: usize = self.time_embed.iter().map(Linear::len).sum();
-        let ends = self.stem.len() + self.out_norm.len() + self.out_conv.len();
-        footprint::bytes(layers + label_emb + time_embed + ends)
+        footprint::weight_bytes(self)
     }
 }
 

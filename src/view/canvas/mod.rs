@@ -19,6 +19,7 @@ use self::marks::{handle_ui, legend_ui, plate_ui};
 pub use self::mask::{BRUSH_RADIUS, MaskBrush, inverted};
 use self::twin::left_pane_width;
 pub use self::twin::{Uniforms, shade, shows_after};
+use crate::image::shown;
 use crate::session::{Action, Compare};
 
 /// Zoom limits, in screen points per picture pixel.
@@ -45,7 +46,7 @@ pub struct Pair<'a> {
     pub before: &'a [f32],
     /// Right, or what came of it.
     pub after: &'a [f32],
-    /// `[C, H, W]`; one channel is shown as grey, three as RGB.
+    /// `[C, H, W]`; the colours are those of [`shown`].
     pub shape: [usize; 3],
     /// Another number whenever the pictures are others.
     pub key: u64,
@@ -63,7 +64,7 @@ impl Pair<'_> {
 
     fn rgb(&self, values: &[f32], pixel: usize) -> [f32; 3] {
         let [channels, height, width] = self.shape;
-        std::array::from_fn(|channel| values[channel.min(channels - 1) * height * width + pixel])
+        shown(channels).map(|channel| values[channel * height * width + pixel])
     }
 
     /// RGBA for the upload. Values out of range are clamped and NaN becomes black, as in files.

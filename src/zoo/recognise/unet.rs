@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::{Facts, Hints, Recognised, Refusal, Shapes, class_names, dims};
-use crate::checkpoint::check::MAX_LEVELS;
-use crate::checkpoint::diffusers::{DiffusersConfig, Scheduler};
-use crate::checkpoint::presets::{Family, NVLABS, Preset, family_of};
-use crate::checkpoint::{
+use crate::zoo::check::MAX_LEVELS;
+use crate::zoo::diffusers::{DiffusersConfig, Scheduler};
+use crate::zoo::presets::{Family, NVLABS, Preset, family_of};
+use crate::zoo::{
     AttentionOrder, DiffusionManifest, GeneratorManifest, ManifestKind, PreconditioningName, UnetManifest,
 };
 

@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path};
 
-use super::manifest::{
-    BlockKind, ClassifierManifest, DiffusionManifest, Manifest, ManifestKind, ResnetManifest, UnetManifest,
+use super::{
+    BlockKind, ClassifierManifest, DiffusionManifest, Manifest, ManifestKind, ResnetManifest, Shortcut, UnetManifest,
 };
 
 /// Levels of a U-Net, and the factor of each.
@@ -22,6 +22,9 @@ impl Manifest {
         if !(1..=4096).contains(&self.resolution) {
             return Some((format!("resolution = {}", self.resolution), "it must be from 1 to 4096"));
         }
+        if self.width.is_some_and(|width| !(1..=4096).contains(&width)) {
+            return Some((format!("width = {}", self.size()[1]), "it must be from 1 to 4096"));
+        }
         if !(1..=4).contains(&self.channels) {
             return Some((format!("channels = {}", self.channels), "it must be from 1 to 4"));
         }
@@ -31,7 +34,7 @@ impl Manifest {
         }
         match &self.kind {
             ManifestKind::Generator(generator) => {
-                generator.unet.problem(self.resolution).or_else(|| generator.diffusion.problem())
+                generator.unet.problem(self.size()).or_else(|| generator.diffusion.problem())
             }
             ManifestKind::Classifier(_) if self.classes.is_empty() => {
                 Some(("no classes".to_owned(), "a classifier needs the names of its classes"))
@@ -58,7 +61,8 @@ impl ClassifierManifest {
 
 impl ResnetManifest {
     fn problem(&self) -> Option<Problem> {
-        let sizes = [self.stem_kernel, self.stem_stride, self.width_per_group];
+        let stem_width = self.preactivation.map_or(1, |pre| pre.stem_width);
+        let sizes = [self.stem_kernel, self.stem_stride, self.width_per_group, stem_width];
         if self.widths.iter().chain(&self.blocks).chain(&sizes).any(|size| *size > MAX_WIDTH)
             || self.blocks.len() > MAX_LEVELS
         {
@@ -68,6 +72,13 @@ impl ResnetManifest {
         if empty || self.blocks.len() != self.widths.len() {
             let what = format!("blocks = {:?} and widths = {:?}", self.blocks, self.widths);
             return Some((what, "both need one positive number per stage"));
+        }
+        if stem_width == 0 {
+            return Some(("stem_width = 0".to_owned(), "it must be positive"));
+        }
+        if self.preactivation.is_some() && self.shortcut == Shortcut::Pool {
+            let what = "shortcut = \"pool\" with preactivation".to_owned();
+            return Some((what, "the shortcuts of pre-activation networks are strided: shortcut = \"conv\""));
         }
         if self.stem_kernel.is_multiple_of(2) || self.stem_stride == 0 {
             let what = format!("stem_kernel = {} and stem_stride = {}", self.stem_kernel, self.stem_stride);
@@ -86,7 +97,7 @@ impl ResnetManifest {
 }
 
 impl UnetManifest {
-    fn problem(&self, resolution: usize) -> Option<Problem> {
+    fn problem(&self, [height, width]: [usize; 2]) -> Option<Problem> {
         let levels = self.channel_mult.len();
         if !(1..=MAX_LEVELS).contains(&levels) || self.channel_mult.iter().any(|mult| !(1..=MAX_LEVELS).contains(mult))
         {
@@ -98,11 +109,14 @@ impl UnetManifest {
             return Some((format!("a size of {sizes:?}"), "sizes above 16384 are not accepted"));
         }
         let shrink = self.patch_size.max(1) << (levels - 1);
-        if self.patch_size == 0 || !resolution.is_multiple_of(shrink) {
-            let patch = self.patch_size;
+        let patch = self.patch_size;
+        if patch == 0 || !(height.is_multiple_of(shrink) && width.is_multiple_of(shrink)) {
+            let width = if height == width { String::new() } else { format!(" and width = {width}") };
             return Some((
-                format!("resolution = {resolution} with patch_size = {patch} and {levels} levels"),
-                "the resolution must be divisible by patch_size * 2^(levels - 1)",
+                format!(
+                    "resolution = {height}{width} with patch_size = {patch} and {levels} levels, which need multiples of {shrink}"
+                ),
+                "height and width must be divisible by patch_size * 2^(levels - 1)",
             ));
         }
         if self.model_channels == 0 || !self.model_channels.is_multiple_of(32) {

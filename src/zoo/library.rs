@@ -3,7 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::path::{Component, Path, PathBuf};
 
-use super::{Checkpoint, CheckpointError, Manifest, Recognised, Watch, known, recognise, unwatched};
+use super::{Manifest, Opened, Recognised, known, open, recognise};
+use crate::checkpoint::{Checkpoint, CheckpointError, Watch, unwatched};
 
 /// Largest manifest that is read; a thousand class names need a thirtieth of it.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
@@ -50,9 +51,9 @@ impl Model {
     /// `watch` hears of the progress of hashing.
     ///
     /// # Errors
-    /// [`CheckpointError`] as of [`Checkpoint::open`], [`CheckpointError::Hash`] or [`CheckpointError::Cancelled`].
+    /// [`CheckpointError`] as of [`open`], [`CheckpointError::Hash`] or [`CheckpointError::Cancelled`].
     pub fn open(&self, watch: &mut Watch<'_>) -> Result<(Checkpoint, String), CheckpointError> {
-        let checkpoint = Checkpoint::open(&self.weights)?;
+        let Opened { checkpoint, .. } = open(&self.weights)?;
         let found = checkpoint.sha256(watch)?;
         match &self.manifest.sha256 {
             Some(expected) if *expected != found => {
@@ -143,7 +144,8 @@ pub fn manifest_beside(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`CheckpointError`] when the manifest is refused or the file is not recognised.
-pub fn describe(checkpoint: &Checkpoint) -> Result<Described, CheckpointError> {
+pub fn describe(opened: &Opened) -> Result<Described, CheckpointError> {
+    let checkpoint = &opened.checkpoint;
     let beside = manifest_beside(checkpoint.path());
     if beside.exists() {
         return Ok(Described { manifest: read_manifest(&beside)?, origin: Origin::Manifest(beside) });
@@ -157,7 +159,7 @@ pub fn describe(checkpoint: &Checkpoint) -> Result<Described, CheckpointError> {
             return Ok(Described { manifest, origin: Origin::Bundled });
         }
     }
-    let Recognised { manifest, preset, notes } = recognise(checkpoint)?;
+    let Recognised { manifest, preset, notes } = recognise(opened)?;
     Ok(Described { manifest, origin: Origin::Recognised { preset, notes } })
 }
 
@@ -200,7 +202,7 @@ fn look(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointError>
         return Ok((manifest, Some(weights)));
     }
     let beside = manifest_beside(path);
-    let manifest = if beside.exists() { read_manifest(&beside)? } else { describe(&Checkpoint::open(path)?)?.manifest };
+    let manifest = if beside.exists() { read_manifest(&beside)? } else { describe(&open(path)?)?.manifest };
     Ok((manifest, Some(path.to_owned())))
 }
 
@@ -241,6 +243,8 @@ fn unpack(name: &str, manifest: &Manifest, cache: &Path) -> Result<PathBuf, Chec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::Weights;
+    use crate::zoo::expected;
 
     #[test]
     fn bundled_manifests_describe_their_files() {
@@ -270,5 +274,49 @@ mod tests {
         std::fs::write(&copy, BUNDLED[1].weights).unwrap();
         let (manifest, weights) = find(copy.to_str().unwrap()).unwrap();
         assert_eq!((manifest.name.as_str(), weights), ("gtsrb12-joint", Some(copy)));
+    }
+
+    #[test]
+    fn hashing_and_loading_report_progress_and_can_be_cancelled() {
+        let cache = tempfile::tempdir().unwrap();
+        let model = resolve("gtsrb12-joint", cache.path()).unwrap();
+        let bytes = std::fs::metadata(&model.weights).unwrap().len();
+        let mut heard = Vec::new();
+        let (checkpoint, _) = model
+            .open(&mut |done, of| {
+                heard.push((done, of));
+                true
+            })
+            .unwrap();
+        assert_eq!(heard.last(), Some(&(bytes, bytes)), "{heard:?}");
+        assert!(heard.len() > 1 && heard.is_sorted(), "{heard:?}");
+        let mut calls = 0;
+        let error = model.open(&mut |_, _| {
+            calls += 1;
+            false
+        });
+        assert!(matches!(error, Err(CheckpointError::Cancelled)), "{error:?}");
+        assert_eq!(calls, 1, "it stops at once");
+
+        let mut last = (0, 0);
+        let mut watch = |done, of| {
+            last = (done, of);
+            true
+        };
+        let mut weights = Weights::watched(&checkpoint, &mut watch);
+        for (name, shape) in expected(&model.manifest) {
+            weights.take(&name, &shape).unwrap();
+        }
+        assert_eq!(weights.report().unused, Vec::<String>::new(), "the list of the architecture's tensors is complete");
+        assert_eq!(last.0, last.1);
+        let mut left = 2;
+        let mut watch = |_, _| {
+            left -= 1;
+            left > 0
+        };
+        let mut weights = Weights::watched(&checkpoint, &mut watch);
+        let taken: Vec<_> =
+            expected(&model.manifest).iter().map_while(|(n, shape)| weights.take(n, shape).ok()).collect();
+        assert_eq!(taken.len(), 1, "the second tensor is read, but no third");
     }
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{CheckpointError, NoiseSchedule};
+use super::NoiseSchedule;
+use crate::checkpoint::CheckpointError;
 
 /// Names of the weights, in the order in which they are looked for.
 const WEIGHTS: [&str; 4] = [

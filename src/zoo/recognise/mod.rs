@@ -10,10 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::diffusers::DiffusersConfig;
-use super::{
-    Checkpoint, CheckpointError, Dialect, Manifest, ManifestKind, TensorInfo, classes, library, manifest_beside,
-    presets,
-};
+use super::{Dialect, Manifest, ManifestKind, Opened, classes, library, manifest_beside, presets};
+use crate::checkpoint::{CheckpointError, TensorInfo};
 
 /// A manifest made from what a file shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +32,7 @@ const MAX_FOLDERS: usize = 4;
 const TELLING: [&str; 10] = ["edm", "cd", "ct", "cm", "consistency", "bedroom", "cat", "horse", "imagenet", "cifar"];
 
 /// A part of a tensor's name by which a network of another kind is known, and what that is.
-const FOREIGN: [(&str, &str); 11] = [
+const FOREIGN: [(&str, &str); 10] = [
     ("aux_norm", "this is NVlabs' SongUNet (DDPM++ or NCSN++), not its ADM network"),
     ("emb_fourier", "this is a network of EDM2"),
     ("emb_noise", "this is a network of EDM2"),
@@ -42,7 +40,6 @@ const FOREIGN: [(&str, &str); 11] = [
     ("transformer_blocks", "this U-Net looks at texts (Stable Diffusion and its relatives)"),
     ("out.2.c_proj", "this is a noisy classifier of guided diffusion"),
     ("conv1.0.weight", "this ResNet begins with several convolutions"),
-    ("block1.layer.0", "this is a pre-activation Wide-ResNet"),
     ("denseblock1", "this is a DenseNet"),
     ("cls_token", "this is a vision transformer"),
     ("patch_embed", "this is a vision transformer"),
@@ -55,6 +52,8 @@ pub(super) struct Hints {
     pub(super) name: String,
     /// What the manifest calls the file.
     pub(super) file: String,
+    /// Whose names the file uses.
+    pub(super) dialect: Dialect,
     /// Words of the name.
     pub(super) words: BTreeSet<String>,
     /// Height and width of the pictures, where tensor names or a configuration tell.
@@ -83,15 +82,16 @@ type Shapes = BTreeMap<String, TensorInfo>;
 /// # Errors
 /// [`CheckpointError::NoManifest`] when shapes do not tell enough, [`CheckpointError::Foreign`] for another kind of
 /// network, [`CheckpointError`] when the file cannot be read.
-pub fn recognise(checkpoint: &Checkpoint) -> Result<Recognised, CheckpointError> {
-    let path = checkpoint.path().to_owned();
+pub fn recognise(opened: &Opened) -> Result<Recognised, CheckpointError> {
+    use Dialect::{Cifar, DeepMind, Torchvision, WideResnet};
+    let path = opened.checkpoint.path().to_owned();
     // Only a classifier has a use for it.
-    let classifier = matches!(checkpoint.dialect(), Dialect::Torchvision | Dialect::Cifar);
+    let classifier = matches!(opened.dialect(), Torchvision | Cifar | WideResnet | DeepMind);
     let mut notes = Vec::new();
-    if let (true, Some(name)) = (classifier, &checkpoint.view.odd_normaliser) {
+    if let (true, Some(name)) = (classifier, &opened.reading.odd_normaliser) {
         notes.push(format!("{name:?} has not the shape or type of an input normalisation, so it is not used"));
     }
-    if checkpoint.dialect() == Dialect::Diffusers && checkpoint.config.is_none() {
+    if opened.dialect() == Dialect::Diffusers && opened.config.is_none() {
         notes.push(
             "there is no config.json beside it, so the time embedding (flip_sin_to_cos = true, freq_shift = 0) and \
              norm_eps = 1e-5 of OpenAI's U-Net are assumed: keep the file in the folder that diffusers wrote"
@@ -99,13 +99,13 @@ pub fn recognise(checkpoint: &Checkpoint) -> Result<Recognised, CheckpointError>
         );
     }
     let hints = Hints {
-        normalisation: if classifier { checkpoint.normalisation()? } else { None },
-        resolution: checkpoint.view.resolution,
-        config: checkpoint.config.clone(),
+        normalisation: if classifier { opened.normalisation()? } else { None },
+        resolution: opened.reading.resolution,
+        config: opened.config.clone(),
         notes,
-        ..Hints::of_path(&library::absolute(&path), checkpoint.dialect())
+        ..Hints::of_path(&library::absolute(&path), opened.dialect())
     };
-    let recognised = from_shapes(checkpoint.tensors(), hints).map_err(|refusal| match refusal {
+    let recognised = from_shapes(opened.checkpoint.tensors(), hints).map_err(|refusal| match refusal {
         Refusal::Unclear(what) => {
             CheckpointError::NoManifest { manifest: manifest_beside(&path), path: path.clone(), what }
         }
@@ -155,7 +155,7 @@ impl Hints {
         }
         let name = if name.is_empty() { "checkpoint".to_owned() } else { name };
         let file = if file.is_empty() { name.clone() } else { file };
-        Self { name, file, words, ..Self::default() }
+        Self { name, file, dialect, words, ..Self::default() }
     }
 
     /// A manifest with what is the same for all.
@@ -167,6 +167,7 @@ impl Hints {
             file: self.file,
             sha256: None,
             resolution,
+            width: None,
             channels,
             classes,
             source,
@@ -221,8 +222,9 @@ fn class_names(count: usize, cifar: bool, notes: &mut Vec<String>) -> Result<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::{
-        AttentionOrder, BlockKind, DiffusionManifest, Element, GeneratorManifest, NoiseSchedule, PreconditioningName,
+    use crate::checkpoint::Element;
+    use crate::zoo::{
+        AttentionOrder, BlockKind, DiffusionManifest, GeneratorManifest, NoiseSchedule, PreconditioningName,
         UnetManifest, expected,
     };
 
@@ -371,13 +373,13 @@ mod tests {
             ("layer1.0.conv3.weight", &[256, 128, 1, 1]),
         ];
         foreign(resnext, "ResNeXt");
-        let preact: &[(&str, &[usize])] = &[
+        let normless: &[(&str, &[usize])] = &[
             ("conv1.weight", &[64, 3, 3, 3]),
             ("layer1.0.conv1.weight", &[64, 64, 3, 3]),
             ("layer1.0.conv2.weight", &[64, 64, 3, 3]),
             ("fc.weight", &[10, 64]),
         ];
-        foreign(preact, "pre-activation ResNet");
+        foreign(normless, "no batch norms");
         // A product of extents that is zero lets one of them be of any size.
         let enormous: &[(&str, &[usize])] = &[
             ("conv1.weight", &[64, 3, 7, 7]),

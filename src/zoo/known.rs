@@ -6,7 +6,8 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::{CheckpointError, Manifest, manifest_beside};
+use super::{Manifest, manifest_beside};
+use crate::checkpoint::CheckpointError;
 
 /// Answers that are kept.
 const MOST: usize = 64;

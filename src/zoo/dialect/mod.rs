@@ -6,13 +6,14 @@
 
 mod diffusers;
 mod nvlabs;
+mod resnets;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::TensorInfo;
+use crate::checkpoint::{Source, TensorInfo, View};
 
 /// Whose names a file uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dialect {
     /// Consistency models and guided diffusion.
     OpenAi,
@@ -22,9 +23,14 @@ pub enum Dialect {
     Nvlabs,
     /// ResNets of torchvision.
     Torchvision,
-    /// ResNets for CIFAR-10: `shortcut` and `linear`.
+    /// ResNets for CIFAR-10: `shortcut` and `linear`; a pre-activation one has `bn` before its last layer.
     Cifar,
+    /// Wide-ResNets of RobustBench, TRADES and DAT: `block1.layer.0`, `convShortcut`.
+    WideResnet,
+    /// Wide-ResNets of DeepMind: `init_conv`, `layer.0.block.0`, `logits`.
+    DeepMind,
     /// None that is known.
+    #[default]
     Unknown,
 }
 
@@ -36,17 +42,21 @@ impl std::fmt::Display for Dialect {
             Self::Nvlabs => "NVlabs EDM",
             Self::Torchvision => "torchvision ResNet",
             Self::Cifar => "CIFAR ResNet",
+            Self::WideResnet => "RobustBench Wide-ResNet",
+            Self::DeepMind => "DeepMind Wide-ResNet",
             Self::Unknown => "unknown",
         })
     }
 }
 
 /// A tensor that every network of a dialect has.
-const ANCHORS: [(Dialect, &str); 4] = [
+const ANCHORS: [(Dialect, &str); 6] = [
     (Dialect::OpenAi, "time_embed.0.weight"),
     (Dialect::Diffusers, "time_embedding.linear_1.weight"),
     (Dialect::Nvlabs, "map_layer0.weight"),
     (Dialect::Torchvision, "layer1.0.conv1.weight"),
+    (Dialect::WideResnet, "block1.layer.0.conv1.weight"),
+    (Dialect::DeepMind, "layer.0.block.0.conv_0.weight"),
 ];
 
 /// Averages over training, preferred to the last weights.
@@ -71,11 +81,15 @@ const WRAPPERS: [&str; 11] = [
 const MAX_CANDIDATES: usize = 16;
 
 /// Parts of names of tensors that no network here needs: copies and statistics of training, robustness' attacker and
-/// normaliser, JM's marker, EDM's constant filters.
-const NOT_NEEDED: [&str; 14] = [
+/// normaliser, that of RobustBench's models, JM's marker, EDM's constant filters.
+const NOT_NEEDED: [&str; 18] = [
     "attacker",
     "normalizer",
     "normalize",
+    "mu",
+    "sigma",
+    "mean",
+    "std",
     "dummy",
     "optimizer",
     "optim",
@@ -90,59 +104,24 @@ const NOT_NEEDED: [&str; 14] = [
 ];
 
 /// Tensors of input normalisations, mean and standard deviation: robustness', `[3, 1, 1]`, and RobustBench's,
-/// `[1, 3, 1, 1]`.
-const NORMALISERS: [[&str; 2]; 2] =
-    [["normalizer.new_mean", "normalizer.new_std"], ["normalize.mean", "normalize.std"]];
+/// `[1, 3, 1, 1]`, of a wrapper or of the network itself.
+const NORMALISERS: [[&str; 2]; 4] = [
+    ["normalizer.new_mean", "normalizer.new_std"],
+    ["normalize.mean", "normalize.std"],
+    ["mu", "sigma"],
+    ["mean", "std"],
+];
 
 /// Weights of 1x1 convolutions, which some libraries store 1-d or as linear layers.
 const POINTWISE: [&str; 3] = [".qkv.weight", ".proj_out.weight", ".skip_connection.weight"];
 
-/// Where the values of a canonical tensor lie in the file; names are those of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
-    /// As they are, in the same order.
-    Plain(String),
-    /// Several tensors, one behind the other along the first axis.
-    Stacked(Vec<String>),
-    /// Rows `(channel, three)` that become `(three, channel)`: EDM's order of `qkv`.
-    Interleaved(String),
-    /// Rows that become columns.
-    Transposed(String),
-}
-
-impl Source {
-    /// Names of the stored tensors.
-    pub(super) fn stored(&self) -> &[String] {
-        match self {
-            Self::Plain(name) | Self::Interleaved(name) | Self::Transposed(name) => std::slice::from_ref(name),
-            Self::Stacked(names) => names,
-        }
-    }
-
-    /// Brings the values of the stored tensors, one behind the other, into the canonical order; `rows` is the first
-    /// extent of the canonical tensor.
-    pub(super) fn arrange(&self, values: Vec<f32>, rows: usize) -> Vec<f32> {
-        let fan = values.len() / rows.max(1);
-        match self {
-            Self::Plain(_) | Self::Stacked(_) => values,
-            Self::Interleaved(_) => {
-                let channels = rows / 3;
-                let row = |i: usize| &values[i * fan..(i + 1) * fan];
-                (0..rows).flat_map(|i| row((i % channels) * 3 + i / channels)).copied().collect()
-            }
-            Self::Transposed(_) => (0..values.len()).map(|i| values[(i % fan) * rows + i / fan]).collect(),
-        }
-    }
-}
-
-/// The canonical view of a file.
+/// What a file speaks, and its tensors under canonical names.
 #[derive(Debug)]
-pub(super) struct View {
+pub(super) struct Reading {
+    pub(super) view: View,
     pub(super) dialect: Dialect,
     /// What stands before every name of the network, with its last dot.
     pub(super) prefix: String,
-    pub(super) tensors: BTreeMap<String, TensorInfo>,
-    pub(super) sources: BTreeMap<String, Source>,
     /// Stored tensors that are known and not needed.
     pub(super) set_aside: Vec<String>,
     /// How many, by the word or the prefix that tells it.
@@ -202,16 +181,15 @@ impl<'a> Names<'a> {
 }
 
 /// Finds the network in a file and presents it under canonical names.
-pub(super) fn view(stored: &BTreeMap<String, TensorInfo>) -> View {
+pub(super) fn read(stored: &BTreeMap<String, TensorInfo>) -> Reading {
     let candidates = candidates(stored);
     let (dialect, prefix) = candidates.first().map_or((Dialect::Unknown, ""), |(dialect, prefix)| (*dialect, *prefix));
     let names = Names { stored, prefix };
     let (normaliser, odd_normaliser) = normaliser(stored);
-    let mut view = View {
+    let mut reading = Reading {
+        view: View::default(),
         dialect,
         prefix: prefix.to_owned(),
-        tensors: BTreeMap::new(),
-        sources: BTreeMap::new(),
         set_aside: Vec::new(),
         set_aside_by: BTreeMap::new(),
         normaliser,
@@ -220,17 +198,17 @@ pub(super) fn view(stored: &BTreeMap<String, TensorInfo>) -> View {
     };
     let mut used = BTreeSet::new();
     match dialect {
-        Dialect::Diffusers => view.map_modules(&names, diffusers::modules(&names), &mut used),
+        Dialect::Diffusers => reading.map_modules(&names, diffusers::modules(&names), &mut used),
         Dialect::Nvlabs => {
             let (modules, resolution) = nvlabs::modules(&names);
-            view.resolution = resolution;
-            view.map_modules(&names, modules, &mut used);
+            reading.resolution = resolution;
+            reading.map_modules(&names, modules, &mut used);
         }
         _ => {}
     }
     if dialect == Dialect::Torchvision && (names.has("linear") || names.iter().any(|name| name.contains(".shortcut.")))
     {
-        view.dialect = Dialect::Cifar;
+        reading.dialect = Dialect::Cifar;
     }
     let copies: Vec<&str> = candidates.iter().skip(1).map(|(_, prefix)| *prefix).filter(|p| !p.is_empty()).collect();
     for name in stored.keys().filter(|name| !used.contains(name.as_str())) {
@@ -238,25 +216,27 @@ pub(super) fn view(stored: &BTreeMap<String, TensorInfo>) -> View {
         let copy = copies.iter().find(|copy| inner.is_none() && name.starts_with(**copy));
         let word = || name.split('.').find(|part| NOT_NEEDED.contains(part)).map(str::to_owned);
         if let Some(why) = copy.map(|copy| format!("a copy after {copy:?}")).or_else(word) {
-            view.put_aside(name, why);
+            reading.put_aside(name, why);
             continue;
         }
-        let canonical = match (inner, view.dialect) {
-            (Some(inner), Dialect::Cifar) => of_cifar(inner),
+        let canonical = match (inner, reading.dialect) {
+            (Some(inner), Dialect::Cifar) => resnets::of_cifar(inner),
+            (Some(inner), Dialect::WideResnet) => resnets::of_robustbench(inner),
+            (Some(inner), Dialect::DeepMind) => resnets::of_deepmind(inner),
             (Some(inner), _) => inner.to_owned(),
             // No tensor of a network has such a name.
             (None, _) => format!("{name} (not after {prefix:?})"),
         };
-        if view.tensors.contains_key(&canonical) {
-            view.put_aside(name, format!("another {canonical:?}"));
+        if reading.view.has(&canonical) {
+            reading.put_aside(name, format!("another {canonical:?}"));
         } else {
-            view.put(stored, canonical, Source::Plain(name.clone()));
+            reading.put(stored, canonical, Source::Plain(name.clone()));
         }
     }
-    view
+    reading
 }
 
-impl View {
+impl Reading {
     fn put_aside(&mut self, name: &str, why: String) {
         self.set_aside.push(name.to_owned());
         *self.set_aside_by.entry(why).or_insert(0) += 1;
@@ -285,47 +265,10 @@ impl View {
         }
     }
 
-    /// Adds a canonical tensor, unless the file lacks what it consists of.
     fn put(&mut self, stored: &BTreeMap<String, TensorInfo>, name: String, source: Source) -> bool {
-        let parts: Option<Vec<&TensorInfo>> = source.stored().iter().map(|part| stored.get(part)).collect();
-        let Some(info) = parts.and_then(|parts| canonical_info(&name, &source, &parts)) else {
-            return false;
-        };
-        self.tensors.insert(name.clone(), info);
-        self.sources.insert(name, source);
-        true
+        let pointwise = POINTWISE.iter().any(|end| name.ends_with(end));
+        self.view.put(stored, name, source, pointwise)
     }
-}
-
-/// Shape and type after [`Source::arrange`].
-fn canonical_info(name: &str, source: &Source, parts: &[&TensorInfo]) -> Option<TensorInfo> {
-    let first = parts.first()?;
-    let mut shape = first.shape.clone();
-    match source {
-        Source::Plain(_) => {}
-        Source::Stacked(_) => {
-            let (_, fan) = first.shape.split_first()?;
-            let mut rows = 0_usize;
-            for part in parts {
-                let (more, _) = part.shape.split_first().filter(|(_, rest)| *rest == fan)?;
-                rows = rows.checked_add(*more)?;
-            }
-            shape[0] = rows;
-        }
-        Source::Interleaved(_) if shape.first()?.is_multiple_of(3) => {}
-        Source::Interleaved(_) => return None,
-        Source::Transposed(_) if shape.len() == 2 => shape.reverse(),
-        Source::Transposed(_) => return None,
-    }
-    if POINTWISE.iter().any(|end| name.ends_with(end))
-        && (2..4).contains(&shape.len())
-        && shape[2..].iter().all(|n| *n == 1)
-    {
-        shape.resize(4, 1);
-    }
-    let odd = parts.iter().map(|part| part.element).find(|element| !element.is_float());
-    let element = odd.unwrap_or(first.element);
-    Some(TensorInfo { shape, element })
 }
 
 /// Networks in the file, the preferred one first: averages before last weights, then the shortest prefix.
@@ -380,15 +323,6 @@ fn channels(info: &TensorInfo) -> Option<usize> {
         _ => return None,
     };
     (info.element.is_float() && (1..=4).contains(&count)).then_some(count)
-}
-
-/// torchvision's name for a tensor of a CIFAR ResNet.
-fn of_cifar(name: &str) -> String {
-    let name = name.replace(".shortcut.", ".downsample.");
-    match name.strip_prefix("linear.") {
-        Some(leaf) => format!("fc.{leaf}"),
-        None => name,
-    }
 }
 
 /// Joins the parts that are not empty by dots.

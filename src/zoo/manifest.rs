@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::CheckpointError;
+use crate::checkpoint::CheckpointError;
+use crate::net::resnet::ResnetManifest;
+use crate::net::unet::UnetManifest;
 
 /// One model: its file, its network, and its origin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,9 +20,12 @@ pub struct Manifest {
     /// SHA-256 of that file; checked when present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// Height and width of the pictures, in pixels.
+    /// Height of the pictures in pixels, and their width unless [`Self::width`] says otherwise.
     pub resolution: usize,
-    /// Colour channels.
+    /// Width of the pictures in pixels, where they are not square.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<usize>,
+    /// Channels: 1 for grey, 3 for red, green and blue; 2 and 4 have an alpha channel behind them.
     #[serde(default = "three")]
     pub channels: usize,
     /// Class names in the order of the labels; empty for an unconditional generator. In the file a list, or one of
@@ -68,80 +73,6 @@ pub struct ClassifierManifest {
     pub mean: Vec<f32>,
     /// Standard deviation per channel, which the difference is divided by.
     pub std: Vec<f32>,
-}
-
-/// Constructor arguments of OpenAI's U-Net, by their original names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UnetManifest {
-    /// Width of the first level.
-    pub model_channels: usize,
-    /// Residual blocks per level.
-    pub num_res_blocks: usize,
-    /// Width of each level as a multiple of `model_channels`.
-    pub channel_mult: Vec<usize>,
-    /// Downsample factors at which attention is used.
-    pub attention_downsample: Vec<usize>,
-    /// Channels per attention head; 0 where [`Self::num_heads`] decides.
-    #[serde(default)]
-    pub num_head_channels: usize,
-    /// Attention heads, used where [`Self::num_head_channels`] is 0.
-    #[serde(default)]
-    pub num_heads: usize,
-    /// FiLM conditioning (scale and shift) instead of addition.
-    #[serde(default = "yes")]
-    pub use_scale_shift_norm: bool,
-    /// Residual blocks halve and double the resolution; otherwise convolutions do, `input_blocks.N.0.op` (stride 2) and
-    /// `output_blocks.N.K.conv` (behind a nearest upsampling).
-    #[serde(default = "yes")]
-    pub resblock_updown: bool,
-    /// How the rows of `qkv` are ordered.
-    #[serde(default)]
-    pub attention_order: AttentionOrder,
-    /// The network also gives a variance: `out.2` has twice the channels, of which the first half is used.
-    #[serde(default)]
-    pub learn_sigma: bool,
-    /// Side of the blocks that are folded into channels before the network; 1 for OpenAI's own.
-    #[serde(default = "one")]
-    pub patch_size: usize,
-}
-
-impl UnetManifest {
-    /// Attention heads of a layer with so many channels.
-    #[must_use]
-    pub const fn heads(&self, channels: usize) -> usize {
-        match channels.checked_div(self.num_head_channels) {
-            Some(heads) => heads,
-            None => self.num_heads,
-        }
-    }
-
-    /// Widths of the layers that hold attention: those of the levels that ask for it, and the middle's.
-    pub(super) fn attention_widths(&self) -> Vec<usize> {
-        let last = self.channel_mult.len().saturating_sub(1);
-        let levels = self.channel_mult.iter().enumerate();
-        let attends = |level: usize| level == last || self.attention_downsample.contains(&(1 << level));
-        levels.filter(|(level, _)| attends(*level)).map(|(_, mult)| mult * self.model_channels).collect()
-    }
-}
-
-/// Order of the rows of an attention layer's `qkv`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AttentionOrder {
-    /// `[Q | K | V]`, each `[head, d]`: consistency models, `64x64_diffusion`.
-    #[default]
-    New,
-    /// Per head `[q, k, v]`: the other networks of guided diffusion.
-    Legacy,
-}
-
-const fn yes() -> bool {
-    true
-}
-
-const fn one() -> usize {
-    1
 }
 
 /// Which preconditioning the network was trained with.
@@ -240,76 +171,6 @@ const fn thousand_steps() -> usize {
     1000
 }
 
-/// How a stage that changes size shortens its shortcut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Shortcut {
-    /// Strided 1x1 convolution, batch norm (torchvision): `downsample.0`, `downsample.1`.
-    Conv,
-    /// Average pool, 1x1 convolution, batch norm: `downsample.1`, `downsample.2`.
-    Pool,
-}
-
-/// What a residual block consists of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BlockKind {
-    /// Two 3x3 convolutions.
-    #[default]
-    Basic,
-    /// 1x1, 3x3 and 1x1 convolutions; the last puts out four times the planes.
-    Bottleneck,
-}
-
-/// A residual network, with torchvision's names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ResnetManifest {
-    /// What every block consists of.
-    #[serde(default)]
-    pub block: BlockKind,
-    /// Blocks per stage.
-    pub blocks: Vec<usize>,
-    /// Planes per stage; a stage of bottlenecks puts out four times as many channels.
-    pub widths: Vec<usize>,
-    /// Channels inside a bottleneck, per 64 planes: 64, or 128 for the Wide-ResNets 50-2 and 101-2.
-    #[serde(default = "base_width")]
-    pub width_per_group: usize,
-    /// Shortcut of stages that change size.
-    pub shortcut: Shortcut,
-    /// Side of the first convolution's kernel (3, stride 1, for small pictures).
-    pub stem_kernel: usize,
-    /// Stride of the first convolution.
-    pub stem_stride: usize,
-    /// A 3x3 max pool of stride 2 behind the first convolution, as in networks for ImageNet.
-    #[serde(default)]
-    pub stem_pool: bool,
-}
-
-const fn base_width() -> usize {
-    64
-}
-
-impl ResnetManifest {
-    /// Channels between the convolutions of a block with so many planes.
-    #[must_use]
-    pub const fn inner_width(&self, planes: usize) -> usize {
-        match self.block {
-            BlockKind::Basic => planes,
-            BlockKind::Bottleneck => planes * self.width_per_group / base_width(),
-        }
-    }
-
-    /// Channels that a stage with so many planes puts out.
-    #[must_use]
-    pub const fn out_width(&self, planes: usize) -> usize {
-        match self.block {
-            BlockKind::Basic => planes,
-            BlockKind::Bottleneck => 4 * planes,
-        }
-    }
-}
-
 impl Manifest {
     /// Parses and checks a manifest; `path` only names it in errors.
     ///
@@ -320,6 +181,19 @@ impl Manifest {
             .map_err(|source| CheckpointError::Manifest { path: path.to_owned(), source: Box::new(source) })?;
         manifest.check(path)?;
         Ok(manifest)
+    }
+
+    /// `[H, W]` of the pictures.
+    #[must_use]
+    pub fn size(&self) -> [usize; 2] {
+        [self.resolution, self.width.unwrap_or(self.resolution)]
+    }
+
+    /// `[C, H, W]` of a picture.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        let [h, w] = self.size();
+        [self.channels, h, w]
     }
 
     /// "generator" or "classifier".
@@ -343,7 +217,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::{BUNDLED, bundled_manifest, classes};
+    use crate::zoo::{BUNDLED, bundled_manifest, classes};
 
     #[test]
     fn a_manifest_is_read_back_as_it_was_written_and_may_name_its_classes_by_a_word() {
