@@ -27,7 +27,6 @@ const SCRIPT: &str = "openai/consistency_models, scripts/ternary_search.py";
 
 /// Points of the grid.
 pub const GRID: Parameter = Parameter {
-    key: "grid",
     flag: "grid",
     label: "Grid",
     symbol: "N",
@@ -43,7 +42,6 @@ pub const GRID: Parameter = Parameter {
 
 /// Distance of the points that are tried one by one.
 pub const STRIDE: Parameter = Parameter {
-    key: "stride",
     flag: "stride",
     label: "Stride",
     symbol: "n",

@@ -12,7 +12,6 @@ use crate::zoo::{BUNDLED, ManifestKind, bundled_manifest};
 
 /// Pictures that are left out first.
 pub(super) const SKIP: Parameter = Parameter {
-    key: "skip",
     flag: "skip",
     label: "Skip",
     symbol: "N",
@@ -28,7 +27,6 @@ pub(super) const SKIP: Parameter = Parameter {
 
 /// Most pictures that are taken.
 pub(super) const LIMIT: Parameter = Parameter {
-    key: "limit",
     flag: "limit",
     label: "Limit",
     min: 1.0,

@@ -16,7 +16,6 @@ const BELOW: f64 = 0.99;
 
 /// Points of the grid of noise levels.
 pub const GRID: Parameter = Parameter {
-    key: "grid",
     flag: "edit-grid",
     label: "Grid",
     symbol: "N",
@@ -32,7 +31,6 @@ pub const GRID: Parameter = Parameter {
 
 /// Side of a patch.
 pub const PATCH: Parameter = Parameter {
-    key: "patch",
     flag: "patch",
     label: "Patch",
     symbol: "p",
@@ -48,7 +46,6 @@ pub const PATCH: Parameter = Parameter {
 
 /// Noise level of a noisy picture.
 pub const NOISE_LEVEL: Parameter = Parameter {
-    key: "sigma",
     flag: "noise-level",
     label: "Noise level",
     symbol: "σ",
@@ -64,7 +61,6 @@ pub const NOISE_LEVEL: Parameter = Parameter {
 
 /// First noise level of stroke-guided generation.
 pub const STROKE_START: Parameter = Parameter {
-    key: "stroke_start",
     flag: "stroke-start",
     label: "First level",
     symbol: "t₁",
@@ -80,7 +76,6 @@ pub const STROKE_START: Parameter = Parameter {
 
 /// Second noise level of stroke-guided generation.
 pub const STROKE_END: Parameter = Parameter {
-    key: "stroke_end",
     flag: "stroke-end",
     label: "Second level",
     symbol: "t₂",
@@ -96,7 +91,6 @@ pub const STROKE_END: Parameter = Parameter {
 
 /// Seed of the first frame.
 pub const SEED_FROM: Parameter = Parameter {
-    key: "seed_from",
     flag: "seed-from",
     label: "From seed",
     about: "Seed of the first frame",
@@ -106,7 +100,6 @@ pub const SEED_FROM: Parameter = Parameter {
 
 /// Seed of the last frame.
 pub const SEED_TO: Parameter = Parameter {
-    key: "seed_to",
     flag: "seed-to",
     label: "To seed",
     about: "Seed of the last frame; as many frames as samples lie between, on the arc between both noises",

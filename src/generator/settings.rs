@@ -12,7 +12,6 @@ use crate::zoo::PreconditioningName;
 
 /// Number of samples.
 pub const SAMPLES: Parameter = Parameter {
-    key: "samples",
     flag: "samples",
     label: "Samples",
     symbol: "N",
@@ -28,7 +27,6 @@ pub const SAMPLES: Parameter = Parameter {
 
 /// First seed.
 pub const SEED: Parameter = Parameter {
-    key: "first_seed",
     flag: "seed",
     label: "First seed",
     symbol: "s",
@@ -44,7 +42,6 @@ pub const SEED: Parameter = Parameter {
 
 /// Number of sampling steps.
 pub const STEPS: Parameter = Parameter {
-    key: "steps",
     flag: "steps",
     label: "Sampling steps",
     symbol: "n",
@@ -63,7 +60,6 @@ const CHURN_SOURCE: &str =
 
 /// Noise added during sampling.
 pub const S_CHURN: Parameter = Parameter {
-    key: "churn",
     flag: "churn",
     label: "Churn",
     symbol: "S_churn",
@@ -79,7 +75,6 @@ pub const S_CHURN: Parameter = Parameter {
 
 /// Smallest level that churn acts on.
 pub const S_MIN: Parameter = Parameter {
-    key: "churn_min",
     flag: "churn-min",
     label: "Churn from",
     symbol: "S_tmin",
@@ -95,7 +90,6 @@ pub const S_MIN: Parameter = Parameter {
 
 /// Largest level that churn acts on.
 pub const S_MAX: Parameter = Parameter {
-    key: "churn_max",
     flag: "churn-max",
     label: "Churn to",
     symbol: "S_tmax",
@@ -111,7 +105,6 @@ pub const S_MAX: Parameter = Parameter {
 
 /// Standard deviation of churn's noise.
 pub const S_NOISE: Parameter = Parameter {
-    key: "churn_noise",
     flag: "churn-noise",
     label: "Churn noise",
     symbol: "S_noise",

@@ -15,8 +15,6 @@ pub use self::table::{
 /// A number that the user sets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Parameter {
-    /// Name in code and files, e.g. `eps`.
-    pub key: &'static str,
     /// Long flag on the command line, without the dashes.
     pub flag: &'static str,
     /// Name in the window, in sentence case.
@@ -188,7 +186,6 @@ mod tests {
     use super::*;
 
     const EPS: Parameter = Parameter {
-        key: "eps",
         flag: "radius",
         label: "Radius",
         symbol: "ε",

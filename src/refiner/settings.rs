@@ -20,7 +20,6 @@ const MADRY: &str = "Madry et al. 2018, CIFAR-10";
 
 /// Radius of the ball.
 pub const EPS: Parameter = Parameter {
-    key: "eps",
     flag: "radius",
     label: "Radius",
     symbol: "ε",
@@ -47,7 +46,6 @@ pub const EPS_LINF: Range = Range {
 
 /// Length of a step.
 pub const STEP_SIZE: Parameter = Parameter {
-    key: "step_size",
     flag: "step-size",
     label: "Step size",
     symbol: "α",
@@ -85,7 +83,6 @@ pub const STEP_SIZE_RATIO: Range = Range {
 
 /// Number of iterations.
 pub const ITERATIONS: Parameter = Parameter {
-    key: "iterations",
     flag: "iterations",
     label: "Iterations",
     symbol: "T",
@@ -101,7 +98,6 @@ pub const ITERATIONS: Parameter = Parameter {
 
 /// Noise of a Langevin step.
 pub const NOISE: Parameter = Parameter {
-    key: "noise",
     flag: "langevin-noise",
     label: "Langevin noise",
     symbol: "σ",
@@ -117,7 +113,6 @@ pub const NOISE: Parameter = Parameter {
 
 /// What SGLD divides the step size by.
 pub const GRADIENT_DIVISOR: Parameter = Parameter {
-    key: "gradient_divisor",
     flag: "gradient-divisor",
     label: "Gradient divisor",
     symbol: "B",
@@ -133,7 +128,6 @@ pub const GRADIENT_DIVISOR: Parameter = Parameter {
 
 /// Number of starts per sample.
 pub const RESTARTS: Parameter = Parameter {
-    key: "restarts",
     flag: "restarts",
     label: "Restarts",
     symbol: "R",

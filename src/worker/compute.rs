@@ -13,7 +13,6 @@ const DEVICE: Entry = Entry {
 
 /// Samples that go through a network together.
 pub const BATCH: Parameter = Parameter {
-    key: "batch",
     flag: "batch",
     label: "Batch",
     symbol: "B",
@@ -29,7 +28,6 @@ pub const BATCH: Parameter = Parameter {
 
 /// Memory of network calls.
 pub const MEMORY: Parameter = Parameter {
-    key: "memory_mib",
     flag: "memory",
     label: "Memory",
     symbol: "M",

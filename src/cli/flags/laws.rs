@@ -57,7 +57,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         match choice % 4 {
             0 => (generate.sigmas, generate.steps) = (vec![80.0, 1.0 / 3.0], 2),
             1 => (generate.ts, generate.steps) = ("0,22,39/40".parse().ok(), STEPS.default as u32),
-            2 => edit.ts = "0,8,39/40".parse().ok(),
+            2 => (edit.ts, generate.steps) = ("0,8,39/40".parse().ok(), STEPS.default as u32),
             _ => {}
         }
         generate.classes = [Classes::All, Classes::Random, Classes::Only(vec![3, 5])][choice as usize % 3].clone();
@@ -75,8 +75,9 @@ fn flags_of<S>(table: &[Setting<S>], settings: &S, without: &[&str]) -> Vec<Stri
 
 fn all_flags(settings: &Settings) -> Vec<String> {
     let Settings { generate, edit, refine, compute } = settings;
-    // Lists of levels replace the number of steps.
-    let without: &[&str] = if generate.sigmas.is_empty() && generate.ts.is_none() { &[] } else { &[STEPS.flag] };
+    // Lists of levels replace the number of steps, and cannot be given with it.
+    let has_list = !generate.sigmas.is_empty() || generate.ts.is_some() || edit.ts.is_some();
+    let without: &[&str] = if has_list { &[STEPS.flag] } else { &[] };
     let mut flags = vec!["lapidary".to_owned()];
     flags.extend(flags_of(GenerateSettings::TABLE, generate, without));
     flags.extend(flags_of(EditSettings::TABLE, edit, &[]));
@@ -99,7 +100,8 @@ proptest! {
     #[test]
     fn settings_become_flags_and_flags_the_same_settings(mut settings in any_settings()) {
         prop_assert_eq!(settings.check(), Ok(()));
-        if settings.edit.ts.is_some() && settings.edit.task == EditTask::Interpolate {
+        if settings.edit.task == EditTask::Interpolate {
+            // The one flag then means the time steps of new pictures.
             settings.edit.ts = None;
         }
         let about = if settings.edit.ts.is_some() { Use::Edited } else { Use::Generated };
