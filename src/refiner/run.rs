@@ -174,8 +174,9 @@ impl Refiner {
 
     /// Moves copy `i`, which is at `x`, by the rule; returns the share of values that were clipped on the way.
     fn advance(&self, i: usize, x: &mut [f32]) -> f32 {
-        let RefineSettings { rule, norm, eps, normalise, noise, gradient_divisor, .. } = self.settings;
-        let step = self.settings.step_length();
+        let RefineSettings { rule, norm, eps, normalise, noise, gradient_divisor, decay, descend, .. } = self.settings;
+        let sign = if descend { -1.0 } else { 1.0 };
+        let step = sign * self.settings.step_length() * decay.powi(self.iteration.cast_signed());
         let moves = self.states[i] == SampleState::Active;
         let sample = i / self.copies;
         match rule {

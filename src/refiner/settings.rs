@@ -141,6 +141,28 @@ pub const RESTARTS: Parameter = Parameter {
     source: "MadryLab robustness, random_restarts",
 };
 
+/// What is left of a step at the next iteration.
+pub const DECAY: Parameter = Parameter {
+    flag: "step-decay",
+    label: "Step decay",
+    symbol: "γ",
+    unit: "times per iteration",
+    min: 0.5,
+    max: 1.0,
+    slider: (0.9, 1.0),
+    default: 1.0,
+    integer: false,
+    about: "What the step size is multiplied by at every iteration",
+    source: "Lapidary",
+};
+
+const DESCEND: Switch = Switch {
+    flag: "descend",
+    negated: false,
+    label: "Descend",
+    about: "Steps against the gradient",
+};
+
 /// Iterations without a number.
 const ENDLESS: Open = Open { key: "endless", label: "no end", about: "run until you pause or stop" };
 
@@ -245,6 +267,10 @@ pub struct RefineSettings {
     pub early_stop: bool,
     /// Which iterate counts as the result.
     pub keep: Keep,
+    /// What is left of a step at the next iteration.
+    pub decay: f64,
+    /// Steps go against the gradient.
+    pub descend: bool,
     /// Iterations that one Run adds; `None` runs until stopped.
     pub iterations: Option<NonZeroU32>,
 }
@@ -268,6 +294,8 @@ impl Default for RefineSettings {
             restarts: RESTARTS.default as u32,
             early_stop: false,
             keep: Keep::Last,
+            decay: DECAY.default,
+            descend: false,
             iterations: NonZeroU32::new(ITERATIONS.default as u32),
         }
     }
@@ -326,6 +354,8 @@ impl RefineSettings {
             .rare()
             .unless(Self::without_ball),
         setting!(restarts, Kind::Number(&RESTARTS)).affecting(&[Affects::Start]).rare().unless(Self::without_ball),
+        setting!(decay, Kind::Number(&DECAY)).affecting(&[Affects::Step]).rare(),
+        setting!(descend, Kind::Switch(&DESCEND)).affecting(&[Affects::Step]).rare(),
         setting!(keep, Kind::of::<Keep>()).looks(Look::Buttons).rare(),
         setting!(early_stop, Kind::Switch(&EARLY_STOP)).affecting(&[Affects::Rest]).rare(),
     ];
