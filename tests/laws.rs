@@ -287,6 +287,34 @@ fn a_vanished_gradient_stops_its_own_picture_only_until_the_objective_changes() 
 }
 
 #[test]
+fn what_did_not_move_is_not_evaluated_again() {
+    let classifier = classifier("gtsrb12-robust");
+    let start = sure_and_unsure(&classifier);
+    let settings = RefineSettings { objective: Objective::Ce, ..l2(2.0) };
+    for chunks in [Chunks::CPU, Chunks::gpu(2)] {
+        let (mut refiner, first) = Start { chunks, ..start.clone() }.begin(&classifier, settings.clone());
+        assert_eq!(first.numbers.state, [SampleState::ZeroGradient, SampleState::Active]);
+        // Another judge would see it at once, if it were asked.
+        let state = refiner.step(&models::classifier("gtsrb12-joint")).unwrap();
+        assert_eq!(state.numbers.logits_of(0), first.numbers.logits_of(0), "{chunks:?}");
+        assert_ne!(state.numbers.logits_of(1), first.numbers.logits_of(1), "{chunks:?}");
+    }
+}
+
+#[test]
+fn state_0_shares_the_pixels_of_the_origin() {
+    let (start, classifier) = (Start::stored(), classifier("gtsrb12-joint"));
+    let (_, first) = start.begin(&classifier, l2(2.0));
+    assert!(std::ptr::eq(first.images.pixels(), start.origin.pixels()), "no copy");
+    // Where it cannot, it is clamped as any other state.
+    let pixels = start.origin.pixels().iter().map(|value| value + 0.5).collect();
+    let (_, first) =
+        Start { origin: ImageBatch::new(start.origin.shape(), pixels), ..start }.begin(&classifier, l2(2.0));
+    assert!(first.images.pixels().iter().all(|value| *value <= 1.0));
+    assert!(first.numbers.clipped.iter().all(|share| *share > 0.0));
+}
+
+#[test]
 fn a_picture_that_is_not_a_number_stops_and_touches_no_other() {
     let classifier = classifier("gtsrb12-joint");
     let start = Start::stored();

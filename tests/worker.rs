@@ -7,7 +7,7 @@ use std::time::Duration;
 use lapidary::image::ImageBatch;
 use lapidary::origins::Origins;
 use lapidary::refiner::{RefineSettings, State};
-use lapidary::trace::RunId;
+use lapidary::trace::{RunId, Tag};
 use lapidary::worker::{Command, ComputeSettings, DeviceChoice, Event, JobId, Rest, SendError, Wake, Worker};
 
 use self::cache::cache;
@@ -18,6 +18,8 @@ use self::wait::wait;
 mod cache;
 #[path = "support/drive.rs"]
 mod drive;
+#[path = "worker/tasks.rs"]
+mod tasks;
 #[path = "support/wait.rs"]
 mod wait;
 
@@ -43,6 +45,8 @@ fn refine(iterations: Option<u32>) -> Command {
         settings: RefineSettings::default(),
         iterations,
         compute: ComputeSettings { device: DeviceChoice::Cpu, ..Default::default() },
+        chunk: None,
+        tag: Tag::default(),
     }
 }
 
@@ -201,13 +205,13 @@ fn a_crash_is_told_once_and_a_new_thread_works() {
 
 #[test]
 fn what_was_computed_before_a_crash_still_arrives() {
-    let mut worker = worker();
+    let (mut worker, published) = counted();
     worker.send(refine(Some(2))).unwrap();
-    events_until(&worker, rests);
-    worker.send(refine(Some(0))).unwrap();
+    // Device, model, estimate, three states, rest: they all fit the queue.
+    wait("the whole run", || (published.load(Ordering::SeqCst) >= 7).then_some(()));
     worker.send(Command::Panic).unwrap();
-    let events = events_until(&worker, rests);
-    assert_eq!(iterations(&events), [0]);
+    wait("the end", || (published.load(Ordering::SeqCst) >= 8).then_some(()));
+    assert_eq!(iterations(&events_until(&worker, rests)), [0, 1, 2]);
     assert!(wait("the crash", || worker.take_crash()).contains("asked to panic"));
 }
 
@@ -257,7 +261,7 @@ fn a_paused_run_holds_and_goes_on_with_the_number_that_continue_gives() {
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(worker.try_event(), None, "nothing goes on while it is paused");
 
-    worker.send(Command::Continue { run: RUN, iterations: std::num::NonZeroU32::new(2) }).unwrap();
+    worker.send(Command::Continue { job: JOB, run: Some(RUN), iterations: std::num::NonZeroU32::new(2) }).unwrap();
     let after = events_until(&worker, rests);
     assert_eq!(after.last(), Some(&resting(Rest::Finished)));
     let last = *iterations(&before).last().unwrap();

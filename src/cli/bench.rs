@@ -10,7 +10,7 @@ use crate::generator::GenerateSettings;
 use crate::origins::Origins;
 use crate::session::Settings;
 use crate::session::host::Folders;
-use crate::trace::RunId;
+use crate::trace::{RunId, Tag};
 use crate::worker::{Command, ComputeSettings, DeviceChoice, Event, JobId, Rest};
 
 /// Batch sizes that are timed.
@@ -134,6 +134,8 @@ fn iterations(count: u32, origins: Arc<Origins>, settings: &Settings) -> Command
         settings: settings.refine.clone(),
         iterations: Some(count),
         compute: settings.compute.clone(),
+        chunk: None,
+        tag: Tag::default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Gives work to the compute thread and waits for it: what all commands share.
 
 use std::io::Write as _;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State};
 use crate::session::host::Folders;
 use crate::session::{Provenance, Settings};
-use crate::trace::RunId;
+use crate::trace::{RunId, Tag};
 use crate::worker::{Command, Event, JobId, MemoryEstimate, Rest, Wake, Worker};
 
 /// How often to look after the compute thread when it says nothing, in case it died without a word.
@@ -46,6 +47,8 @@ pub(super) struct Driver {
     pub(super) provenance: Provenance,
     /// What the samples of the last run are refined towards, when it is not their labels.
     pub(super) targets: Option<Vec<usize>>,
+    /// Pictures of every batch of something long but the last, which may have fewer.
+    batch: Option<NonZeroU32>,
 }
 
 /// The progress bar.
@@ -78,6 +81,7 @@ impl Driver {
             interrupted: false,
             provenance: Provenance::new(),
             targets: None,
+            batch: None,
         })
     }
 
@@ -104,9 +108,10 @@ impl Driver {
         }
     }
 
-    /// From now on the bar counts pictures of something long: so many are done of so many.
-    pub(super) const fn count_pictures(&mut self, done: usize, of: usize) {
+    /// From now on the bar counts pictures of something long, which comes in batches of one size: so many are done of so many.
+    pub(super) const fn count_pictures(&mut self, done: usize, of: usize, batch: usize) {
         self.progress.long = Some((done as u64, of as u64));
+        self.batch = NonZeroU32::new(batch as u32);
     }
 
     /// Removes the progress bar.
@@ -158,7 +163,7 @@ impl Driver {
     ) -> anyhow::Result<Rest> {
         let (origins, compute) = (Arc::clone(origins), all.compute.clone());
         let pictures = origins.images.len() as u64;
-        let iterations_u64 = u64::from(iterations);
+        let (iterations_u64, chunk) = (u64::from(iterations), self.batch);
         self.targets = None;
         let mut targets = None;
         let ended = self.work(
@@ -171,6 +176,8 @@ impl Driver {
                 settings,
                 iterations: Some(iterations),
                 compute,
+                chunk,
+                tag: Tag::default(),
             },
             &mut |event, progress| match event {
                 Event::Targets { targets: found, .. } => targets = Some(found),

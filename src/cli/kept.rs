@@ -3,48 +3,34 @@
 use std::sync::Arc;
 
 use crate::image::ImageBatch;
-use crate::refiner::{Keep, Numbers, State};
+use crate::refiner::{Best, Keep, Numbers, State};
 
 /// The iterates that count as results.
 #[derive(Debug)]
 pub(super) struct Kept {
-    keep: Keep,
     /// The first state of the run.
     start: Option<Arc<State>>,
     /// The newest.
     last: Option<Arc<State>>,
     /// With [`Keep::Best`], of every sample the iterate with its highest objective so far.
     best: Option<Best>,
-    /// Iterations behind every sample's kept iterate, until it came to rest.
+    /// With [`Keep::Last`], iterations behind every sample's last iterate, until it came to rest.
     iterations: Vec<u32>,
 }
 
-/// Every sample's own best iterate, copied: keeping whole states would keep all of a run.
-#[derive(Debug)]
-struct Best {
-    pixels: Vec<f32>,
-    numbers: Numbers,
-}
-
 impl Kept {
-    pub(super) const fn new(keep: Keep) -> Self {
-        Self { keep, start: None, last: None, best: None, iterations: Vec::new() }
+    pub(super) fn new(keep: Keep) -> Self {
+        let best = (keep == Keep::Best).then(Best::default);
+        Self { start: None, last: None, best, iterations: Vec::new() }
     }
 
     /// Takes the next state of the run.
     pub(super) fn take(&mut self, state: &Arc<State>) {
-        if self.start.is_none() {
-            self.start = Some(Arc::clone(state));
+        if let Some(best) = &mut self.best {
+            // The settings stay the same for a whole run.
+            best.take(state, true);
+        } else if self.start.is_none() {
             self.iterations = vec![state.iteration; state.images.len()];
-            let best = || Best { pixels: state.images.pixels().to_vec(), numbers: state.numbers.clone() };
-            self.best = (self.keep == Keep::Best).then(best);
-        } else if let Some(best) = &mut self.best {
-            for (sample, iterations) in self.iterations.iter_mut().enumerate() {
-                if is_better(&state.numbers, &best.numbers, sample) {
-                    best.replace(state, sample);
-                    *iterations = state.iteration;
-                }
-            }
         } else {
             for (iterations, step) in self.iterations.iter_mut().zip(&state.numbers.step_l2) {
                 if *step > 0.0 {
@@ -52,6 +38,7 @@ impl Kept {
                 }
             }
         }
+        self.start.get_or_insert_with(|| Arc::clone(state));
         self.last = Some(Arc::clone(state));
     }
 
@@ -67,37 +54,23 @@ impl Kept {
 
     /// Iterations behind every sample's kept iterate, until it came to rest.
     pub(super) fn iterations(&self) -> &[u32] {
-        &self.iterations
+        self.best.as_ref().map_or(&self.iterations, Best::iterations)
     }
 
     /// The kept iterates and their numbers; `None` before the first state.
     pub(super) fn result(&self) -> Option<(ImageBatch, Numbers)> {
         let last = self.last.as_ref()?;
-        Some(match &self.best {
-            Some(best) => (ImageBatch::new(last.images.shape(), best.pixels.clone()), best.numbers.clone()),
-            None => (last.images.clone(), last.numbers.clone()),
-        })
+        match &self.best {
+            Some(best) => best.state(last.iteration).map(|state| (state.images, state.numbers)),
+            None => Some((last.images.clone(), last.numbers.clone())),
+        }
     }
-}
-
-impl Best {
-    fn replace(&mut self, state: &State, sample: usize) {
-        let picture = state.images.sample(sample);
-        self.pixels[sample * picture.len()..(sample + 1) * picture.len()].copy_from_slice(picture);
-        self.numbers.copy_sample(&state.numbers, sample);
-    }
-}
-
-/// Whether a newer state is to be kept: the first of equals stays, and anything is better than what is no number.
-fn is_better(new: &Numbers, kept: &Numbers, sample: usize) -> bool {
-    let (new, kept) = (new.objective[sample], kept.objective[sample]);
-    !kept.is_finite() || (new.is_finite() && new > kept)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refiner::{SampleState, best_of};
+    use crate::refiner::SampleState;
 
     /// Three samples; sample 2 never has a finite objective, sample 1 rests after its first iteration.
     fn states() -> Vec<Arc<State>> {
@@ -137,11 +110,9 @@ mod tests {
     }
 
     #[test]
-    fn the_best_iterate_is_the_one_that_the_refiner_names() {
+    fn the_best_iterate_is_each_samples_own() {
         let best = kept(Keep::Best);
-        let states = states();
-        let named = best_of(&states.iter().map(|state| (state.iteration, &state.numbers)).collect::<Vec<_>>());
-        assert_eq!(best.iterations(), named);
+        assert_eq!(best.iterations(), [1, 1, 2]);
         let (images, numbers) = best.result().unwrap();
         assert_eq!(images.pixels(), [0.1, 0.1, 0.2]);
         assert_eq!(numbers.objective[..2], [5.0, 2.0]);

@@ -63,7 +63,7 @@ pub(super) fn run(
     let (batch, of) = (settings.compute.batch as usize, pictures.count());
     let mut tally = Tally::default();
     let ended = pictures.source.for_each_batch(pictures.range.clone(), (classifier.shape(), batch), &mut |batch| {
-        driver.count_pictures(writer.count(), of);
+        driver.count_pictures(writer.count(), of, plan.settings.compute.batch as usize);
         let Some(done) = refine(&mut driver, &plan, &batch)? else { return anyhow::Ok(false) };
         writer.push(&RefinedBatch {
             first: batch.first,

@@ -26,13 +26,8 @@ pub(super) const SKIP: Parameter = Parameter {
 };
 
 /// Most pictures that are taken.
-pub(super) const LIMIT: Parameter = Parameter {
-    flag: "limit",
-    label: "Limit",
-    min: 1.0,
-    about: "Take at most so many pictures of --input",
-    ..SKIP
-};
+pub(super) const LIMIT: Parameter =
+    Parameter { flag: "limit", label: "Limit", min: 1.0, about: "Take at most so many pictures of --input", ..SKIP };
 
 pub(super) const INPUT: &str = "input";
 pub(super) const REFERENCES: &str = "references";

@@ -14,13 +14,10 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::edit_settings::{EditSettings, EditTask};
-use super::interpolation::{frame_noise, frame_position};
 use super::mask::Mask;
-use super::plan::Plan;
-use super::sampler::{add_noise, renoising, sample_from, to_images};
+use super::sampler::{add_noise, renoising, to_images};
 use super::{GenerateError, Generator};
 use crate::image::ImageBatch;
-use crate::noise::{Purpose, normal_noise};
 
 /// Weights of red, green and blue in the luminance, scaled to length 1: (0.2989, 0.5870, 0.1140) / 0.6685.
 const LUMINANCE: [f32; 3] = [0.447_113_42, 0.878_071_55, 0.170_528_38];
@@ -215,23 +212,6 @@ impl Editing {
     }
 }
 
-/// What [`edit`] works on: some of the pictures that were asked for, so that they can be made in parts.
-#[derive(Debug, Clone, Copy)]
-pub struct EditInput<'a> {
-    /// Pictures to edit, repeated from the first when there are fewer than wanted; not needed for interpolation.
-    pub reference: Option<&'a ImageBatch>,
-    /// Pixels to generate, for inpainting.
-    pub mask: Option<&'a Mask>,
-    /// Seed of every picture.
-    pub seeds: &'a [u64],
-    /// Class of every picture.
-    pub labels: &'a [usize],
-    /// Index of the first of these pictures among all.
-    pub first: usize,
-    /// Number of all pictures: the frames of an interpolation.
-    pub total: usize,
-}
-
 /// The pictures `first..first + n` of a batch that repeats for ever.
 ///
 /// # Panics
@@ -244,50 +224,10 @@ pub fn cycle(pictures: &ImageBatch, first: usize, n: usize) -> ImageBatch {
     ImageBatch::new([n, c, h, w], pixels)
 }
 
-/// Makes pictures from pictures, calling `progress(done, all)` after every step; `None` when that returns false.
-///
-/// `plan` says how the frames of an interpolation are sampled; the other tasks have levels of their own.
-///
-/// # Errors
-/// [`GenerateError`] when something is missing, does not fit, or the device fails.
-pub fn edit(
-    generator: &Generator,
-    input: EditInput<'_>,
-    settings: &EditSettings,
-    plan: &Plan,
-    device: &Device,
-    progress: &mut dyn FnMut(usize, usize) -> bool,
-) -> Result<Option<ImageBatch>, GenerateError> {
-    let EditInput { reference, mask, seeds, labels, first, total } = input;
-    let len = generator.sample_shape().iter().product();
-    if settings.task == EditTask::Interpolate {
-        let positions: Vec<f64> = (first..first + seeds.len()).map(|i| frame_position(i, total)).collect();
-        let ends = (settings.seed_from, settings.seed_to);
-        let mut noise = |step| frame_noise(ends, &positions, Purpose::Sampling(step), len);
-        return sample_from(generator, &mut noise, labels, plan, device, progress);
-    }
-    let reference = reference.filter(|pictures| !pictures.is_empty()).ok_or(GenerateError::NoPicture)?;
-    let reference = cycle(reference, first, seeds.len());
-    let mut noise = |step| normal_noise(seeds, Purpose::Sampling(step), len);
-    let start = match settings.task {
-        EditTask::Denoise if !settings.add_noise => EditStart::Picture,
-        _ => EditStart::Noise(noise(0)),
-    };
-    let (known, sigmas) = (Known::of(settings, mask)?, settings.sigmas(generator.diffusion()));
-    let mut editing = Editing::new(generator, known, &reference, labels.to_vec(), start, sigmas, device)?;
-    let all = editing.steps();
-    for done in 1..=all {
-        editing.step(generator, &mut noise);
-        if !progress(done, all) {
-            return Ok(None);
-        }
-    }
-    editing.images().map(Some)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::noise::{Purpose, normal_noise};
 
     /// Matrix whose columns the code of the paper takes for colours, to the four digits of the paper.
     const Q: [[f32; 3]; 3] = [[0.4471, -0.8204, 0.3563], [0.8780, 0.4785, 0.0], [0.1705, -0.3129, -0.9343]];

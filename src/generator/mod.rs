@@ -5,6 +5,7 @@
 pub mod edit_settings;
 pub mod editing;
 pub mod interpolation;
+pub mod making;
 pub mod mask;
 pub mod plan;
 pub mod preconditioning;
@@ -16,6 +17,7 @@ pub mod time_steps;
 use burn::tensor::{Device, Tensor, TensorData};
 
 pub use self::edit_settings::{EditSettings, EditTask};
+pub use self::making::{EditInput, Making};
 pub use self::mask::{Mask, MaskError};
 pub use self::plan::{Churn, Plan};
 use self::preconditioning::Preconditioning;

@@ -10,7 +10,6 @@ use super::plan::Plan;
 use super::settings::SamplerKind;
 use super::{GenerateError, Generator};
 use crate::image::ImageBatch;
-use crate::noise::{Purpose, normal_noise};
 
 /// One batch on its way from noise to pictures.
 #[derive(Debug)]
@@ -182,43 +181,6 @@ pub(super) fn to_images(x: &Tensor<4>) -> Result<ImageBatch, GenerateError> {
         *value = (*value + 1.0) * 0.5;
     }
     Ok(ImageBatch::new(shape, pixels))
-}
-
-/// Samples a whole batch from seeds, calling `progress(done, all)` after every step; `None` when that returns false.
-///
-/// # Errors
-/// [`GenerateError`] when the device fails.
-pub fn sample(
-    generator: &Generator,
-    seeds: &[u64],
-    labels: &[usize],
-    plan: &Plan,
-    device: &Device,
-    progress: &mut dyn FnMut(usize, usize) -> bool,
-) -> Result<Option<ImageBatch>, GenerateError> {
-    let len = generator.sample_shape().iter().product();
-    let mut noise = |step| normal_noise(seeds, Purpose::Sampling(step), len);
-    sample_from(generator, &mut noise, labels, plan, device, progress)
-}
-
-/// Likewise from a source of noise, where step 0 is the initial one.
-pub(super) fn sample_from(
-    generator: &Generator,
-    noise: &mut dyn FnMut(u32) -> Vec<f32>,
-    labels: &[usize],
-    plan: &Plan,
-    device: &Device,
-    progress: &mut dyn FnMut(usize, usize) -> bool,
-) -> Result<Option<ImageBatch>, GenerateError> {
-    let mut sampling = Sampling::new(generator, noise(0), labels.to_vec(), plan.clone(), device);
-    let all = sampling.steps();
-    for done in 1..=all {
-        sampling.step(generator, noise);
-        if !progress(done, all) {
-            return Ok(None);
-        }
-    }
-    sampling.images().map(Some)
 }
 
 #[cfg(test)]

@@ -64,4 +64,14 @@ mod tests {
         let grey = ImageBatch::new([1, 1, 1, 2], vec![f32::NAN, 1.0]);
         assert_eq!(Levels::Rounded.rgb8(&grey, 0), [0, 0, 0, 255, 255, 255]);
     }
+
+    #[test]
+    fn one_and_two_channels_are_shown_as_grey_alpha_is_not_shown_and_nothing_is_lost() {
+        for (channels, shown) in [(1, [0, 0, 0]), (2, [0, 0, 0]), (3, [0, 1, 2]), (4, [0, 1, 2])] {
+            let pixels = (0..channels).map(|channel| channel as f32 / 255.0).collect();
+            let images = ImageBatch::new([1, channels, 1, 1], pixels);
+            assert_eq!(Levels::Rounded.rgb8(&images, 0), shown);
+            assert!(Levels::Rounded.all(&images, 0).eq(0..channels as u8));
+        }
+    }
 }

@@ -159,25 +159,6 @@ impl ImageBatch {
         (sample < n && channel < c && y < h && x < w).then(|| self.pixels[((sample * c + channel) * h + y) * w + x])
     }
 
-    /// Picture `index` as 8-bit RGBA, `H * W * 4` bytes, rounded to the nearest level.
-    ///
-    /// Colours are those of [`shown`]; the picture is opaque. Values that are not finite become black.
-    ///
-    /// # Panics
-    /// When `index` is out of range.
-    #[must_use]
-    pub fn rgba8(&self, index: usize) -> Vec<u8> {
-        let [_, c, h, w] = self.shape;
-        let plane = h * w;
-        let sample = self.sample(index);
-        let mut bytes = Vec::with_capacity(plane * 4);
-        for i in 0..plane {
-            bytes.extend(shown(c).map(|channel| quantise(sample[channel * plane + i])));
-            bytes.push(255);
-        }
-        bytes
-    }
-
     /// Fits a decoded picture to `[C, H, W]`: the largest centred part of that form is kept, then resampled.
     ///
     /// Shrinking uses Lanczos; enlarging uses Catmull-Rom. The crop is reported so that the window can say it. One channel
@@ -395,15 +376,6 @@ mod tests {
         assert_eq!((tall.shape(), fit.kept), ([1, 1, 8, 4], [2, 4]));
         assert!(fit.to_string().ends_with("enlarged to 4×8 (Catmull-Rom)"), "{fit}");
         assert_eq!(tall.resized([2, 4]).shape(), [1, 1, 2, 4]);
-    }
-
-    #[test]
-    fn one_and_two_channels_are_shown_as_grey_and_alpha_is_not_shown() {
-        let of = |channels: usize| {
-            let pixels = (0..channels).map(|channel| channel as f32 / 255.0).collect();
-            ImageBatch::new([1, channels, 1, 1], pixels).rgba8(0)
-        };
-        assert_eq!([of(1), of(2), of(3), of(4)], [[0, 0, 0, 255], [0, 0, 0, 255], [0, 1, 2, 255], [0, 1, 2, 255]]);
     }
 
     #[test]

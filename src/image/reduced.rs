@@ -1,6 +1,6 @@
 //! Pictures made small for the screen, at a cost that does not grow with the picture.
 
-use super::quantise;
+use super::{quantise, shown};
 
 /// Pixels along each side that one reduced pixel is the mean of, at most: more take time and change nothing that is seen.
 const MOST: usize = 4;
@@ -22,7 +22,7 @@ pub fn reading_cost([c, h, w]: [usize; 3], [rows, columns]: [usize; 2]) -> usize
 }
 
 /// A picture, `[C, H, W]` in `[0, 1]`, with `[rows, columns]` pixels: each is the mean of what it covers, as 8-bit RGB handed
-/// to `pixel`. At its own size the levels are those of [`Levels::Rounded`]: one channel is grey, what is not finite is black.
+/// to `pixel`. At its own size the levels are those of [`Levels::Rounded`]: its colours are those of [`shown`], what is not finite is black.
 ///
 /// [`Levels::Rounded`]: super::Levels::Rounded
 ///
@@ -43,11 +43,11 @@ pub fn reduced<T>(
     for ys in down.chunks(down_stride) {
         for xs in across.chunks(across_stride) {
             let level = |channel: usize| {
-                let plane = &sample[channel.min(c - 1) * h * w..][..h * w];
+                let plane = &sample[channel * h * w..][..h * w];
                 let sum: f32 = ys.iter().flat_map(|y| xs.iter().map(|x| plane[*y * w + *x])).sum();
                 quantise(sum * share)
             };
-            pixels.push(pixel([0, 1, 2].map(level)));
+            pixels.push(pixel(shown(c).map(level)));
         }
     }
     pixels
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_picture_at_its_own_size_has_the_levels_of_the_batch() {
-        for channels in [1, 3] {
+        for channels in 1..=4 {
             let mut pixels: Vec<f32> = (0..channels * 6).map(|i| i as f32 / 17.0).collect();
             pixels[1] = f32::NAN;
             let batch = ImageBatch::new([1, channels, 2, 3], pixels);

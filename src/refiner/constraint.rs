@@ -62,8 +62,14 @@ impl Norm {
     /// Moves `x` along `gradient` by `step`: along its direction (L2) or sign (Linf) when `normalise`, else along the
     /// gradient itself.
     pub fn ascend(self, x: &mut [f32], gradient: &[f32], step: f64, normalise: bool) {
+        let length = if self == Self::L2 && normalise { self.length(gradient.iter().copied()) } else { 0.0 };
+        self.ascend_by(x, (gradient, length), step, normalise);
+    }
+
+    /// Likewise for a gradient whose L2 length is known.
+    pub(super) fn ascend_by(self, x: &mut [f32], (gradient, length): (&[f32], f64), step: f64, normalise: bool) {
         let scale = match self {
-            Self::L2 if normalise => step / (self.length(gradient.iter().copied()) + GRADIENT_FLOOR),
+            Self::L2 if normalise => step / (length + GRADIENT_FLOOR),
             _ => step,
         };
         for (x, g) in x.iter_mut().zip(gradient) {

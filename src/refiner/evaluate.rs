@@ -1,8 +1,10 @@
 //! The classifier's forward and backward pass for a batch of pictures, cut into chunks for the device.
 
-use burn::tensor::{Device, TensorData, Transaction};
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+use burn::tensor::{Device, Tensor, TensorData, Transaction};
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelRefMutIterator as _, ParallelIterator as _};
+use rayon::slice::ParallelSliceMut as _;
 
+use super::constraint::Norm;
 use super::objective::Objective;
 use crate::classifier::Classifier;
 use crate::image::ImageBatch;
@@ -46,7 +48,7 @@ impl RefineError {
 pub struct Chunks {
     /// Samples that go through the network together.
     pub size: usize,
-    /// Fill the last chunk up, so that a GPU tunes its kernels for one shape only.
+    /// Fill every chunk up, so that a GPU tunes its kernels for one shape only.
     pub pad: bool,
     /// Chunks that are computed at once, on all cores (CPU only): as many as memory holds.
     pub at_once: usize,
@@ -72,32 +74,27 @@ impl Chunks {
         (0..n.div_ceil(size)).map(move |i| (i * size, ((i + 1) * size).min(n)))
     }
 
-    /// The items of one chunk of `n`, the last repeated until the chunk is full, if asked to.
+    /// The items of one chunk, the last repeated until the chunk is full, if asked to.
     #[must_use]
-    pub fn filled<T: Clone>(self, items: &[T], n: usize) -> Vec<T> {
+    pub fn filled<T: Clone>(self, items: &[T]) -> Vec<T> {
         let mut items = items.to_vec();
-        if self.pad && n > self.size {
+        if self.pad {
             let last = items.last().cloned();
             items.extend(std::iter::repeat_n(last, self.size.saturating_sub(items.len())).flatten());
         }
         items
     }
 
-    /// Computes every chunk of `n` samples; results are in order.
+    /// Computes every chunk of `items` in its place.
     fn each<T: Send>(
         self,
-        n: usize,
-        part: impl Fn(&(usize, usize)) -> Result<T, RefineError> + Sync + Send,
-    ) -> Result<Vec<T>, RefineError> {
-        let ranges: Vec<(usize, usize)> = self.ranges(n).collect();
-        if self.at_once == 1 {
-            return ranges.iter().map(part).collect();
-        }
-        let mut results = Vec::with_capacity(ranges.len());
-        for group in ranges.chunks(self.at_once.max(1)) {
-            results.append(&mut group.par_iter().map(&part).collect::<Result<Vec<_>, _>>()?);
-        }
-        Ok(results)
+        items: &mut [T],
+        part: impl Fn(&mut [T]) -> Result<(), RefineError> + Sync + Send,
+    ) -> Result<(), RefineError> {
+        let size = self.size.max(1);
+        items.chunks_mut(size.saturating_mul(self.at_once.max(1))).try_for_each(|group| {
+            if self.at_once == 1 { part(group) } else { group.par_chunks_mut(size).try_for_each(&part) }
+        })
     }
 }
 
@@ -110,16 +107,114 @@ pub struct Evaluation {
     pub objective: Vec<f32>,
     /// `[N, C, H, W]`, row-major.
     pub gradient: Vec<f32>,
+    /// L2 length of every sample's gradient, `[N]`.
+    pub gradient_l2: Vec<f64>,
 }
 
 impl Evaluation {
-    /// The same with objective and gradient negated, so that ascending it descends the objective.
-    pub(super) fn negated(mut self) -> Self {
-        for value in self.objective.iter_mut().chain(&mut self.gradient) {
-            *value = -*value;
-        }
-        self
+    /// Makes room for `n` samples; what was there stays where it fits.
+    fn resize(&mut self, n: usize, classes: usize, sample_len: usize) {
+        self.logits.resize(n * classes, 0.0);
+        self.objective.resize(n, 0.0);
+        self.gradient.resize(n * sample_len, 0.0);
+        self.gradient_l2.resize(n, 0.0);
     }
+
+    /// Every sample's place.
+    fn places(&mut self) -> impl Iterator<Item = Place<'_>> {
+        let n = self.objective.len().max(1);
+        let (classes, len) = ((self.logits.len() / n).max(1), (self.gradient.len() / n).max(1));
+        let (logits, gradients) = (self.logits.chunks_mut(classes), self.gradient.chunks_mut(len));
+        let numbers = self.objective.iter_mut().zip(&mut self.gradient_l2);
+        logits.zip(gradients).zip(numbers).enumerate().map(|(sample, ((logits, gradient), (objective, length)))| {
+            Place { sample, logits, objective, gradient, length }
+        })
+    }
+}
+
+/// Where what is computed of one sample goes.
+struct Place<'a> {
+    sample: usize,
+    logits: &'a mut [f32],
+    objective: &'a mut f32,
+    gradient: &'a mut [f32],
+    length: &'a mut f64,
+}
+
+/// What is asked of the classifier, and on which device.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Evaluator<'a> {
+    pub(super) classifier: &'a Classifier,
+    pub(super) objective: Objective,
+    /// Objective and gradient are negated, so that ascending them descends the objective.
+    pub(super) descends: bool,
+    pub(super) chunks: Chunks,
+    pub(super) device: &'a Device,
+}
+
+impl Evaluator<'_> {
+    /// Evaluates the samples for which `wanted` says so into `found`; the others are taken from `known`.
+    ///
+    /// After an error `found` is worth nothing.
+    pub(super) fn evaluate(
+        &self,
+        images: &ImageBatch,
+        labels: &[usize],
+        known: &Evaluation,
+        wanted: &dyn Fn(usize) -> bool,
+        found: &mut Evaluation,
+    ) -> Result<(), RefineError> {
+        let (classes, len) = (self.classifier.num_classes(), images.sample_len());
+        found.resize(images.len(), classes, len);
+        let (mut asked, mut rest): (Vec<_>, Vec<_>) = found.places().partition(|place| wanted(place.sample));
+        rest.par_iter_mut().for_each(|place| {
+            let i = place.sample;
+            place.logits.copy_from_slice(&known.logits[i * classes..(i + 1) * classes]);
+            place.gradient.copy_from_slice(&known.gradient[i * len..(i + 1) * len]);
+            (*place.objective, *place.length) = (known.objective[i], known.gradient_l2[i]);
+        });
+        self.chunks.each(&mut asked, |places| self.chunk(images, labels, places))
+    }
+
+    fn chunk(&self, images: &ImageBatch, labels: &[usize], places: &mut [Place<'_>]) -> Result<(), RefineError> {
+        let samples: Vec<usize> = places.iter().map(|place| place.sample).collect();
+        let samples = self.chunks.filled(&samples);
+        let labels: Vec<usize> = samples.iter().map(|sample| labels[*sample]).collect();
+        let x = upload(images, &samples, self.device).autodiff().require_grad();
+        let logits = self.classifier.logits(x.clone());
+        let objective = self.objective.value(logits.clone(), &labels);
+        // Samples do not mix, so the gradient of the sum holds every sample's own gradient.
+        let mut gradients = objective.clone().sum().backward();
+        let gradient = x.grad_remove(&mut gradients).expect("x is a tracked leaf");
+        let read = Transaction::default()
+            .register(logits.without_autodiff())
+            .register(objective.without_autodiff())
+            .register(gradient)
+            .try_execute()
+            .map_err(|cause| RefineError::device(&cause))?;
+        let mut values = read.into_iter().map(TensorData::try_into_vec::<f32>);
+        let mut take = || values.next().expect("three tensors").map_err(|cause| RefineError::device(&cause));
+        let (logits, objective, gradient) = (take()?, take()?, take()?);
+        let (classes, len) = (self.classifier.num_classes(), images.sample_len());
+        let sign = |value: f32| if self.descends { -value } else { value };
+        places.par_iter_mut().enumerate().for_each(|(row, place)| {
+            place.logits.copy_from_slice(&logits[row * classes..(row + 1) * classes]);
+            *place.objective = sign(objective[row]);
+            for (to, from) in place.gradient.iter_mut().zip(&gradient[row * len..(row + 1) * len]) {
+                *to = sign(*from);
+            }
+            *place.length = Norm::L2.length(place.gradient.iter().copied());
+        });
+        Ok(())
+    }
+}
+
+/// The pictures `samples`, which may repeat, on the device.
+fn upload(images: &ImageBatch, samples: &[usize], device: &Device) -> Tensor<4> {
+    let [_, c, h, w] = images.shape();
+    let mut pixels = Vec::with_capacity(samples.len() * images.sample_len());
+    samples.iter().for_each(|sample| pixels.extend_from_slice(images.sample(*sample)));
+    Tensor::from_data(TensorData::new(pixels, [samples.len(), c, h, w]), device)
 }
 
 /// Evaluates objective and input gradient of every sample.
@@ -134,51 +229,10 @@ pub fn evaluate(
     chunks: Chunks,
     device: &Device,
 ) -> Result<Evaluation, RefineError> {
-    let parts = chunks
-        .each(images.len(), |range| evaluate_chunk(classifier, images, labels, objective, (*range, chunks), device))?;
-    let mut all = Evaluation::default();
-    for mut part in parts {
-        all.logits.append(&mut part.logits);
-        all.objective.append(&mut part.objective);
-        all.gradient.append(&mut part.gradient);
-    }
-    Ok(all)
-}
-
-fn evaluate_chunk(
-    classifier: &Classifier,
-    images: &ImageBatch,
-    labels: &[usize],
-    objective: Objective,
-    ((start, end), chunks): ((usize, usize), Chunks),
-    device: &Device,
-) -> Result<Evaluation, RefineError> {
-    let n = end - start;
-    let labels = chunks.filled(&labels[start..end], images.len());
-    let part = images.slice(start, end).repeat_last(labels.len());
-    let x = part.to_tensor(device).autodiff().require_grad();
-    let logits = classifier.logits(x.clone());
-    let objective = objective.value(logits.clone(), &labels);
-    // Samples do not mix, so the gradient of the sum holds every sample's own gradient.
-    let mut gradients = objective.clone().sum().backward();
-    let gradient = x.grad_remove(&mut gradients).expect("x is a tracked leaf");
-    let read = Transaction::default()
-        .register(logits.without_autodiff())
-        .register(objective.without_autodiff())
-        .register(gradient)
-        .try_execute()
-        .map_err(|cause| RefineError::device(&cause))?;
-    let mut values = read.into_iter().map(TensorData::try_into_vec::<f32>);
-    let mut take = |count: usize| -> Result<Vec<f32>, RefineError> {
-        let mut values = values.next().expect("three tensors").map_err(|cause| RefineError::device(&cause))?;
-        values.truncate(count);
-        Ok(values)
-    };
-    Ok(Evaluation {
-        logits: take(n * classifier.num_classes())?,
-        objective: take(n)?,
-        gradient: take(n * images.sample_len())?,
-    })
+    let evaluator = Evaluator { classifier, objective, descends: false, chunks, device };
+    let mut found = Evaluation::default();
+    evaluator.evaluate(images, labels, &Evaluation::default(), &|_| true, &mut found)?;
+    Ok(found)
 }
 
 /// The logits of every picture, `[N, K]` row-major, without a gradient.
@@ -191,16 +245,20 @@ pub fn logits(
     chunks: Chunks,
     device: &Device,
 ) -> Result<Vec<f32>, RefineError> {
-    let parts = chunks.each(images.len(), |&(start, end)| {
-        let count = chunks.filled(&vec![(); end - start], images.len()).len();
-        let part = images.slice(start, end).repeat_last(count);
-        let read = classifier.logits(part.to_tensor(device)).try_into_data();
-        let read = read.map_err(|cause| RefineError::device(&cause))?;
-        let mut values = read.try_into_vec::<f32>().map_err(|cause| RefineError::device(&cause))?;
-        values.truncate((end - start) * classifier.num_classes());
-        Ok(values)
+    let classes = classifier.num_classes();
+    let mut found = vec![0.0; images.len() * classes];
+    let mut rows: Vec<(usize, &mut [f32])> = found.chunks_mut(classes.max(1)).enumerate().collect();
+    chunks.each(&mut rows, |rows| {
+        let samples: Vec<usize> = rows.iter().map(|(sample, _)| *sample).collect();
+        let x = upload(images, &chunks.filled(&samples), device);
+        let read = classifier.logits(x).try_into_data().map_err(|cause| RefineError::device(&cause))?;
+        let values = read.try_into_vec::<f32>().map_err(|cause| RefineError::device(&cause))?;
+        for ((_, row), values) in rows.iter_mut().zip(values.chunks(classes.max(1))) {
+            row.copy_from_slice(values);
+        }
+        Ok(())
     })?;
-    Ok(parts.concat())
+    Ok(found)
 }
 
 /// How real the classifier finds every picture: `max_k s(f_k)`, in `0..=1`, where `s` is the sigmoid. Early stopping compares
@@ -236,7 +294,8 @@ mod tests {
     fn chunks_cover_every_sample_once_and_are_filled_with_the_last() {
         let chunks = Chunks::gpu(3);
         assert_eq!(chunks.ranges(7).collect::<Vec<_>>(), [(0, 3), (3, 6), (6, 7)]);
-        assert_eq!(chunks.filled(&[6], 7), [6, 6, 6]);
-        assert_eq!(chunks.filled(&[0, 1], 2), [0, 1], "a batch below one chunk is a shape of its own");
+        assert_eq!(chunks.filled(&[6]), [6, 6, 6]);
+        assert_eq!(chunks.filled(&[0, 1]), [0, 1, 1], "also a batch below one chunk: its shape is tuned already");
+        assert_eq!(Chunks::CPU.filled(&[6]), [6]);
     }
 }

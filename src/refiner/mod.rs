@@ -7,6 +7,7 @@
 //! ([`evaluate`](mod@evaluate)); the update itself is host arithmetic ([`constraint`], [`langevin`]), so it is the same on
 //! every device and samples cannot touch each other. Only de-biased pseudo-labels and early stopping look at other pictures.
 
+pub mod best;
 pub mod constraint;
 pub mod evaluate;
 pub mod langevin;
@@ -18,6 +19,7 @@ pub mod settings;
 pub mod state;
 pub mod target;
 
+pub use self::best::Best;
 pub use self::constraint::Norm;
 pub use self::evaluate::{Chunks, Evaluation, RefineError, evaluate, logits, reality};
 pub use self::langevin::langevin_step;
@@ -26,5 +28,6 @@ pub use self::presets::{PRESETS, Preset};
 pub use self::rule::Rule;
 pub use self::run::{Batch, Refiner};
 pub use self::settings::{RefineSettings, StepUnit};
+pub(crate) use self::state::first_highest;
 pub use self::state::{Keep, Numbers, SampleState, State, best_of};
 pub use self::target::{Target, pseudo_labels};

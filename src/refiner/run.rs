@@ -1,9 +1,13 @@
 //! A batch under refinement.
 
 use burn::tensor::Device;
+use rayon::iter::{
+    IndexedParallelIterator as _, IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _,
+};
+use rayon::slice::ParallelSliceMut as _;
 
 use super::constraint::{GRADIENT_FLOOR, Norm, clamp};
-use super::evaluate::{Chunks, Evaluation, RefineError, evaluate, logits, reality, rows};
+use super::evaluate::{Chunks, Evaluation, Evaluator, RefineError, logits, reality};
 use super::langevin::langevin_step;
 use super::rule::Rule;
 use super::settings::RefineSettings;
@@ -52,6 +56,8 @@ pub struct Refiner {
     iterate: ImageBatch,
     /// `[N * copies]`, like `states`.
     evaluation: Evaluation,
+    /// The one before, whose memory the next one takes.
+    spare: Evaluation,
     states: Vec<SampleState>,
     chunks: Chunks,
     device: Device,
@@ -102,13 +108,14 @@ impl Refiner {
             origin_logits: None,
             iterate,
             evaluation: Evaluation::default(),
+            spare: Evaluation::default(),
             states: vec![SampleState::Active; count],
             chunks,
             device,
         };
         refiner.aim(classifier)?;
         refiner.judge();
-        let state = refiner.state(&vec![0.0; count], &vec![0.0; count]);
+        let state = refiner.state(&vec![Step::default(); count]);
         Ok((refiner, state))
     }
 
@@ -146,43 +153,49 @@ impl Refiner {
         Ok(())
     }
 
-    /// Takes one iteration and returns the state that it leads to.
+    /// Takes one iteration and returns the state that it leads to. The classifier does not see again what did not move.
     ///
     /// # Errors
     /// [`RefineError::Device`] when the device fails; the refiner keeps its last iterate.
     pub fn step(&mut self, classifier: &Classifier) -> Result<State, RefineError> {
-        let len = self.iterate.sample_len();
-        let count = self.iterate.len();
-        let mut pixels = self.iterate.pixels().to_vec();
-        let (mut step_l2, mut clipped) = (vec![0.0; count], vec![0.0; count]);
-        for i in 0..count {
-            let x = &mut pixels[i * len..(i + 1) * len];
-            clipped[i] = self.advance(i, x);
-            if self.states[i] == SampleState::Active && x.iter().any(|value| !value.is_finite()) {
-                x.copy_from_slice(self.iterate.sample(i));
-                self.states[i] = SampleState::NotFinite;
-            }
-            step_l2[i] = Norm::L2.distance(x, self.iterate.sample(i)) as f32;
-        }
+        let len = self.iterate.sample_len().max(1);
+        let mut pixels = vec![0.0; self.iterate.pixels().len()];
+        let steps: Vec<Step> = pixels.par_chunks_mut(len).enumerate().map(|(i, x)| self.advance(i, x)).collect();
         let iterate = ImageBatch::new(self.iterate.shape(), pixels);
-        self.evaluation = self.look(classifier, &iterate)?;
+        self.look(classifier, &iterate, &|i| !steps[i].stays)?;
         self.iterate = iterate;
         self.iteration += 1;
+        for (state, _) in self.states.iter_mut().zip(&steps).filter(|(_, step)| step.breaks) {
+            *state = SampleState::NotFinite;
+        }
         self.judge();
-        Ok(self.state(&step_l2, &clipped))
+        Ok(self.state(&steps))
+    }
+
+    /// Writes to `x` where copy `i` goes from where it is.
+    fn advance(&self, i: usize, x: &mut [f32]) -> Step {
+        let here = self.iterate.sample(i);
+        x.copy_from_slice(here);
+        let clipped = self.follow_rule(i, x);
+        let breaks = self.states[i] == SampleState::Active && x.iter().any(|value| !value.is_finite());
+        if breaks {
+            x.copy_from_slice(here);
+        }
+        let stays = x.iter().zip(here).all(|(x, here)| x.to_bits() == here.to_bits());
+        Step { l2: Norm::L2.distance(x, here) as f32, clipped, breaks, stays }
     }
 
     /// Moves copy `i`, which is at `x`, by the rule; returns the share of values that were clipped on the way.
-    fn advance(&self, i: usize, x: &mut [f32]) -> f32 {
-        let RefineSettings { rule, norm, eps, normalise, noise, gradient_divisor, decay, descend, .. } = self.settings;
-        let sign = if descend { -1.0 } else { 1.0 };
-        let step = sign * self.settings.step_length() * decay.powi(self.iteration.cast_signed());
+    fn follow_rule(&self, i: usize, x: &mut [f32]) -> f32 {
+        let RefineSettings { rule, norm, eps, normalise, noise, gradient_divisor, .. } = self.settings;
+        let step = self.settings.step_length();
         let moves = self.states[i] == SampleState::Active;
+        let gradient = (self.gradient(i), self.evaluation.gradient_l2[i]);
         let sample = i / self.copies;
         match rule {
             Rule::Pgd => {
                 if moves {
-                    norm.ascend(x, self.gradient(i), step, normalise);
+                    norm.ascend_by(x, gradient, step, normalise);
                 }
                 // Also for samples at rest: a smaller radius binds them too.
                 norm.project(x, self.origin.sample(sample), eps);
@@ -190,7 +203,7 @@ impl Refiner {
             }
             Rule::Ascent => {
                 if moves {
-                    norm.ascend(x, self.gradient(i), step, false);
+                    norm.ascend_by(x, gradient, step, false);
                 }
                 clamp(x)
             }
@@ -198,7 +211,7 @@ impl Refiner {
                 if moves {
                     let purpose = Purpose::Langevin(self.iteration);
                     let draw = Stream::new(self.seeds[sample], purpose).normal(x.len());
-                    langevin_step(x, self.gradient(i), step / gradient_divisor, &draw, noise);
+                    langevin_step(x, gradient.0, step / gradient_divisor, &draw, noise);
                 }
                 // Clamped only where it is shown.
                 0.0
@@ -230,23 +243,29 @@ impl Refiner {
             return Err(RefineError::Label { label, classes: classifier.num_classes() });
         }
         let before = std::mem::replace(&mut self.targets, targets);
-        match self.look(classifier, &self.iterate) {
-            Ok(evaluation) => self.evaluation = evaluation,
-            Err(error) => {
-                self.targets = before;
-                return Err(error);
-            }
-        }
-        Ok(())
+        let iterate = self.iterate.clone();
+        self.look(classifier, &iterate, &|_| true).inspect_err(|_| self.targets = before)
     }
 
-    /// What is ascended, and its gradient, for every copy.
-    fn look(&self, classifier: &Classifier, iterate: &ImageBatch) -> Result<Evaluation, RefineError> {
+    /// What is ascended, and its gradient, for every copy of `iterate` that is `wanted`; the others keep theirs.
+    fn look(
+        &mut self,
+        classifier: &Classifier,
+        iterate: &ImageBatch,
+        wanted: &dyn Fn(usize) -> bool,
+    ) -> Result<(), RefineError> {
         let labels: Vec<usize> =
             self.targets.iter().flat_map(|target| std::iter::repeat_n(*target, self.copies)).collect();
-        let objective = self.settings.objective;
-        let evaluation = evaluate(classifier, iterate, &labels, objective, self.chunks, &self.device)?;
-        Ok(if self.settings.target == Target::Untargeted { evaluation.negated() } else { evaluation })
+        let evaluator = Evaluator {
+            classifier,
+            objective: self.settings.objective,
+            descends: self.settings.target == Target::Untargeted,
+            chunks: self.chunks,
+            device: &self.device,
+        };
+        evaluator.evaluate(iterate, &labels, &self.evaluation, wanted, &mut self.spare)?;
+        std::mem::swap(&mut self.evaluation, &mut self.spare);
+        Ok(())
     }
 
     /// Marks copies that cannot or need not move. A copy at rest stays so.
@@ -267,7 +286,7 @@ impl Refiner {
     }
 
     fn verdict(&self, i: usize, real: f64) -> SampleState {
-        let length = Norm::L2.length(self.gradient(i).iter().copied());
+        let length = self.evaluation.gradient_l2[i];
         if !length.is_finite() || !self.evaluation.objective[i].is_finite() {
             SampleState::NotFinite
         } else if self.reference(i).is_some_and(|reference| real > reference) {
@@ -279,30 +298,83 @@ impl Refiner {
         }
     }
 
-    /// The state as it is shown: of every sample its best copy, clamped.
-    fn state(&self, step_l2: &[f32], clipped: &[f32]) -> State {
-        let mut pixels = Vec::with_capacity(self.origin.pixels().len());
-        let mut numbers = Numbers::default();
-        let logits: Vec<&[f32]> = rows(&self.evaluation.logits, self.states.len()).collect();
-        for sample in 0..self.origin.len() {
+    /// The state as it is shown: of every sample its best copy, clamped. It shares the iterate's pixels where it can.
+    fn state(&self, steps: &[Step]) -> State {
+        let Evaluation { logits, objective, gradient_l2, .. } = &self.evaluation;
+        let n = self.origin.len();
+        let best = |sample: usize| {
             let copies = sample * self.copies..(sample + 1) * self.copies;
-            let best = first_highest(self.evaluation.objective[copies.clone()].iter().copied());
-            let i = copies.start + best.unwrap_or(0);
-            let mut picture = self.iterate.sample(i).to_vec();
-            let outside = clamp(&mut picture);
-            let distance = |norm: Norm| norm.distance(&picture, self.origin.sample(sample)) as f32;
-            numbers.logits.extend_from_slice(logits[i]);
-            numbers.objective.push(self.evaluation.objective[i]);
-            numbers.gradient_l2.push(Norm::L2.length(self.gradient(i).iter().copied()) as f32);
-            numbers.step_l2.push(step_l2[i]);
-            numbers.delta_l2.push(distance(Norm::L2));
-            numbers.delta_linf.push(distance(Norm::Linf));
-            numbers.clipped.push(clipped[i].max(outside));
+            copies.start + first_highest(objective[copies].iter().copied()).unwrap_or(0)
+        };
+        let shown: Vec<usize> = (0..n).map(best).collect();
+        let distances: Vec<Distance> = shown
+            .par_iter()
+            .enumerate()
+            .map(|(sample, i)| Distance::measure(self.iterate.sample(*i), self.origin.sample(sample)))
+            .collect();
+        let classes = logits.len() / self.states.len().max(1);
+        let mut numbers = Numbers::default();
+        for (sample, (i, distance)) in shown.iter().zip(&distances).enumerate() {
+            let copies = sample * self.copies..(sample + 1) * self.copies;
             let moves = self.states[copies].contains(&SampleState::Active);
-            numbers.state.push(if moves { SampleState::Active } else { self.states[i] });
-            pixels.append(&mut picture);
+            numbers.logits.extend_from_slice(&logits[i * classes..(i + 1) * classes]);
+            numbers.objective.push(objective[*i]);
+            numbers.gradient_l2.push(gradient_l2[*i] as f32);
+            numbers.step_l2.push(steps[*i].l2);
+            numbers.delta_l2.push(distance.l2 as f32);
+            numbers.delta_linf.push(distance.linf as f32);
+            numbers.clipped.push(steps[*i].clipped.max(distance.outside));
+            numbers.state.push(if moves { SampleState::Active } else { self.states[*i] });
         }
-        State { iteration: self.iteration, images: ImageBatch::new(self.origin.shape(), pixels), numbers }
+        let as_it_is = self.copies == 1 && distances.iter().all(|distance| distance.outside == 0.0);
+        let images = if as_it_is { self.iterate.clone() } else { self.clamped(&shown) };
+        State { iteration: self.iteration, images, numbers }
+    }
+
+    /// The iterates of these copies, clamped.
+    fn clamped(&self, shown: &[usize]) -> ImageBatch {
+        let mut pixels = vec![0.0; self.origin.pixels().len()];
+        pixels.par_chunks_mut(self.origin.sample_len().max(1)).zip(shown).for_each(|(picture, i)| {
+            picture.copy_from_slice(self.iterate.sample(*i));
+            clamp(picture);
+        });
+        ImageBatch::new(self.origin.shape(), pixels)
+    }
+}
+
+/// What became of one copy in an iteration.
+#[derive(Debug, Clone, Copy, Default)]
+struct Step {
+    /// L2 length of the step.
+    l2: f32,
+    /// Share of values that the clamp changed.
+    clipped: f32,
+    /// It would have left the finite numbers, and so it stayed.
+    breaks: bool,
+    /// No bit of it changed.
+    stays: bool,
+}
+
+/// How far a copy that is shown is from its origin, once clamped.
+#[derive(Debug, Clone, Copy)]
+struct Distance {
+    l2: f64,
+    linf: f64,
+    /// Share of values outside `[0, 1]`.
+    outside: f32,
+}
+
+impl Distance {
+    /// One pass, with the sums of [`Norm::distance`] in their order and the count of [`clamp`].
+    fn measure(x: &[f32], origin: &[f32]) -> Self {
+        let (mut square, mut linf, mut outside) = (0.0_f64, 0.0_f64, 0_usize);
+        for (x, origin) in x.iter().zip(origin) {
+            outside += usize::from(!(0.0..=1.0).contains(x));
+            let delta = x.clamp(0.0, 1.0) - origin;
+            square += f64::from(delta).powi(2);
+            linf = f64::from(delta.abs()).max(linf);
+        }
+        Self { l2: square.sqrt(), linf, outside: outside as f32 / x.len().max(1) as f32 }
     }
 }
 
@@ -314,18 +386,35 @@ fn starts(origin: &ImageBatch, seeds: &[u64], settings: &RefineSettings) -> Imag
     }
     let [n, c, h, w] = origin.shape();
     let copies = settings.restarts.max(1);
-    let mut pixels = Vec::with_capacity(origin.pixels().len() * copies as usize);
-    for (sample, seed) in seeds.iter().enumerate() {
+    let start = |place: usize| {
+        let (sample, copy) = (place / copies as usize, (place % copies as usize) as u32);
+        let purpose = if copy == 0 { Purpose::RandomStart } else { Purpose::Restart(copy) };
         let centre = origin.sample(sample);
-        for copy in 0..copies {
-            let purpose = if copy == 0 { Purpose::RandomStart } else { Purpose::Restart(copy) };
-            if copy == 0 && !settings.random_start {
-                pixels.extend_from_slice(centre);
-            } else {
-                let mut stream = Stream::new(*seed, purpose);
-                pixels.append(&mut settings.norm.random_start(centre, settings.eps, &mut stream));
-            }
+        if copy == 0 && !settings.random_start {
+            centre.to_vec()
+        } else {
+            settings.norm.random_start(centre, settings.eps, &mut Stream::new(seeds[sample], purpose))
+        }
+    };
+    let count = n * copies as usize;
+    let pixels: Vec<f32> = (0..count).into_par_iter().flat_map_iter(start).collect();
+    ImageBatch::new([count, c, h, w], pixels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_pass_measures_what_clamp_and_distance_measure() {
+        let origin: Vec<f32> = (0..999).map(|i| 0.5 + 0.5 * (i as f32 * 0.37).sin()).collect();
+        let x: Vec<f32> = origin.iter().enumerate().map(|(i, o)| o + 0.3 * (i as f32 * 0.11).cos()).collect();
+        for x in [x.clone(), origin.clone(), x.iter().map(|x| if *x > 0.9 { f32::NAN } else { *x }).collect()] {
+            let found = Distance::measure(&x, &origin);
+            let mut clamped = x;
+            assert_eq!(found.outside, clamp(&mut clamped));
+            assert_eq!(found.l2.to_bits(), Norm::L2.distance(&clamped, &origin).to_bits());
+            assert_eq!(found.linf.to_bits(), Norm::Linf.distance(&clamped, &origin).to_bits());
         }
     }
-    ImageBatch::new([n * copies as usize, c, h, w], pixels)
 }

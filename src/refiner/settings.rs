@@ -156,12 +156,8 @@ pub const DECAY: Parameter = Parameter {
     source: "Lapidary",
 };
 
-const DESCEND: Switch = Switch {
-    flag: "descend",
-    negated: false,
-    label: "Descend",
-    about: "Steps against the gradient",
-};
+const DESCEND: Switch =
+    Switch { flag: "descend", negated: false, label: "Descend", about: "Steps against the gradient" };
 
 /// Iterations without a number.
 const ENDLESS: Open = Open { key: "endless", label: "no end", about: "run until you pause or stop" };

@@ -174,7 +174,7 @@ pub fn best_of(states: &[(u32, &Numbers)]) -> Vec<u32> {
 }
 
 /// Place of the highest finite value, the first of equals; `None` when no value is finite.
-pub(super) fn first_highest(values: impl Iterator<Item = f32>) -> Option<usize> {
+pub(crate) fn first_highest(values: impl Iterator<Item = f32>) -> Option<usize> {
     let finite = values.enumerate().filter(|(_, value)| value.is_finite());
     finite.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(place, _)| place)
 }

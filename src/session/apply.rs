@@ -43,7 +43,8 @@ impl Session {
                 self.activity = Activity::Loading { what, done, of };
             }
             Event::Estimate { job, estimate } if job == self.job => self.estimate = Some(estimate),
-            Event::Targets { job, run, targets } if job == self.job => {
+            // An update may have been answered just before the work got another name.
+            Event::Targets { run, targets, .. } if self.live == Some(run) => {
                 self.remember(&Fact::Targets { run, targets: targets.clone() });
                 self.trace.set_targets(run, targets);
             }

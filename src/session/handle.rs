@@ -251,7 +251,8 @@ impl Session {
             && let Some(run) = self.live
             && !self.classifier_changed(run)
         {
-            self.commands.push(Command::Continue { run, iterations: self.plan.left() });
+            let (job, iterations) = (self.new_job(), self.plan.left());
+            self.commands.push(Command::Continue { job, run: Some(run), iterations });
             self.activity = Activity::Running;
             self.follow = true;
             return;
@@ -280,7 +281,8 @@ impl Session {
             Some(_) if at_start && other_start => self.begin_run(None, of),
             Some(run) if !other_classifier => {
                 self.plan = Plan { of, done: 0 };
-                self.commands.push(Command::Continue { run, iterations });
+                let job = self.new_job();
+                self.commands.push(Command::Continue { job, run: Some(run), iterations });
                 self.activity = Activity::Running;
                 self.follow = true;
             }
@@ -340,6 +342,8 @@ impl Session {
             settings,
             iterations,
             compute,
+            chunk: None,
+            tag: crate::trace::Tag::default(),
         });
     }
 

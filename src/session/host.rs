@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::storage::{Job, Storage};
 use super::{Action, Session, Settings, Verb};
-use crate::worker::{Command, SendError, Wake, Worker};
+use crate::worker::{Command, SendError, Wake, Worker, enqueue};
 
 /// Folders of the user that the program writes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,13 +101,7 @@ impl Host {
 
     fn hand_over(&mut self) {
         for command in self.session.take_commands() {
-            // A dragged slider must not queue sixty steps: of updates in a row only the newest stays.
-            let both_update = matches!(command, Command::Update { .. })
-                && matches!(self.commands.back(), Some(Command::Update { .. }));
-            if both_update {
-                self.commands.pop_back();
-            }
-            self.commands.push_back(command);
+            enqueue(&mut self.commands, command);
         }
         if let Some(worker) = &self.worker {
             while let Some(command) = self.commands.pop_front() {

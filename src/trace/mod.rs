@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::classifier::probability_of;
-use crate::refiner::{Norm, Numbers, RefineSettings, best_of};
+use crate::refiner::{Norm, Numbers, RefineSettings, best_of, first_highest};
 
 /// Names a run; unique within a session and rising.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,6 +34,20 @@ pub struct Change {
     pub settings: RefineSettings,
 }
 
+/// Names several runs that belong together, such as those of a sweep; unique within a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GroupId(pub u64);
+
+/// What a run is called, and which runs it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tag {
+    /// In words, such as "radius 3"; empty for a run that has only its number.
+    pub label: String,
+    /// The runs that it belongs to.
+    pub group: Option<GroupId>,
+}
+
 /// A run: where it started, with what, and what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -43,11 +57,14 @@ pub struct Run {
     pub parent: Option<StateId>,
     /// Settings at the start.
     pub settings: RefineSettings,
-    /// Later settings, in order.
+    /// Later settings, in order of their iterations.
     pub changes: Vec<Change>,
     /// The class that every sample is refined towards, when it is not its label.
     #[serde(default)]
     pub targets: Option<Vec<usize>>,
+    /// What it is called, and which runs it belongs to.
+    #[serde(default)]
+    pub tag: Tag,
     states: Vec<Numbers>,
 }
 
@@ -80,7 +97,8 @@ impl Run {
     /// The settings that led to the state `iteration`.
     #[must_use]
     pub fn settings_at(&self, iteration: u32) -> &RefineSettings {
-        self.changes.iter().rev().find(|change| change.iteration < iteration).map_or(&self.settings, |c| &c.settings)
+        let later = self.changes.partition_point(|change| change.iteration < iteration);
+        later.checked_sub(1).map_or(&self.settings, |last| &self.changes[last].settings)
     }
 }
 
@@ -93,7 +111,20 @@ pub struct Trace {
 impl Trace {
     /// Adds a run without states.
     pub fn begin(&mut self, id: RunId, parent: Option<StateId>, settings: RefineSettings) {
-        self.runs.insert(id, Run { id, parent, settings, changes: Vec::new(), targets: None, states: Vec::new() });
+        let (changes, states) = (Vec::new(), Vec::new());
+        self.runs.insert(id, Run { id, parent, settings, changes, targets: None, tag: Tag::default(), states });
+    }
+
+    /// Says what a run is called, and which runs it belongs to.
+    pub fn set_tag(&mut self, id: RunId, tag: Tag) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.tag = tag;
+        }
+    }
+
+    /// The runs of a group, oldest first.
+    pub fn group(&self, group: GroupId) -> impl Iterator<Item = &Run> {
+        self.runs.values().filter(move |run| run.tag.group == Some(group))
     }
 
     /// Appends a state; returns false when it does not follow the last one, and drops it then.
@@ -110,7 +141,9 @@ impl Trace {
     /// Records that settings changed after state `iteration`.
     pub fn change(&mut self, id: RunId, change: Change) {
         if let Some(run) = self.runs.get_mut(&id) {
-            run.changes.push(change);
+            // At the end, unless a file lies.
+            let place = run.changes.partition_point(|before| before.iteration <= change.iteration);
+            run.changes.insert(place, change);
         }
     }
 
@@ -168,7 +201,9 @@ impl Trace {
     #[must_use]
     pub fn best(&self, run: RunId, sample: usize) -> Option<StateId> {
         let path = self.comparable(run);
-        self.best_of_all(&path).get(sample).copied()
+        let objective = |id: &StateId| self.numbers(*id).and_then(|numbers| numbers.objective.get(sample).copied());
+        first_highest(path.iter().map(|id| objective(id).unwrap_or(f32::NAN)))
+            .map_or_else(|| path.last().copied(), |place| Some(path[place]))
     }
 
     /// The states at the end of the path of `run` whose objectives compare: values of different objectives or targets do not.
@@ -258,6 +293,36 @@ mod tests {
         trace.begin(RunId(2), Some(state(1, 1)), RefineSettings::default());
         (1..=2).for_each(|k| assert!(trace.push(state(2, k), numbers(10.0))));
         assert_eq!(trace.path(RunId(2)), [state(1, 0), state(2, 1), state(2, 2)]);
+    }
+
+    #[test]
+    fn settings_are_found_whatever_the_order_in_which_changes_are_told() {
+        let with = |eps: f64| RefineSettings { eps, ..Default::default() };
+        let mut trace = Trace::default();
+        trace.begin(RunId(1), None, with(9.0));
+        // A dragged slider changes settings several times after one state; a file may hold any order.
+        for (iteration, eps) in [(2, 1.0), (5, 2.0), (5, 3.0), (0, 4.0)] {
+            trace.change(RunId(1), Change { iteration, settings: with(eps) });
+        }
+        let run = trace.run(RunId(1)).unwrap();
+        let found: Vec<f64> = [0, 1, 2, 3, 5, 6, 90].iter().map(|k| run.settings_at(*k).eps).collect();
+        assert_eq!(found, [9.0, 4.0, 4.0, 1.0, 1.0, 3.0, 3.0]);
+    }
+
+    #[test]
+    fn runs_of_a_group_are_found_and_older_runs_have_no_name() {
+        let mut trace = Trace::default();
+        for id in 1..=3 {
+            trace.begin(RunId(id), None, RefineSettings::default());
+        }
+        let tag = |label: &str| Tag { label: label.to_owned(), group: Some(GroupId(7)) };
+        trace.set_tag(RunId(1), tag("radius 1"));
+        trace.set_tag(RunId(3), tag("radius 2"));
+        let labels: Vec<&str> = trace.group(GroupId(7)).map(|run| run.tag.label.as_str()).collect();
+        assert_eq!(labels, ["radius 1", "radius 2"]);
+        let mut run = serde_json::to_value(trace.run(RunId(2)).unwrap()).unwrap();
+        run.as_object_mut().unwrap().remove("tag");
+        assert_eq!(&serde_json::from_value::<Run>(run).unwrap(), trace.run(RunId(2)).unwrap());
     }
 
     #[test]

@@ -1,77 +1,195 @@
-//! Making pictures chunk by chunk; heard, and stopped, between any two steps of a sampler.
+//! Making pictures, whatever of: some at a time, and all of them by one sampler step per step of the task.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
 
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+use burn::tensor::Device;
+use rayon::iter::{IntoParallelRefMutIterator as _, ParallelIterator as _};
 
-use crate::generator::GenerateError;
+use super::compute::ComputeSettings;
+use super::message::Event;
+use super::task::{Context, Step, Task, WorkError};
+use super::warm::WarmUp;
+use crate::generator::{GenerateError, Generator, Making};
 use crate::image::ImageBatch;
+use crate::origins::Origins;
 use crate::refiner::Chunks;
 
-/// Steps that may wait to be told of.
-const TICKS: usize = 64;
+/// What is to be made.
+pub(super) trait Recipe {
+    /// Checks what can be checked before anything is loaded.
+    ///
+    /// # Errors
+    /// [`WorkError`] says what is wrong.
+    fn check(&self) -> Result<(), WorkError>;
 
-/// Makes the pictures `from..to`, calling its argument with steps done and in all; `None` when that returned false.
-pub(super) type Part<'a> = dyn Fn((usize, usize), &mut dyn FnMut(usize, usize) -> bool) -> Result<Option<ImageBatch>, GenerateError>
-    + Sync
-    + 'a;
+    /// A bundled generator's name or a path.
+    fn generator(&self) -> &str;
 
-/// The pictures of the chunks that were finished, in order: all `n`, or fewer when `tell(done, of)` returned false.
-pub(super) fn make(
-    n: usize,
-    chunks: Chunks,
-    part: &Part<'_>,
-    tell: &mut dyn FnMut(usize, usize) -> bool,
-) -> Result<Option<ImageBatch>, GenerateError> {
-    let ranges: Vec<(usize, usize)> = chunks.ranges(n).collect();
-    let mut parts = Vec::new();
-    // One group fits into memory at once.
-    for (index, group) in ranges.chunks(chunks.at_once.max(1)).enumerate() {
-        let before = index * chunks.at_once;
-        let mut heard =
-            |done: usize, steps: usize| tell(before.saturating_mul(steps) + done, ranges.len().saturating_mul(steps));
-        let made = match group {
-            [range] => vec![part(*range, &mut heard)?],
-            _ => in_parallel(group, part, &mut heard)?,
-        };
-        let complete = made.iter().all(Option::is_some);
-        // A hole would give later pictures the seeds of earlier ones.
-        parts.extend(made.into_iter().map_while(|images| images));
-        if !complete {
-            break;
-        }
-    }
-    Ok((!parts.is_empty()).then(|| ImageBatch::concat(&parts)))
+    /// How many pictures.
+    fn count(&self) -> usize;
+
+    /// Looks at the generator and says how to begin with some of the pictures.
+    ///
+    /// # Errors
+    /// [`WorkError`] when they do not fit each other.
+    fn begin(&mut self, generator: &Generator, chunks: Chunks, device: &Device) -> Result<Begin, WorkError>;
+
+    /// The first of the pictures that were asked for, with all that is known of them.
+    fn origins(&self, images: ImageBatch) -> Origins;
 }
 
-/// All chunks of a group on all cores, while this thread listens.
-fn in_parallel(
-    group: &[(usize, usize)],
-    part: &Part<'_>,
-    heard: &mut dyn FnMut(usize, usize) -> bool,
-) -> Result<Vec<Option<ImageBatch>>, GenerateError> {
-    let stop = AtomicBool::new(false);
-    let steps = AtomicUsize::new(1);
-    let (tick, ticks) = crossbeam::channel::bounded(TICKS);
-    std::thread::scope(|scope| {
-        let (stop, steps) = (&stop, &steps);
-        let work = scope.spawn(move || {
-            let one = |range: &(usize, usize)| {
-                part(*range, &mut |_, of| {
-                    steps.store(of, Ordering::Relaxed);
-                    tick.send(()).is_ok() && !stop.load(Ordering::Relaxed)
-                })
-            };
-            // `tick` ends with this closure, and so does the loop below.
-            group.par_iter().map(one).collect::<Result<Vec<_>, _>>()
-        });
-        for (done, ()) in ticks.iter().enumerate() {
-            if !heard(done + 1, steps.load(Ordering::Relaxed)) {
-                stop.store(true, Ordering::Relaxed);
+/// Begins to make the pictures `from..to`.
+pub(super) type Begin = Box<dyn Fn(&Generator, (usize, usize)) -> Result<Making, GenerateError>>;
+
+/// A task that makes pictures.
+pub(super) struct Make<R> {
+    recipe: R,
+    compute: ComputeSettings,
+    start: Instant,
+    warm: Option<WarmUp<Generator>>,
+    pictures: Option<Pictures<Part>>,
+}
+
+impl<R: Recipe> Make<R> {
+    pub(super) fn new(recipe: R, compute: ComputeSettings) -> Self {
+        Self { recipe, compute, start: Instant::now(), warm: None, pictures: None }
+    }
+
+    fn prepare(&mut self, context: &mut Context<'_, '_>) -> Result<(), WorkError> {
+        self.recipe.check()?;
+        let open = context.open_device(&self.compute.device)?;
+        let loaded = context.load::<Generator>(self.recipe.generator(), &self.compute, &open)?;
+        let n = self.recipe.count();
+        let need = (false, loaded.model.weight_bytes(), loaded.model.activation_bytes());
+        let chunks = context.chunks(&self.compute, (n, None), need);
+        let begin = self.recipe.begin(&loaded.model, chunks, &open.device)?;
+        let model = Arc::clone(&loaded.model);
+        let begin = move |range| -> Result<Part, GenerateError> {
+            Ok(Part { making: begin(&model, range)?, generator: Arc::clone(&model) })
+        };
+        self.warm = WarmUp::needed(context, &loaded, None, (chunks, &open));
+        self.pictures = Some(Pictures::new(n, chunks, Box::new(begin)));
+        Ok(())
+    }
+
+    fn hand_over(&mut self, context: &mut Context<'_, '_>) {
+        if let Some(images) = self.pictures.take().and_then(Pictures::made) {
+            let (origins, secs) = (Arc::new(self.recipe.origins(images)), self.start.elapsed().as_secs_f64());
+            context.publish(Event::Generated { job: context.job, origins, secs });
+        }
+    }
+}
+
+impl<R: Recipe> Task for Make<R> {
+    fn step(&mut self, context: &mut Context<'_, '_>) -> Result<Step, WorkError> {
+        if let Some(warm) = &mut self.warm {
+            if warm.step(context)? == Step::Done {
+                self.warm = None;
+            }
+            return Ok(Step::Prepared);
+        }
+        let Some(pictures) = &mut self.pictures else {
+            self.prepare(context)?;
+            return Ok(Step::Prepared);
+        };
+        let complete = pictures.step()?;
+        let (done, of) = pictures.progress();
+        context.publish(Event::Generating { job: context.job, done: done as u32, of: of as u32 });
+        if complete {
+            self.hand_over(context);
+            return Ok(Step::Done);
+        }
+        Ok(Step::More)
+    }
+
+    fn stop(&mut self, context: &mut Context<'_, '_>) -> bool {
+        self.hand_over(context);
+        false
+    }
+}
+
+/// Some pictures on their way.
+trait Way: Send {
+    fn steps(&self) -> usize;
+    /// One step; true when it was the last.
+    fn step(&mut self) -> bool;
+    fn images(&self) -> Result<ImageBatch, GenerateError>;
+}
+
+struct Part {
+    making: Making,
+    generator: Arc<Generator>,
+}
+
+impl Way for Part {
+    fn steps(&self) -> usize {
+        self.making.steps()
+    }
+
+    fn step(&mut self) -> bool {
+        self.making.step(&self.generator)
+    }
+
+    fn images(&self) -> Result<ImageBatch, GenerateError> {
+        self.making.images()
+    }
+}
+
+/// All pictures that were asked for: made, on their way, and still to be begun.
+struct Pictures<W> {
+    begin: Box<dyn Fn((usize, usize)) -> Result<W, GenerateError>>,
+    /// Chunks still to be begun, the last first.
+    ahead: Vec<(usize, usize)>,
+    /// Chunks that go on at once: on the CPU one per core, as far as memory allows.
+    at_once: usize,
+    /// Chunks on their way, with the number of their pictures. They began together, so they are done together.
+    group: Vec<(usize, W)>,
+    made: Vec<ImageBatch>,
+    /// Steps done, over all chunks.
+    done: usize,
+    chunks: usize,
+    /// Steps of one chunk, once one has begun.
+    steps: usize,
+}
+
+impl<W: Way> Pictures<W> {
+    fn new(n: usize, chunks: Chunks, begin: Box<dyn Fn((usize, usize)) -> Result<W, GenerateError>>) -> Self {
+        let mut ahead: Vec<(usize, usize)> = chunks.ranges(n).collect();
+        ahead.reverse();
+        let at_once = chunks.at_once.clamp(1, rayon::current_num_threads().max(1));
+        let count = ahead.len();
+        Self { begin, ahead, at_once, group: Vec::new(), made: Vec::new(), done: 0, chunks: count, steps: 0 }
+    }
+
+    /// One step of every chunk on its way; true when all pictures are made.
+    fn step(&mut self) -> Result<bool, GenerateError> {
+        while self.group.len() < self.at_once
+            && let Some(range) = self.ahead.pop()
+        {
+            self.group.push((range.1 - range.0, (self.begin)(range)?));
+        }
+        self.steps = self.group.first().map_or(self.steps, |(_, way)| way.steps());
+        self.done += self.group.len();
+        let ended: Vec<bool> = self.group.par_iter_mut().map(|(_, way)| way.step()).collect();
+        if ended.iter().all(|ended| *ended) {
+            for (count, way) in self.group.drain(..) {
+                let images = way.images()?;
+                self.made.push(if images.len() > count { images.slice(0, count) } else { images });
             }
         }
-        work.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+        Ok(self.group.is_empty() && self.ahead.is_empty())
+    }
+
+    /// Steps done and in all.
+    const fn progress(&self) -> (usize, usize) {
+        (self.done, self.chunks.saturating_mul(self.steps))
+    }
+
+    /// The pictures that are finished, from the first on: a hole would give later pictures the seeds of earlier ones.
+    fn made(self) -> Option<ImageBatch> {
+        (!self.made.is_empty()).then(|| ImageBatch::concat(&self.made))
+    }
 }
 
 #[cfg(test)]
@@ -79,45 +197,60 @@ mod tests {
     use super::*;
 
     /// Three steps per chunk; every value is the number of its picture.
-    #[expect(clippy::unnecessary_wraps, reason = "it stands for a part that can fail")]
-    fn numbered(
-        (from, to): (usize, usize),
-        progress: &mut dyn FnMut(usize, usize) -> bool,
-    ) -> Result<Option<ImageBatch>, GenerateError> {
-        for step in 1..=3 {
-            if !progress(step, 3) {
-                return Ok(None);
-            }
-        }
-        Ok(Some(ImageBatch::new([to - from, 1, 1, 1], (from..to).map(|i| i as f32).collect())))
+    struct Numbered {
+        range: (usize, usize),
+        step: usize,
     }
 
-    fn chunks(size: usize, at_once: usize) -> Chunks {
-        Chunks { size, pad: false, at_once }
+    impl Way for Numbered {
+        fn steps(&self) -> usize {
+            3
+        }
+
+        fn step(&mut self) -> bool {
+            self.step += 1;
+            self.step == 3
+        }
+
+        fn images(&self) -> Result<ImageBatch, GenerateError> {
+            assert_eq!(self.step, 3, "only what is finished is looked at");
+            let (from, to) = self.range;
+            Ok(ImageBatch::new([to - from, 1, 1, 1], (from..to).map(|i| i as f32).collect()))
+        }
+    }
+
+    fn pictures(size: usize, at_once: usize) -> Pictures<Numbered> {
+        let chunks = Chunks { size, pad: false, at_once };
+        Pictures::new(7, chunks, Box::new(|range| Ok(Numbered { range, step: 0 })))
     }
 
     #[test]
     fn every_picture_is_made_once_and_in_order_and_progress_ends_at_the_end() {
         let expected: Vec<f32> = (0..7_u8).map(f32::from).collect();
-        for chunks in [chunks(1, 1), chunks(1, 3), chunks(1, usize::MAX), chunks(3, 1), chunks(2, 2)] {
+        for (size, at_once) in [(1, 1), (1, 3), (1, usize::MAX), (3, 1), (2, 2)] {
+            let mut pictures = pictures(size, at_once);
             let mut last = (0, 0);
-            let images = make(7, chunks, &numbered, &mut |done, of| {
-                assert!(done > last.0, "progress only rises: {done} after {}", last.0);
-                last = (done, of);
-                true
-            });
-            assert_eq!(images.unwrap().unwrap().pixels(), expected, "{chunks:?}");
-            assert_eq!(last.0, last.1, "{chunks:?}");
+            loop {
+                let complete = pictures.step().unwrap();
+                let now = pictures.progress();
+                assert!(now.0 > last.0 && now.0 <= now.1, "progress only rises: {now:?} after {last:?}");
+                last = now;
+                if complete {
+                    break;
+                }
+            }
+            assert_eq!(last.0, last.1, "{size} {at_once}");
+            assert_eq!(pictures.made().unwrap().pixels(), expected, "{size} {at_once}");
         }
     }
 
     #[test]
     fn what_was_finished_before_a_stop_is_kept_from_the_start_on() {
-        for chunks in [chunks(1, 1), chunks(1, 2)] {
-            let images = make(7, chunks, &numbered, &mut |done, _| done < 13).unwrap().unwrap();
-            assert!((2..=6).contains(&images.len()), "{chunks:?}: {}", images.len());
-            assert!(images.pixels().iter().enumerate().all(|(i, value)| *value == i as f32));
+        for (steps, finished) in [(2, 0), (3, 1), (5, 1), (6, 2), (20, 6)] {
+            let mut pictures = pictures(1, 1);
+            (0..steps).for_each(|_| assert!(!pictures.step().unwrap()));
+            let made = pictures.made().map_or_else(Vec::new, |images| images.pixels().to_vec());
+            assert_eq!(made, (0..finished).map(|i| i as f32).collect::<Vec<_>>(), "{steps} steps");
         }
-        assert!(make(7, chunks(1, 1), &numbered, &mut |_, _| false).unwrap().is_none());
     }
 }

@@ -10,22 +10,54 @@ const OVERHEAD_QUARTERS: u64 = 7;
 /// For a GPU, unless the user says otherwise: wgpu does not tell how much memory an adapter has.
 const GPU_BUDGET: u64 = 2 << 30;
 
+/// Share of the memory of the machine that models may fill on the CPU, whether they are in use or not.
+const SHARE_OF_MODELS: f64 = 0.25;
+
 /// Bytes that a network call may use, `weights` in memory included: the user's limit, else what is free now (CPU) or a
 /// cautious amount (GPU).
 pub(super) fn budget(limit_mib: Option<u32>, cpu: bool, weights: u64) -> u64 {
     match limit_mib {
         Some(mib) => u64::from(mib) << 20,
-        None if cpu => weights + (free() as f64 * SHARE) as u64,
-        None => weights + GPU_BUDGET,
+        None => weights + if cpu { share(SHARE, Memory::now().free()) } else { GPU_BUDGET },
     }
 }
 
-/// Free memory in bytes, of the control group where there is one.
-fn free() -> u64 {
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    let free = system.available_memory();
-    system.cgroup_limits().map_or(free, |group| group.free_memory.min(free))
+/// Bytes that the weights of all models in memory may take.
+pub(super) fn for_models(limit_mib: Option<u32>, cpu: bool) -> u64 {
+    match limit_mib {
+        Some(mib) => u64::from(mib) << 20,
+        None if cpu => share(SHARE_OF_MODELS, Memory::now().all()),
+        None => GPU_BUDGET,
+    }
+}
+
+fn share(share: f64, bytes: u64) -> u64 {
+    (bytes as f64 * share) as u64
+}
+
+/// Memory in bytes, free and in all: of the machine, and of the control group where there is one.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    machine: (u64, u64),
+    group: Option<(u64, u64)>,
+}
+
+impl Memory {
+    fn now() -> Self {
+        let mut system = sysinfo::System::new();
+        system.refresh_memory();
+        let group = system.cgroup_limits().map(|group| (group.free_memory, group.total_memory));
+        Self { machine: (system.available_memory(), system.total_memory()), group }
+    }
+
+    /// What is left of the scarcer of the two.
+    fn free(self) -> u64 {
+        self.group.map_or(u64::MAX, |(free, _)| free).min(self.machine.0)
+    }
+
+    fn all(self) -> u64 {
+        self.group.map_or(u64::MAX, |(_, all)| all).min(self.machine.1)
+    }
 }
 
 impl MemoryEstimate {
@@ -63,7 +95,27 @@ mod tests {
 
     #[test]
     fn the_users_limit_is_taken_as_it_is() {
-        assert_eq!(budget(Some(3), true, 7), 3 << 20);
-        assert!(budget(None, true, 0) > 1 << 20, "a machine that runs tests has a free MiB");
+        for cpu in [true, false] {
+            assert_eq!(budget(Some(3), cpu, 7), 3 << 20);
+            assert_eq!(for_models(Some(3), cpu), 3 << 20);
+        }
+        assert_eq!(budget(None, false, 7), 7 + GPU_BUDGET);
+    }
+
+    #[test]
+    fn a_control_group_counts_where_it_is_the_scarcer_one() {
+        let machine = (800, 1000);
+        for (group, free, all) in [
+            (None, 800, 1000),
+            (Some((100, 200)), 100, 200),
+            // A group without a limit reports a huge one.
+            (Some((u64::MAX, u64::MAX)), 800, 1000),
+            // Free memory of a large group may be taken by others.
+            (Some((900, 5000)), 800, 1000),
+        ] {
+            let memory = Memory { machine, group };
+            assert_eq!((memory.free(), memory.all()), (free, all), "{group:?}");
+        }
+        assert_eq!(share(SHARE, 1000), 800);
     }
 }

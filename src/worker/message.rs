@@ -12,7 +12,7 @@ use crate::generator::{EditSettings, GenerateSettings, Mask};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State};
-use crate::trace::{RunId, StateId};
+use crate::trace::{RunId, StateId, Tag};
 
 /// Names one piece of work; results of older work are ignored by whoever asked for newer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -63,6 +63,13 @@ pub enum Command {
         iterations: Option<u32>,
         /// Where.
         compute: ComputeSettings,
+        /// Samples that a GPU takes at once, also when the batch has fewer: the batches of a stream are all of one size, but
+        /// for the last, and every other size would be another shape to tune kernels for.
+        #[serde(default)]
+        chunk: Option<NonZeroU32>,
+        /// What the run is called, and which runs it belongs to.
+        #[serde(default)]
+        tag: Tag,
     },
     /// New settings for the run, from the next iteration on; a newer update replaces one that still waits.
     Update {
@@ -71,16 +78,18 @@ pub enum Command {
         /// The settings.
         settings: RefineSettings,
     },
-    /// Iterate on: so many iterations from now, or until stopped.
+    /// Go on with what is held or has done its plan: so many iterations from now, or until stopped.
     Continue {
-        /// The run.
-        run: RunId,
-        /// How many.
+        /// Name of this work from now on: what still comes under the old name was before.
+        job: JobId,
+        /// The run; none for pictures whose making was paused.
+        run: Option<RunId>,
+        /// How many; of pictures that are made, sampling steps.
         iterations: Option<NonZeroU32>,
     },
-    /// Hold after the current iteration; what is left of the plan is kept.
+    /// Hold after the current step; nothing is lost.
     Pause,
-    /// End the current work after the current iteration; everything done is kept.
+    /// End the current work after the current step; everything done is kept.
     Stop,
     /// Break on purpose, so that the crash path can be tested.
     Panic,
@@ -240,4 +249,30 @@ pub enum Event {
     },
     /// Something the user should know, in one sentence.
     Warning(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_of_older_versions_are_understood() {
+        let images = ImageBatch::new([1, 1, 1, 1], vec![0.5]);
+        let command = Command::Refine {
+            job: JobId(1),
+            run: RunId(2),
+            origins: Arc::new(Origins::opened(images, vec![0], Vec::new())),
+            from: None,
+            references: None,
+            settings: RefineSettings::default(),
+            iterations: Some(3),
+            compute: ComputeSettings::default(),
+            chunk: None,
+            tag: Tag::default(),
+        };
+        let mut json = serde_json::to_value(&command).unwrap();
+        let fields = json["Refine"].as_object_mut().unwrap();
+        assert!(fields.remove("chunk").is_some() && fields.remove("tag").is_some());
+        assert_eq!(serde_json::from_value::<Command>(json).unwrap(), command);
+    }
 }

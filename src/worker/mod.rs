@@ -2,36 +2,49 @@
 //!
 //! It owns every tensor. Both channels are bounded; it may wait for a full event queue, the other side never waits. It
 //! publishes, then wakes. It knows no window: waking is a closure.
+//!
+//! Every kind of work is a `Task` in a file of its own; `run.rs` treats them all alike.
 
 pub mod compute;
 pub mod device;
+mod edit;
+mod generate;
+mod inbox;
 mod make;
 mod memory;
 pub mod message;
 mod models;
-mod pictures;
+mod refine;
 pub mod run;
+mod task;
 mod warm;
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError};
 
 pub use self::compute::ComputeSettings;
 pub use self::device::{DeviceChoice, DeviceError, DeviceInfo};
+pub use self::inbox::enqueue;
 pub use self::message::{Command, Event, JobId, MemoryEstimate, ModelInfo, Rest};
 pub use self::run::serve;
+pub use self::task::Sink;
 
 /// Commands that may wait.
 const COMMANDS: usize = 64;
 /// Events that may wait. Each may carry a batch of pictures, so this bounds memory when nobody drains.
 const EVENTS: usize = 32;
+/// How long an ending program waits for the current step, and how often it looks. What the step computes is lost either way,
+/// and a GPU that is being tuned for may take a minute.
+const GRACE: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Wakes whoever drains the events.
 pub type Wake = std::sync::Arc<dyn Fn() + Send + Sync>;
 
-/// A handle to the compute thread; dropping it ends the thread after its current iteration.
+/// A handle to the compute thread; dropping it ends the thread after its current step, without waiting long for that.
 #[derive(Debug)]
 pub struct Worker {
     channels: Option<(Sender<Command>, Receiver<Event>)>,
@@ -57,7 +70,7 @@ impl Worker {
     pub fn spawn(cache: PathBuf, wake: Wake) -> std::io::Result<Self> {
         let (command_sender, command_receiver) = crossbeam::channel::bounded(COMMANDS);
         let (event_sender, event_receiver) = crossbeam::channel::bounded(EVENTS);
-        let thread = std::thread::Builder::new().name("lapidary-compute".to_owned()).spawn(move || {
+        Self::around((command_sender, event_receiver), move || {
             // Also when it panics: the other side must look.
             let _wake_at_end = WakeOnDrop(wake.clone());
             run::serve(&command_receiver, &cache, &mut |event| {
@@ -65,8 +78,15 @@ impl Worker {
                 wake();
                 heard
             });
-        })?;
-        Ok(Self { channels: Some((command_sender, event_receiver)), thread: Some(thread) })
+        })
+    }
+
+    fn around(
+        channels: (Sender<Command>, Receiver<Event>),
+        body: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let thread = std::thread::Builder::new().name("lapidary-compute".to_owned()).spawn(body)?;
+        Ok(Self { channels: Some(channels), thread: Some(thread) })
     }
 
     /// Hands over a command; never waits.
@@ -110,9 +130,16 @@ impl Drop for Worker {
     fn drop(&mut self) {
         // Both ends first: the thread may wait on a full event queue.
         self.channels = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+        let Some(thread) = self.thread.take() else { return };
+        let since = Instant::now();
+        while !thread.is_finished() {
+            if since.elapsed() > GRACE {
+                tracing::info!("the compute thread ends by itself: its current step takes long");
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
+        if thread.join().is_err() {
             tracing::error!("the compute thread panicked while ending");
         }
     }
@@ -123,5 +150,27 @@ struct WakeOnDrop(Wake);
 impl Drop for WakeOnDrop {
     fn drop(&mut self) {
         (self.0)();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_does_not_wait_for_what_cannot_be_interrupted() {
+        let (commands, _receiver) = crossbeam::channel::bounded(1);
+        let (_sender, events) = crossbeam::channel::bounded(1);
+        let (end, ended) = crossbeam::channel::bounded::<()>(1);
+        // A GPU is tuned for: no command is looked at before that is over.
+        let tuning = move || {
+            let _over = ended.recv_timeout(Duration::from_secs(60));
+        };
+        let worker = Worker::around((commands, events), tuning).unwrap();
+        let since = Instant::now();
+        drop(worker);
+        let waited = since.elapsed();
+        assert!(waited >= GRACE && waited < Duration::from_secs(20), "{waited:?}");
+        drop(end);
     }
 }

@@ -1,32 +1,45 @@
-//! Loading models: found, checked, read tensor by tensor, with progress and a way out.
+//! Models in memory, by what is in their files: found, checked, read tensor by tensor, with progress and a way out.
+//!
+//! Whoever trains a model writes its file again under the same name. So a name or a path says nothing: a file is hashed when
+//! its length or its time have changed, and a model is known by the hash of its weights and by its manifest.
 
-use std::path::Path;
+use std::any::Any;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use burn::tensor::Device;
 
 use super::message::{Event, ModelInfo};
+use super::task::WorkError;
+use super::warm;
 use crate::checkpoint::{Checkpoint, CheckpointError, LoadReport, Watch, Weights};
 use crate::classifier::Classifier;
 use crate::generator::Generator;
-use crate::zoo::{Manifest, resolve};
+use crate::image::ImageBatch;
+use crate::refiner::Chunks;
+use crate::zoo::{Manifest, Model, resolve};
 
 /// A model in memory and what is known of it.
+#[derive(Debug)]
 pub(super) struct Loaded<M> {
     pub(super) info: ModelInfo,
-    pub(super) model: M,
+    pub(super) model: Arc<M>,
 }
 
-/// The models of the compute thread.
-#[derive(Default)]
-pub(super) struct Models {
-    pub(super) generator: Option<Loaded<Generator>>,
-    pub(super) classifier: Option<Loaded<Classifier>>,
+impl<M> Clone for Loaded<M> {
+    fn clone(&self) -> Self {
+        Self { info: self.info.clone(), model: Arc::clone(&self.model) }
+    }
 }
 
 /// What generators and classifiers have in common.
-pub(super) trait Network: Sized {
+pub(super) trait Network: Sized + Send + Sync + 'static {
     /// In words.
     const ROLE: &'static str;
+    /// What of it is compared between two devices: in words, while that goes on and when it differs.
+    const CHECKED: (&'static str, &'static str);
 
     /// Reads the weights.
     fn read(manifest: &Manifest, weights: Weights<'_>, device: &Device) -> Result<(Self, LoadReport), CheckpointError>;
@@ -34,15 +47,25 @@ pub(super) trait Network: Sized {
     /// `[C, H, W]`.
     fn shape(&self) -> [usize; 3];
 
-    /// Its place.
-    fn slot(models: &mut Models) -> &mut Option<Loaded<Self>>;
+    /// Bytes of the weights on the device.
+    fn bytes(&self) -> u64;
 
     /// What is told when it is there.
     fn event(info: ModelInfo) -> Event;
+
+    /// Numbers of one call for `n` samples, the same on every device but for rounding; `images` are some pictures for it.
+    fn probe(
+        &self,
+        images: Option<&ImageBatch>,
+        n: usize,
+        chunks: Chunks,
+        device: &Device,
+    ) -> Result<Vec<f32>, WorkError>;
 }
 
 impl Network for Generator {
     const ROLE: &'static str = "generator";
+    const CHECKED: (&'static str, &'static str) = ("pictures", "generator");
 
     fn read(manifest: &Manifest, weights: Weights<'_>, device: &Device) -> Result<(Self, LoadReport), CheckpointError> {
         Self::read(manifest, weights, device)
@@ -52,17 +75,22 @@ impl Network for Generator {
         self.sample_shape()
     }
 
-    fn slot(models: &mut Models) -> &mut Option<Loaded<Self>> {
-        &mut models.generator
+    fn bytes(&self) -> u64 {
+        self.weight_bytes()
     }
 
     fn event(info: ModelInfo) -> Event {
         Event::Generator(info)
     }
+
+    fn probe(&self, _: Option<&ImageBatch>, n: usize, _: Chunks, device: &Device) -> Result<Vec<f32>, WorkError> {
+        warm::denoise(self, n, device)
+    }
 }
 
 impl Network for Classifier {
     const ROLE: &'static str = "classifier";
+    const CHECKED: (&'static str, &'static str) = ("gradients", "classifier's gradient");
 
     fn read(manifest: &Manifest, weights: Weights<'_>, device: &Device) -> Result<(Self, LoadReport), CheckpointError> {
         Self::read(manifest, weights, device)
@@ -72,32 +100,111 @@ impl Network for Classifier {
         self.sample_shape()
     }
 
-    fn slot(models: &mut Models) -> &mut Option<Loaded<Self>> {
-        &mut models.classifier
+    fn bytes(&self) -> u64 {
+        self.weight_bytes()
     }
 
     fn event(info: ModelInfo) -> Event {
         Event::Classifier(info)
     }
+
+    fn probe(
+        &self,
+        images: Option<&ImageBatch>,
+        n: usize,
+        chunks: Chunks,
+        device: &Device,
+    ) -> Result<Vec<f32>, WorkError> {
+        warm::differentiate(self, images, n, (chunks, device))
+    }
 }
 
-/// Finds, checks and reads a model. `watch(what, done, of)` hears of every piece and may end it.
-pub(super) fn load<M: Network>(
-    reference: &str,
-    cache: &Path,
-    device: &Device,
-    watch: &mut dyn FnMut(&str, u64, u64) -> bool,
-) -> Result<Loaded<M>, CheckpointError> {
-    let model = resolve(reference, cache)?;
-    let name = Path::new(reference).file_name().map_or_else(|| reference.into(), std::ffi::OsStr::to_string_lossy);
-    let checking = format!("checking {} {name}", M::ROLE);
-    let (checkpoint, sha256) = model.open(&mut |done, of| watch(&checking, done, of))?;
-    let reading = format!("reading {} {name}", M::ROLE);
-    let (network, report) = read(&model.manifest, &checkpoint, device, &mut |done, of| watch(&reading, done, of))?;
-    let sample_shape = M::shape(&network);
-    let Manifest { title, classes, .. } = model.manifest;
-    let info = ModelInfo { reference: reference.to_owned(), title, sha256, classes, sample_shape, report };
-    Ok(Loaded { info, model: network })
+/// The models of the compute thread.
+#[derive(Default)]
+pub(super) struct Models {
+    /// Files whose content is known.
+    hashed: HashMap<PathBuf, (Stamp, String)>,
+    shelf: Shelf,
+}
+
+/// What a file system says of a file without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    modified: SystemTime,
+}
+
+impl Stamp {
+    /// `None` where a file system does not say.
+    fn of(file: &Path) -> Option<Self> {
+        let meta = file.metadata().ok()?;
+        Some(Self { bytes: meta.len(), modified: meta.modified().ok()? })
+    }
+}
+
+impl Models {
+    /// The model that a name or path means now, and whether it had to be read. `watch(what, done, of)` hears of every piece that
+    /// is read and may end it. Models that were not used for long make room when all would take more than `budget` bytes.
+    pub(super) fn load<M: Network>(
+        &mut self,
+        reference: &str,
+        cache: &Path,
+        (device, budget): (&Device, u64),
+        watch: &mut dyn FnMut(&str, u64, u64) -> bool,
+    ) -> Result<(Loaded<M>, bool), CheckpointError> {
+        let found = resolve(reference, cache)?;
+        let named =
+            |loaded: Loaded<M>| Loaded { info: ModelInfo { reference: reference.to_owned(), ..loaded.info }, ..loaded };
+        let file = file_of(&found)?;
+        let stamp = Stamp::of(&file);
+        if let Some((_, sha256)) = self.hashed.get(&file).filter(|(known, _)| Some(*known) == stamp)
+            && let Some(loaded) = self.shelf.get(sha256, &found.manifest)
+        {
+            return Ok((named(loaded), false));
+        }
+        let name = Path::new(reference).file_name().map_or_else(|| reference.into(), std::ffi::OsStr::to_string_lossy);
+        let checking = format!("checking {} {name}", M::ROLE);
+        let (checkpoint, sha256) = found.open(&mut |done, of| watch(&checking, done, of))?;
+        let loaded = self.shelf.get(&sha256, &found.manifest);
+        let is_new = loaded.is_none();
+        let loaded = match loaded {
+            Some(loaded) => loaded,
+            None => {
+                // The old ones first: all may not fit.
+                self.shelf.make_room(M::ROLE, checkpoint.bytes(), budget);
+                let reading = format!("reading {} {name}", M::ROLE);
+                let mut watch = |done, of| watch(&reading, done, of);
+                let (network, report) = read::<M>(&found.manifest, &checkpoint, device, &mut watch)?;
+                let sample_shape = M::shape(&network);
+                let Manifest { title, classes, .. } = found.manifest.clone();
+                let info = ModelInfo {
+                    reference: reference.to_owned(),
+                    title,
+                    sha256: sha256.clone(),
+                    classes,
+                    sample_shape,
+                    report,
+                };
+                let loaded = Loaded { info, model: Arc::new(network) };
+                self.shelf.put(found.manifest, &loaded);
+                loaded
+            }
+        };
+        // A file that is being written to is looked at again next time.
+        match stamp.filter(|stamp| Stamp::of(&file) == Some(*stamp)) {
+            Some(stamp) => self.hashed.insert(file, (stamp, sha256)),
+            None => self.hashed.remove(&file),
+        };
+        Ok((named(loaded), is_new))
+    }
+}
+
+/// The file of the weights, also of a folder.
+fn file_of(model: &Model) -> Result<PathBuf, CheckpointError> {
+    if model.weights.is_dir() {
+        return Ok(Checkpoint::open(&model.weights)?.file().to_owned());
+    }
+    Ok(model.weights.clone())
 }
 
 fn read<M: Network>(
@@ -107,4 +214,128 @@ fn read<M: Network>(
     watch: &mut Watch<'_>,
 ) -> Result<(M, LoadReport), CheckpointError> {
     M::read(manifest, Weights::watched(checkpoint, watch), device)
+}
+
+/// Models of any kind, the least recently used first.
+#[derive(Default)]
+struct Shelf(Vec<Held>);
+
+struct Held {
+    role: &'static str,
+    manifest: Manifest,
+    info: ModelInfo,
+    model: Arc<dyn Any + Send + Sync>,
+    bytes: u64,
+}
+
+impl Shelf {
+    /// A model by its content, which then is the most recently used.
+    fn get<M: Network>(&mut self, sha256: &str, manifest: &Manifest) -> Option<Loaded<M>> {
+        let is = |held: &Held| held.role == M::ROLE && held.info.sha256 == sha256 && held.manifest == *manifest;
+        let held = self.0.remove(self.0.iter().position(is)?);
+        let loaded = Loaded { info: held.info.clone(), model: Arc::clone(&held.model).downcast().ok()? };
+        self.0.push(held);
+        Some(loaded)
+    }
+
+    fn put<M: Network>(&mut self, manifest: Manifest, loaded: &Loaded<M>) {
+        let (info, model) = (loaded.info.clone(), Arc::clone(&loaded.model));
+        self.0.push(Held { role: M::ROLE, manifest, info, bytes: model.bytes(), model });
+    }
+
+    /// Forgets models until another of `bytes` fits the budget. The newest of every other role stays: a generator and a
+    /// classifier are needed in turn, and reading one anew each time would take longer than anything.
+    fn make_room(&mut self, role: &str, bytes: u64, budget: u64) {
+        while self.0.iter().map(|held| held.bytes).sum::<u64>().saturating_add(bytes) > budget {
+            let newest = |place: usize| self.0[place + 1..].iter().all(|later| later.role != self.0[place].role);
+            let spare = |place: &usize| self.0[*place].role == role || !newest(*place);
+            match (0..self.0.len()).find(spare) {
+                Some(place) => drop(self.0.remove(place)),
+                None => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zoo::{BUNDLED, bundled_manifest};
+
+    fn held(role: &'static str, sha256: &str, bytes: u64) -> Held {
+        let manifest = bundled_manifest(&BUNDLED[0]);
+        let info = ModelInfo {
+            reference: String::new(),
+            title: String::new(),
+            sha256: sha256.to_owned(),
+            classes: Vec::new(),
+            sample_shape: [3, 32, 32],
+            report: LoadReport::default(),
+        };
+        Held { role, manifest, info, model: Arc::new(()), bytes }
+    }
+
+    fn names(shelf: &Shelf) -> Vec<&str> {
+        shelf.0.iter().map(|held| held.info.sha256.as_str()).collect()
+    }
+
+    #[test]
+    fn the_least_recently_used_make_room_and_the_newest_of_each_other_role_stays() {
+        let full = || {
+            Shelf(vec![
+                held("classifier", "a", 10),
+                held("generator", "b", 10),
+                held("classifier", "c", 10),
+                held("generator", "d", 10),
+            ])
+        };
+        for (role, bytes, budget, left) in [
+            ("classifier", 10, 50, vec!["a", "b", "c", "d"]),
+            ("classifier", 10, 49, vec!["b", "c", "d"]),
+            ("classifier", 10, 30, vec!["c", "d"]),
+            ("classifier", 10, 20, vec!["d"]),
+            ("classifier", 99, 0, vec!["d"]),
+            ("generator", 99, 0, vec!["c"]),
+        ] {
+            let mut shelf = full();
+            shelf.make_room(role, bytes, budget);
+            assert_eq!(names(&shelf), left, "{role} of {bytes} in {budget}");
+        }
+    }
+
+    #[test]
+    fn more_than_two_models_have_a_place_and_are_read_once_while_they_fit() {
+        let cache = tempfile::tempdir().unwrap();
+        let mut models = Models::default();
+        let device = Device::flex();
+        let mut is_read = |classifier: bool, name: &str, budget: u64| {
+            let (place, mut watch) = ((&device, budget), |_: &str, _: u64, _: u64| true);
+            if classifier {
+                models.load::<Classifier>(name, cache.path(), place, &mut watch).unwrap().1
+            } else {
+                models.load::<Generator>(name, cache.path(), place, &mut watch).unwrap().1
+            }
+        };
+        let all = [(true, "gtsrb12-joint"), (false, "gtsrb12-cm"), (true, "gtsrb12-robust")];
+        assert_eq!(all.map(|(classifier, name)| is_read(classifier, name, u64::MAX)), [true; 3]);
+        assert_eq!(all.map(|(classifier, name)| is_read(classifier, name, u64::MAX)), [false; 3]);
+        // Where only one of each fits, the other classifier makes room.
+        assert!(is_read(false, "gtsrb12-edm", 0), "it was never read");
+        let classifiers = ["gtsrb12-robust", "gtsrb12-joint", "gtsrb12-robust"];
+        assert_eq!(classifiers.map(|name| is_read(true, name, 0)), [false, true, true]);
+    }
+
+    #[test]
+    fn a_file_is_hashed_again_when_its_length_or_its_time_differ() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "one").unwrap();
+        let first = Stamp::of(file.path()).unwrap();
+        assert_eq!(Stamp::of(file.path()), Some(first));
+        let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(3);
+        file.as_file().set_modified(later).unwrap();
+        assert_ne!(Stamp::of(file.path()), Some(first), "another time");
+        std::fs::write(file.path(), "three").unwrap();
+        file.as_file().set_modified(first.modified).unwrap();
+        assert_ne!(Stamp::of(file.path()), Some(first), "another length");
+    }
 }

@@ -2,14 +2,13 @@
 
 use burn::tensor::Device;
 
-use super::device::{self, OpenDevice};
-use super::message::{Event, JobId};
-use super::models;
-use super::run::{Engine, WorkError};
+use super::device::OpenDevice;
+use super::message::Event;
+use super::models::{Loaded, Network};
+use super::task::{Context, Step, Task, WorkError};
 use crate::classifier::Classifier;
-use crate::generator::{GenerateError, Generator, Plan, sampler};
+use crate::generator::{Generator, Making, Plan};
 use crate::image::ImageBatch;
-use crate::noise::{Purpose, normal_noise};
 use crate::refiner::{Chunks, Objective, evaluate};
 
 /// Relative difference between CPU and GPU that is worth a warning.
@@ -19,83 +18,98 @@ const SELF_CHECK_SAMPLES: usize = 2;
 /// Weights of larger models are not held a second time for the self-check.
 const SELF_CHECK_BYTES: u64 = 512 << 20;
 
-impl Engine<'_, '_> {
-    /// Tunes the generator's kernels for one chunk shape, on a GPU only, as a visible state.
-    pub(super) fn warm_generator(&mut self, job: JobId, chunks: Chunks, open: &OpenDevice) -> Result<(), WorkError> {
-        let info = &self.models.generator.as_ref().expect("loaded before").info;
-        let (key, reference) = ((info.sha256.clone(), chunks.size), info.reference.clone());
-        if open.info.cpu || self.warmed.contains(&key) {
-            return Ok(());
-        }
-        self.tell(job, 1, "compiling and tuning the generator's kernels (once per shape and device)");
-        let generator = &self.models.generator.as_ref().expect("loaded before").model;
-        let gpu = denoise(generator, &open.device, chunks.size)?;
-        if generator.weight_bytes() <= SELF_CHECK_BYTES {
-            self.tell(job, 2, "checking the GPU's pictures against the CPU's");
-            let cpu_device = device::cpu().device;
-            let cpu = models::load::<Generator>(&reference, &self.cache, &cpu_device, &mut |_, _, _| true)?;
-            let n = SELF_CHECK_SAMPLES.min(chunks.size);
-            let cpu = denoise(&cpu.model, &cpu_device, n)?;
-            self.compare("generator", gpu.slice(0, n).pixels(), cpu.pixels());
-        }
-        self.warmed.push(key);
-        Ok(())
+/// Tunes the kernels of a model for one chunk shape, and checks them. Every piece is a step, so that a stop is heard between
+/// them; tuning itself cannot be interrupted.
+pub(super) struct WarmUp<M> {
+    loaded: Loaded<M>,
+    /// Pictures to try it with, where it takes some.
+    images: Option<ImageBatch>,
+    chunks: Chunks,
+    open: OpenDevice,
+    /// What the GPU computes.
+    gpu: Option<Vec<f32>>,
+    /// The same model there.
+    cpu: Option<(Loaded<M>, OpenDevice)>,
+}
+
+impl<M: Network> WarmUp<M> {
+    /// `None` when nothing is to be done: on the CPU, or when this shape has been tuned before.
+    pub(super) fn needed(
+        context: &Context<'_, '_>,
+        loaded: &Loaded<M>,
+        images: Option<&ImageBatch>,
+        (chunks, open): (Chunks, &OpenDevice),
+    ) -> Option<Self> {
+        let (images, open) = (images.cloned(), open.clone());
+        let this = Self { loaded: loaded.clone(), images, chunks, open, gpu: None, cpu: None };
+        (!this.open.info.cpu && !context.warmed.contains(&this.key())).then_some(this)
     }
 
-    /// Likewise for the classifier's forward and backward pass.
-    pub(super) fn warm_classifier(
-        &mut self,
-        job: JobId,
-        images: &ImageBatch,
-        chunks: Chunks,
-        open: &OpenDevice,
-    ) -> Result<(), WorkError> {
-        let info = &self.models.classifier.as_ref().expect("loaded before").info;
-        let (key, reference) = ((info.sha256.clone(), chunks.size), info.reference.clone());
-        if open.info.cpu || self.warmed.contains(&key) {
-            return Ok(());
-        }
-        self.tell(job, 1, "compiling and tuning the classifier's kernels (once per shape and device)");
-        let batch = images.slice(0, chunks.size.min(images.len())).repeat_last(chunks.size);
-        let labels = vec![0; batch.len()];
-        let classifier = &self.models.classifier.as_ref().expect("loaded before").model;
-        let objective = Objective::TargetLogit;
-        let gpu = evaluate(classifier, &batch, &labels, objective, chunks, &open.device)?;
-        if classifier.weight_bytes() <= SELF_CHECK_BYTES {
-            self.tell(job, 2, "checking the GPU's gradients against the CPU's");
-            let cpu_device = device::cpu().device;
-            let cpu = models::load::<Classifier>(&reference, &self.cache, &cpu_device, &mut |_, _, _| true)?;
-            let n = SELF_CHECK_SAMPLES.min(chunks.size);
-            let cpu = evaluate(&cpu.model, &batch.slice(0, n), &labels[..n], objective, Chunks::CPU, &cpu_device)?;
-            self.compare("classifier's gradient", &gpu.gradient[..cpu.gradient.len()], &cpu.gradient);
-        }
-        self.warmed.push(key);
-        Ok(())
+    fn key(&self) -> (String, usize) {
+        (self.loaded.info.sha256.clone(), self.chunks.size)
     }
 
-    fn tell(&mut self, job: JobId, step: u32, what: &str) {
-        self.publish(Event::Preparing { job, what: what.to_owned(), step, of: 2 });
+    fn tell(context: &mut Context<'_, '_>, step: u32, what: String) {
+        context.publish(Event::Preparing { job: context.job, what, step, of: 2 });
     }
+}
 
-    fn compare(&mut self, what: &str, gpu: &[f32], cpu: &[f32]) {
-        let scale = cpu.iter().fold(1e-12_f32, |max, value| max.max(value.abs()));
-        let worst = gpu.iter().zip(cpu).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / scale;
-        tracing::info!(what, worst, "self-check");
-        if worst.is_nan() || worst > SELF_CHECK_TOLERANCE {
-            self.publish(Event::Warning(format!(
-                "the {what} differs by {:.1} % between this GPU and the CPU: results on it cannot be trusted, use the CPU or update the driver",
-                worst * 100.0
-            )));
+impl<M: Network> Task for WarmUp<M> {
+    fn step(&mut self, context: &mut Context<'_, '_>) -> Result<Step, WorkError> {
+        let Some(gpu) = &self.gpu else {
+            Self::tell(
+                context,
+                1,
+                format!("compiling and tuning the {}'s kernels (once per shape and device)", M::ROLE),
+            );
+            let (n, chunks, device) = (self.chunks.size, self.chunks, &self.open.device);
+            self.gpu = Some(self.loaded.model.probe(self.images.as_ref(), n, chunks, device)?);
+            return Ok(Step::Prepared);
+        };
+        if self.loaded.model.bytes() <= SELF_CHECK_BYTES {
+            let Some((cpu, open)) = &self.cpu else {
+                Self::tell(context, 2, format!("checking the GPU's {} against the CPU's", M::CHECKED.0));
+                self.cpu = Some(context.load_on_cpu(&self.loaded.info.reference)?);
+                return Ok(Step::Prepared);
+            };
+            let n = SELF_CHECK_SAMPLES.min(self.chunks.size);
+            let cpu = cpu.model.probe(self.images.as_ref(), n, Chunks::CPU, &open.device)?;
+            compare(context, M::CHECKED.1, &gpu[..cpu.len().min(gpu.len())], &cpu);
         }
+        context.warmed.push(self.key());
+        Ok(Step::Done)
+    }
+}
+
+fn compare(context: &mut Context<'_, '_>, what: &str, gpu: &[f32], cpu: &[f32]) {
+    let scale = cpu.iter().fold(1e-12_f32, |max, value| max.max(value.abs()));
+    let worst = gpu.iter().zip(cpu).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / scale;
+    tracing::info!(what, worst, "self-check");
+    if worst.is_nan() || worst > SELF_CHECK_TOLERANCE {
+        context.publish(Event::Warning(format!(
+            "the {what} differs by {:.1} % between this GPU and the CPU: results on it cannot be trusted, use the CPU or update the driver",
+            worst * 100.0
+        )));
     }
 }
 
 /// Pictures of one network call.
-fn denoise(generator: &Generator, device: &Device, n: usize) -> Result<ImageBatch, GenerateError> {
+pub(super) fn denoise(generator: &Generator, n: usize, device: &Device) -> Result<Vec<f32>, WorkError> {
     let seeds: Vec<u64> = (0..n as u64).collect();
-    let noise = normal_noise(&seeds, Purpose::Sampling(0), generator.sample_shape().iter().product());
-    let plan = Plan::one_step(generator.diffusion());
-    let mut sampling = sampler::Sampling::new(generator, noise, vec![0; n], plan, device);
-    sampling.step(generator, &mut |_| Vec::new());
-    sampling.images()
+    let mut making = Making::sample(generator, &seeds, &vec![0; n], &Plan::one_step(generator.diffusion()), device);
+    making.step(generator);
+    Ok(making.images()?.pixels().to_vec())
+}
+
+/// Gradients of one network call there and back.
+pub(super) fn differentiate(
+    classifier: &Classifier,
+    images: Option<&ImageBatch>,
+    n: usize,
+    (chunks, device): (Chunks, &Device),
+) -> Result<Vec<f32>, WorkError> {
+    let Some(images) = images else { return Ok(Vec::new()) };
+    let batch = images.slice(0, n.min(images.len())).repeat_last(n);
+    let labels = vec![0; batch.len()];
+    Ok(evaluate(classifier, &batch, &labels, Objective::TargetLogit, chunks, device)?.gradient)
 }

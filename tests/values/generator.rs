@@ -1,11 +1,12 @@
 //! Samplers and editing: PyTorch's values for OpenAI's U-Net, and what must hold for any network.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use lapidary::generator::editing::{EditInput, EditStart, Editing, Known, edit};
-use lapidary::generator::sampler::{self, Sampling};
+use lapidary::generator::editing::{EditStart, Editing, Known};
+use lapidary::generator::sampler::Sampling;
 use lapidary::generator::schedule::{karras_sigmas, time_step_sigmas};
 use lapidary::generator::{
-    Churn, EditSettings, EditTask, GenerateError, GenerateSettings, Generator, Mask, Plan, SamplerKind,
+    Churn, EditInput, EditSettings, EditTask, GenerateError, GenerateSettings, Generator, Making, Mask, Plan,
+    SamplerKind,
 };
 use lapidary::image::ImageBatch;
 use lapidary::noise::{Purpose, normal_noise};
@@ -119,18 +120,17 @@ fn a_seed_makes_the_same_picture_in_every_batch() {
         let settings = GenerateSettings { sampler, churn, steps: 3, ..Default::default() };
         let plan = Plan::new(&settings, case.diffusion()).unwrap();
         let make = |seeds: &[u64], labels: &[usize]| {
-            let images = sampler::sample(&generator, seeds, labels, &plan, &Device::flex(), &mut |_, _| true);
-            images.expect("the CPU does not fail").expect("nobody stops it").pixels().to_vec()
+            finish(Making::sample(&generator, seeds, labels, &plan, &Device::flex()), &generator).pixels().to_vec()
         };
         let three = make(&[16, 17, 18], &[1, 2, 3]);
         assert_close(&format!("{sampler:?}"), &make(&[17], &[2]), &three[LEN..2 * LEN], SAMPLER, 0.0);
-        let mut calls = Vec::new();
-        let mut stop = |done: usize, all: usize| {
-            calls.push((done, all));
-            done < 2
-        };
-        let stopped = sampler::sample(&generator, &[1], &[0], &plan, &Device::flex(), &mut stop).unwrap();
-        assert_eq!((stopped, calls), (None, vec![(1, 3), (2, 3)]), "a step is a step, however many calls it needs");
+        let mut making = Making::sample(&generator, &[1], &[0], &plan, &Device::flex());
+        let ends: Vec<bool> = (0..3).map(|_| making.step(&generator)).collect();
+        assert_eq!(
+            (making.steps(), ends),
+            (3, vec![false, false, true]),
+            "a step is a step, however many calls it needs"
+        );
     }
 }
 
@@ -190,8 +190,15 @@ fn edited(case: &Case, settings: &EditSettings, mask: Option<&Mask>, part: std::
         first: part.start,
         total: 3,
     };
-    let images = edit(&case.generator(), input, settings, &plan, &Device::flex(), &mut |_, _| true);
-    images.expect("the CPU does not fail").expect("nobody stops it").pixels().to_vec()
+    let generator = case.generator();
+    let making = Making::edit(&generator, input, settings, &plan, &Device::flex()).expect("they fit");
+    finish(making, &generator).pixels().to_vec()
+}
+
+/// What comes of it when nobody stops it.
+fn finish(mut making: Making, generator: &Generator) -> ImageBatch {
+    while !making.step(generator) {}
+    making.images().expect("the CPU does not fail")
 }
 
 fn few_steps(task: EditTask) -> EditSettings {
@@ -286,8 +293,7 @@ fn an_interpolation_begins_and_ends_with_the_pictures_of_its_seeds() {
     let settings = EditSettings { seed_from: 5, seed_to: 9, ..few_steps(EditTask::Interpolate) };
     let frames = edited(&case, &settings, None, 0..3);
     let plan = Plan::multistep(vec![80.0, 1.2]);
-    let own = sampler::sample(&case.generator(), &[5, 9], &[0; 2], &plan, &Device::flex(), &mut |_, _| true);
-    let own = own.unwrap().expect("nobody stops it");
+    let own = finish(Making::sample(&case.generator(), &[5, 9], &[0; 2], &plan, &Device::flex()), &case.generator());
     assert_close("first", &frames[..LEN], own.sample(0), SAMPLER, 0.0);
     assert_close("last", &frames[2 * LEN..], own.sample(1), SAMPLER, 0.0);
 }
@@ -309,7 +315,7 @@ fn edits_that_cannot_be_are_refused_in_one_sentence() {
     let refused = |reference: Option<&ImageBatch>, settings: &EditSettings| -> GenerateError {
         let input = EditInput { reference, mask: None, seeds: &[1], labels: &[0], first: 0, total: 1 };
         let plan = Plan::one_step(case.diffusion());
-        edit(&generator, input, settings, &plan, &Device::flex(), &mut |_, _| true).unwrap_err()
+        Making::edit(&generator, input, settings, &plan, &Device::flex()).unwrap_err()
     };
     let (good, small) = (pictures(&case), ImageBatch::new([1, 3, 16, 8], vec![0.5; 384]));
     assert!(refused(None, &few_steps(EditTask::Stroke)).to_string().contains("no picture"));

@@ -1,0 +1,111 @@
+//! Pictures from pictures: one of each that is given, or as many as asked for of a single one.
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+
+use super::generate::check_labels;
+use super::make::{Begin, Recipe};
+use super::task::WorkError;
+use crate::generator::editing::cycle;
+use crate::generator::settings::SAMPLES;
+use crate::generator::{Classes, EditInput, EditSettings, EditTask, GenerateSettings, Generator, Making, Mask, Plan};
+use crate::image::ImageBatch;
+use crate::origins::{Edited, Origins};
+use crate::refiner::Chunks;
+
+/// Pictures made from pictures.
+pub(super) struct Edit {
+    settings: GenerateSettings,
+    edit: EditSettings,
+    /// What is edited; none for an interpolation.
+    source: Option<Arc<Origins>>,
+    mask: Option<Mask>,
+    /// Known with the generator.
+    labels: Vec<usize>,
+    /// What is edited at the generator's size, one per result.
+    images: Option<ImageBatch>,
+}
+
+impl Edit {
+    pub(super) fn new(
+        settings: GenerateSettings,
+        edit: EditSettings,
+        source: Option<Arc<Origins>>,
+        mask: Option<Mask>,
+    ) -> Self {
+        let source = source.filter(|_| edit.task.needs_reference());
+        let mask = mask.filter(|_| edit.task.needs_mask());
+        Self { settings, edit, source, mask, labels: Vec::new(), images: None }
+    }
+
+    /// As if so many pictures were generated.
+    fn asked(&self) -> GenerateSettings {
+        GenerateSettings { samples: self.count() as u32, ..self.settings.clone() }
+    }
+}
+
+impl Recipe for Edit {
+    fn check(&self) -> Result<(), WorkError> {
+        self.settings.check()?;
+        self.edit.check()?;
+        SAMPLES.check(self.count() as f64)?;
+        Ok(())
+    }
+
+    fn generator(&self) -> &str {
+        &self.settings.generator
+    }
+
+    fn count(&self) -> usize {
+        let n = self.source.as_ref().map_or(1, |origins| origins.images.len());
+        // Without noise every variant of a picture would be the same.
+        let varies = self.edit.task != EditTask::Denoise || self.edit.add_noise;
+        if n == 1 && varies { self.settings.samples as usize } else { n }
+    }
+
+    fn begin(&mut self, generator: &Generator, chunks: Chunks, device: &Device) -> Result<Begin, WorkError> {
+        let (n, asked) = (self.count(), self.asked());
+        let classes = generator.num_classes().unwrap_or(0);
+        let [_, h, w] = generator.sample_shape();
+        self.labels = match (&self.source, &self.settings.classes) {
+            (Some(origins), Classes::All) => (0..n).map(|i| origins.labels[i % origins.labels.len()]).collect(),
+            // In an interpolation only the noise changes.
+            (None, Classes::All) => vec![0; n],
+            _ => asked.labels(classes),
+        };
+        check_labels(&self.labels, classes)?;
+        self.images = self.source.as_ref().map(|origins| cycle(&origins.images.resized([h, w]), 0, n));
+        self.mask = self.mask.take().map(|mask| mask.resized(w as u32, h as u32));
+        let (seeds, labels) = (asked.seeds(), self.labels.clone());
+        let plan = Plan::new(&asked, generator.diffusion())?;
+        let (edit, images, mask, device) = (self.edit.clone(), self.images.clone(), self.mask.clone(), device.clone());
+        Ok(Box::new(move |generator, (from, to)| {
+            let (seeds, labels) = (chunks.filled(&seeds[from..to]), chunks.filled(&labels[from..to]));
+            let input = EditInput {
+                reference: images.as_ref(),
+                mask: mask.as_ref(),
+                seeds: &seeds,
+                labels: &labels,
+                first: from,
+                total: n,
+            };
+            Making::edit(generator, input, &edit, &plan, &device)
+        }))
+    }
+
+    fn origins(&self, images: ImageBatch) -> Origins {
+        let made = images.len();
+        let edited = self.images.as_ref().map(|source| Edited {
+            settings: self.edit.clone(),
+            reference: source.slice(0, made),
+            mask: self.mask.clone(),
+        });
+        let (labels, seeds) = (self.labels[..made].to_vec(), self.asked().seeds()[..made].to_vec());
+        let names = self.source.as_ref().map_or_else(Vec::new, |origins| {
+            let name = |i: usize| origins.names.get(i % origins.names.len().max(1)).cloned();
+            (0..made).filter_map(name).collect()
+        });
+        Origins { images, labels, seeds, names, made_by: Some(self.settings.clone()), edited }
+    }
+}

@@ -1,0 +1,176 @@
+//! A run: its first state, then one iteration per step.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::compute::ComputeSettings;
+use super::device::OpenDevice;
+use super::message::{Event, Rest};
+use super::models::Loaded;
+use super::task::{Context, Step, Task, WorkError};
+use super::warm::WarmUp;
+use crate::classifier::Classifier;
+use crate::image::ImageBatch;
+use crate::origins::Origins;
+use crate::refiner::{
+    Batch, Chunks, RefineError, RefineSettings, Refiner, SampleState, State, Target, logits, reality,
+};
+use crate::trace::{RunId, StateId};
+
+/// What a run begins with.
+pub(super) struct Start {
+    pub(super) run: RunId,
+    pub(super) origins: Arc<Origins>,
+    /// Iterations behind the start and the start itself, when it is not the origin.
+    pub(super) from: Option<(StateId, ImageBatch)>,
+    /// Real pictures that early stopping compares with.
+    pub(super) references: Option<ImageBatch>,
+    pub(super) settings: RefineSettings,
+    pub(super) compute: ComputeSettings,
+    /// Samples that a GPU takes at once, also when there are fewer.
+    pub(super) chunk: Option<usize>,
+}
+
+/// A run.
+pub(super) struct Refine {
+    start: Start,
+    classifier: Option<(Loaded<Classifier>, Chunks, OpenDevice)>,
+    warm: Option<WarmUp<Classifier>>,
+    refiner: Option<Refiner>,
+    /// Iterations behind the newest state.
+    iteration: u32,
+    /// Settings that came before the first state.
+    later: Option<RefineSettings>,
+}
+
+impl Refine {
+    pub(super) const fn new(start: Start) -> Self {
+        Self { start, classifier: None, warm: None, refiner: None, iteration: 0, later: None }
+    }
+
+    /// Loads the classifier and finds out how to use it.
+    fn prepare(&mut self, context: &mut Context<'_, '_>) -> Result<(), WorkError> {
+        let Start { origins, from, references, settings, compute, chunk, .. } = &self.start;
+        settings.check()?;
+        let open = context.open_device(&compute.device)?;
+        let loaded = context.load::<Classifier>(&settings.classifier, compute, &open)?;
+        let model = &loaded.model;
+        let n = origins.images.len();
+        let channels = model.sample_shape()[0];
+        let mut per_sample = 0;
+        for [_, c, h, w] in [Some(&origins.images), references.as_ref()].into_iter().flatten().map(ImageBatch::shape) {
+            if c != channels {
+                return Err(WorkError::Channels { generator: [c, h, w], channels });
+            }
+            model.check_size([h, w]).map_err(RefineError::from)?;
+            per_sample = per_sample.max(model.activation_bytes([h, w]));
+        }
+        if n == 1 && settings.debias && settings.target == Target::PseudoLabel {
+            let text =
+                "de-biasing compares pictures, but there is only one: its pseudo-label is the classifier's verdict";
+            context.publish(Event::Warning(text.to_owned()));
+        }
+        let copies = if from.is_some() { 1 } else { settings.restarts.max(1) as usize };
+        let need = (true, model.weight_bytes(), per_sample);
+        let chunks = context.chunks(compute, (n * copies, *chunk), need);
+        self.warm = WarmUp::needed(context, &loaded, Some(&origins.images), (chunks, &open));
+        self.classifier = Some((loaded, chunks, open));
+        Ok(())
+    }
+
+    /// Computes the first state.
+    fn begin(&mut self, context: &mut Context<'_, '_>) -> Result<(), WorkError> {
+        let Some((loaded, chunks, open)) = &self.classifier else { return Ok(()) };
+        let Start { run, origins, from, references, settings, .. } = &mut self.start;
+        let since = Instant::now();
+        let references = match references.take() {
+            Some(images) => reality(&logits(&loaded.model, &images, *chunks, &open.device)?, images.len()),
+            None => Vec::new(),
+        };
+        let batch = Batch {
+            origin: origins.images.clone(),
+            from: from.take().map(|(state, images)| (state.iteration, images)),
+            labels: origins.labels.clone(),
+            seeds: origins.seeds.clone(),
+            references,
+        };
+        let place = (*chunks, open.device.clone());
+        let (refiner, state) = Refiner::start(&loaded.model, batch, settings.clone(), place)?;
+        if refiner.targets() != origins.labels {
+            let targets = refiner.targets().to_vec();
+            context.publish(Event::Targets { job: context.job, run: *run, targets });
+        }
+        self.refiner = Some(refiner);
+        self.publish(state, since, context);
+        match self.later.take() {
+            Some(settings) => self.update(settings, context),
+            None => Ok(()),
+        }
+    }
+
+    fn publish(&mut self, state: State, since: Instant, context: &mut Context<'_, '_>) {
+        self.iteration = state.iteration;
+        let (state, secs) = (Arc::new(state), since.elapsed().as_secs_f64());
+        context.publish(Event::State { job: context.job, run: self.start.run, state, secs });
+    }
+}
+
+impl Task for Refine {
+    fn run(&self) -> Option<RunId> {
+        Some(self.start.run)
+    }
+
+    fn lead(&self) -> u32 {
+        u32::from(self.refiner.is_none())
+    }
+
+    fn end_of_plan(&self) -> Rest {
+        Rest::Finished
+    }
+
+    fn step(&mut self, context: &mut Context<'_, '_>) -> Result<Step, WorkError> {
+        if let Some(warm) = &mut self.warm {
+            if warm.step(context)? == Step::Done {
+                self.warm = None;
+            }
+            return Ok(Step::Prepared);
+        }
+        let Some((loaded, ..)) = &self.classifier else {
+            self.prepare(context)?;
+            return Ok(Step::Prepared);
+        };
+        let Some(refiner) = &mut self.refiner else {
+            self.begin(context)?;
+            return Ok(Step::More);
+        };
+        let since = Instant::now();
+        let state = refiner.step(&loaded.model)?;
+        let moves = state.numbers.state.contains(&SampleState::Active);
+        self.publish(state, since, context);
+        Ok(if moves { Step::More } else { Step::Rest(Rest::NothingMoves) })
+    }
+
+    fn update(&mut self, settings: RefineSettings, context: &mut Context<'_, '_>) -> Result<(), WorkError> {
+        // Another classifier needs another run; the session begins it at the next Run.
+        if settings.classifier != self.start.settings.classifier {
+            return Ok(());
+        }
+        let (Some(refiner), Some((loaded, ..))) = (&mut self.refiner, &self.classifier) else {
+            self.later = Some(settings);
+            return Ok(());
+        };
+        settings.check()?;
+        let before = refiner.targets().to_vec();
+        refiner.set_settings(&loaded.model, settings.clone())?;
+        let (job, run) = (context.job, self.start.run);
+        context.publish(Event::Updated { run, iteration: self.iteration, settings });
+        if refiner.targets() != before {
+            context.publish(Event::Targets { job, run, targets: refiner.targets().to_vec() });
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, _context: &mut Context<'_, '_>) -> bool {
+        self.refiner.is_some()
+    }
+}

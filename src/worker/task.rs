@@ -1,0 +1,256 @@
+//! What every piece of work has in common: it goes on step by step, and between two steps it can be paused, stopped or
+//! replaced. The loop in `run.rs` does that for all alike; what a task needs from the compute thread it finds in its
+//! [`Context`].
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::compute::ComputeSettings;
+use super::device::{self, DeviceChoice, OpenDevice};
+use super::inbox::Inbox;
+use super::memory;
+use super::message::{Event, JobId, MemoryEstimate, Rest};
+use super::models::{Loaded, Models, Network};
+use crate::checkpoint::CheckpointError;
+use crate::generator::GenerateError;
+use crate::refiner::{Chunks, RefineError, RefineSettings};
+use crate::trace::RunId;
+
+/// How often loading is told about.
+const TELL: Duration = Duration::from_millis(50);
+
+/// Takes events; returns false when nobody listens any more.
+pub type Sink<'a> = dyn FnMut(Event) -> bool + 'a;
+
+/// A piece of work.
+pub(super) trait Task {
+    /// The run that it computes, if it does.
+    fn run(&self) -> Option<RunId> {
+        None
+    }
+
+    /// Does one piece: what cannot be interrupted, so as little as makes sense, such as one network call.
+    ///
+    /// # Errors
+    /// [`WorkError`], after which the task is dropped.
+    fn step(&mut self, context: &mut Context<'_, '_>) -> Result<Step, WorkError>;
+
+    /// Steps that it takes before those that a plan counts.
+    fn lead(&self) -> u32 {
+        0
+    }
+
+    /// Why it rests when the steps that were planned are done.
+    fn end_of_plan(&self) -> Rest {
+        Rest::Paused
+    }
+
+    /// Takes new settings.
+    ///
+    /// # Errors
+    /// [`WorkError`], after which the task is dropped.
+    fn update(&mut self, _settings: RefineSettings, _context: &mut Context<'_, '_>) -> Result<(), WorkError> {
+        Ok(())
+    }
+
+    /// Hands over what is done, because it is to stop here. Returns whether it could go on later.
+    fn stop(&mut self, _context: &mut Context<'_, '_>) -> bool {
+        false
+    }
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Something was made ready; no plan counts that.
+    Prepared,
+    /// One step was done.
+    More,
+    /// One step was done, and more would change nothing.
+    Rest(Rest),
+    /// All is done; the task is dropped.
+    Done,
+}
+
+/// Any failure of a piece of work.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WorkError {
+    #[error("the model cannot be loaded")]
+    Checkpoint(#[from] CheckpointError),
+    #[error("the device cannot be used")]
+    Device(#[from] device::DeviceError),
+    #[error("generating failed")]
+    Generate(#[from] GenerateError),
+    #[error("refining failed")]
+    Refine(#[from] RefineError),
+    #[error(
+        "the generator makes {generator:?} pictures (channels, height, width), but the classifier takes {channels} channels: choose models that fit each other"
+    )]
+    Channels { generator: [usize; 3], channels: usize },
+    #[error("class {label} is asked for, but the generator knows {classes} classes (0 to {}): choose another class", classes - 1)]
+    Class { label: usize, classes: usize },
+    #[error("a setting is out of range")]
+    Parameter(#[from] crate::parameter::ParameterError),
+}
+
+impl WorkError {
+    /// Whether it was asked for: a stop, or newer work, was waiting.
+    pub(super) const fn is_interruption(&self) -> bool {
+        matches!(self, Self::Checkpoint(CheckpointError::Cancelled))
+    }
+}
+
+/// What the compute thread has, and the way out of it.
+pub(super) struct Context<'a, 'c> {
+    /// Name of the work that goes on.
+    pub(super) job: JobId,
+    pub(super) inbox: Inbox<'c>,
+    sink: &'a mut Sink<'a>,
+    /// Somebody takes events.
+    pub(super) listening: bool,
+    cache: PathBuf,
+    device: Option<(DeviceChoice, OpenDevice)>,
+    models: Models,
+    /// Model hash and chunk size whose kernels are known to be tuned.
+    pub(super) warmed: Vec<(String, usize)>,
+}
+
+impl<'a, 'c> Context<'a, 'c> {
+    pub(super) fn new(inbox: Inbox<'c>, cache: PathBuf, sink: &'a mut Sink<'a>) -> Self {
+        Self {
+            job: JobId(0),
+            inbox,
+            sink,
+            listening: true,
+            cache,
+            device: None,
+            models: Models::default(),
+            warmed: Vec::new(),
+        }
+    }
+
+    pub(super) fn publish(&mut self, event: Event) {
+        self.listening = self.listening && (self.sink)(event);
+    }
+
+    /// Opens the device that is chosen, unless it is open; tells which it is.
+    pub(super) fn open_device(&mut self, choice: &DeviceChoice) -> Result<OpenDevice, WorkError> {
+        if let Some((open_choice, open)) = &self.device
+            && open_choice == choice
+        {
+            let open = open.clone();
+            // Said for every piece of work: whoever opened another session meanwhile must not keep its device.
+            self.publish(Event::Device(open.info.clone()));
+            return Ok(open);
+        }
+        // Models live on the old device.
+        (self.models, self.device) = (Models::default(), None);
+        self.warmed.clear();
+        let open = device::open(choice, &self.cache)?;
+        self.device = Some((choice.clone(), open.clone()));
+        self.publish(Event::Device(open.info.clone()));
+        if open.info.software {
+            self.publish(Event::Warning(format!(
+                "{} draws with the CPU, so it is slower than the device \"cpu\": use it for tests only",
+                open.info.name
+            )));
+        }
+        Ok(open)
+    }
+
+    /// Makes sure that a model is in memory as its file is now, and tells what it is.
+    pub(super) fn load<M: Network>(
+        &mut self,
+        reference: &str,
+        compute: &ComputeSettings,
+        open: &OpenDevice,
+    ) -> Result<Loaded<M>, WorkError> {
+        let budget = memory::for_models(compute.memory_mib, open.info.cpu);
+        let (loaded, is_new) = {
+            let mut watch = watch(self.job, &mut self.inbox, &mut *self.sink);
+            self.models.load::<M>(reference, &self.cache, (&open.device, budget), &mut watch)?
+        };
+        if let Some(first) = loaded.info.report.unused.first().filter(|_| is_new) {
+            let warning = format!(
+                "{} tensors of {} were not used (for example {first:?}): check that its manifest names the right architecture",
+                loaded.info.report.unused.len(),
+                loaded.info.reference
+            );
+            self.publish(Event::Warning(warning));
+        }
+        self.publish(M::event(loaded.info.clone()));
+        Ok(loaded)
+    }
+
+    /// Reads a model a second time, onto the CPU, and keeps it nowhere.
+    pub(super) fn load_on_cpu<M: Network>(&mut self, reference: &str) -> Result<(Loaded<M>, OpenDevice), WorkError> {
+        let open = device::cpu();
+        let mut watch = watch(self.job, &mut self.inbox, &mut *self.sink);
+        let budget = u64::MAX;
+        let (loaded, _) = Models::default().load::<M>(reference, &self.cache, (&open.device, budget), &mut watch)?;
+        Ok((loaded, open))
+    }
+
+    /// How a batch of `n` is cut, so that what one call needs fits into memory; tells the estimate. With `chunk` a GPU gets
+    /// chunks of that many samples, also for fewer.
+    pub(super) fn chunks(
+        &mut self,
+        compute: &ComputeSettings,
+        (n, chunk): (usize, Option<usize>),
+        (refines, weights, per_sample): (bool, u64, u64),
+    ) -> Chunks {
+        let cpu = self.device.as_ref().is_some_and(|(_, open)| open.info.cpu);
+        let budget = memory::budget(compute.memory_mib, cpu, weights);
+        let wanted = if cpu { n } else { chunk.unwrap_or(n).min(compute.batch.max(1) as usize) };
+        let estimate = MemoryEstimate::fit(refines, weights, per_sample, wanted, budget);
+        let at_once = estimate.at_once as usize;
+        // On the CPU as many are in work as there are threads, however many may be begun.
+        let in_work = if cpu { at_once.min(rayon::current_num_threads()) as u32 } else { estimate.at_once };
+        let estimate = MemoryEstimate { at_once: in_work, ..estimate };
+        self.publish(Event::Estimate { job: self.job, estimate });
+        if estimate.is_tight() {
+            self.publish(Event::Warning(format!(
+                "one picture at a time needs about {} MiB, but {} MiB may be used: close other programs, raise the limit, or take a smaller model or picture",
+                estimate.total() >> 20,
+                budget >> 20
+            )));
+        }
+        if cpu { Chunks { at_once, ..Chunks::CPU } } else { Chunks::gpu(at_once) }
+    }
+}
+
+/// Tells now and then how much of a file is read, and hears whether that is still wanted.
+fn watch<'w>(job: JobId, inbox: &'w mut Inbox<'_>, sink: &'w mut Sink<'_>) -> impl FnMut(&str, u64, u64) -> bool + 'w {
+    let mut told = Instant::now();
+    move |what, done, of| {
+        if told.elapsed() < TELL {
+            return true;
+        }
+        told = Instant::now();
+        sink(Event::Loading { job, what: what.to_owned(), done, of }) && !inbox.interrupted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_takes_the_last_short_batch_of_a_stream_in_the_shape_of_the_others() {
+        let (_sender, receiver) = crossbeam::channel::unbounded();
+        let mut estimates = Vec::new();
+        let mut sink = |event: Event| {
+            if let Event::Estimate { estimate, .. } = event {
+                estimates.push(estimate.at_once);
+            }
+            true
+        };
+        // No device is open, so it is not the CPU.
+        let mut context = Context::new(Inbox::new(&receiver), PathBuf::new(), &mut sink);
+        let compute = ComputeSettings { batch: 64, ..Default::default() };
+        let mut size = |n, chunk| context.chunks(&compute, (n, chunk), (true, 0, 1)).size;
+        assert_eq!([size(64, Some(64)), size(16, Some(64)), size(16, None), size(200, None)], [64, 64, 16, 64]);
+        assert_eq!(estimates, [64, 64, 16, 64], "memory is that of the shape");
+        assert_eq!(Chunks::gpu(64).filled(&[7; 16]).len(), 64);
+    }
+}
