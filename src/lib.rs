@@ -4,8 +4,8 @@
 //! # The flow
 //! ```text
 //! checkpoint -> net -> zoo -> generator -> image (samples, [0,1]) -> refiner (classifier + objective + constraint) -> trace
-//!                                                                                                     |
-//!                       worker (runs it on its own thread) -> session (remembers it) -> view, export, cli
+//!                                                                                                            |
+//!                              worker (runs it on its own thread) -> session (remembers it) -> view, export, cli
 //! ```
 //!
 //! # Reading order
@@ -18,11 +18,13 @@
 //! | [`parameter`] | one description per setting, which flags, help, sliders and tooltips are made from | who uses it |
 //! | [`image`] | pictures on the host, `[N, C, H, W]`, `[0, 1]`; their levels, colours and differences | where they come from |
 //! | [`checkpoint`] | the file door: files of tensors, opened by content, taken with every shape checked | networks, devices |
-//! | [`net`] | one folder per architecture, pure functions of their input | value ranges, noise levels |
+//! | [`net`] | one folder per architecture: modules that can be trained, folded for inference | value ranges, noise levels |
 //! | [`zoo`] | what a file is (names, shapes, manifests) and where models are | devices |
 //! | [`generator`] | preconditioning, schedules, samplers, editing, noise per sample seed | files, threads, clocks |
 //! | [`classifier`] | normalisation, logits, energy | files, threads, clocks |
 //! | [`refiner`] | objectives, update rules, targets, the ball; one iteration | files, threads, clocks |
+//! | [`data`] | pictures of other programs, batch by batch: files, folders, archives | tensors, the window |
+//! | [`origins`] | the pictures that a session is about, and where they came from | devices |
 //! | [`trace`] | the tree of runs: numbers per state | pictures, devices |
 //! | [`worker`] | the compute thread and its messages; the loop that window and command line share | the window |
 //! | [`session`] | the state the user owns: actions and events in, commands out; saving and opening | tensors, egui |

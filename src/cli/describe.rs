@@ -6,10 +6,9 @@ use crate::generator::settings::S_CHURN;
 use crate::generator::{EditSettings, EditTask, GenerateSettings, Plan, SamplerKind};
 use crate::parameter::{Choosable as _, Kind, Setting, Value, captions};
 use crate::refiner::RefineSettings;
-use crate::refiner::settings::ITERATIONS;
 use crate::session::Settings;
-use crate::units::{bytes, counted};
-use crate::worker::{ComputeSettings, MemoryEstimate};
+use crate::units::counted;
+use crate::worker::ComputeSettings;
 use crate::zoo::{DiffusionManifest, Manifest, ManifestKind};
 
 /// A line about a model: title, hash, and where it was found.
@@ -129,34 +128,19 @@ fn describe_reach(settings: &RefineSettings) -> Option<String> {
     if !settings.rule.has_ball() {
         return None;
     }
-    let Some(reach) = settings.reach() else {
-        return Some("steps follow the raw gradient, so nothing can be said before".to_owned());
-    };
-    let remark = if reach < 1.0 {
-        "the edge of the ball is unreachable; more iterations or larger steps use all of the radius"
-    } else {
-        "the edge of the ball is reachable"
-    };
-    Some(format!("{} α / ε = {reach:.2}: {remark}", ITERATIONS.symbol))
+    Some(match settings.reach_in_words() {
+        Some((reach, true)) => {
+            format!("the edge of the ball is {reach}; more iterations or larger steps use all of the radius")
+        }
+        Some((reach, false)) => format!("the edge of the ball is {reach}"),
+        None => "steps follow the raw gradient, so nothing can be said before".to_owned(),
+    })
 }
 
 /// A line about the device.
 pub(super) fn describe_compute(settings: &Settings) -> String {
     let numbers = captions(ComputeSettings::TABLE, &settings.compute, |row| matches!(row.kind, Kind::Number(_)));
     format!("{:<11}{}, {}", "device", settings.compute.device, numbers.join(", "))
-}
-
-/// A line about the memory that network calls need.
-pub(super) fn describe_estimate(estimate: &MemoryEstimate) -> String {
-    let what = if estimate.refines { "refining" } else { "generating" };
-    format!(
-        "{what} needs about {}: weights {} + {} × {} per picture; {} may be used",
-        bytes(estimate.total()),
-        bytes(estimate.weights),
-        estimate.at_once,
-        bytes(estimate.per_sample),
-        bytes(estimate.budget),
-    )
 }
 
 /// A line about the files of a dry run.
@@ -188,7 +172,7 @@ mod tests {
         assert!(
             far.contains("norm       L2: ")
                 && far.contains("ε = 3, α = 0.3, T = 15")
-                && far.contains("= 1.50: the edge of the ball is reachable"),
+                && far.contains("the edge of the ball is reachable: T × α is 1.5 × ε"),
             "{far}"
         );
         let short = RefineSettings { step_size: 0.1, ..Default::default() };
@@ -229,13 +213,5 @@ mod tests {
             text.contains("(35 calls)") && text.starts_with("sampling   heun, n = 18") && text.contains("S_churn = 40"),
             "{text}"
         );
-    }
-
-    #[test]
-    fn an_estimate_adds_up() {
-        let estimate =
-            MemoryEstimate { refines: true, weights: 5 << 20, per_sample: 3 << 20, at_once: 4, budget: 100 << 20 };
-        let text = describe_estimate(&estimate);
-        assert_eq!(text, "refining needs about 17 MiB: weights 5.0 MiB + 4 × 3.0 MiB per picture; 100 MiB may be used");
     }
 }

@@ -10,7 +10,6 @@ use crossbeam::channel::{Receiver, Sender, bounded, select};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Outcome;
-use super::describe::describe_estimate;
 use crate::generator::Mask;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
@@ -250,7 +249,7 @@ impl Driver {
                 == (estimate.refines, estimate.weights, estimate.per_sample)
         };
         if !self.estimates.iter().any(same) {
-            self.note(&[describe_estimate(&estimate)]);
+            self.note(&[estimate.to_string()]);
             self.estimates.push(estimate);
         }
     }

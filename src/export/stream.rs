@@ -40,7 +40,7 @@ pub struct RefinedBatch<'a> {
 pub struct StreamWriter {
     folder: PathBuf,
     levels: Levels,
-    /// Levels of the pictures after, `[N, H, W, 3]`; the file has no name and is gone with the program.
+    /// Levels of the pictures after, `[N, H, W, C]`; the file has no name and is gone with the program.
     spool: BufWriter<File>,
     /// Rows of the table, likewise.
     table: ::csv::Writer<File>,

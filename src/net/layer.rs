@@ -118,7 +118,9 @@ impl ConvNorm {
         let mut weight = values(self.conv.weight.val());
         let fan = weight.len() / scale.len();
         for (channel, weights) in weight.chunks_mut(fan).enumerate() {
-            weights.iter_mut().for_each(|w| *w *= scale[channel]);
+            for weight in weights {
+                *weight *= scale[channel];
+            }
         }
         if let Some(bias) = &self.conv.bias {
             let bias = values(bias.val());

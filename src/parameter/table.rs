@@ -400,7 +400,7 @@ impl<S: Default> Setting<S> {
     /// Text of a tooltip: symbol, unit, effect and source, and why it has no effect now.
     #[must_use]
     pub fn tooltip(&self, settings: &S) -> String {
-        let mut text = match (&self.kind, self.value(settings)) {
+        let about = match (&self.kind, self.value(settings)) {
             (Kind::Number(parameter), _) => self.parameter(settings).unwrap_or(**parameter).tooltip(),
             (Kind::Switch(switch), _) => switch.about.to_owned(),
             (Kind::Choice(choice, options), Value::Choice(key)) => {
@@ -410,16 +410,10 @@ impl<S: Default> Setting<S> {
             (Kind::Choice(choice, _), _) => choice.about.to_owned(),
             (Kind::Text(entry), _) => entry.about.to_owned(),
         };
-        if let Some(open) = self.open {
-            text.push_str(&format!("\n{}: {}", open.label, open.about));
-        }
-        if self.affects.contains(&Affects::Start) {
-            text.push_str("\nApplies to where the next run starts");
-        }
-        if let Some(idle) = self.idle(settings) {
-            text.push_str(&format!("\nHas no effect {}", idle.why));
-        }
-        text
+        let open = self.open.map(|open| format!("{}: {}", open.label, open.about));
+        let start = self.affects.contains(&Affects::Start).then(|| "Applies to where the next run starts".to_owned());
+        let idle = self.idle(settings).map(|idle| format!("Has no effect {}", idle.why));
+        [Some(about), open, start, idle].into_iter().flatten().collect::<Vec<_>>().join("\n")
     }
 
     /// Text of `--help`: effect, symbol and unit, ranges and default.
@@ -428,17 +422,16 @@ impl<S: Default> Setting<S> {
         let default = self.typed(&S::default());
         match &self.kind {
             Kind::Number(parameter) => {
-                let mut text = parameter.help();
-                if let Some(relative) = self.relative {
-                    text.push_str(&format!("; {}", relative.about));
-                }
+                let about = parameter.help();
+                let share = self.relative.map_or_else(String::new, |relative| format!("; {}", relative.about));
                 let open = self.open.map_or_else(String::new, |open| format!(", or {}: {}", open.key, open.about));
                 let range = |range: &&Range| {
                     let default = number::exact(range.default);
                     format!("; {}: {} to {}, default: {default}", range.name, range.min, range.max)
                 };
                 let ranges = self.ranges.iter().map(range).collect::<Vec<_>>().concat();
-                format!("{text} [{} to {}{open}; default: {default}{ranges}]", parameter.min, parameter.max)
+                let Parameter { min, max, .. } = parameter;
+                format!("{about}{share} [{min} to {max}{open}; default: {default}{ranges}]")
             }
             Kind::Switch(switch) if switch.negated => {
                 format!("Turns off {}. {}", switch.label.to_lowercase(), switch.about)
@@ -495,10 +488,10 @@ pub trait Held {
 
 /// Fields that are numbers.
 macro_rules! held_number {
-    ($($number:ty),*) => {
+    ($($number:ty, $to_f64:expr;)*) => {
         $(impl Held for $number {
             fn value(&self) -> Value {
-                Value::Number(*self as f64)
+                Value::Number($to_f64(*self))
             }
 
             fn take(&mut self, value: Value) {
@@ -509,7 +502,7 @@ macro_rules! held_number {
         })*
     };
 }
-held_number!(f64, u32, u64);
+held_number!(f64, std::convert::identity; u32, f64::from; u64, |number| number as f64;);
 
 impl Held for Option<u32> {
     fn value(&self) -> Value {

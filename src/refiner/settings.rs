@@ -141,24 +141,6 @@ pub const RESTARTS: Parameter = Parameter {
     source: "MadryLab robustness, random_restarts",
 };
 
-/// What is left of a step at the next iteration.
-pub const DECAY: Parameter = Parameter {
-    flag: "step-decay",
-    label: "Step decay",
-    symbol: "γ",
-    unit: "times per iteration",
-    min: 0.5,
-    max: 1.0,
-    slider: (0.9, 1.0),
-    default: 1.0,
-    integer: false,
-    about: "What the step size is multiplied by at every iteration",
-    source: "Lapidary",
-};
-
-const DESCEND: Switch =
-    Switch { flag: "descend", negated: false, label: "Descend", about: "Steps against the gradient" };
-
 /// Iterations without a number.
 const ENDLESS: Open = Open { key: "endless", label: "no end", about: "run until you pause or stop" };
 
@@ -263,10 +245,6 @@ pub struct RefineSettings {
     pub early_stop: bool,
     /// Which iterate counts as the result.
     pub keep: Keep,
-    /// What is left of a step at the next iteration.
-    pub decay: f64,
-    /// Steps go against the gradient.
-    pub descend: bool,
     /// Iterations that one Run adds; `None` runs until stopped.
     pub iterations: Option<NonZeroU32>,
 }
@@ -290,11 +268,13 @@ impl Default for RefineSettings {
             restarts: RESTARTS.default as u32,
             early_stop: false,
             keep: Keep::Last,
-            decay: DECAY.default,
-            descend: false,
             iterations: NonZeroU32::new(ITERATIONS.default as u32),
         }
     }
+}
+
+fn only_with(is_so: bool, what: &str) -> Option<Idle> {
+    (!is_so).then(|| Idle::hidden(format!("without {what}")))
 }
 
 /// Shares of the radius.
@@ -315,7 +295,7 @@ impl RefineSettings {
         setting!(target, Kind::of::<Target>()).affecting(&[Affects::Aim]),
         setting!(debias, Kind::Switch(&DEBIAS))
             .affecting(&[Affects::Aim])
-            .unless(|all| all.only_with(all.target == Target::PseudoLabel, "the target pseudo-label")),
+            .unless(|all| only_with(all.target == Target::PseudoLabel, "the target pseudo-label")),
         setting!(norm, Kind::of::<Norm>())
             .by(Self::set_norm)
             .affecting(&[Affects::Step, Affects::Start])
@@ -339,10 +319,10 @@ impl RefineSettings {
             .unless(Self::without_ball),
         setting!(noise, Kind::Number(&NOISE))
             .affecting(&[Affects::Step])
-            .unless(|all| all.only_with(all.rule == Rule::Sgld, "the rule sgld")),
+            .unless(|all| only_with(all.rule == Rule::Sgld, "the rule sgld")),
         setting!(gradient_divisor, Kind::Number(&GRADIENT_DIVISOR))
             .affecting(&[Affects::Step])
-            .unless(|all| all.only_with(all.rule == Rule::Sgld, "the rule sgld")),
+            .unless(|all| only_with(all.rule == Rule::Sgld, "the rule sgld")),
         setting!(iterations, Kind::Number(&ITERATIONS)).or(&ENDLESS),
         setting!(normalise, Kind::Switch(&NORMALISE)).affecting(&[Affects::Step]).rare().unless(Self::without_ball),
         setting!(random_start, Kind::Switch(&RANDOM_START))
@@ -350,8 +330,6 @@ impl RefineSettings {
             .rare()
             .unless(Self::without_ball),
         setting!(restarts, Kind::Number(&RESTARTS)).affecting(&[Affects::Start]).rare().unless(Self::without_ball),
-        setting!(decay, Kind::Number(&DECAY)).affecting(&[Affects::Step]).rare(),
-        setting!(descend, Kind::Switch(&DESCEND)).affecting(&[Affects::Step]).rare(),
         setting!(keep, Kind::of::<Keep>()).looks(Look::Buttons).rare(),
         setting!(early_stop, Kind::Switch(&EARLY_STOP)).affecting(&[Affects::Rest]).rare(),
     ];
@@ -400,10 +378,6 @@ impl RefineSettings {
         (!self.rule.has_ball()).then(|| Idle::grey(why()))
     }
 
-    fn only_with(&self, is_so: bool, what: &str) -> Option<Idle> {
-        (!is_so).then(|| Idle::hidden(format!("without {what}")))
-    }
-
     /// Checks every number, and that the rule can do what is asked.
     ///
     /// # Errors
@@ -448,6 +422,15 @@ impl RefineSettings {
     pub fn reach(&self) -> Option<f64> {
         let iterations = self.iterations.filter(|_| self.normalise && self.rule.has_ball())?;
         Some(f64::from(iterations.get()) * self.step_length() / self.eps)
+    }
+
+    /// [`Self::reach`] in words, and whether it falls short of the edge of the ball.
+    #[must_use]
+    pub fn reach_in_words(&self) -> Option<(String, bool)> {
+        let reach = self.reach()?;
+        let short = reach < 1.0;
+        let share = if short { format!("{:.0} % of ε", reach * 100.0) } else { format!("{reach:.1} × ε") };
+        Some((format!("{}: T × α is {share}", if short { "unreachable" } else { "reachable" }), short))
     }
 
     /// Whether a run begins with the pictures themselves.

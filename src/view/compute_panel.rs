@@ -64,16 +64,7 @@ fn budget_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
 
 /// What the next network call needs, before it is made.
 fn estimate_ui(ui: &mut Ui, estimate: &MemoryEstimate) {
-    let step = if estimate.refines { "A refinement step" } else { "A sampling step" };
-    let text = format!(
-        "{step} needs about {}: weights {} + {} × {} (budget {})",
-        bytes(estimate.total()),
-        bytes(estimate.weights),
-        estimate.at_once,
-        bytes(estimate.per_sample),
-        bytes(estimate.budget),
-    );
-    let text = RichText::new(text).small();
+    let text = RichText::new(estimate.to_string()).small();
     let text = if estimate.is_tight() { text.color(theme::tokens(ui).warning) } else { text };
     ui.add(egui::Label::new(text).wrap()).on_hover_text(
         "Weights of the network, and its activations for each of the pictures that are computed at once.\nAbove the budget the step may fail: choose a smaller model, or raise the limit.",

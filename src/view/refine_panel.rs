@@ -74,12 +74,9 @@ fn reach_ui(ui: &mut Ui, settings: &RefineSettings) {
         Norm::L2 => String::new(),
         Norm::Linf => format!("ε = {:.2}/255, ", settings.eps * 255.0),
     };
-    let Some(reach) = settings.reach() else { return };
-    let text = if reach < 1.0 {
-        RichText::new(format!("{pixel}unreachable: T × α is {:.0} % of ε", reach * 100.0)).color(tokens.warning)
-    } else {
-        RichText::new(format!("{pixel}reachable: T × α is {reach:.1} × ε"))
-    };
+    let Some((reach, short)) = settings.reach_in_words() else { return };
+    let text = RichText::new(format!("{pixel}{reach}"));
+    let text = if short { text.color(tokens.warning) } else { text };
     ui.label(text.small()).on_hover_text(
         "Iterations × step size ÷ radius. Below 1 the picture cannot get to the edge of the ball; above, projection may hold it back.",
     );

@@ -199,8 +199,8 @@ fn ball_ui(ui: &mut Ui, used: f32, settings: &RefineSettings) {
     response.on_hover_text("Distance from the generated picture, as a share of the radius");
     let verdict = if full {
         RichText::new("saturated: on the edge of the ball").color(tokens.limit)
-    } else if settings.reach().is_some_and(|reach| reach < 1.0) {
-        RichText::new("edge unreachable with T × α").color(tokens.warning)
+    } else if let Some((reach, true)) = settings.reach_in_words() {
+        RichText::new(format!("edge {reach}")).color(tokens.warning)
     } else {
         RichText::new("inside the ball")
     };

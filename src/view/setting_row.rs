@@ -199,11 +199,11 @@ mod tests {
     }
 
     /// How many of the rows have a control, found by the label that the table gives it.
-    fn controls<S: Clone + Default>(table: &'static [Setting<S>], settings: S) -> Vec<&'static str> {
+    fn controls<S: Clone + Default>(table: &'static [Setting<S>], settings: &S) -> Vec<&'static str> {
         let harness = harness(table, settings.clone());
         let mut found = Vec::new();
         for row in table.iter().filter(|row| !matches!(row.kind, Kind::Text(_))) {
-            let is_there = match (&row.kind, row.value(&settings), row.look) {
+            let is_there = match (&row.kind, row.value(settings), row.look) {
                 (Kind::Number(_), Value::Open, _) => {
                     let label = row.open.unwrap().label;
                     harness.query_by_role_and_label(Role::CheckBox, label).is_some()
@@ -220,7 +220,7 @@ mod tests {
                 (Kind::Choice(..), ..) => harness.query_by_role_and_label(Role::ComboBox, row.label()).is_some(),
                 (Kind::Text(_), ..) => false,
             };
-            let is_hidden = row.idle(&settings).is_some_and(|idle| idle.is_hidden);
+            let is_hidden = row.idle(settings).is_some_and(|idle| idle.is_hidden);
             assert_eq!(is_there, !is_hidden, "{} is drawn unless it is hidden", row.label());
             found.extend(is_there.then_some(row.label()));
         }
@@ -229,14 +229,14 @@ mod tests {
 
     #[test]
     fn every_setting_has_a_widget_with_its_label() {
-        let mut found = controls(GenerateSettings::TABLE, GenerateSettings::default());
-        found.extend(controls(ComputeSettings::TABLE, ComputeSettings::default()));
+        let mut found = controls(GenerateSettings::TABLE, &GenerateSettings::default());
+        found.extend(controls(ComputeSettings::TABLE, &ComputeSettings::default()));
         for task in EditTask::ALL {
-            found.extend(controls(EditSettings::TABLE, EditSettings { task: *task, ..Default::default() }));
+            found.extend(controls(EditSettings::TABLE, &EditSettings { task: *task, ..Default::default() }));
         }
         for rule in [Rule::Pgd, Rule::Sgld] {
             let settings = RefineSettings { rule, target: Target::PseudoLabel, ..Default::default() };
-            found.extend(controls(RefineSettings::TABLE, settings));
+            found.extend(controls(RefineSettings::TABLE, &settings));
         }
         let labels = (GenerateSettings::TABLE.iter().map(|row| (row.label(), row.kind)))
             .chain(EditSettings::TABLE.iter().map(|row| (row.label(), row.kind)))

@@ -83,6 +83,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_estimate_adds_up() {
+        let estimate =
+            MemoryEstimate { refines: true, weights: 5 << 20, per_sample: 3 << 20, at_once: 4, budget: 100 << 20 };
+        let text = estimate.to_string();
+        assert_eq!(
+            text,
+            "A refinement step needs about 17 MiB: weights 5.0 MiB + 4 × 3.0 MiB per picture; 100 MiB may be used"
+        );
+    }
+
+    #[test]
     fn a_batch_is_cut_to_the_budget_but_never_to_nothing() {
         let fit = |wanted, budget| MemoryEstimate::fit(true, 7, 8, wanted, budget);
         assert_eq!(fit(64, 147).per_sample, 14);

@@ -13,6 +13,7 @@ use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State};
 use crate::trace::{RunId, StateId, Tag};
+use crate::units::bytes;
 
 /// Names one piece of work; results of older work are ignored by whoever asked for newer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -132,6 +133,21 @@ impl MemoryEstimate {
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.weights + self.per_sample * self.at_once as u64
+    }
+}
+
+impl std::fmt::Display for MemoryEstimate {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            out,
+            "{} step needs about {}: weights {} + {} × {} per picture; {} may be used",
+            if self.refines { "A refinement" } else { "A sampling" },
+            bytes(self.total()),
+            bytes(self.weights),
+            self.at_once,
+            bytes(self.per_sample),
+            bytes(self.budget),
+        )
     }
 }
 

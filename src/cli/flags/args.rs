@@ -75,8 +75,11 @@ fn number_of(parameter: Parameter, help: String) -> Arg {
     text(parameter.flag, parameter.symbol, help).allow_negative_numbers(true)
 }
 
-/// The flag of a setting; none for one that another flag sets too, and none but `by_hand`'s for one that is only listed.
-fn flag<S: Default>(row: &Setting<S>, by_hand: fn(&'static str, String) -> Option<Arg>) -> Option<Arg> {
+/// Makes the flag of a setting that is no number, switch or choice from its name and its help.
+type ByHand = fn(&'static str, String) -> Arg;
+
+/// The flag of a setting; none for one that another flag sets too, and none for one that is only listed but `by_hand`'s.
+fn flag<S: Default>(row: &Setting<S>, by_hand: Option<ByHand>) -> Option<Arg> {
     if row.set_by.is_some() {
         return None;
     }
@@ -84,14 +87,16 @@ fn flag<S: Default>(row: &Setting<S>, by_hand: fn(&'static str, String) -> Optio
         Kind::Number(parameter) => Some(number_of(*parameter, row.help())),
         Kind::Switch(_) => Some(switch(row.flag(), row.help())),
         Kind::Choice(choice, options) => Some(choice_of(choice, &options(), &row.typed(&S::default()))),
-        Kind::Text(_) => by_hand(row.flag(), format!("{} [default: {}]", row.help(), row.typed(&S::default()))),
+        Kind::Text(_) => {
+            by_hand.map(|arg| arg(row.flag(), format!("{} [default: {}]", row.help(), row.typed(&S::default()))))
+        }
     }
 }
 
 fn flags<S: Default>(
     heading: &'static str,
     table: &'static [Setting<S>],
-    by_hand: fn(&'static str, String) -> Option<Arg>,
+    by_hand: Option<ByHand>,
 ) -> impl Iterator<Item = Arg> {
     table.iter().filter_map(move |row| flag(row, by_hand)).map(move |arg| arg.help_heading(heading))
 }
@@ -103,28 +108,28 @@ pub(in crate::cli) fn generate_args() -> impl Iterator<Item = Arg> {
     let about = format!("Seeds of the pictures, the end not included, or one seed [default: {first_seed}..{end}]");
     let seeds = text(SEEDS, "A..B", about).conflicts_with_all([SAMPLES.flag, SEED.flag]);
     let heading = "What to generate";
-    flags(heading, GenerateSettings::TABLE, list).chain([seeds.help_heading(heading)])
+    flags(heading, GenerateSettings::TABLE, Some(list)).chain([seeds.help_heading(heading)])
 }
 
 /// Flags of generating whose values are lists or models.
-fn list(flag: &'static str, help: String) -> Option<Arg> {
+fn list(flag: &'static str, help: String) -> Arg {
     let own = help.replace("[default: ]", "[default: the model's own]");
     match flag {
         TS => {
             let published =
                 TS_PRESETS.iter().map(|preset| format!("\n- {}: {}, {}", preset.key, preset.ts, preset.label));
             let long = format!("{own}{}", published.collect::<Vec<_>>().concat());
-            Some(text(TS, "LIST/N", own).allow_hyphen_values(true).long_help(long).conflicts_with(STEPS.flag))
+            text(TS, "LIST/N", own).allow_hyphen_values(true).long_help(long).conflicts_with(STEPS.flag)
         }
-        SIGMAS => Some(text(SIGMAS, "LIST", own).conflicts_with_all([STEPS.flag, TS])),
-        GENERATOR => Some(text(flag, "MODEL", help)),
-        _ => Some(text(flag, "LIST", help)),
+        SIGMAS => text(SIGMAS, "LIST", own).conflicts_with_all([STEPS.flag, TS]),
+        GENERATOR => text(flag, "MODEL", help),
+        _ => text(flag, "LIST", help),
     }
 }
 
 /// How to edit; the time steps are the generator's flag.
 pub(in crate::cli) fn edit_args() -> impl Iterator<Item = Arg> {
-    flags("How to edit", EditSettings::TABLE, |_, _| None)
+    flags("How to edit", EditSettings::TABLE, None)
 }
 
 /// How to refine.
@@ -136,45 +141,41 @@ pub(in crate::cli) fn refine_args() -> impl Iterator<Item = Arg> {
     let preset = text(PRESET, "NAME", format!("{preset} [{}]", presets.join(", ")))
         .long_help(format!("{preset}\n{}", recipes.join("\n")));
     let heading = "How to refine";
-    [preset.help_heading(heading)].into_iter().chain(flags(heading, RefineSettings::TABLE, model))
+    [preset.help_heading(heading)].into_iter().chain(flags(heading, RefineSettings::TABLE, Some(model)))
 }
 
-fn model(flag: &'static str, help: String) -> Option<Arg> {
-    Some(text(flag, "MODEL", help))
+fn model(flag: &'static str, help: String) -> Arg {
+    text(flag, "MODEL", help)
 }
 
 /// The flag of one setting alone.
-fn alone<S: Default>(
-    table: &'static [Setting<S>],
-    name: &str,
-    by_hand: fn(&'static str, String) -> Option<Arg>,
-) -> Arg {
+fn alone<S: Default>(table: &'static [Setting<S>], name: &str, by_hand: Option<ByHand>) -> Arg {
     let row = table.iter().find(|row| row.flag() == name);
     row.and_then(|row| flag(row, by_hand)).expect("the table has it")
 }
 
 /// The generator alone.
 pub(in crate::cli) fn generator_arg() -> Arg {
-    alone(GenerateSettings::TABLE, GENERATOR, model)
+    alone(GenerateSettings::TABLE, GENERATOR, Some(model))
 }
 
 /// The classifier alone.
 pub(in crate::cli) fn classifier_arg() -> Arg {
-    alone(RefineSettings::TABLE, CLASSIFIER, model)
+    alone(RefineSettings::TABLE, CLASSIFIER, Some(model))
 }
 
 /// Where to compute.
 pub(in crate::cli) fn compute_args() -> impl Iterator<Item = Arg> {
-    flags("Where to compute", ComputeSettings::TABLE, device)
+    flags("Where to compute", ComputeSettings::TABLE, Some(device))
 }
 
-fn device(flag: &'static str, help: String) -> Option<Arg> {
-    Some(text(flag, "DEVICE", help))
+fn device(flag: &'static str, help: String) -> Arg {
+    text(flag, "DEVICE", help)
 }
 
 /// The device alone.
 pub(in crate::cli) fn device_arg() -> Arg {
-    alone(ComputeSettings::TABLE, DEVICE, device)
+    alone(ComputeSettings::TABLE, DEVICE, Some(device))
 }
 
 /// A flag that is off unless it is given.

@@ -165,12 +165,12 @@ fn is_preactivation(tensors: &Shapes, stages: usize) -> bool {
         let conv = dims::<4>(tensors, &format!("layer{stage}.0.conv1.weight"));
         (conv, dims::<1>(tensors, &format!("layer{stage}.0.bn1.weight")))
     });
-    let told = first.filter_map(|(conv, norm)| {
+    let mut told = first.filter_map(|(conv, norm)| {
         let ([out, c_in, ..], [norm]) = (conv?, norm?);
         (out != c_in && (norm == c_in || norm == out)).then_some(norm == c_in)
     });
     let shortcut = |end: &str| tensors.keys().any(|name| name.contains(".downsample.") && name.ends_with(end));
-    told.last().unwrap_or_else(|| {
+    told.next().unwrap_or_else(|| {
         let normed = tensors.contains_key("layer1.0.bn1.weight") && !shortcut(".running_mean");
         normed && (shortcut(".0.weight") || !tensors.contains_key("bn1.weight"))
     })
