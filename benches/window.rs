@@ -58,7 +58,7 @@ fn frame_cost(host: Host, seconds: f64) -> anyhow::Result<FrameCost> {
     bench.workbench.host_mut().handle(Action::Do(Verb::Generate));
     while bench.workbench.host().session.path().is_empty() {
         bench.frame();
-        anyhow::ensure!(*bench.workbench.host().session.activity() != Activity::Failed, "generating failed");
+        anyhow::ensure!(bench.workbench.host().session.activity() != Activity::Failed, "generating failed");
         anyhow::ensure!(bench.start.elapsed() < PATIENCE, "no pictures after {} s", PATIENCE.as_secs());
     }
     bench.frame();

@@ -25,6 +25,9 @@ const CHILD: &str = "LAPIDARY_TEST_CHILD";
 /// What that process writes before the number of states that are safe.
 const SAFE: &str = "states on disk: ";
 
+/// CRC-32 of the pictures of the golden sessions.
+const PIXELS: u32 = 1_614_146_129;
+
 /// Two pictures, three iterations at a time, on the CPU.
 fn settings() -> Settings {
     let mut settings = Settings::default();
@@ -52,7 +55,7 @@ fn until<T>(host: &mut Host, what: &str, mut answer: impl FnMut(&mut Host) -> Op
 fn settle(host: &mut Host) {
     until(host, "the end of the work", |host| {
         let session = &host.session;
-        assert_ne!(*session.activity(), Activity::Failed, "{:?}", session.notices.list());
+        assert_ne!(session.activity(), Activity::Failed, "{:?}", session.notices.list());
         (!session.is_busy() && !session.path().is_empty()).then_some(())
     });
 }
@@ -95,6 +98,44 @@ fn spill(host: &mut Host) {
         host.handle(Action::SetBudget(1));
         (host.session.iterates().counts() == (1, all - 1)).then_some(())
     });
+}
+
+/// Runs, pictures and numbers of a file, the pictures as one checksum.
+fn content(host: &mut Host, path: &Path) -> (Vec<(u32, usize)>, u32) {
+    open(host, path);
+    let session = &host.session;
+    let runs: Vec<_> =
+        session.trace().runs().map(|run| (run.last_iteration().unwrap_or(0), run.changes.len())).collect();
+    let ids: Vec<_> = session.trace().runs().map(|run| run.id).collect();
+    let mut pixels = crc32fast::Hasher::new();
+    for run in ids {
+        host.handle(Action::ShowRun(run));
+        for state in states(host) {
+            state.images.pixels().iter().for_each(|value| pixels.update(&value.to_le_bytes()));
+        }
+    }
+    (runs, pixels.finalize())
+}
+
+#[test]
+fn golden_files_of_every_version_open_with_the_same_content() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/session");
+    let home = tempfile::tempdir().unwrap();
+    let mut old = host(home.path(), Settings::default());
+    let mut new = host(home.path(), Settings::default());
+    let read = content(&mut old, &golden.join("v2.lapidary"));
+    // Two iterations and a change of the radius; a branch at iteration 1 with one more.
+    assert_eq!(read, (vec![(2, 1), (2, 0)], PIXELS));
+    if let Some(path) = std::env::var_os("LAPIDARY_GOLDEN") {
+        save(&mut old, Path::new(&path), Detail::Full);
+        open(&mut old, &golden.join("v2.lapidary"));
+    }
+    assert_eq!(content(&mut new, &golden.join("v3.lapidary")), read);
+    let (old, new) = (&old.session, &new.session);
+    assert_eq!((new.trace(), new.origins()), (old.trace(), old.origins()));
+    assert_eq!((new.settings(), new.provenance()), (old.settings(), old.provenance()));
+    assert_eq!((new.reference_count(), new.references()), (1, old.references()));
+    assert_eq!((new.settings().refine.eps, new.settings().generate.first_seed), (1.25, 40));
 }
 
 /// Waits for a notice with this text and returns its details in one line.
@@ -383,7 +424,7 @@ fn a_crash_of_the_compute_thread_costs_nothing_and_work_goes_on() {
     let (before, trace) = (states(&mut host), host.session.trace().clone());
     host.send(Command::Panic).unwrap();
     let text = until(&mut host, "the crash", |host| match host.session.activity() {
-        Activity::Crashed(text) => Some(text.clone()),
+        Activity::Crashed(text) => Some(text),
         _ => None,
     });
     assert_eq!(text, "the compute thread was asked to panic");

@@ -113,7 +113,7 @@ fn a_user_generates_runs_pauses_steps_and_stops() {
     click(&mut harness, "Run");
     until(&mut harness, "iterating", |session| session.path().len() > 3);
     click(&mut harness, "Pause");
-    until(&mut harness, "pausing", |session| *session.activity() == Activity::Paused);
+    until(&mut harness, "pausing", |session| session.activity() == Activity::Paused);
     let paused_at = session(&harness).path().len();
     (0..10).for_each(|_| harness.step());
     assert_eq!(session(&harness).path().len(), paused_at, "nothing moves while paused");
@@ -125,7 +125,7 @@ fn a_user_generates_runs_pauses_steps_and_stops() {
     click(&mut harness, "Resume");
     until(&mut harness, "running again", |session| session.path().len() > paused_at + 3);
     click(&mut harness, "Stop");
-    until(&mut harness, "stopping", |session| *session.activity() == Activity::Idle);
+    until(&mut harness, "stopping", |session| session.activity() == Activity::Idle);
 
     let path = session(&harness).path();
     let iterations: Vec<u32> = path.iter().map(|id| id.iteration).collect();

@@ -313,14 +313,14 @@ pub(super) fn say_out(text: &str) {
 }
 
 /// An error from a chain of messages, outermost first.
-pub(super) fn failure(chain: &[String]) -> anyhow::Error {
+fn failure(chain: &[String]) -> anyhow::Error {
     let mut texts = chain.iter().rev();
     let innermost = texts.next().cloned().unwrap_or_else(|| "the work failed without saying why".to_owned());
     texts.fold(anyhow::Error::msg(innermost), |error, text| error.context(text.clone()))
 }
 
 /// Wakes by a message; when one waits already, that will do.
-pub(super) fn wake_by(waker: Sender<()>) -> Wake {
+fn wake_by(waker: Sender<()>) -> Wake {
     Arc::new(move || {
         let _one_waits = waker.try_send(());
     })

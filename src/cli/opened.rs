@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use crossbeam::channel::bounded;
 
-use super::driver::{Driver, failure, wake_by};
+use super::driver::Driver;
 use super::{CliError, Part, RunOptions};
 use crate::data::{Batch, PictureError, PictureSource};
 use crate::generator::settings::SAMPLES;
@@ -16,8 +15,7 @@ use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State, Target};
 use crate::session::document::{Document, relative};
-use crate::session::storage::{Job, Storage, StorageEvent};
-use crate::session::{Settings, StorageError};
+use crate::session::{Settings, StorageError, disk};
 use crate::trace::{RunId, Trace};
 
 /// Most pictures that are held at once.
@@ -230,24 +228,7 @@ pub(super) fn references(paths: &[PathBuf], shape: [usize; 3], driver: &Driver) 
 
 /// Pictures that a session file holds, and the real ones that it compares with.
 pub(super) fn stored_pictures(path: &Path) -> anyhow::Result<(Arc<Origins>, Option<ImageBatch>)> {
-    let folder = tempfile::tempdir().context("no temporary folder can be made: free some space")?;
-    let (waker, wakes) = bounded(1);
-    let storage = Storage::spawn(folder.path(), wake_by(waker)).context("the disk thread cannot be started")?;
-    let job = Job::Open { path: path.to_owned(), epoch: 0 };
-    storage.send(job).map_err(|_back| anyhow!("the disk thread takes no work: start the program again"))?;
-    let opened = loop {
-        match storage.try_event() {
-            Some(StorageEvent::Opened(restored)) => break Ok((restored.origins, restored.references)),
-            Some(StorageEvent::Failed(chain)) => break Err(failure(&chain)),
-            Some(_) => {}
-            None if wakes.recv().is_err() => {
-                break Err(anyhow!("the disk thread broke down while reading the session"));
-            }
-            None => {}
-        }
-    };
-    storage.finish(Vec::new(), false);
-    let (origins, references) = opened?;
+    let (origins, references) = disk::stored_pictures(path)?;
     let origins = origins
         .with_context(|| format!("the session holds no pictures: give some with --input\n{}", path.display()))?;
     Ok((origins, references))

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::disk::Detail;
 use super::settings::Settings;
-use super::storage::Detail;
 use crate::generator::Mask;
 use crate::trace::RunId;
 

@@ -2,81 +2,75 @@
 
 use std::sync::Arc;
 
-use super::record::{Fact, Provenance, Record};
+use super::disk::{DiskEvent, Entry, Fact, Restored, same_pictures};
 use super::settings::History;
-use super::storage::{Job, Restored, StorageEvent};
-use super::{Activity, Iterates, Plan, Session, Severity};
+use super::work::Phase;
+use super::{Activity, Provenance, Session, Severity};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
-use crate::refiner::SampleState;
-use crate::trace::{Change, RunId, StateId};
-use crate::worker::{Event, Rest};
-
-/// Weight of the newest iteration in the running mean of its duration.
-const TIMING_WEIGHT: f64 = 0.3;
+use crate::refiner::{SampleState, State};
+use crate::trace::{Change, Run, RunId, StateId};
+use crate::worker::{Event, ModelInfo, Rest};
 
 impl Session {
     /// Takes in what the compute thread reports.
     pub fn apply(&mut self, event: Event) {
+        let current = self.work.job();
         match event {
             Event::Device(info) => {
-                self.provenance.device = Some(info);
-                self.remember(&Fact::Provenance(self.provenance.clone()));
+                self.record.provenance.device = Some(info);
+                self.remember_provenance();
             }
             Event::Generator(info) => {
                 self.compare_model(&info);
                 self.generator_classes.clone_from(&info.classes);
-                self.provenance.generator = Some(info);
-                self.remember(&Fact::Provenance(self.provenance.clone()));
+                self.record.provenance.generator = Some(info);
+                self.remember_provenance();
             }
             Event::Classifier(info) => {
                 self.compare_model(&info);
                 self.class_names.clone_from(&info.classes);
                 self.compare_classes();
-                self.provenance.classifier = Some(info);
-                self.remember(&Fact::Provenance(self.provenance.clone()));
+                self.record.provenance.classifier = Some(info);
+                self.remember_provenance();
             }
-            Event::Preparing { job, what, step, of } if job == self.job => {
-                self.activity = Activity::Preparing { what, step, of };
+            Event::Preparing { job, what, step, of } if job == current => {
+                self.work.progress = Some(Activity::Preparing { what, step, of });
             }
-            Event::Loading { job, what, done, of } if job == self.job => {
-                self.activity = Activity::Loading { what, done, of };
+            Event::Loading { job, what, done, of } if job == current => {
+                self.work.progress = Some(Activity::Loading { what, done, of });
             }
-            Event::Estimate { job, estimate } if job == self.job => self.estimate = Some(estimate),
+            Event::Generating { job, done, of } if job == current => {
+                self.work.progress = Some(Activity::Generating { done, of });
+            }
+            Event::Estimate { job, estimate } if job == current => self.work.estimate = Some(estimate),
             // An update may have been answered just before the work got another name.
-            Event::Targets { run, targets, .. } if self.live == Some(run) => {
-                self.remember(&Fact::Targets { run, targets: targets.clone() });
-                self.trace.set_targets(run, targets);
+            Event::Targets { run, targets, .. } if self.work.run() == Some(run) => {
+                self.remember(Fact::Targets { run, targets: targets.clone() });
+                self.record.trace.set_targets(run, targets);
             }
-            Event::Generating { job, done, of } if job == self.job => self.activity = Activity::Generating { done, of },
-            Event::Generated { job, origins, secs: _ } if job == self.job => {
+            Event::Generated { job, origins, secs: _ } if job == current => {
                 self.fits.clear();
-                self.label_by_verdict = false;
+                self.work.label_by_verdict = false;
                 self.set_origins(origins);
                 self.begin_run(None, Some(0));
             }
-            Event::State { job, run, state, secs } if job == self.job => self.take_state(run, &state, secs),
-            Event::Updated { run, iteration, settings } if self.live == Some(run) => {
-                self.best = None;
+            Event::State { job, run, state, secs } if job == current => self.take_state(run, state, secs),
+            Event::Updated { run, iteration, settings } if self.work.run() == Some(run) => {
+                self.look.best = None;
                 let change = Change { iteration, settings };
-                self.remember(&Fact::Change { run, change: change.clone() });
-                self.trace.change(run, change);
+                self.remember(Fact::Change { run, change: change.clone() });
+                self.record.trace.change(run, change);
             }
-            Event::Resting { job, rest } if job == self.job => {
-                // A run that was stopped while its classifier was read has no state to go on from.
-                self.live =
-                    self.live.filter(|run| self.trace.run(*run).is_some_and(|run| run.last_iteration().is_some()));
-                let held = self.held.take().filter(|_| rest == Rest::Finished);
-                self.plan = held.unwrap_or(self.plan);
-                self.activity = if rest == Rest::Paused || held.is_some() { Activity::Paused } else { Activity::Idle };
+            Event::Resting { job, rest } if job == current => {
+                let trace = &self.record.trace;
+                self.work.rest(rest, |run| trace.run(run).is_some_and(|run| run.last_iteration().is_some()));
                 if rest == Rest::NothingMoves {
                     self.tell_rest();
                 }
             }
-            Event::Failed { job, chain } if job == self.job => {
-                self.activity = Activity::Failed;
-                // A plan that was held belongs to the run that failed.
-                (self.live, self.held) = (None, None);
+            Event::Failed { job, chain } if job == current => {
+                self.work.set(Phase::Failed);
                 self.notices.failure(&chain);
             }
             Event::Warning(text) => self.notices.add(Severity::Warning, text, Vec::new()),
@@ -94,44 +88,36 @@ impl Session {
         }
     }
 
-    pub(super) fn take_state(&mut self, run: RunId, state: &Arc<crate::refiner::State>, secs: f64) {
+    fn take_state(&mut self, run: RunId, state: Arc<State>, secs: f64) {
         let id = StateId { run, iteration: state.iteration };
-        if self.label_by_verdict {
-            self.label_by_verdict = false;
-            if self.take_verdict(state) {
-                return;
-            }
-        }
-        let before = self.trace.run(run).and_then(crate::trace::Run::last_iteration);
-        if !self.trace.push(id, state.numbers.clone()) {
+        if std::mem::take(&mut self.work.label_by_verdict) && self.take_verdict(&state) {
             return;
         }
-        self.jobs.push(Job::Append(Record::State(run, state.clone())));
-        self.iterates.insert(id, state.clone());
-        self.touch();
-        if before.is_some() {
-            self.plan.done += 1;
-            let mean = self.secs_per_iteration.unwrap_or(secs);
-            self.secs_per_iteration = Some(mean + TIMING_WEIGHT * (secs - mean));
+        let first = self.trace().run(run).and_then(Run::last_iteration).is_none();
+        if !self.record.trace.push(id, state.numbers.clone()) {
+            return;
         }
-        let done = self.plan.of.is_some_and(|of| self.plan.done >= of);
-        self.activity = if done { Activity::Idle } else { Activity::Running };
-        if self.shown_run == Some(run) {
-            // The first state of a branch takes the place of the state that it came from.
-            self.path.truncate(id.iteration as usize);
-            self.path.push(id);
-            if self.follow {
-                self.shown = self.path.len() - 1;
+        // What does not differ from the origins takes no memory of its own.
+        let state = match self.origins().filter(|origins| first && same_pictures(&origins.images, &state.images)) {
+            Some(origins) => {
+                let (images, numbers) = (origins.images.clone(), state.numbers.clone());
+                Arc::new(State { iteration: state.iteration, images, numbers })
             }
-        }
+            None => state,
+        };
+        self.append(Entry::State(run, state.clone()));
+        self.record.iterates.insert(id, state.clone());
+        self.record.touch();
+        self.work.take_state(first, secs);
+        self.look.take_state(id);
         self.tell_frozen(&state.numbers.state);
     }
 
     /// Opened pictures get the class that the classifier sees in them; true when that changed something.
-    pub(super) fn take_verdict(&mut self, state: &crate::refiner::State) -> bool {
-        let Some(origins) = &self.origins else { return false };
+    fn take_verdict(&mut self, state: &State) -> bool {
+        let Some(origins) = self.origins() else { return false };
         let labels = state.numbers.verdict(&origins.labels);
-        if labels == origins.labels && self.settings.refine.starts_at_origin() {
+        if labels == origins.labels && self.settings().refine.starts_at_origin() {
             return false;
         }
         let changed = Origins { labels, ..Origins::clone(origins) };
@@ -142,7 +128,8 @@ impl Session {
 
     /// Says why no picture moves any more.
     fn tell_rest(&mut self) {
-        let last = self.live.and_then(|run| self.trace.run(run)).and_then(|run| run.numbers(run.last_iteration()?));
+        let last =
+            self.work.run().and_then(|run| self.trace().run(run)).and_then(|run| run.numbers(run.last_iteration()?));
         let stopped = last.is_some_and(|numbers| numbers.state.iter().all(|state| *state == SampleState::Stopped));
         if stopped {
             let details = vec!["Early stop: the classifier believes in each more than in its reference.".to_owned()];
@@ -153,7 +140,7 @@ impl Session {
         self.notices.add(Severity::Warning, "No picture moves any more", details);
     }
 
-    pub(super) fn tell_frozen(&mut self, states: &[SampleState]) {
+    fn tell_frozen(&mut self, states: &[SampleState]) {
         let count = |wanted| states.iter().filter(|state| **state == wanted).count();
         let list = |wanted| {
             let some: Vec<_> =
@@ -184,7 +171,7 @@ impl Session {
     }
 
     /// Warns when a model that is loaded here is not the one that the opened session was made with.
-    pub(super) fn compare_model(&mut self, info: &crate::worker::ModelInfo) {
+    fn compare_model(&mut self, info: &ModelInfo) {
         let made_with = self.made_with.as_ref();
         let then = made_with.and_then(|made| {
             let models = made.generator.iter().chain(&made.classifier);
@@ -201,7 +188,7 @@ impl Session {
 
     /// Warns when the labels of generated pictures mean other classes to the classifier.
     fn compare_classes(&mut self) {
-        let generated = self.origins.as_ref().is_some_and(|origins| origins.made_by.is_some());
+        let generated = self.origins().is_some_and(|origins| origins.made_by.is_some());
         let (made, seen) = (&self.generator_classes, &self.class_names);
         if !generated || made.is_empty() || made == seen {
             return;
@@ -218,63 +205,90 @@ impl Session {
 
     /// The compute thread has died; everything that came from it stays.
     pub fn crashed(&mut self, text: String) {
-        (self.live, self.held, self.worker_dead) = (None, None, true);
         self.notices.failure(&[
             "the compute thread crashed; your session is intact".to_owned(),
             text.clone(),
             "press \"Restart compute\" and go on".to_owned(),
         ]);
-        self.activity = Activity::Crashed(text);
+        self.work.set(Phase::Dead(text));
     }
 
     /// The compute thread was started again.
     pub fn restarted(&mut self) {
-        self.worker_dead = false;
-        self.activity = Activity::Idle;
+        self.work.set(Phase::Idle(None));
         self.commands.clear();
     }
 
     /// Takes in what the disk thread reports.
-    pub fn apply_storage(&mut self, event: StorageEvent) {
+    pub fn apply_disk(&mut self, event: DiskEvent) {
+        let current = self.epoch();
         match event {
-            StorageEvent::Stored { epoch, id, offset } if epoch == self.epoch => self.iterates.stored(id, offset),
-            StorageEvent::Loaded { epoch, id, state } if epoch == self.epoch => match state {
-                Some(state) => self.iterates.insert(id, state),
-                None => self.iterates.lost(id),
+            DiskEvent::Stored { epoch, id, offset } if epoch == current => self.record.iterates.stored(id, offset),
+            DiskEvent::Loaded { epoch, id, state } if epoch == current => self.record.iterates.loaded(id, state),
+            DiskEvent::Stored { .. } | DiskEvent::Loaded { .. } => {}
+            DiskEvent::Progress { ticket, done, of } => match self.work.opening_mut() {
+                Some(opening) if opening.ticket == ticket => (opening.done, opening.of) = (done, of),
+                _ => {
+                    if let Some(saving) = self.work.savings.get_mut(&ticket) {
+                        *saving = (done, of);
+                    }
+                }
             },
-            StorageEvent::Stored { .. } | StorageEvent::Loaded { .. } => {}
-            StorageEvent::Saved { path, bytes, version: (epoch, revision) } => {
+            DiskEvent::Saved { ticket, path, bytes, epoch, revision } => {
+                self.work.savings.remove(&ticket);
                 let size = crate::units::bytes(bytes);
                 self.notices.add(Severity::Info, format!("Saved {} ({size})", path.display()), Vec::new());
-                if epoch == self.epoch {
-                    self.file = Some(path);
-                    self.unsaved = revision != self.revision;
+                if epoch == current {
+                    self.record.file = Some(path);
+                    self.record.unsaved = revision != self.record.revision;
                 }
             }
-            StorageEvent::Opened(restored) if restored.epoch == self.epoch => self.restore(*restored),
-            StorageEvent::Opened(_) => {}
-            StorageEvent::Images { epoch, .. } if epoch != self.epoch => {}
-            StorageEvent::Images { images, names, labels, fits, failures, references, .. } => {
-                for chain in &failures {
-                    self.notices.failure(chain);
+            DiskEvent::Opened { ticket, restored } => {
+                if let Some(path) = self.work.end_opening(ticket) {
+                    self.orphans.retain(|orphan| orphan.folder != path);
+                    self.restore(*restored);
                 }
-                if references {
-                    self.take_references(images);
-                    return;
+            }
+            DiskEvent::Refused { ticket, chain } => {
+                let what = match self.work.savings.remove(&ticket) {
+                    Some(_) => "Saving was stopped; the file is as it was",
+                    None if self.work.end_opening(ticket).is_some() => "Opening was stopped; the session is as it was",
+                    None => return,
+                };
+                if chain.is_empty() {
+                    self.notices.add(Severity::Info, what, Vec::new());
+                } else {
+                    self.notices.failure(&chain);
                 }
+            }
+            DiskEvent::Images { epoch, .. } if epoch != current => {}
+            DiskEvent::Images { images, failures, references: true, .. } => {
+                self.tell_failures(&failures);
+                self.take_references(images);
+            }
+            // A session that was asked for later is what is wanted.
+            DiskEvent::Images { .. } if self.work.opening().is_some() => {}
+            DiskEvent::Images { images, names, labels, fits, failures, .. } => {
+                self.tell_failures(&failures);
                 if let Some(images) = images {
                     self.abandon_work();
                     self.fits = fits;
                     // An archive may hold classes of its own; else the classifier's first verdict decides.
                     let labels = labels.filter(|labels| self.are_classes(labels));
-                    self.label_by_verdict = labels.is_none();
+                    self.work.label_by_verdict = labels.is_none();
                     let labels = labels.unwrap_or_else(|| vec![0; images.len()]);
                     self.set_origins(Arc::new(Origins::opened(images, labels, names)));
                     self.begin_run(None, Some(0));
                 }
             }
-            StorageEvent::Orphans(orphans) => self.orphans = orphans,
-            StorageEvent::Failed(chain) => self.notices.failure(&chain),
+            DiskEvent::Orphans(orphans) => self.orphans = orphans,
+            DiskEvent::Failed(chain) => self.notices.failure(&chain),
+        }
+    }
+
+    fn tell_failures(&mut self, failures: &[Vec<String>]) {
+        for chain in failures {
+            self.notices.failure(chain);
         }
     }
 
@@ -289,84 +303,49 @@ impl Session {
         let plural = if images.len() == 1 { "" } else { "s" };
         let title = format!("Early stop compares with {} real picture{plural} from the next run on", images.len());
         self.notices.add(Severity::Info, title, Vec::new());
-        self.jobs.push(Job::Append(Record::References(images.clone())));
-        self.references = Some(images);
-        let mut settings = self.settings.clone();
+        self.append(Entry::References(images.clone()));
+        self.record.references = Some(images);
+        let mut settings = self.settings().clone();
         settings.refine.early_stop = true;
         self.edit(settings);
     }
 
-    pub(super) fn restore(&mut self, restored: Restored) {
+    fn restore(&mut self, restored: Restored) {
         self.abandon_work();
-        self.label_by_verdict = false;
+        self.work.label_by_verdict = false;
         let recipe = restored.origins.is_none();
         let without_runs = restored.trace.runs().next().is_none();
-        self.history = History::default();
-        self.settings = restored.settings;
+        (self.history, self.mask, self.question) = (History::default(), None, None);
+        self.fits.clear();
         self.made_with = Some(restored.provenance.clone());
         let here = Provenance::new();
-        self.provenance = Provenance { lapidary: here.lapidary, burn: here.burn, ..restored.provenance };
-        self.refresh_class_names();
-        self.refresh_generator_classes();
-        self.origins = restored.origins;
-        (self.references, self.mask, self.best) = (restored.references, None, None);
-        self.fits.clear();
-        self.trace = restored.trace;
-        let budget = self.iterates.budget();
-        self.iterates = Iterates::default();
-        self.iterates.set_budget(budget);
+        let record = &mut self.record;
+        record.provenance = Provenance { lapidary: here.lapidary, burn: here.burn, ..restored.provenance };
+        (record.epoch, record.settings) = (restored.epoch, restored.settings);
+        (record.origins, record.references, record.trace) = (restored.origins, restored.references, restored.trace);
+        record.iterates = record.iterates.emptied();
         for (id, offset) in restored.index {
-            self.iterates.stored(id, offset);
+            record.iterates.stored(id, offset);
         }
         for (id, state) in restored.last {
-            self.iterates.insert(id, state);
+            record.iterates.insert(id, state);
         }
-        self.live = None;
-        let last_run = self.trace.runs().last().map(|run| run.id);
-        self.show_run(last_run);
-        self.selected = None;
-        self.focused = 0;
-        self.plan = Plan::default();
-        self.revision += 1;
-        self.unsaved = restored.path.is_none();
-        self.file = restored.path;
-        self.show(usize::MAX);
+        record.revision += 1;
+        record.unsaved = restored.path.is_none();
+        record.file = restored.path;
+        self.refresh_class_names();
+        self.refresh_generator_classes();
+        // What is computed from here on is computed here.
+        self.remember_provenance();
+        self.look.begin_anew(0);
+        let last_run = self.record.trace.runs().last().map(|run| run.id);
+        self.look.show_run(last_run, &self.record.trace);
+        self.look.show(usize::MAX);
         if recipe {
             // A bare recipe: its pictures are computed again.
             self.generate();
         } else if without_runs {
             self.begin_run(None, Some(0));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::session::{Action, Verb};
-
-    #[test]
-    fn a_run_that_was_stopped_before_its_first_state_is_begun_again() {
-        let mut session = Session { live: Some(RunId(1)), ..Session::default() };
-        session.trace.begin(RunId(1), None, session.settings.refine.clone());
-        session.apply(Event::Resting { job: session.job, rest: Rest::Stopped });
-        assert_eq!((session.live, session.activity()), (None, &Activity::Idle));
-    }
-
-    #[test]
-    fn a_held_plan_can_be_stopped() {
-        let plan = Plan { of: Some(15), done: 3 };
-        let mut session = Session { activity: Activity::Paused, plan, ..Session::default() };
-        session.handle(Action::Do(Verb::Stop));
-        assert_eq!((session.plan(), session.activity()), (Plan::default(), &Activity::Idle));
-    }
-
-    #[test]
-    fn a_failure_gives_up_the_plan_that_was_held() {
-        let mut session = Session { held: Some(Plan { of: Some(15), done: 3 }), ..Session::default() };
-        session.apply(Event::Failed { job: session.job, chain: vec!["refining failed".to_owned()] });
-        assert_eq!(*session.activity(), Activity::Failed);
-        session.apply(Event::Resting { job: session.job, rest: Rest::Finished });
-        assert_eq!(*session.activity(), Activity::Idle, "not paused: there is nothing to go on with");
     }
 }

@@ -1,50 +1,80 @@
 //! Every sample's own best iterate, shown as if it were one state.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Lookup, Session};
 use crate::image::ImageBatch;
-use crate::refiner::{Keep, State};
+use crate::refiner::{Keep, Numbers, State};
+use crate::trace::StateId;
+
+/// Every sample's best iterate, gathered state by state: what was copied need not be read again, so that no more than one state
+/// has to be in memory at a time.
+#[derive(Debug)]
+pub(super) struct Best {
+    /// The state that it is shown for.
+    of: StateId,
+    /// States that are still to be copied from, and for which samples.
+    missing: BTreeMap<StateId, Vec<usize>>,
+    pixels: Vec<f32>,
+    numbers: Numbers,
+    /// All of it; none before, and none for ever when one of the states was not kept.
+    state: Option<Arc<State>>,
+}
 
 impl Session {
     /// Whether every sample's own best iterate is shown in place of the newest.
     #[must_use]
     pub fn shows_best(&self) -> bool {
-        self.keeps_best() && self.best.as_ref().is_some_and(|(of, _)| Some(*of) == self.shown_id())
+        let is_ready = |best: &Best| best.state.is_some() && Some(best.of) == self.look.id();
+        self.keeps_best() && self.look.best.as_ref().is_some_and(is_ready)
     }
 
     /// Whether the best is wanted, and the run is at rest at what is shown.
     fn keeps_best(&self) -> bool {
-        self.settings.refine.keep == Keep::Best
+        let look = &self.look;
+        self.record.settings.refine.keep == Keep::Best
             && !self.is_busy()
-            && self.shown > 0
-            && self.shown + 1 == self.path.len()
+            && look.shown > 0
+            && look.shown + 1 == look.path.len()
     }
 
     /// Every sample's best iterate of the run that is shown, as one state; `None` while one of them is read from disk.
     pub(super) fn best_state(&mut self) -> Option<Arc<State>> {
-        let id = self.shown_id().filter(|_| self.keeps_best())?;
-        if let Some((_, state)) = self.best.as_ref().filter(|(of, _)| *of == id) {
-            return Some(state.clone());
-        }
-        let ids = self.trace.best_of_all(&self.trace.comparable(id.run));
-        // All are asked for before the first that is missing ends it.
-        let found: Vec<Lookup> = ids.into_iter().map(|id| self.iterates.get(id)).collect();
-        let Lookup::Ready(newest) = self.iterates.get(id) else { return None };
-        let mut numbers = newest.numbers.clone();
-        let mut pixels = Vec::with_capacity(newest.images.pixels().len());
-        for (sample, state) in found.into_iter().enumerate() {
-            let Lookup::Ready(state) = state else { return None };
+        let id = self.look.id().filter(|_| self.keeps_best())?;
+        let shape = self.record.origins.as_ref()?.images.shape();
+        let mut best = match self.look.best.take().filter(|best| best.of == id) {
+            Some(best) => best,
+            None => self.begin_best(id)?,
+        };
+        while let Some((id, samples)) = best.missing.first_key_value() {
+            let Lookup::Ready(state) = self.record.iterates.get(*id) else { break };
             // Files may lie.
-            if state.numbers.logits.len() != numbers.logits.len() || state.images.shape() != newest.images.shape() {
-                return None;
+            if state.numbers.logits.len() != best.numbers.logits.len() || state.images.shape() != shape {
+                break;
             }
-            numbers.copy_sample(&state.numbers, sample);
-            pixels.extend_from_slice(state.images.sample(sample));
+            for sample in samples {
+                let picture = state.images.sample(*sample);
+                best.pixels[sample * picture.len()..(sample + 1) * picture.len()].copy_from_slice(picture);
+                best.numbers.copy_sample(&state.numbers, *sample);
+            }
+            best.missing.pop_first();
         }
-        let images = ImageBatch::new(newest.images.shape(), pixels);
-        let state = Arc::new(State { iteration: id.iteration, images, numbers });
-        self.best = Some((id, state.clone()));
-        Some(state)
+        if best.missing.is_empty() && best.state.is_none() {
+            let images = ImageBatch::new(shape, std::mem::take(&mut best.pixels));
+            let numbers = std::mem::take(&mut best.numbers);
+            best.state = Some(Arc::new(State { iteration: id.iteration, images, numbers }));
+        }
+        self.look.best.insert(best).state.clone()
+    }
+
+    fn begin_best(&self, of: StateId) -> Option<Best> {
+        let trace = &self.record.trace;
+        let mut missing = BTreeMap::<_, Vec<usize>>::new();
+        for (sample, id) in trace.best_of_all(&trace.comparable(of.run)).into_iter().enumerate() {
+            missing.entry(id).or_default().push(sample);
+        }
+        let pixels = vec![0.0; self.record.origins.as_ref()?.images.pixels().len()];
+        Some(Best { of, missing, pixels, numbers: trace.numbers(of)?.clone(), state: None })
     }
 }

@@ -1,6 +1,7 @@
 //! `session.json`: the readable half of a session: settings, seeds, hashes, versions. Enough to compute it again.
 
 use std::fs::File;
+use std::io::{Read, Seek as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ use crate::zoo::BUNDLED;
 const FORMAT: &str = "lapidary-session";
 /// Value of `version`.
 const VERSION: u32 = 1;
+/// Name of the description in a session file.
+pub(super) const DOCUMENT: &str = "session.json";
 /// Largest description that is read.
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -97,20 +100,13 @@ impl Document {
             // Settings may have been edited since; the recipe is that of the pictures.
             settings.generate = made_by.clone();
         }
-        let mut provenance = provenance.clone();
-        if let Some(folder) = folder {
-            relative_models(&mut settings, folder);
-            for info in provenance.generator.iter_mut().chain(&mut provenance.classifier) {
-                info.reference = relative(&info.reference, folder);
-            }
-        }
         let samples = origins.map_or_else(Vec::new, |origins| {
             let name = |i: usize| origins.names.get(i).cloned().unwrap_or_default();
             (0..origins.labels.len())
                 .map(|i| Sample { seed: origins.seeds[i], label: origins.labels[i], name: name(i) })
                 .collect()
         });
-        let mut runs: Vec<RunSummary> = trace
+        let runs: Vec<RunSummary> = trace
             .runs()
             .map(|run| RunSummary {
                 id: run.id,
@@ -120,23 +116,15 @@ impl Document {
                 changes: run.changes.clone(),
             })
             .collect();
-        if let Some(folder) = folder {
-            for run in &mut runs {
-                let later = run.changes.iter_mut().map(|change| &mut change.settings);
-                for settings in later.chain([&mut run.settings]) {
-                    settings.classifier = relative(&settings.classifier, folder);
-                }
-            }
-        }
         let edited = origins.and_then(|origins| origins.edited.as_ref()).map(|edited| edited.settings.clone());
         if let Some(edited) = &edited {
             settings.edit = edited.clone();
         }
-        Self {
+        let document = Self {
             format: FORMAT.to_owned(),
             version: VERSION,
             settings,
-            provenance,
+            provenance: provenance.clone(),
             samples,
             runs,
             inputs: Vec::new(),
@@ -144,7 +132,28 @@ impl Document {
             references: Vec::new(),
             truncated: false,
             edited,
+        };
+        match folder {
+            Some(folder) => document.relative_to(folder),
+            None => document,
         }
+    }
+
+    /// The same with every path of a model as seen from `folder`.
+    #[must_use]
+    pub fn relative_to(&self, folder: &Path) -> Self {
+        let mut document = self.clone();
+        let Settings { generate, refine, .. } = &mut document.settings;
+        let Provenance { generator, classifier, .. } = &mut document.provenance;
+        let infos = generator.iter_mut().chain(classifier).map(|info| &mut info.reference);
+        let runs = document.runs.iter_mut().flat_map(|run| {
+            let later = run.changes.iter_mut().map(|change| &mut change.settings);
+            later.chain([&mut run.settings]).map(|settings| &mut settings.classifier)
+        });
+        for model in [&mut generate.generator, &mut refine.classifier].into_iter().chain(infos).chain(runs) {
+            *model = relative(model, folder);
+        }
+        document
     }
 
     /// The files that `listed` names, for a description that lies in `folder`.
@@ -162,12 +171,34 @@ impl Document {
         serde_json::to_string_pretty(self).expect("plain values") + "\n"
     }
 
+    /// Whether an open file holds a description and more, and not only a description.
+    pub(super) fn is_packed(path: &Path, mut file: &File) -> Result<bool, StorageError> {
+        let io = |source| StorageError::Read { path: path.to_owned(), source };
+        let mut head = Vec::new();
+        file.take(2).read_to_end(&mut head).map_err(io)?;
+        file.rewind().map_err(io)?;
+        Ok(head == *b"PK")
+    }
+
+    /// Reads the description of a session: the one in a `.lapidary` file, or a `session.json`; says whether it was packed.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and when the file cannot be read.
+    pub fn open(path: &Path) -> Result<(Self, bool), StorageError> {
+        let file = File::open(path).map_err(|source| StorageError::Read { path: path.to_owned(), source })?;
+        if !Self::is_packed(path, &file)? {
+            return Ok((Self::read(path, file)?, false));
+        }
+        let no_session = |_| StorageError::NotASession { path: path.to_owned() };
+        let mut archive = zip::ZipArchive::new(file).map_err(no_session)?;
+        Ok((Self::read(path, archive.by_name(DOCUMENT).map_err(no_session)?)?, true))
+    }
+
     /// Reads and checks a description.
     ///
     /// # Errors
     /// [`StorageError`] when it is none, of a newer version, or has impossible settings.
-    pub fn read(path: &Path, file: File) -> Result<Self, StorageError> {
-        use std::io::Read as _;
+    pub fn read(path: &Path, file: impl Read) -> Result<Self, StorageError> {
         let mut text = String::new();
         file.take(MAX_BYTES)
             .read_to_string(&mut text)
@@ -190,7 +221,7 @@ impl Document {
     }
 }
 
-/// Whether a file is a session (`.lapidary`, or the `session.json` of results), told by its name in any case.
+/// Whether a file is a session by its name: `.lapidary` or `.json`, in whatever case.
 #[must_use]
 pub fn is_session(path: &Path) -> bool {
     path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("lapidary") || kind.eq_ignore_ascii_case("json"))
@@ -221,11 +252,6 @@ fn without_detours(file: &Path, folder: &Path) -> Option<(PathBuf, PathBuf)> {
     }
     let place = std::fs::canonicalize(file.parent()?).ok()?;
     Some((place.join(file.file_name()?), std::fs::canonicalize(folder).ok()?))
-}
-
-fn relative_models(settings: &mut Settings, folder: &Path) {
-    settings.generate.generator = relative(&settings.generate.generator, folder);
-    settings.refine.classifier = relative(&settings.refine.classifier, folder);
 }
 
 /// Undoes [`relative`] for a model of a session that lies in `folder`.

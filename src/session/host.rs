@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use super::storage::{Job, Storage};
-use super::{Action, Session, Settings, Verb};
+use super::disk::{DiskJob, Storage};
+use super::{Action, Activity, Session, Settings, Verb};
 use crate::worker::{Command, SendError, Wake, Worker, enqueue};
 
 /// Folders of the user that the program writes to.
@@ -40,7 +40,7 @@ pub struct Host {
     folders: Folders,
     wake: Wake,
     /// Jobs that did not fit the disk thread's queue yet, oldest first.
-    backlog: Vec<Job>,
+    backlog: Vec<DiskJob>,
     /// Commands that did not fit the compute thread's queue yet, oldest first.
     commands: VecDeque<Command>,
 }
@@ -66,13 +66,18 @@ impl Host {
     }
 
     /// Takes in everything that has happened and hands over everything that is to be done. Never waits.
+    ///
+    /// States that the disk is too slow for stay with the compute thread, which waits by itself when its queue is full.
     pub fn pump(&mut self) {
-        while let Some(event) = self.worker.as_ref().and_then(Worker::try_event) {
+        // The disk first: what it says may make room.
+        while let Some(event) = self.storage.as_ref().and_then(Storage::try_event) {
+            self.session.apply_disk(event);
+        }
+        while !self.session.must_wait()
+            && let Some(event) = self.worker.as_ref().and_then(Worker::try_event)
+        {
             self.session.apply(event);
             self.hand_over();
-        }
-        while let Some(event) = self.storage.as_ref().and_then(Storage::try_event) {
-            self.session.apply_storage(event);
         }
         if let Some(text) = self.worker.as_mut().and_then(Worker::take_crash) {
             self.worker = None;
@@ -116,8 +121,14 @@ impl Host {
                 }
             }
         }
-        self.backlog.append(&mut self.session.take_jobs());
         let Some(storage) = &self.storage else { return };
+        for job in self.session.take_jobs() {
+            // Stopping must not wait behind what it stops.
+            match job {
+                DiskJob::Stop(_) => drop(storage.send(job)),
+                job => self.backlog.push(job),
+            }
+        }
         let mut waiting = std::mem::take(&mut self.backlog).into_iter();
         while let Some(job) = waiting.next() {
             if let Err(job) = storage.send(job) {
@@ -139,14 +150,22 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // What was computed since the last frame is not lost either.
+        // What was computed or read since the last frame is not lost either.
+        while let Some(event) = self.storage.as_ref().and_then(Storage::try_event) {
+            self.session.apply_disk(event);
+        }
         while let Some(event) = self.worker.as_ref().and_then(Worker::try_event) {
             self.session.apply(event);
         }
         self.worker = None;
-        self.backlog.append(&mut self.session.take_jobs());
+        // Nobody will see what is being opened; what a crash left behind stays where it is.
+        if matches!(self.session.activity(), Activity::Opening { .. }) {
+            self.session.handle(Action::Do(Verb::Stop));
+        }
+        let keep = self.session.needs_journal();
+        self.hand_over();
         if let Some(storage) = self.storage.take() {
-            storage.finish(std::mem::take(&mut self.backlog), self.session.has_unsaved_iterates());
+            storage.finish(std::mem::take(&mut self.backlog), keep);
         }
     }
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use crate::refiner::State;
 use crate::trace::StateId;
 
-/// Bytes of pictures that stay in memory in a new session.
+/// Bytes of states that stay in memory in a new session.
 pub const DEFAULT_BUDGET: usize = 1 << 30;
+/// States that may always wait for the disk, however small the budget is: one is written while the next is computed.
+const ALWAYS: usize = 2;
 
 /// What is known of the pictures of a state.
 #[derive(Debug, Clone)]
@@ -34,7 +36,12 @@ pub struct Iterates {
     on_disk: BTreeMap<StateId, u64>,
     /// On disk and not in memory.
     spilled: BTreeSet<StateId>,
-    wanted: BTreeSet<StateId>,
+    /// In memory and not on disk: so many, of so many bytes.
+    waiting: (usize, usize),
+    /// The spilled state that was looked for last. An older wish is void: who scrubs wants to see where he is.
+    wished: Option<StateId>,
+    /// The state that is being read; the next wish waits for it, so that no two reads are ever under way for one look.
+    loading: Option<StateId>,
     bytes: usize,
     budget: usize,
     clock: u64,
@@ -42,47 +49,86 @@ pub struct Iterates {
 
 impl Default for Iterates {
     fn default() -> Self {
-        Self {
-            memory: BTreeMap::new(),
-            on_disk: BTreeMap::new(),
-            spilled: BTreeSet::new(),
-            wanted: BTreeSet::new(),
-            bytes: 0,
-            budget: DEFAULT_BUDGET,
-            clock: 0,
-        }
+        Self::new(DEFAULT_BUDGET)
     }
 }
 
 impl Iterates {
+    const fn new(budget: usize) -> Self {
+        Self {
+            memory: BTreeMap::new(),
+            on_disk: BTreeMap::new(),
+            spilled: BTreeSet::new(),
+            waiting: (0, 0),
+            wished: None,
+            loading: None,
+            bytes: 0,
+            budget,
+            clock: 0,
+        }
+    }
+
+    /// None, with the same budget.
+    #[must_use]
+    pub const fn emptied(&self) -> Self {
+        Self::new(self.budget)
+    }
+
     /// Keeps a state in memory; older ones that are safe on disk may have to go.
     pub fn insert(&mut self, id: StateId, state: Arc<State>) {
-        self.wanted.remove(&id);
+        self.remove(id);
         self.spilled.remove(&id);
         self.clock += 1;
-        self.bytes += state.images.byte_len();
-        if let Some(old) = self.memory.insert(id, Entry { state, used: self.clock }) {
-            self.bytes -= old.state.images.byte_len();
-        }
+        self.add(id, state);
         self.shrink(id);
     }
 
-    /// Notes that a state is safe on disk.
-    pub fn stored(&mut self, id: StateId, offset: u64) {
-        self.on_disk.insert(id, offset);
-        if !self.memory.contains_key(&id) {
-            self.spilled.insert(id);
+    fn add(&mut self, id: StateId, state: Arc<State>) {
+        let bytes = bytes_of(&state);
+        self.bytes += bytes;
+        if !self.on_disk.contains_key(&id) {
+            self.waiting = (self.waiting.0 + 1, self.waiting.1 + bytes);
+        }
+        self.memory.insert(id, Entry { state, used: self.clock });
+    }
+
+    fn remove(&mut self, id: StateId) {
+        let Some(entry) = self.memory.remove(&id) else { return };
+        let bytes = bytes_of(&entry.state);
+        self.bytes -= bytes;
+        if !self.on_disk.contains_key(&id) {
+            self.waiting = (self.waiting.0 - 1, self.waiting.1 - bytes);
         }
     }
 
-    /// The state could not be read back.
-    pub fn lost(&mut self, id: StateId) {
-        self.on_disk.remove(&id);
-        self.spilled.remove(&id);
-        self.wanted.remove(&id);
+    /// Notes that a state is safe on disk; it may leave memory now.
+    pub fn stored(&mut self, id: StateId, offset: u64) {
+        let is_new = self.on_disk.insert(id, offset).is_none();
+        match self.memory.get(&id) {
+            Some(entry) if is_new => {
+                self.waiting = (self.waiting.0 - 1, self.waiting.1 - bytes_of(&entry.state));
+                self.shrink_to_newest();
+            }
+            Some(_) => {}
+            None => drop(self.spilled.insert(id)),
+        }
     }
 
-    /// Finds a state; remembers that it is wanted when it has to be read.
+    /// Takes in what was read back; `None` when it could not be.
+    pub fn loaded(&mut self, id: StateId, state: Option<Arc<State>>) {
+        self.loading = self.loading.filter(|loading| *loading != id);
+        match state {
+            Some(state) => self.insert(id, state),
+            // What is still in memory is there, whatever the disk says.
+            None if self.memory.contains_key(&id) => {}
+            None => {
+                self.on_disk.remove(&id);
+                self.spilled.remove(&id);
+            }
+        }
+    }
+
+    /// Finds a state; remembers that it is wished for when it has to be read.
     pub fn get(&mut self, id: StateId) -> Lookup {
         self.clock += 1;
         if let Some(entry) = self.memory.get_mut(&id) {
@@ -90,28 +136,44 @@ impl Iterates {
             return Lookup::Ready(entry.state.clone());
         }
         if self.on_disk.contains_key(&id) {
-            self.wanted.insert(id);
+            self.wished = Some(id);
             return Lookup::Loading;
         }
         Lookup::Missing
     }
 
-    /// States to read from disk now, with their places.
-    pub fn take_wanted(&mut self) -> Vec<(StateId, u64)> {
-        let wanted = std::mem::take(&mut self.wanted);
-        wanted.into_iter().filter_map(|id| Some((id, *self.on_disk.get(&id)?))).collect()
+    /// Nothing is looked for any more.
+    pub const fn forget_wish(&mut self) {
+        self.wished = None;
     }
 
-    /// Bytes of pictures in memory.
+    /// The state to read from disk now, with its place; none while another is being read.
+    pub fn take_wish(&mut self) -> Option<(StateId, u64)> {
+        if self.loading.is_some() {
+            return None;
+        }
+        let id = self.wished.take().filter(|id| self.spilled.contains(id))?;
+        self.loading = Some(id);
+        Some((id, *self.on_disk.get(&id)?))
+    }
+
+    /// Bytes of states in memory, with their numbers.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Bytes of pictures that may stay in memory.
+    /// Bytes of states that may stay in memory.
     #[must_use]
     pub const fn budget(&self) -> usize {
         self.budget
+    }
+
+    /// Whether what is not on disk yet fills the budget, so that more states would not fit.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        let (count, bytes) = self.waiting;
+        count >= ALWAYS && bytes > self.budget
     }
 
     /// Number of states in memory, and of those on disk only.
@@ -123,6 +185,10 @@ impl Iterates {
     /// Changes the budget.
     pub fn set_budget(&mut self, budget: usize) {
         self.budget = budget;
+        self.shrink_to_newest();
+    }
+
+    fn shrink_to_newest(&mut self) {
         if let Some(newest) = self.memory.keys().next_back().copied() {
             self.shrink(newest);
         }
@@ -134,12 +200,19 @@ impl Iterates {
             let safe = |id: &StateId| *id != keep && self.on_disk.contains_key(id);
             let oldest = self.memory.iter().filter(|(id, _)| safe(id)).min_by_key(|(_, entry)| entry.used);
             let Some(id) = oldest.map(|(id, _)| *id) else { return };
-            if let Some(entry) = self.memory.remove(&id) {
-                self.bytes -= entry.state.images.byte_len();
-                self.spilled.insert(id);
-            }
+            self.remove(id);
+            self.spilled.insert(id);
         }
     }
+}
+
+/// Bytes of a state: its pictures and its numbers.
+fn bytes_of(state: &State) -> usize {
+    let numbers = &state.numbers;
+    let lists = [&numbers.objective, &numbers.gradient_l2, &numbers.step_l2, &numbers.delta_l2, &numbers.delta_linf];
+    let floats: usize =
+        lists.iter().map(|list| list.len()).sum::<usize>() + numbers.logits.len() + numbers.clipped.len();
+    state.images.byte_len() + floats * size_of::<f32>() + size_of_val(numbers.state.as_slice())
 }
 
 #[cfg(test)]
@@ -160,8 +233,7 @@ mod tests {
 
     #[test]
     fn only_what_is_on_disk_leaves_memory() {
-        let mut iterates = Iterates::default();
-        iterates.set_budget(250);
+        let mut iterates = Iterates::new(250);
         (0..4).for_each(|k| iterates.insert(id(k), state(k)));
         assert_eq!(iterates.counts(), (4, 0), "nothing is on disk yet");
         (0..3).for_each(|k| iterates.stored(id(k), u64::from(k)));
@@ -169,8 +241,40 @@ mod tests {
         assert!(matches!(iterates.get(id(0)), Lookup::Loading));
         assert!(matches!(iterates.get(id(3)), Lookup::Ready(_)), "not on disk, so it stays");
         assert!(matches!(iterates.get(id(9)), Lookup::Missing));
-        assert_eq!(iterates.take_wanted(), [(id(0), 0)]);
-        iterates.insert(id(0), state(0));
+        assert!(matches!(iterates.get(id(0)), Lookup::Loading));
+        assert_eq!(iterates.take_wish(), Some((id(0), 0)));
+        iterates.loaded(id(0), Some(state(0)));
         assert!(matches!(iterates.get(id(0)), Lookup::Ready(_)));
+    }
+
+    #[test]
+    fn one_state_is_read_at_a_time_and_the_newest_wish_is_next() {
+        let mut iterates = Iterates::new(0);
+        (0..5).for_each(|k| iterates.stored(id(k), u64::from(k)));
+        for k in [0, 1, 2, 3] {
+            assert!(matches!(iterates.get(id(k)), Lookup::Loading));
+            assert_eq!(iterates.take_wish(), (k == 0).then_some((id(0), 0)), "frame {k}");
+        }
+        iterates.loaded(id(0), Some(state(0)));
+        assert_eq!(iterates.take_wish(), Some((id(3), 3)), "1 and 2 were only passed over");
+        iterates.loaded(id(3), None);
+        assert!(matches!(iterates.get(id(3)), Lookup::Missing));
+        assert_eq!(iterates.take_wish(), None);
+    }
+
+    #[test]
+    fn more_than_the_budget_must_not_wait_for_the_disk() {
+        let mut iterates = Iterates::new(250);
+        (0..3).for_each(|k| iterates.insert(id(k), state(k)));
+        assert!(iterates.is_full() && iterates.bytes() == 300);
+        iterates.stored(id(0), 0);
+        assert!(!iterates.is_full() && iterates.bytes() == 200, "it left memory as soon as it could");
+        iterates.set_budget(0);
+        assert!(iterates.is_full());
+        iterates.stored(id(1), 1);
+        assert!(!iterates.is_full(), "one may always wait");
+        iterates.insert(id(2), state(2));
+        iterates.stored(id(2), 2);
+        assert_eq!((iterates.waiting, iterates.counts()), ((0, 0), (1, 2)));
     }
 }

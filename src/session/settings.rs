@@ -102,8 +102,8 @@ impl Session {
     #[must_use]
     pub fn changes_of(&self, verb: Verb) -> Vec<String> {
         match (verb, self.history.undo.last(), self.history.redo.last()) {
-            (Verb::Undo, Some(before), _) => before.changes(&self.settings),
-            (Verb::Redo, _, Some(after)) => self.settings.changes(after),
+            (Verb::Undo, Some(before), _) => before.changes(self.settings()),
+            (Verb::Redo, _, Some(after)) => self.settings().changes(after),
             _ => Vec::new(),
         }
     }

@@ -189,9 +189,14 @@ impl Trace {
         }
         let mut path = Vec::new();
         for this in line.into_iter().rev() {
-            path.truncate(this.first_iteration() as usize);
-            if let Some(last) = this.last_iteration() {
-                path.extend((this.first_iteration()..=last).map(|iteration| StateId { run: this.id, iteration }));
+            let first = this.first_iteration();
+            match this.last_iteration() {
+                Some(last) => {
+                    path.truncate(first as usize);
+                    path.extend((first..=last).map(|iteration| StateId { run: this.id, iteration }));
+                }
+                // Before its first state a branch is where it came from.
+                None => path.truncate(first as usize + 1),
             }
         }
         path
@@ -291,6 +296,7 @@ mod tests {
         trace.begin(RunId(1), None, RefineSettings::default());
         (0..=3).for_each(|k| assert!(trace.push(state(1, k), numbers(k as f32))));
         trace.begin(RunId(2), Some(state(1, 1)), RefineSettings::default());
+        assert_eq!(trace.path(RunId(2)), [state(1, 0), state(1, 1)]);
         (1..=2).for_each(|k| assert!(trace.push(state(2, k), numbers(10.0))));
         assert_eq!(trace.path(RunId(2)), [state(1, 0), state(2, 1), state(2, 2)]);
     }

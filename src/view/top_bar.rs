@@ -21,12 +21,13 @@ pub fn top_bar_ui(ui: &mut Ui, session: &Session, memory: Option<usize>, actions
         verb_button(ui, session, Verb::Undo, "Undo", actions);
         verb_button(ui, session, Verb::Redo, "Redo", actions);
         ui.separator();
-        let running = *session.activity() == Activity::Running;
+        let activity = session.activity();
+        let running = activity == Activity::Running;
         if session.is_crashed() {
             verb_button(ui, session, Verb::RestartCompute, Verb::RestartCompute.label(), actions);
         } else {
             // A button of fixed width: the bar does not jump when its text changes.
-            let text = match session.activity() {
+            let text = match activity {
                 Activity::Running => "Pause",
                 Activity::Paused => "Resume",
                 _ => "Run",
@@ -80,7 +81,9 @@ pub fn verb_button(ui: &mut Ui, session: &Session, verb: Verb, text: &str, actio
 fn progress_ui(ui: &mut Ui, session: &Session) {
     let plan = session.plan();
     let last = session.path().len().saturating_sub(1);
-    let (fraction, text) = match session.activity() {
+    let activity = session.activity();
+    let share = |done: u64, of: u64| Some(done as f32 / of.max(1) as f32);
+    let (fraction, text) = match &activity {
         Activity::Idle if session.origins().is_none() => (None, "Ready".to_owned()),
         Activity::Idle => (None, format!("{last} iterations done")),
         Activity::Failed => (None, "Failed; see the message".to_owned()),
@@ -89,9 +92,11 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
             (Some((*step as f32 - 0.5) / *of as f32), format!("{step}/{of} {what}"))
         }
         Activity::Loading { what, done, of } => {
-            let text = format!("{} of {}, {what}", bytes(*done), bytes(*of));
-            (Some(*done as f32 / (*of).max(1) as f32), text)
+            (share(*done, *of), format!("{} of {}, {what}", bytes(*done), bytes(*of)))
         }
+        Activity::Opening { of: 0, .. } => (Some(0.0), "Opening".to_owned()),
+        Activity::Opening { done, of } => (share(*done, *of), format!("Opening, {} of {}", bytes(*done), bytes(*of))),
+        Activity::Saving { done, of } => (share(*done, *of), format!("Saving, {} of {}", bytes(*done), bytes(*of))),
         Activity::Generating { of: 0, .. } => (Some(0.0), "Making pictures".to_owned()),
         Activity::Generating { done, of } => {
             (Some(*done as f32 / *of as f32), format!("Making pictures, {done} of {of} steps"))
@@ -100,7 +105,7 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
         Activity::Running | Activity::Paused => {
             let of = plan.of.map_or("∞".to_owned(), |of| of.to_string());
             let fraction = plan.of.map_or(0.0, |of| plan.done as f32 / of.max(1) as f32);
-            let paused = if *session.activity() == Activity::Paused { ", paused" } else { "" };
+            let paused = if activity == Activity::Paused { ", paused" } else { "" };
             (Some(fraction), format!("Iteration {} of {of}{paused}", plan.done))
         }
     };

@@ -164,14 +164,14 @@ fn a_late_rest_of_the_last_plan_does_not_end_the_next() {
     session.handle(Action::Do(Verb::Step));
     let [first] = jobs(&mut session)[..] else { panic!("one step") };
     session.apply(state(first, 1));
-    assert_eq!(*session.activity(), Activity::Idle, "the plan is done");
+    assert_eq!(session.activity(), Activity::Idle, "the plan is done");
     session.handle(Action::Do(Verb::RunOrPause));
     let [second] = jobs(&mut session)[..] else { panic!("the next plan") };
     assert_ne!(first, second);
     session.apply(Event::Resting { job: first, rest: Rest::Finished });
-    assert_eq!(*session.activity(), Activity::Running, "the next plan goes on");
+    assert_eq!(session.activity(), Activity::Running, "the next plan goes on");
     session.apply(Event::Resting { job: second, rest: Rest::Finished });
-    assert_eq!(*session.activity(), Activity::Idle);
+    assert_eq!(session.activity(), Activity::Idle);
 }
 
 /// The demo's classifier as a file of the user's, and the same with other weights: as many bytes, no hash in the manifest.

@@ -1,7 +1,5 @@
 //! What a session file asks for.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +8,6 @@ use crate::image::Levels;
 use crate::refiner::settings::ITERATIONS;
 use crate::session::document::{Document, RunSummary, absolute_models};
 use crate::session::{Settings, StorageError};
-
-/// Name of the readable description inside a session file.
-const DOCUMENT: &str = "session.json";
-/// Largest description that is unpacked.
-const MAX_DOCUMENT: u64 = 64 << 20;
 
 /// What a session file asks for.
 #[derive(Debug)]
@@ -35,13 +28,7 @@ pub(in crate::cli) struct Saved {
 /// Reads the recipe of a `.lapidary` file or a `session.json`; paths in it are relative to the file. What was edited can be
 /// edited again (`edits`), but without a file of the results nothing else can be done with it.
 pub(in crate::cli) fn read_session(path: &Path, edits: bool) -> Result<Saved, CliError> {
-    let io = |source| StorageError::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(io)?;
-    let mut head = [0; 2];
-    let read = file.read(&mut head).map_err(io)?;
-    file.rewind().map_err(io)?;
-    let packed = head[..read] == *b"PK";
-    let document = Document::read(path, if packed { unpack(path, file)? } else { file })?;
+    let (document, packed) = Document::open(path)?;
     let source = source_of(&document, path, packed, edits);
     let references = Document::files(&document.references, folder_of(path));
     let levels = if document.truncated { Levels::Truncated } else { Levels::Rounded };
@@ -101,18 +88,6 @@ fn settings_as_read(settings: &Settings, run: &RunSummary) -> crate::refiner::Re
         iterations: run.settings.iterations,
         ..settings.refine.clone()
     }
-}
-
-/// The readable description inside a session file, as a file of its own.
-fn unpack(path: &Path, file: File) -> Result<File, StorageError> {
-    let io = |source| StorageError::Read { path: path.to_owned(), source };
-    let no_session = |_| StorageError::NotASession { path: path.to_owned() };
-    let mut archive = zip::ZipArchive::new(file).map_err(no_session)?;
-    let entry = archive.by_name(DOCUMENT).map_err(no_session)?;
-    let mut document = tempfile::tempfile().map_err(io)?;
-    std::io::copy(&mut entry.take(MAX_DOCUMENT), &mut document).map_err(io)?;
-    document.rewind().map_err(io)?;
-    Ok(document)
 }
 
 #[cfg(test)]

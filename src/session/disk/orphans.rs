@@ -1,0 +1,170 @@
+//! What crashes left behind: journals whose owner is gone. Their pictures are not read, only counted.
+
+use std::fs::File;
+use std::io::{BufReader, Read as _, Seek as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::entry::Pictures;
+use super::journal::{JOURNAL, LOCK};
+use super::raw::{Head, MAGIC};
+use super::v2;
+
+/// A folder without a journal is a new one, unless it is older than this.
+const NEW: Duration = Duration::from_secs(60);
+
+/// A journal whose owner is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// States in it.
+    pub states: usize,
+    /// Seconds since it was last written.
+    pub age_secs: u64,
+}
+
+/// What an entry is worth to someone who lost it.
+#[derive(Debug, Default)]
+pub(super) struct Worth {
+    /// Iterations behind the state that it is, if it is one with pictures.
+    pub(super) iteration: Option<u32>,
+    /// Whether it holds pictures that were edited: a painted mask or an opened picture does not come again by itself.
+    pub(super) is_edited: bool,
+}
+
+/// Folders below `root` but for `own`.
+pub(super) fn folders(root: &Path, own: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(root) else { return Vec::new() };
+    entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path != own && path.is_dir()).collect()
+}
+
+/// The journal in a folder, when nobody holds it any more and something in it was computed; one that is worth nothing is
+/// removed.
+pub(super) fn find(folder: &Path) -> Option<Orphan> {
+    // Held until the end, so that nobody opens what is removed here.
+    let lock = File::open(folder.join(LOCK));
+    if lock.as_ref().is_ok_and(|lock| lock.try_lock().is_err()) {
+        return None;
+    }
+    let path = folder.join(JOURNAL);
+    let modified = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok()?.elapsed().ok();
+    let Ok(file) = File::open(&path) else {
+        if modified(folder).is_some_and(|age| age > NEW) {
+            remove(folder);
+        }
+        return None;
+    };
+    let age_secs = modified(&path).map_or(0, |age| age.as_secs());
+    let (states, is_worth) = count(file)?;
+    if !is_worth {
+        remove(folder);
+        return None;
+    }
+    Some(Orphan { folder: folder.to_owned(), states, age_secs })
+}
+
+/// The states in a journal, and whether there is more than what generating again would give; `None` when it is no journal.
+fn count(file: File) -> Option<(usize, bool)> {
+    let end = file.metadata().ok()?.len();
+    let mut input = BufReader::new(file);
+    let mut magic = [0; MAGIC.len()];
+    input.read_exact(&mut magic).ok()?;
+    let (mut states, mut is_worth) = (0, false);
+    loop {
+        let worth = match &magic {
+            MAGIC => glance(&mut input, end),
+            v2::MAGIC => v2::glance(&mut input, end),
+            _ => return None,
+        };
+        let Some(worth) = worth else { return Some((states, is_worth)) };
+        states += usize::from(worth.iteration.is_some());
+        is_worth |= worth.is_edited || worth.iteration.is_some_and(|iteration| iteration > 0);
+    }
+}
+
+fn glance(input: &mut BufReader<File>, end: u64) -> Option<Worth> {
+    let head = Head::read(input)?;
+    let (raw, block) = head.parts();
+    input.stream_position().ok()?.checked_add(block).filter(|next| *next <= end)?;
+    let state = raw.state_facts().filter(|state| state.pictures != Pictures::LeftOut);
+    let worth = Worth { iteration: state.map(|state| state.id().iteration), is_edited: raw.is_edited() };
+    input.seek_relative(i64::try_from(block).ok()?).ok()?;
+    Some(worth)
+}
+
+pub(super) fn remove(folder: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(folder) {
+        tracing::warn!(%error, ?folder, "an autosave could not be removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Disk, DiskEvent, DiskJob, Entry};
+    use super::*;
+    use crate::image::ImageBatch;
+    use crate::origins::Origins;
+    use crate::refiner::{Numbers, SampleState, State};
+    use crate::trace::RunId;
+
+    /// A disk with a journal of so many states in `root/name`.
+    fn disk(root: &Path, name: &str, states: u32) -> Disk {
+        let (_stops, stops) = crossbeam::channel::bounded(1);
+        let mut disk = Disk::new(root, &root.join(name), stops, &mut |event| panic!("{event:?}"));
+        let images = ImageBatch::new([1, 1, 1, 2], vec![0.25, 0.5]);
+        let origins = Origins::opened(images, vec![0], Vec::new());
+        let numbers = Numbers { state: vec![SampleState::Active], objective: vec![0.5], ..Default::default() };
+        let state = |iteration: u32| {
+            let images = ImageBatch::new([1, 1, 1, 2], vec![0.25, iteration as f32]);
+            Entry::State(RunId(1), Arc::new(State { iteration, images, numbers: numbers.clone() }))
+        };
+        for entry in [Entry::Origins(Arc::new(origins))].into_iter().chain((0..states).map(state)) {
+            disk.handle(DiskJob::Append { epoch: 0, entry }, &mut |_| ());
+        }
+        disk
+    }
+
+    #[test]
+    fn what_was_computed_is_found_and_what_was_only_generated_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        drop((disk(root.path(), "computed", 3), disk(root.path(), "generated", 1)));
+        let held = disk(root.path(), "held", 2);
+        std::fs::create_dir(root.path().join("new")).unwrap();
+        std::fs::write(root.path().join("a file"), "of somebody").unwrap();
+        let mut own = disk(root.path(), "own", 2);
+        let mut found = Vec::new();
+        while own.has_leisure_work() {
+            own.use_leisure(&mut |event| match event {
+                DiskEvent::Orphans(orphans) => found = orphans,
+                other => panic!("{other:?}"),
+            });
+        }
+        let found: Vec<_> = found.into_iter().map(|orphan| (orphan.folder, orphan.states)).collect();
+        assert_eq!(found, [(root.path().join("computed"), 3)]);
+        let is_there = |name: &str| root.path().join(name).exists();
+        assert!(!is_there("generated") && is_there("held") && is_there("new") && is_there("a file"));
+        drop(held);
+    }
+
+    #[test]
+    fn counting_reads_no_pictures() {
+        let root = tempfile::tempdir().unwrap();
+        drop(disk(root.path(), "computed", 3));
+        let path = root.path().join("computed").join(JOURNAL);
+        // Every block is damaged; opening it would find nothing, counting finds all.
+        let mut bytes = std::fs::read(&path).unwrap();
+        let mut place = MAGIC.len();
+        while place < bytes.len() {
+            let length = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+            let (header, block) = (length(place + 4), length(place + 8));
+            let start = place + 24 + header;
+            bytes[start..start + block].fill(0xff);
+            place = start + block;
+        }
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(find(&root.path().join("computed")).map(|orphan| orphan.states), Some(3));
+    }
+}

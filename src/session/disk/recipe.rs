@@ -1,0 +1,74 @@
+//! A `session.json` alone: what it names is opened, and what it does not name is made again.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::archive::folder_of;
+use super::entry::{Entry, Fact};
+use crate::data::{Batch, MAX_PICTURES, PictureSource};
+use crate::image::ImageBatch;
+use crate::origins::Origins;
+use crate::session::document::{Document, absolute_models};
+use crate::session::error::StorageError;
+
+/// What a `session.json` says, as the beginning of a journal.
+pub(super) fn read(path: &Path) -> Result<Vec<Entry>, StorageError> {
+    let (mut document, _) = Document::open(path)?;
+    if document.edited.is_some() {
+        return Err(StorageError::EditedRecipe { path: path.to_owned() });
+    }
+    let folder = folder_of(path);
+    absolute_models(&mut document.settings, folder);
+    let origins = opened_inputs(&document, path)?;
+    let references = opened_references(&document, folder)?;
+    let facts = [Fact::Settings(document.settings), Fact::Provenance(document.provenance)].map(Entry::Fact);
+    let pictures = references.map(Entry::References).into_iter().chain(origins.map(Entry::Origins));
+    Ok(facts.into_iter().chain(pictures).collect())
+}
+
+/// The pictures that a `session.json` names as its inputs; `None` when it was generated.
+fn opened_inputs(document: &Document, path: &Path) -> Result<Option<Arc<Origins>>, StorageError> {
+    if document.inputs.is_empty() {
+        return Ok(None);
+    }
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let source = PictureSource::open(&Document::files(&document.inputs, folder))?;
+    let range = document.part.of(source.count()).ok_or_else(|| {
+        let what = format!("it leaves out {} of {} pictures", document.part.skip, source.count());
+        StorageError::Damaged { path: path.to_owned(), what }
+    })?;
+    let first = first_of(&source, range, shape(document))?;
+    let Some(batch) = first else { return Ok(None) };
+    let n = batch.images.len();
+    let sample = |i: usize| document.samples.get(i);
+    let own = |i: usize| batch.labels.as_ref().map_or(0, |labels| labels[i]);
+    let labels = (0..n).map(|i| sample(i).map_or_else(|| own(i), |sample| sample.label)).collect();
+    let seeds = (0..n).map(|i| sample(i).map_or((batch.first + i) as u64, |sample| sample.seed)).collect();
+    Ok(Some(Arc::new(Origins { seeds, ..Origins::opened(batch.images, labels, batch.names) })))
+}
+
+/// The real pictures that a `session.json` names.
+fn opened_references(document: &Document, folder: &Path) -> Result<Option<ImageBatch>, StorageError> {
+    if document.references.is_empty() {
+        return Ok(None);
+    }
+    let source = PictureSource::open(&Document::files(&document.references, folder))?;
+    let all = 0..source.count();
+    Ok(first_of(&source, all, shape(document))?.map(|batch| batch.images))
+}
+
+/// As many pictures of `range` as are opened together.
+fn first_of(source: &PictureSource, range: Range<usize>, shape: [usize; 3]) -> Result<Option<Batch>, StorageError> {
+    let mut first = None;
+    source.for_each_batch(range, (shape, MAX_PICTURES), &mut |batch| {
+        first = Some(batch);
+        Ok::<_, StorageError>(false)
+    })?;
+    Ok(first)
+}
+
+/// `[C, H, W]` that pictures are fitted to.
+fn shape(document: &Document) -> [usize; 3] {
+    crate::zoo::find(&document.settings.refine.classifier).map_or([3, 32, 32], |(manifest, _)| manifest.shape())
+}

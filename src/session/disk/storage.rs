@@ -1,0 +1,334 @@
+//! The disk thread: the journal, saving, opening, and reading pictures, so that the window never waits for a disk.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+
+use super::archive::{Halt, Watch, open, save};
+use super::journal::Journal;
+use super::orphans::{self, Orphan, remove};
+use super::{DiskEvent, DiskJob, Entry, Saving, Ticket};
+use crate::data::{Batch, MAX_PICTURES, PictureError, PictureSource};
+use crate::session::error::StorageError;
+use crate::worker::Wake;
+
+/// Jobs and events that may wait.
+const QUEUE: usize = 1024;
+/// What was written is on the disk after this long, and what could not be written is tried again.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// A handle to the disk thread.
+#[derive(Debug)]
+pub struct Storage {
+    jobs: Option<Sender<DiskJob>>,
+    stops: Sender<Ticket>,
+    events: Receiver<DiskEvent>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Storage {
+    /// Starts the thread with an empty journal in a new folder below `root`; when it has nothing else to do, it looks for
+    /// journals without an owner.
+    ///
+    /// # Errors
+    /// When the system refuses a new thread. A folder that cannot be written is reported as an event instead.
+    pub fn spawn(root: &Path, wake: Wake) -> std::io::Result<Self> {
+        let (jobs, job_receiver) = crossbeam::channel::bounded(QUEUE);
+        let (event_sender, events) = crossbeam::channel::bounded(QUEUE);
+        let (stops, stop_receiver) = crossbeam::channel::bounded(QUEUE);
+        let secs = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+        let folder = root.join(format!("{secs}-{}", std::process::id()));
+        let root = root.to_owned();
+        let thread = std::thread::Builder::new().name("lapidary-disk".to_owned()).spawn(move || {
+            let mut publish = |event: DiskEvent| {
+                // Nobody hears the last ones.
+                drop(event_sender.send(event));
+                wake();
+            };
+            let disk = Disk::new(&root, &folder, stop_receiver, &mut publish);
+            serve(disk, &job_receiver, &mut publish);
+        })?;
+        Ok(Self { jobs: Some(jobs), stops, events, thread: Some(thread) })
+    }
+
+    /// Hands over a job; never waits. A job that does not fit the queue comes back.
+    ///
+    /// # Errors
+    /// The job itself, to be tried again later.
+    pub fn send(&self, job: DiskJob) -> Result<(), Box<DiskJob>> {
+        match (&self.jobs, job) {
+            // It is about jobs that wait, so it must not wait behind them.
+            (_, DiskJob::Stop(ticket)) => self.stops.try_send(ticket).map_err(|_| Box::new(DiskJob::Stop(ticket))),
+            (Some(jobs), job) => jobs.try_send(job).map_err(|error| Box::new(error.into_inner())),
+            (None, job) => Err(Box::new(job)),
+        }
+    }
+
+    /// The next event, if one has arrived; never waits.
+    #[must_use]
+    pub fn try_event(&self) -> Option<DiskEvent> {
+        self.events.try_recv().ok()
+    }
+
+    /// Hands over the backlog and ends the thread after everything is on disk; removes the journal unless it is to be kept.
+    pub fn finish(mut self, backlog: Vec<DiskJob>, keep: bool) {
+        if let Some(jobs) = self.jobs.take() {
+            // Drain, or a full event queue would hold the thread.
+            let events = self.events.clone();
+            for job in backlog.into_iter().chain([DiskJob::Finish { keep }]) {
+                let mut job = Some(job);
+                while let Some(next) = job.take() {
+                    match jobs.try_send(next) {
+                        Ok(()) | Err(crossbeam::channel::TrySendError::Disconnected(_)) => {}
+                        Err(crossbeam::channel::TrySendError::Full(back)) => {
+                            job = Some(back);
+                            drop(events.recv_timeout(Duration::from_millis(10)));
+                        }
+                    }
+                }
+            }
+            drop(jobs);
+            while events.recv().is_ok() {}
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the disk thread panicked");
+        }
+    }
+}
+
+fn serve(mut disk: Disk, jobs: &Receiver<DiskJob>, publish: &mut dyn FnMut(DiskEvent)) {
+    let mut settled = Instant::now();
+    loop {
+        let job = if disk.has_leisure_work() {
+            jobs.try_recv().map_err(|error| error == TryRecvError::Disconnected)
+        } else if disk.is_unsettled() {
+            let left = SETTLE.saturating_sub(settled.elapsed());
+            jobs.recv_timeout(left).map_err(|error| error == RecvTimeoutError::Disconnected)
+        } else {
+            jobs.recv().map_err(|_| true)
+        };
+        match job {
+            Ok(job) => {
+                if !disk.handle(job, publish) {
+                    return;
+                }
+            }
+            Err(true) => return disk.settle(publish),
+            Err(false) => disk.use_leisure(publish),
+        }
+        if disk.is_unsettled() && settled.elapsed() >= SETTLE {
+            disk.settle(publish);
+            settled = Instant::now();
+        }
+    }
+}
+
+/// What the disk thread does, without a thread or a clock: jobs in, events out.
+pub struct Disk {
+    folder: PathBuf,
+    journal: Option<Journal>,
+    /// Folders that may hold an orphan, still to be looked at.
+    unseen: Vec<PathBuf>,
+    orphans: Vec<Orphan>,
+    stops: Receiver<Ticket>,
+    stopped: BTreeSet<Ticket>,
+    /// Where the journal lies when its own folder cannot be written.
+    _substitute: Option<tempfile::TempDir>,
+}
+
+impl Disk {
+    /// An empty journal in `folder`, a folder below `root`; `stops` names the openings and savings that are not wanted any more.
+    pub fn new(root: &Path, folder: &Path, stops: Receiver<Ticket>, publish: &mut dyn FnMut(DiskEvent)) -> Self {
+        let mut substitute = None;
+        let journal = match Journal::create(folder) {
+            Ok(journal) => Some(journal),
+            Err(error) => {
+                publish(failed(&error));
+                // Without a journal nothing could be saved or opened, so any folder is better than none.
+                substitute = tempfile::tempdir().ok();
+                substitute.as_ref().and_then(|folder| Journal::create(folder.path()).ok())
+            }
+        };
+        Self {
+            folder: folder.to_owned(),
+            journal,
+            unseen: orphans::folders(root, folder),
+            orphans: Vec::new(),
+            stops,
+            stopped: BTreeSet::new(),
+            _substitute: substitute,
+        }
+    }
+
+    /// Whether there is something to do that can wait until nothing else is to be done.
+    #[must_use]
+    pub const fn has_leisure_work(&self) -> bool {
+        !self.unseen.is_empty()
+    }
+
+    /// Looks at one folder that may hold an orphan; tells when all were looked at.
+    pub fn use_leisure(&mut self, publish: &mut dyn FnMut(DiskEvent)) {
+        let Some(folder) = self.unseen.pop() else { return };
+        self.orphans.extend(orphans::find(&folder));
+        if self.unseen.is_empty() && !self.orphans.is_empty() {
+            self.orphans.sort_by_key(|orphan| orphan.age_secs);
+            publish(DiskEvent::Orphans(std::mem::take(&mut self.orphans)));
+        }
+    }
+
+    /// Whether [`Self::settle`] has something to do.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::is_unsettled)
+    }
+
+    /// Has the disk hold what was written, and tries again what could not be written. To be called every second or so.
+    pub fn settle(&mut self, publish: &mut dyn FnMut(DiskEvent)) {
+        if let Some(journal) = &mut self.journal {
+            journal.settle(publish);
+        }
+    }
+
+    /// Does a job; false when it was the last one.
+    pub fn handle(&mut self, job: DiskJob, publish: &mut dyn FnMut(DiskEvent)) -> bool {
+        self.stopped.extend(self.stops.try_iter());
+        match job {
+            DiskJob::Append { epoch, entry } => self.append(epoch, entry, publish),
+            DiskJob::Reset { epoch } => {
+                if let Some(journal) = &mut self.journal
+                    && let Err(source) = journal.reset(epoch)
+                {
+                    let what = "the autosave cannot be written";
+                    publish(failed(&StorageError::Write { what, path: journal.path.clone(), source }));
+                }
+            }
+            DiskJob::Load { epoch, id, offset } => {
+                // Another journal holds other states at its places.
+                let journal = self.journal.as_mut().filter(|journal| journal.epoch == epoch);
+                let state = journal.and_then(|journal| journal.read(id, offset));
+                publish(DiskEvent::Loaded { epoch, id, state });
+            }
+            DiskJob::Save(saving) => self.save(*saving, publish),
+            DiskJob::Open { ticket, path, epoch } => self.open(ticket, &path, epoch, publish),
+            DiskJob::Stop(ticket) => drop(self.stopped.insert(ticket)),
+            DiskJob::OpenImages { paths, shape, epoch, references } => {
+                publish(open_images(&paths, shape, epoch, references));
+            }
+            DiskJob::Discard(folder) => remove(&folder),
+            DiskJob::Finish { keep } => {
+                if keep {
+                    self.settle(publish);
+                }
+                let path = self.journal.take().filter(|_| !keep).map(|journal| journal.path.clone());
+                if let Some(folder) = path.as_deref().and_then(Path::parent) {
+                    remove(folder);
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    fn append(&mut self, epoch: u64, entry: Entry, publish: &mut dyn FnMut(DiskEvent)) {
+        if let Some(journal) = self.journal.as_mut().filter(|journal| journal.epoch == epoch) {
+            journal.append_or_keep(entry, publish);
+        }
+    }
+
+    fn save(&mut self, saving: Saving, publish: &mut dyn FnMut(DiskEvent)) {
+        let Self { journal, stops, stopped, folder, .. } = self;
+        let Saving { ticket, epoch, revision, .. } = saving;
+        let written = match journal {
+            Some(journal) if journal.epoch == epoch => {
+                let mut tell = progress(ticket, stops, stopped, publish);
+                save(journal, &saving, &mut Watch::new(&mut tell))
+            }
+            // The session asks for one thing at a time; should it not, a file of the wrong session would be worse.
+            Some(_) => Err(Halt::Stopped),
+            None => Err(no_journal(folder).into()),
+        };
+        publish(match written {
+            Ok(bytes) => DiskEvent::Saved { ticket, path: saving.path, bytes, epoch, revision },
+            Err(halt) => refused(ticket, halt),
+        });
+    }
+
+    fn open(&mut self, ticket: Ticket, path: &Path, epoch: u64, publish: &mut dyn FnMut(DiskEvent)) {
+        let Self { journal, stops, stopped, folder, .. } = self;
+        let opened = match journal {
+            Some(journal) => {
+                let mut tell = progress(ticket, stops, stopped, publish);
+                open(journal, path, epoch, &mut Watch::new(&mut tell))
+            }
+            None => Err(no_journal(folder).into()),
+        };
+        publish(match opened {
+            Ok(restored) => DiskEvent::Opened { ticket, restored: Box::new(restored) },
+            Err(halt) => refused(ticket, halt),
+        });
+    }
+}
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Disk").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+/// Tells how far a piece of work is; its answer says whether it is still wanted.
+fn progress<'a>(
+    ticket: Ticket,
+    stops: &'a Receiver<Ticket>,
+    stopped: &'a mut BTreeSet<Ticket>,
+    publish: &'a mut dyn FnMut(DiskEvent),
+) -> impl FnMut(u64, u64) -> bool + 'a {
+    move |done, of| {
+        stopped.extend(stops.try_iter());
+        publish(DiskEvent::Progress { ticket, done, of });
+        !stopped.remove(&ticket)
+    }
+}
+
+fn failed(error: &StorageError) -> DiskEvent {
+    DiskEvent::Failed(crate::error::error_chain(error))
+}
+
+fn refused(ticket: Ticket, halt: Halt) -> DiskEvent {
+    let chain = match halt {
+        Halt::Stopped => Vec::new(),
+        Halt::Failed(error) => crate::error::error_chain(&error),
+    };
+    DiskEvent::Refused { ticket, chain }
+}
+
+fn no_journal(folder: &Path) -> StorageError {
+    let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+    StorageError::Write { what: "there is no place for the session's data", path: folder.to_owned(), source }
+}
+
+fn open_images(paths: &[PathBuf], shape: [usize; 3], epoch: u64, references: bool) -> DiskEvent {
+    let mut errors = Vec::new();
+    let mut opened = None;
+    match PictureSource::open(paths) {
+        Ok(source) => {
+            if source.count() > MAX_PICTURES {
+                errors.push(PictureError::TooMany { count: source.count() });
+            }
+            let (batch, mut unreadable) = source.first(MAX_PICTURES, shape);
+            errors.append(&mut unreadable);
+            opened = batch;
+        }
+        Err(error) => errors.push(error),
+    }
+    let failures = errors.iter().map(|error| crate::error::error_chain(error)).collect();
+    let (images, names, labels, fits) = match opened {
+        Some(Batch { images, names, labels, fits, .. }) => (Some(images), names, labels, fits),
+        None => (None, Vec::new(), None, Vec::new()),
+    };
+    DiskEvent::Images { epoch, images, names, labels, fits, failures, references }
+}

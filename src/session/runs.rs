@@ -1,0 +1,176 @@
+//! What the compute thread is asked to do: pictures, and runs over them.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use super::disk::Fact;
+use super::work::{Going, Phase};
+use super::{Lookup, Plan, Session, Settings, Severity};
+use crate::origins::Origins;
+use crate::trace::{Run, RunId, StateId, Tag};
+use crate::worker::{Command, JobId};
+
+impl Session {
+    /// Ends what goes on and begins to make pictures; `None` when nobody could make them.
+    fn begin_making(&mut self) -> Option<JobId> {
+        if self.work.is_dead() {
+            return None;
+        }
+        if self.is_busy() {
+            self.commands.push(Command::Stop);
+        }
+        self.work.secs_per_iteration = None;
+        self.work.set(Phase::Making);
+        Some(self.work.new_job())
+    }
+
+    pub(super) fn generate(&mut self) {
+        let Some(job) = self.begin_making() else { return };
+        let (settings, compute) = (self.settings().generate.clone(), self.settings().compute.clone());
+        self.commands.push(Command::Generate { job, settings, compute });
+    }
+
+    /// Makes pictures from these.
+    pub(super) fn edit_pictures(&mut self) {
+        let Some(job) = self.begin_making() else { return };
+        let Settings { generate: settings, edit, compute, .. } = self.settings().clone();
+        // The picture on the canvas, or all.
+        let reference = self.origins().map(|origins| Arc::new(origins.to_edit(self.selected())));
+        let mask = self.mask.clone();
+        self.commands.push(Command::Edit { job, settings, edit, reference, mask, compute });
+    }
+
+    /// Run: goes on with a held plan, else plans anew.
+    pub(super) fn run(&mut self) {
+        match self.work.paused().copied() {
+            // Held after its last iteration, a plan is done.
+            Some(Going { run, plan, .. }) if plan.of != Some(plan.done) && !self.classifier_changed(run) => {
+                self.go_on(run, plan, plan.left());
+            }
+            _ => self.iterate(self.settings().refine.iterations),
+        }
+    }
+
+    /// One iteration; a held plan is still there after it.
+    pub(super) fn step(&mut self) {
+        let held = self.work.paused().map(|going| going.plan);
+        self.iterate(NonZeroU32::new(1));
+        let after = held.map(|plan| Plan { done: plan.done + 1, ..plan }).filter(|plan| plan.of != Some(plan.done));
+        if let Some(going) = self.work.going_mut() {
+            going.held = after;
+        }
+    }
+
+    fn go_on(&mut self, run: RunId, plan: Plan, iterations: Option<NonZeroU32>) {
+        let job = self.work.new_job();
+        self.commands.push(Command::Continue { job, run: Some(run), iterations });
+        self.work.set(Phase::Running(Going::new(run, plan)));
+        self.look.follow = true;
+    }
+
+    /// Whether the settings name another classifier than the one that `run` uses.
+    pub(super) fn classifier_changed(&self, run: RunId) -> bool {
+        let changed = |run: &Run| {
+            let last = run.last_iteration().map_or(&run.settings, |k| run.settings_at(k + 1));
+            last.classifier != self.settings().refine.classifier
+        };
+        self.trace().run(run).is_some_and(changed)
+    }
+
+    /// Iterates from the newest state of the run that is shown.
+    fn iterate(&mut self, iterations: Option<NonZeroU32>) {
+        let of = iterations.map(NonZeroU32::get);
+        let live = self.work.run().filter(|run| self.look.run == Some(*run)).and_then(|run| self.trace().run(run));
+        // A start at random, or another classifier, is another run.
+        let at_start = live.is_some_and(|run| run.parent.is_none() && run.last_iteration() == Some(0));
+        let other_start = live.is_some_and(|run| !run.settings.starts_like(&self.settings().refine));
+        let other_classifier = live.is_some_and(|run| self.classifier_changed(run.id));
+        match live.map(|run| run.id) {
+            Some(_) if at_start && other_start => self.begin_run(None, of),
+            Some(run) if !other_classifier => self.go_on(run, Plan { of, done: 0 }, iterations),
+            _ => self.begin_run(self.path().last().copied(), of),
+        }
+    }
+
+    pub(super) fn branch(&mut self) {
+        if let Some(from) = self.shown_id() {
+            self.begin_run(Some(from), Some(0));
+        }
+    }
+
+    /// Begins a run from the origin or from a state, and plans `iterations`.
+    pub(super) fn begin_run(&mut self, from: Option<StateId>, iterations: Option<u32>) {
+        let Some(origins) = self.origins().filter(|_| !self.work.is_dead()).cloned() else { return };
+        let start = match from.map(|id| (id, self.record.iterates.get(id))) {
+            None => None,
+            Some((id, Lookup::Ready(state))) => Some((id, state.images.clone())),
+            Some((id, Lookup::Loading)) => {
+                self.load_wish();
+                let text = format!("Iteration {} is being read from disk", id.iteration);
+                self.notices.add(Severity::Info, text, vec!["Try again in a moment.".to_owned()]);
+                return;
+            }
+            Some((_, Lookup::Missing)) => {
+                let details =
+                    vec!["The session was saved small. Show a kept iterate, or reset and run again.".to_owned()];
+                self.notices.add(Severity::Warning, "This iterate was not kept", details);
+                return;
+            }
+        };
+        let run = self.trace().next_id();
+        let parent = start.as_ref().map(|(id, _)| *id);
+        let mut settings = self.settings().refine.clone();
+        // The verdict on an opened picture is about the picture itself.
+        if self.work.label_by_verdict {
+            settings = settings.at_origin();
+        }
+        self.record.trace.begin(run, parent, settings.clone());
+        self.remember(Fact::Run { id: run, parent, settings: settings.clone() });
+        let job = self.work.new_job();
+        self.work.set(Phase::Judging(Going::new(run, Plan { of: iterations, done: 0 })));
+        self.work.told_waiting = false;
+        self.look.show_run(Some(run), &self.record.trace);
+        (self.look.follow, self.look.playing) = (true, false);
+        let (compute, references) = (self.settings().compute.clone(), self.references().cloned());
+        self.commands.push(Command::Refine {
+            job,
+            run,
+            origins,
+            from: start,
+            references,
+            settings,
+            iterations,
+            compute,
+            chunk: None,
+            tag: Tag::default(),
+        });
+    }
+
+    pub(super) fn set_target(&mut self, sample: usize, class: usize) {
+        let Some(origins) = self.origins() else { return };
+        if origins.labels.get(sample).is_none_or(|label| *label == class) || self.is_busy() {
+            return;
+        }
+        let mut changed = Origins::clone(origins);
+        changed.labels[sample] = class;
+        self.set_origins(Arc::new(changed));
+        self.begin_run(None, Some(0));
+    }
+
+    /// Gives up the current piece of work: what it still sends is ignored.
+    pub(super) fn abandon_work(&mut self) {
+        self.commands.push(Command::Stop);
+        self.work.give_up();
+        self.look.playing = false;
+    }
+
+    /// Other pictures, and so another session.
+    pub(super) fn set_origins(&mut self, origins: Arc<Origins>) {
+        self.record.set_origins(origins);
+        if !self.work.is_dead() {
+            self.work.set(Phase::Idle(None));
+        }
+        self.look.begin_anew(self.record.count());
+        self.rewrite_journal();
+    }
+}

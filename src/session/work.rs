@@ -1,0 +1,393 @@
+//! What goes on.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use super::disk::Ticket;
+use crate::trace::RunId;
+use crate::worker::{JobId, MemoryEstimate, Rest};
+
+/// Weight of the newest iteration in the running mean of its duration.
+const TIMING_WEIGHT: f64 = 0.3;
+
+/// What goes on, as it is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Activity {
+    /// Nothing.
+    Idle,
+    /// A session file is written, and nothing else goes on.
+    Saving {
+        /// Bytes so far.
+        done: u64,
+        /// Bytes in all.
+        of: u64,
+    },
+    /// A session file is opened; nothing else can be done until it is there.
+    Opening {
+        /// Bytes so far.
+        done: u64,
+        /// Bytes in all; 0 before they are known.
+        of: u64,
+    },
+    /// A model is loaded or kernels are tuned.
+    Preparing {
+        /// In words.
+        what: String,
+        /// Step, from 1.
+        step: u32,
+        /// Steps in all.
+        of: u32,
+    },
+    /// A file is read.
+    Loading {
+        /// In words.
+        what: String,
+        /// Bytes so far.
+        done: u64,
+        /// Bytes in all.
+        of: u64,
+    },
+    /// Pictures are made.
+    Generating {
+        /// Sampling steps done.
+        done: u32,
+        /// Sampling steps in all.
+        of: u32,
+    },
+    /// The first state of a run is computed.
+    Evaluating,
+    /// Iterations go on.
+    Running,
+    /// A plan is held.
+    Paused,
+    /// The last piece of work failed; the notice says why.
+    Failed,
+    /// The compute thread has died.
+    Crashed(String),
+}
+
+/// How far a run's plan is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Iterations asked for; `None` has no end.
+    pub of: Option<u32>,
+    /// Iterations done.
+    pub done: u32,
+}
+
+impl Plan {
+    pub(super) fn left(self) -> Option<NonZeroU32> {
+        self.of.and_then(|of| NonZeroU32::new(of.saturating_sub(self.done)))
+    }
+}
+
+/// A run on its way through its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Going {
+    pub(super) run: RunId,
+    pub(super) plan: Plan,
+    /// A plan that was held when single steps were asked for.
+    pub(super) held: Option<Plan>,
+    /// It was asked to stop or to pause.
+    pub(super) ending: bool,
+}
+
+impl Going {
+    pub(super) const fn new(run: RunId, plan: Plan) -> Self {
+        Self { run, plan, held: None, ending: false }
+    }
+}
+
+/// A file that is being opened.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Opening {
+    pub(super) ticket: Ticket,
+    path: PathBuf,
+    pub(super) done: u64,
+    pub(super) of: u64,
+    /// It was asked to stop; whether it does, the disk will say.
+    pub(super) stopping: bool,
+    /// What goes on when it comes to nothing.
+    before: Box<Phase>,
+}
+
+/// The one thing that goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The compute thread rests, and holds this run.
+    Idle(Option<RunId>),
+    /// Pictures are made.
+    Making,
+    /// The first state of a run is computed.
+    Judging(Going),
+    /// Iterations go on.
+    Running(Going),
+    /// A plan is held.
+    Paused(Going),
+    /// The last piece of work failed.
+    Failed,
+    /// The compute thread has died, of this.
+    Dead(String),
+    /// A file is opened. What is below can only change by what was asked for before.
+    Opening(Opening),
+}
+
+/// What goes on, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Work {
+    phase: Phase,
+    /// What the compute thread says of its way to the next result.
+    pub(super) progress: Option<Activity>,
+    job: JobId,
+    tickets: Ticket,
+    /// Files that are being written: bytes so far and in all.
+    pub(super) savings: BTreeMap<Ticket, (u64, u64)>,
+    pub(super) estimate: Option<MemoryEstimate>,
+    /// Target classes are still to be taken from the classifier's first verdict.
+    pub(super) label_by_verdict: bool,
+    /// Running mean.
+    pub(super) secs_per_iteration: Option<f64>,
+    /// It was said that computing waits for the disk.
+    pub(super) told_waiting: bool,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Idle(None),
+            progress: None,
+            job: JobId(0),
+            tickets: 0,
+            savings: BTreeMap::new(),
+            estimate: None,
+            label_by_verdict: false,
+            secs_per_iteration: None,
+            told_waiting: false,
+        }
+    }
+}
+
+impl Work {
+    /// What the compute thread does: below a file that is being opened, what goes on when that comes to nothing.
+    pub(super) fn phase(&self) -> &Phase {
+        match &self.phase {
+            Phase::Opening(opening) => &opening.before,
+            phase => phase,
+        }
+    }
+
+    /// Something else goes on now.
+    pub(super) fn set(&mut self, next: Phase) {
+        self.progress = None;
+        match &mut self.phase {
+            Phase::Opening(opening) => *opening.before = next,
+            phase => *phase = next,
+        }
+    }
+
+    pub(super) const fn opening(&self) -> Option<&Opening> {
+        match &self.phase {
+            Phase::Opening(opening) => Some(opening),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn opening_mut(&mut self) -> Option<&mut Opening> {
+        match &mut self.phase {
+            Phase::Opening(opening) => Some(opening),
+            _ => None,
+        }
+    }
+
+    /// A file is opened from now on.
+    pub(super) fn begin_opening(&mut self, path: PathBuf) -> Ticket {
+        let ticket = self.ticket();
+        let before = Box::new(std::mem::replace(&mut self.phase, Phase::Failed));
+        self.phase = Phase::Opening(Opening { ticket, path, done: 0, of: 0, stopping: false, before });
+        ticket
+    }
+
+    /// The opening `ticket` is over; gives back what was opened, or nothing when that is not what goes on.
+    pub(super) fn end_opening(&mut self, ticket: Ticket) -> Option<PathBuf> {
+        self.opening().filter(|opening| opening.ticket == ticket)?;
+        let Phase::Opening(opening) = std::mem::replace(&mut self.phase, Phase::Failed) else { return None };
+        self.phase = *opening.before;
+        Some(opening.path)
+    }
+
+    /// Names the next opening or saving.
+    pub(super) const fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        self.tickets
+    }
+
+    /// The piece of work that results are awaited of.
+    pub(super) const fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// Another piece of work: what older ones still send is ignored.
+    pub(super) const fn new_job(&mut self) -> JobId {
+        self.job = JobId(self.job.0 + 1);
+        self.job
+    }
+
+    pub(super) const fn is_busy(&self) -> bool {
+        matches!(self.phase, Phase::Making | Phase::Judging(_) | Phase::Running(_))
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        matches!(self.phase(), Phase::Dead(_))
+    }
+
+    /// The run that the compute thread holds.
+    pub(super) fn run(&self) -> Option<RunId> {
+        match self.phase() {
+            Phase::Idle(run) => *run,
+            Phase::Judging(going) | Phase::Running(going) | Phase::Paused(going) => Some(going.run),
+            _ => None,
+        }
+    }
+
+    /// The run that is on its way.
+    pub(super) fn going(&self) -> Option<&Going> {
+        match self.phase() {
+            Phase::Judging(going) | Phase::Running(going) | Phase::Paused(going) => Some(going),
+            _ => None,
+        }
+    }
+
+    pub(super) fn going_mut(&mut self) -> Option<&mut Going> {
+        let phase = match &mut self.phase {
+            Phase::Opening(opening) => &mut *opening.before,
+            phase => phase,
+        };
+        match phase {
+            Phase::Judging(going) | Phase::Running(going) | Phase::Paused(going) => Some(going),
+            _ => None,
+        }
+    }
+
+    /// The plan that is held.
+    pub(super) fn paused(&self) -> Option<&Going> {
+        match self.phase() {
+            Phase::Paused(going) => Some(going),
+            _ => None,
+        }
+    }
+
+    /// The current work is given up: nothing goes on, or nothing can.
+    pub(super) fn give_up(&mut self) {
+        self.new_job();
+        match self.phase() {
+            Phase::Dead(_) => {}
+            _ => self.set(Phase::Idle(None)),
+        }
+    }
+
+    /// Another state of the run is there; `first` when it is where the run starts.
+    pub(super) fn take_state(&mut self, first: bool, secs: f64) {
+        self.progress = None;
+        if !first {
+            let mean = self.secs_per_iteration.unwrap_or(secs);
+            self.secs_per_iteration = Some(mean + TIMING_WEIGHT * (secs - mean));
+        }
+        let Some(going) = self.going_mut() else { return };
+        going.plan.done += u32::from(!first);
+        let going = *going;
+        // That the plan is done the compute thread says itself: only then can it take the next one.
+        if matches!(self.phase(), Phase::Judging(_)) && going.plan.of != Some(0) {
+            self.set(Phase::Running(going));
+        }
+    }
+
+    /// The compute thread rests. `has_state`: whether a run has a state to go on from; one that was stopped while its
+    /// classifier was read has none.
+    pub(super) fn rest(&mut self, rest: Rest, has_state: impl Fn(RunId) -> bool) {
+        let run = self.run().filter(|run| has_state(*run));
+        let going = self.going().copied().filter(|going| run == Some(going.run));
+        let next = match going {
+            Some(Going { run, held: Some(held), .. }) if rest == Rest::Finished => Phase::Paused(Going::new(run, held)),
+            Some(Going { run, plan, .. }) if rest == Rest::Paused => Phase::Paused(Going::new(run, plan)),
+            _ => Phase::Idle(run),
+        };
+        self.set(next);
+    }
+
+    /// As it is shown.
+    pub(super) fn activity(&self) -> Activity {
+        match &self.phase {
+            Phase::Opening(Opening { done, of, .. }) => Activity::Opening { done: *done, of: *of },
+            Phase::Making | Phase::Judging(_) | Phase::Running(_) if self.progress.is_some() => {
+                self.progress.clone().unwrap_or(Activity::Idle)
+            }
+            Phase::Idle(_) => match self.savings.values().next() {
+                Some((done, of)) => Activity::Saving { done: *done, of: *of },
+                None => Activity::Idle,
+            },
+            Phase::Making => Activity::Generating { done: 0, of: 0 },
+            Phase::Judging(_) => Activity::Evaluating,
+            Phase::Running(_) => Activity::Running,
+            Phase::Paused(_) => Activity::Paused,
+            Phase::Failed => Activity::Failed,
+            Phase::Dead(text) => Activity::Crashed(text.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(plan: Plan, held: Option<Plan>) -> Work {
+        let mut work = Work::default();
+        work.set(Phase::Running(Going { held, ..Going::new(RunId(1), plan) }));
+        work
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_before_its_first_state_is_not_gone_on_with() {
+        let mut work = running(Plan::default(), None);
+        work.rest(Rest::Stopped, |_| false);
+        assert_eq!((work.run(), work.activity()), (None, Activity::Idle));
+    }
+
+    #[test]
+    fn a_step_in_a_held_plan_leaves_the_rest_of_it_held() {
+        let (one, held) = (Plan { of: Some(1), done: 1 }, Plan { of: Some(15), done: 4 });
+        let mut work = running(one, Some(held));
+        work.rest(Rest::Finished, |_| true);
+        assert_eq!(work.paused().map(|going| going.plan), Some(held));
+        let mut work = running(one, Some(held));
+        work.rest(Rest::Stopped, |_| true);
+        assert_eq!((work.run(), work.activity()), (Some(RunId(1)), Activity::Idle));
+    }
+
+    #[test]
+    fn a_plan_that_is_done_goes_on_until_the_compute_thread_rests() {
+        let mut work = Work::default();
+        work.set(Phase::Judging(Going::new(RunId(1), Plan { of: Some(1), done: 0 })));
+        work.take_state(true, 1.0);
+        work.take_state(false, 1.0);
+        assert_eq!(work.activity(), Activity::Running);
+        work.rest(Rest::Finished, |_| true);
+        assert_eq!(work.activity(), Activity::Idle);
+    }
+
+    #[test]
+    fn what_happens_while_a_file_opens_is_there_when_it_comes_to_nothing() {
+        let mut work = running(Plan { of: None, done: 3 }, None);
+        let ticket = work.begin_opening(PathBuf::from("a"));
+        assert!(!work.is_busy() && work.run() == Some(RunId(1)));
+        work.rest(Rest::Paused, |_| true);
+        assert!(matches!(work.activity(), Activity::Opening { .. }));
+        assert!(work.end_opening(ticket + 1).is_none() && work.end_opening(ticket).is_some());
+        assert_eq!(work.activity(), Activity::Paused);
+        work.begin_opening(PathBuf::from("b"));
+        work.set(Phase::Dead("of nothing".to_owned()));
+        assert!(work.is_dead());
+        work.give_up();
+        assert!(work.is_dead(), "what is dead is not idle");
+    }
+}

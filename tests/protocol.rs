@@ -1,0 +1,361 @@
+//! Laws of the session and its disk, whatever happens in whatever order: actions, what the compute thread reports, and what
+//! the disk reports, each as late as it likes. The disk is the real one, without its thread; the compute thread is a toy.
+
+use lapidary::refiner::Keep;
+use lapidary::session::{Action, Activity, Detail, Lookup, Settings, Verb};
+use proptest::prelude::*;
+
+use self::world::{STATE_BYTES, World};
+
+#[path = "protocol/kill.rs"]
+mod kill;
+#[path = "protocol/toy.rs"]
+mod toy;
+#[path = "protocol/world.rs"]
+mod world;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Op {
+    Do(Verb),
+    Radius(u8),
+    Keep(bool),
+    Classifier(bool),
+    Show(u8),
+    ShowRun(u8),
+    Target(u8),
+    Open(u8),
+    Save(bool),
+    Recover,
+    Confirm,
+    Cancel,
+    Budget(bool),
+    /// The disk does so many jobs.
+    Disk(u8),
+    /// A second passes.
+    Settle,
+    /// The session hears so many of the disk's events.
+    Hear(u8),
+    /// The compute thread does so much.
+    Compute(u8),
+    /// The session takes so many of its events.
+    Take(u8),
+    /// The window draws.
+    Frame,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let verbs = prop::sample::select(vec![
+        Verb::Generate,
+        Verb::RunOrPause,
+        Verb::RunOrPause,
+        Verb::Step,
+        Verb::Stop,
+        Verb::Reset,
+        Verb::Branch,
+        Verb::Undo,
+        Verb::Redo,
+        Verb::NewSession,
+        Verb::FirstIteration,
+        Verb::LastIteration,
+        Verb::BestIteration,
+        Verb::Play,
+    ]);
+    let op = prop_oneof![
+        6 => verbs.prop_map(Op::Do),
+        2 => any::<u8>().prop_map(Op::Radius),
+        1 => any::<bool>().prop_map(Op::Keep),
+        1 => any::<bool>().prop_map(Op::Classifier),
+        2 => any::<u8>().prop_map(Op::Show),
+        1 => any::<u8>().prop_map(Op::ShowRun),
+        1 => any::<u8>().prop_map(Op::Target),
+        2 => any::<u8>().prop_map(Op::Open),
+        1 => any::<bool>().prop_map(Op::Save),
+        1 => Just(Op::Recover),
+        2 => Just(Op::Confirm),
+        1 => Just(Op::Cancel),
+        1 => any::<bool>().prop_map(Op::Budget),
+        5 => any::<u8>().prop_map(Op::Disk),
+        1 => Just(Op::Settle),
+        5 => any::<u8>().prop_map(Op::Hear),
+        5 => any::<u8>().prop_map(Op::Compute),
+        5 => any::<u8>().prop_map(Op::Take),
+        5 => Just(Op::Frame),
+    ];
+    prop::collection::vec(op, 1..120)
+}
+
+fn happen(world: &mut World, op: &Op) {
+    let with = |world: &World, change: &dyn Fn(&mut Settings)| {
+        let mut settings = world.session.settings().clone();
+        change(&mut settings);
+        Action::Edit(Box::new(settings))
+    };
+    let action = match op {
+        Op::Do(verb) => Action::Do(*verb),
+        Op::Radius(eps) => with(world, &|settings| settings.refine.eps = f64::from(*eps) / 16.0),
+        Op::Keep(best) => with(world, &|settings| settings.refine.keep = if *best { Keep::Best } else { Keep::Last }),
+        Op::Classifier(other) => with(world, &|settings| {
+            let name = if *other { "gtsrb12-robust" } else { "gtsrb12-joint" };
+            name.clone_into(&mut settings.refine.classifier);
+        }),
+        Op::Show(place) => Action::Show(usize::from(*place) % (world.session.path().len() + 1)),
+        Op::ShowRun(which) => {
+            let runs: Vec<_> = world.session.trace().runs().map(|run| run.id).collect();
+            let Some(run) = runs.get(usize::from(*which) % runs.len().max(1)) else { return };
+            Action::ShowRun(*run)
+        }
+        Op::Target(class) => Action::SetTarget { sample: 0, class: usize::from(*class) % 3 },
+        Op::Open(which) => Action::OpenSession(world.file(*which)),
+        Op::Save(full) => {
+            let path = world.next_file();
+            Action::SaveSession(path, if *full { Detail::Full } else { Detail::Small })
+        }
+        Op::Recover => {
+            let folder = world.crash_elsewhere();
+            Action::Recover(folder)
+        }
+        Op::Confirm => Action::Confirm,
+        Op::Cancel => Action::Cancel,
+        Op::Budget(small) => Action::SetBudget(if *small { 2 * STATE_BYTES } else { 1 << 20 }),
+        Op::Disk(jobs) => return world.disk(jobs % 8),
+        Op::Settle => return world.settle(),
+        Op::Hear(events) => return world.hear(events % 8),
+        Op::Compute(steps) => return world.compute(steps % 8),
+        Op::Take(events) => return world.take(events % 8),
+        Op::Frame => return world.frame(),
+    };
+    world.act(action);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_the_journal_is_the_session(ops in ops()) {
+        let mut world = World::new();
+        for op in &ops {
+            happen(&mut world, op);
+            world.check();
+        }
+        world.rest();
+        world.check_journal();
+        world.check_file();
+    }
+}
+
+fn with_states(world: &mut World, iterations: u32) {
+    let mut settings = world.session.settings().clone();
+    settings.refine.iterations = std::num::NonZeroU32::new(iterations);
+    world.act(Action::Edit(Box::new(settings)));
+    world.act(Action::Do(Verb::Generate));
+    world.act(Action::Confirm);
+    world.rest();
+    world.act(Action::Do(Verb::RunOrPause));
+    world.rest();
+    assert_eq!(world.session.path().len(), iterations as usize + 1);
+}
+
+#[test]
+fn nothing_of_the_old_session_gets_into_a_file_that_is_being_opened() {
+    let mut world = World::new();
+    with_states(&mut world, 3);
+    let file = world.saved();
+    with_states(&mut world, 2);
+    world.act(Action::SetBudget(1));
+    world.act(Action::OpenSession(file.clone()));
+    world.act(Action::Confirm);
+    // The disk is slow: all of this is asked for before the file is there.
+    for verb in [Verb::RunOrPause, Verb::Generate, Verb::Reset, Verb::Branch, Verb::Undo, Verb::NewSession] {
+        assert!(!world.session.can(verb), "{verb:?}");
+        world.act(Action::Do(verb));
+    }
+    let mut settings = world.session.settings().clone();
+    settings.refine.eps = 0.125;
+    world.act(Action::Edit(Box::new(settings.clone())));
+    world.act(Action::Show(0));
+    world.frame();
+    let path = world.next_file();
+    world.act(Action::SaveSession(path, Detail::Full));
+    world.rest();
+    assert_eq!(world.session.file(), Some(file.as_path()));
+    assert_eq!(world.session.path().len(), 4);
+    assert_ne!(world.session.settings(), &settings);
+    for place in 0..4 {
+        world.act(Action::Show(place));
+        world.until_shown();
+    }
+    world.check_journal();
+    world.check_file();
+}
+
+#[test]
+fn an_opening_that_is_stopped_or_fails_leaves_everything_as_it_was() {
+    let mut world = World::new();
+    with_states(&mut world, 3);
+    let file = world.saved();
+    // States are on their way to the disk while a bad file is opened: they can leave memory all the same.
+    world.act(Action::Do(Verb::RunOrPause));
+    world.compute(3);
+    world.take(8);
+    world.act(Action::Do(Verb::Stop));
+    world.compute(3);
+    world.take(8);
+    let before = world.session.trace().clone();
+    let bad = world.bad_file();
+    world.act(Action::OpenSession(bad));
+    world.act(Action::Confirm);
+    assert!(matches!(world.session.activity(), Activity::Opening { .. }));
+    world.rest();
+    assert_eq!(world.session.trace(), &before);
+    world.act(Action::SetBudget(1));
+    assert_eq!(world.session.iterates().counts().0, 1, "all but the newest left memory");
+
+    world.act(Action::OpenSession(file));
+    world.act(Action::Confirm);
+    world.act(Action::Do(Verb::Stop));
+    assert!(!world.session.can(Verb::Stop), "once is enough");
+    world.rest();
+    assert_eq!((world.session.trace(), world.session.activity()), (&before, Activity::Idle));
+    world.act(Action::Show(0));
+    world.until_shown();
+    world.check_journal();
+}
+
+#[test]
+fn scrubbing_over_spilled_states_reads_one_at_a_time_and_then_the_newest() {
+    let mut world = World::new();
+    with_states(&mut world, 12);
+    world.act(Action::SetBudget(1));
+    for place in 0..12 {
+        world.act(Action::Show(place));
+        world.frame();
+        world.frame();
+    }
+    assert_eq!(world.loads(), 1);
+    world.until_shown();
+    assert_eq!(world.reads, 2, "the first that was passed over, and the one that is shown");
+}
+
+#[test]
+fn the_best_of_more_than_memory_holds_is_shown_after_as_many_reads() {
+    let mut world = World::new();
+    let mut settings = world.session.settings().clone();
+    settings.refine.keep = Keep::Best;
+    world.act(Action::Edit(Box::new(settings)));
+    with_states(&mut world, 9);
+    let file = world.saved();
+    world.act(Action::OpenSession(file));
+    world.rest();
+    world.act(Action::SetBudget(1));
+    let mut frames = 0;
+    while !world.session.shows_best() {
+        world.frame();
+        world.disk(1);
+        world.hear(1);
+        frames += 1;
+        assert!(frames < 20, "the two samples' best are two states");
+    }
+    let Some(Lookup::Ready(best)) = world.session.shown_state() else { panic!("it is there") };
+    for sample in 0..2 {
+        let objective =
+            |place: usize| world.session.trace().numbers(world.session.path()[place]).unwrap().objective[sample];
+        let highest = (0..10).map(objective).fold(f32::MIN, f32::max);
+        assert_eq!(best.numbers.objective[sample], highest);
+    }
+    let reads = world.reads;
+    world.act(Action::SetBudget(1));
+    for _ in 0..10 {
+        world.frame();
+        world.disk(8);
+        world.hear(8);
+    }
+    assert_eq!(world.reads, reads, "what is gathered is not read again");
+}
+
+#[test]
+fn a_slow_disk_slows_the_work_and_a_stop_does_not_wait_for_it() {
+    let mut world = World::new();
+    with_states(&mut world, 1);
+    world.act(Action::SetBudget(4 * STATE_BYTES));
+    let mut settings = world.session.settings().clone();
+    settings.refine.iterations = None;
+    world.act(Action::Edit(Box::new(settings)));
+    world.act(Action::Do(Verb::RunOrPause));
+    let all = |world: &mut World| {
+        for _ in 0..50 {
+            world.compute(2);
+            world.take(2);
+            world.check();
+        }
+        world.session.path().len()
+    };
+    let reached = all(&mut world);
+    assert!((6..8).contains(&reached), "{reached} states");
+    let waits =
+        |world: &World| world.session.notices.list().iter().filter(|n| n.title.contains("waits for the disk")).count();
+    assert_eq!(waits(&world), 1);
+    world.disk(20);
+    world.hear(20);
+    assert!(all(&mut world) > reached, "the disk has caught up");
+    assert_eq!(waits(&world), 1, "it is said once");
+    world.act(Action::Do(Verb::Stop));
+    for _ in 0..2 {
+        world.take(20);
+        world.compute(8);
+        world.take(20);
+    }
+    assert_eq!(world.session.activity(), Activity::Idle);
+    world.rest();
+    world.check_journal();
+}
+
+#[test]
+fn generating_again_leaves_no_dead_pictures_in_the_journal() {
+    let mut world = World::new();
+    with_states(&mut world, 3);
+    world.settle();
+    let once = world.journal_bytes();
+    for _ in 0..20 {
+        with_states(&mut world, 3);
+    }
+    world.settle();
+    let again = world.journal_bytes();
+    assert!(again < once + once / 4, "{once} bytes after one Generate, {again} after twenty more");
+}
+
+#[test]
+fn saving_can_be_stopped_and_the_file_that_was_there_stays() {
+    let mut world = World::new();
+    with_states(&mut world, 3);
+    let path = world.saved();
+    let before = std::fs::read(&path).unwrap();
+    world.act(Action::Do(Verb::RunOrPause));
+    world.rest_but_for_the_disk();
+    world.disk(50);
+    world.hear(50);
+    world.act(Action::SaveSession(path.clone(), Detail::Full));
+    assert!(matches!(world.session.activity(), Activity::Saving { .. }), "{:?}", world.session.activity());
+    world.act(Action::Do(Verb::Stop));
+    world.rest();
+    assert!(std::fs::read(&path).unwrap() == before && world.session.is_unsaved());
+    world.act(Action::SaveSession(path.clone(), Detail::Full));
+    world.rest();
+    assert!(std::fs::read(&path).unwrap() != before && !world.session.is_unsaved());
+}
+
+#[test]
+fn a_dragged_slider_is_one_entry() {
+    let mut world = World::new();
+    world.rest();
+    world.settle();
+    let before = world.journal_bytes();
+    for step in 0..100 {
+        happen(&mut world, &Op::Radius(step));
+    }
+    world.rest();
+    world.settle();
+    let facts = world.journal_bytes() - before;
+    assert!((1..8000).contains(&facts), "{facts} bytes for one drag");
+    world.check_journal();
+}

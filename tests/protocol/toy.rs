@@ -1,0 +1,142 @@
+//! What computes in these tests: pictures that say what they are.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use lapidary::image::ImageBatch;
+use lapidary::origins::Origins;
+use lapidary::refiner::{Numbers, RefineSettings, SampleState, State};
+use lapidary::trace::RunId;
+use lapidary::worker::{Command, DeviceInfo, Event, JobId, Rest};
+
+/// Pictures: two samples of four values.
+const SHAPE: [usize; 4] = [2, 1, 2, 2];
+/// Bytes of a state: 8 values, 6 logits, 6 numbers a sample and its state.
+pub const STATE_BYTES: usize = (8 + 6 + 12) * 4 + 2;
+/// What the compute thread would do.
+#[derive(Default)]
+pub struct Toy {
+    pub commands: VecDeque<Command>,
+    making: Option<JobId>,
+    live: Option<Live>,
+    /// Sets of pictures made so far.
+    pub made: u32,
+}
+
+struct Live {
+    job: JobId,
+    run: RunId,
+    origins: Arc<Origins>,
+    from: Option<ImageBatch>,
+    iteration: u32,
+    begun: bool,
+    left: Option<u32>,
+    going: bool,
+    settings: RefineSettings,
+}
+
+/// Pictures of a state: of which set they are, of which run, of which iteration, and which sample.
+pub fn picture(tag: f32, run: u64, iteration: u32) -> ImageBatch {
+    let sample = |i: u32| [tag, run as f32, iteration as f32, i as f32].map(|value| value / 1000.0);
+    ImageBatch::new(SHAPE, [sample(0), sample(1)].concat())
+}
+
+fn numbers(iteration: u32) -> Numbers {
+    let k = iteration as f32;
+    Numbers {
+        logits: vec![k, 0.0, 1.0, 2.0, k, 0.5],
+        objective: vec![-(k - 3.0).abs(), -(k - 6.0).abs()],
+        gradient_l2: vec![1.0; 2],
+        step_l2: vec![0.5; 2],
+        delta_l2: vec![k; 2],
+        delta_linf: vec![0.1; 2],
+        clipped: vec![0.0; 2],
+        state: vec![SampleState::Active; 2],
+    }
+}
+
+impl Toy {
+    pub fn obey(&mut self, command: Command, events: &mut VecDeque<Event>) {
+        match command {
+            Command::Generate { job, .. } => (self.making, self.live) = (Some(job), None),
+            Command::Edit { job, .. } => {
+                events.push_back(Event::Failed { job, chain: vec!["the toy edits nothing".to_owned()] });
+            }
+            Command::Refine { job, run, origins, from, settings, iterations, .. } => {
+                let iteration = from.as_ref().map_or(0, |(id, _)| id.iteration);
+                let from = from.map(|(_, images)| images);
+                let live =
+                    Live { job, run, origins, from, iteration, begun: false, left: iterations, going: true, settings };
+                (self.making, self.live) = (None, Some(live));
+            }
+            Command::Update { run, settings } => {
+                if let Some(live) = self.live.as_mut().filter(|live| live.run == run) {
+                    live.settings = settings.clone();
+                    events.push_back(Event::Updated { run, iteration: live.iteration, settings });
+                }
+            }
+            Command::Continue { job, run, iterations } => {
+                if let Some(live) = self.live.as_mut().filter(|live| Some(live.run) == run) {
+                    live.job = job;
+                    (live.left, live.going) = (iterations.map(std::num::NonZeroU32::get), true);
+                }
+            }
+            Command::Pause => self.end(Rest::Paused, events),
+            Command::Stop => self.end(Rest::Stopped, events),
+            Command::Panic => panic!("nobody asks for that here"),
+        }
+    }
+
+    fn end(&mut self, rest: Rest, events: &mut VecDeque<Event>) {
+        if let Some(job) = self.making.take() {
+            events.push_back(Event::Resting { job, rest });
+        }
+        if let Some(live) = self.live.as_mut().filter(|live| live.going) {
+            live.going = false;
+            events.push_back(Event::Resting { job: live.job, rest });
+        }
+    }
+
+    pub fn work(&mut self, events: &mut VecDeque<Event>) {
+        if let Some(job) = self.making.take() {
+            self.made += 1;
+            let device =
+                DeviceInfo { name: "toy".to_owned(), backend: self.made.to_string(), cpu: true, software: false };
+            events.push_back(Event::Device(device));
+            let images = picture(self.made as f32, 0, 0);
+            let origins = Arc::new(Origins::opened(images, vec![0, 1], Vec::new()));
+            events.push_back(Event::Generated { job, origins, secs: 0.1 });
+            return;
+        }
+        let Some(live) = self.live.as_mut().filter(|live| live.going) else { return };
+        let tag = live.origins.images.pixels()[0] * 1000.0;
+        if live.begun {
+            live.iteration += 1;
+        }
+        let images = match &live.from {
+            _ if live.begun => picture(tag, live.run.0, live.iteration),
+            Some(from) => from.clone(),
+            // As the refiner does: equal, but not the same memory.
+            None => ImageBatch::new(SHAPE, live.origins.images.pixels().to_vec()),
+        };
+        let state = Arc::new(State { iteration: live.iteration, images, numbers: numbers(live.iteration) });
+        events.push_back(Event::State { job: live.job, run: live.run, state, secs: 0.1 });
+        if live.begun {
+            live.left = live.left.map(|left| left - 1);
+        }
+        live.begun = true;
+        if live.left == Some(0) {
+            live.going = false;
+            events.push_back(Event::Resting { job: live.job, rest: Rest::Finished });
+        }
+    }
+
+    /// Whether what goes on has no end.
+    pub fn is_endless(&self) -> bool {
+        self.live.as_ref().is_some_and(|live| live.going && live.left.is_none())
+    }
+
+    pub fn is_at_rest(&self) -> bool {
+        self.commands.is_empty() && self.making.is_none() && self.live.as_ref().is_none_or(|live| !live.going)
+    }
+}
