@@ -39,6 +39,7 @@ std = [0.25, 0.25, 0.25]
 [resnet]
 blocks = [1]
 widths = [4]
+shortcut = "pool"
 stem_kernel = 3
 stem_stride = 2
 "#;

@@ -429,7 +429,7 @@ fn bad_files_end_with_1_and_one_message() {
     write_samples(&folder.path().join("centred.npz"), [1, 1, 1, 3], &[-1.0_f32, 0.0, 1.0], None);
     input("centred.npz", "arr_0 holds -1, which is outside of [0,1]");
     write_samples(&folder.path().join("wide.npz"), [1, 1, 2, 3], &[0_u8; 6], None);
-    input("wide.npz", "arr_0 has the shape [1, 1, 2, 3]");
+    input("wide.npz", "which it cannot halve: give pictures whose sides are multiples of 4");
     write_samples(&folder.path().join("foreign.npz"), [1, 32, 32, 3], &[0_u8; 3072], Some(&[999]));
     input("foreign.npz", "picture 0 is of class 999, but gtsrb12-joint knows 12 classes (0 to 11)");
     input("none.png", "no file is there");

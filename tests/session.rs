@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lapidary::generator::EditTask;
 use lapidary::refiner::{Keep, Rule, State, Target};
+use lapidary::session::disk::stored_pictures;
 use lapidary::session::host::Folders;
 use lapidary::session::{Action, Activity, Detail, Host, Lookup, Settings, Verb};
 use lapidary::worker::{Command, DeviceChoice};
@@ -135,6 +136,10 @@ fn golden_files_of_every_version_open_with_the_same_content() {
     assert_eq!((new.trace(), new.origins()), (old.trace(), old.origins()));
     assert_eq!((new.settings(), new.provenance()), (old.settings(), old.provenance()));
     assert_eq!((new.reference_count(), new.references()), (1, old.references()));
+    for version in ["v2", "v3"] {
+        let stored = stored_pictures(&golden.join(version).with_extension("lapidary")).unwrap();
+        assert_eq!((stored.0.as_ref(), stored.1.as_ref()), (old.origins(), old.references()), "{version}");
+    }
     assert_eq!((new.settings().refine.eps, new.settings().generate.first_seed), (1.25, 40));
 }
 

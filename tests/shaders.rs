@@ -81,7 +81,8 @@ fn the_gpu_paints_what_the_cpu_twin_says() {
     let before = ramp(|i| i as f32 / 47.0);
     let after = ramp(|i| ((i * 29) % 48) as f32 / 47.0);
     let pictures = Arc::new(
-        Pictures::new(&Pair { before: &before, after: &after, shape: [3, SIDE, SIDE], key: 1 }).expect("a valid pair"),
+        Pictures::new(&Pair { before: &before, after: &after, shape: [3, SIDE, SIDE], keys: [1; 2] })
+            .expect("a valid pair"),
     );
     for format in [wgpu::TextureFormat::Rgba8Unorm, wgpu::TextureFormat::Rgba8UnormSrgb] {
         let mut pipeline = Pipeline::new(&device, format);

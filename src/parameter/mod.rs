@@ -4,12 +4,14 @@
 //! that holds it: flags, `--help`, widgets, tooltips, marks and captions are made from it. It knows nothing of the programs
 //! that read it.
 
+mod held;
 pub mod number;
 mod table;
 
+pub use self::held::Held;
 pub(crate) use self::table::setting;
 pub use self::table::{
-    Affects, Entry, Held, Idle, Kind, Look, Open, Relative, Setting, Switch, Value, captions, check, marks, same,
+    Affects, Entry, Idle, Kind, Look, Open, Relative, Setting, Switch, Value, captions, check, marks, same,
 };
 
 /// A number that the user sets.

@@ -20,8 +20,11 @@ pub enum Norm {
 }
 
 impl Choosable for Norm {
-    const CHOICE: Choice =
-        Choice { flag: "norm", label: "Norm", about: "How the distance from the generated picture is measured" };
+    const CHOICE: Choice = Choice {
+        flag: "norm",
+        label: "Norm",
+        about: "How the distance from the generated picture is measured; another norm begins with its own radius and step size",
+    };
     const ALL: &'static [Self] = &[Self::L2, Self::Linf];
 
     fn option(self) -> ChoiceOption {

@@ -213,7 +213,9 @@ impl Evaluator<'_> {
 fn upload(images: &ImageBatch, samples: &[usize], device: &Device) -> Tensor<4> {
     let [_, c, h, w] = images.shape();
     let mut pixels = Vec::with_capacity(samples.len() * images.sample_len());
-    samples.iter().for_each(|sample| pixels.extend_from_slice(images.sample(*sample)));
+    for sample in samples {
+        pixels.extend_from_slice(images.sample(*sample));
+    }
     Tensor::from_data(TensorData::new(pixels, [samples.len(), c, h, w]), device)
 }
 

@@ -17,6 +17,9 @@ use crate::classifier::Classifier;
 use crate::image::ImageBatch;
 use crate::noise::{Purpose, Stream};
 
+/// Random numbers that are drawn at a time: they come in pairs, so an even number, and few enough to stay in the cache.
+const DRAWS: usize = 1024;
+
 /// What a run starts with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
@@ -210,8 +213,10 @@ impl Refiner {
             Rule::Sgld => {
                 if moves {
                     let purpose = Purpose::Langevin(self.iteration);
-                    let draw = Stream::new(self.seeds[sample], purpose).normal(x.len());
-                    langevin_step(x, gradient.0, step / gradient_divisor, &draw, noise);
+                    let mut stream = Stream::new(self.seeds[sample], purpose);
+                    for (x, gradient) in x.chunks_mut(DRAWS).zip(gradient.0.chunks(DRAWS)) {
+                        langevin_step(x, gradient, step / gradient_divisor, &stream.normal(x.len()), noise);
+                    }
                 }
                 // Clamped only where it is shown.
                 0.0

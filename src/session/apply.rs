@@ -327,7 +327,7 @@ impl Session {
         for (id, offset) in restored.index {
             record.iterates.stored(id, offset);
         }
-        for (id, state) in restored.last {
+        if let Some((id, state)) = restored.last {
             record.iterates.insert(id, state);
         }
         record.revision += 1;

@@ -1,6 +1,6 @@
 //! Centre: one pair, large, with the controls above it.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::Arc;
 
 use eframe::egui::{self, RichText, Ui};
@@ -55,12 +55,15 @@ impl CompareView {
         let origin = origins.images.sample(sample);
         let reference = reference(origins, sample).filter(|_| self.shows_reference);
         let shown_id = after.and(shown).map(|(id, _)| *id);
-        let key = pair_key(session.epoch(), shown_id, sample, (reference.is_some(), session.shows_best()));
+        let keys = [
+            number((session.epoch(), sample, reference.is_some())),
+            number((session.epoch(), sample, shown_id, session.shows_best())),
+        ];
         let pair = Pair {
             before: reference.unwrap_or(origin),
             after: after.map_or(origin, |state| state.images.sample(sample)),
             shape: [c, h, w],
-            key,
+            keys,
         };
         let time = ui.input(|input| input.time);
         if session.compare() == Compare::Blink {
@@ -116,9 +119,9 @@ fn reference(origins: &Origins, sample: usize) -> Option<&[f32]> {
     is_comparable.then(|| reference.sample(sample))
 }
 
-/// Another number whenever the pictures are others.
-fn pair_key(epoch: u64, shown: Option<StateId>, sample: usize, (is_reference, is_best): (bool, bool)) -> u64 {
+/// Another number for anything else.
+fn number(name: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (epoch, shown, sample, is_reference, is_best).hash(&mut hasher);
+    name.hash(&mut hasher);
     hasher.finish()
 }

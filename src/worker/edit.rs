@@ -17,7 +17,7 @@ use crate::refiner::Chunks;
 /// Pictures made from pictures.
 pub(super) struct Edit {
     settings: GenerateSettings,
-    edit: EditSettings,
+    how: EditSettings,
     /// What is edited; none for an interpolation.
     source: Option<Arc<Origins>>,
     mask: Option<Mask>,
@@ -30,13 +30,13 @@ pub(super) struct Edit {
 impl Edit {
     pub(super) fn new(
         settings: GenerateSettings,
-        edit: EditSettings,
+        how: EditSettings,
         source: Option<Arc<Origins>>,
         mask: Option<Mask>,
     ) -> Self {
-        let source = source.filter(|_| edit.task.needs_reference());
-        let mask = mask.filter(|_| edit.task.needs_mask());
-        Self { settings, edit, source, mask, labels: Vec::new(), images: None }
+        let source = source.filter(|_| how.task.needs_reference());
+        let mask = mask.filter(|_| how.task.needs_mask());
+        Self { settings, how, source, mask, labels: Vec::new(), images: None }
     }
 
     /// As if so many pictures were generated.
@@ -48,7 +48,7 @@ impl Edit {
 impl Recipe for Edit {
     fn check(&self) -> Result<(), WorkError> {
         self.settings.check()?;
-        self.edit.check()?;
+        self.how.check()?;
         SAMPLES.check(self.count() as f64)?;
         Ok(())
     }
@@ -60,7 +60,7 @@ impl Recipe for Edit {
     fn count(&self) -> usize {
         let n = self.source.as_ref().map_or(1, |origins| origins.images.len());
         // Without noise every variant of a picture would be the same.
-        let varies = self.edit.task != EditTask::Denoise || self.edit.add_noise;
+        let varies = self.how.task != EditTask::Denoise || self.how.add_noise;
         if n == 1 && varies { self.settings.samples as usize } else { n }
     }
 
@@ -79,7 +79,7 @@ impl Recipe for Edit {
         self.mask = self.mask.take().map(|mask| mask.resized(w as u32, h as u32));
         let (seeds, labels) = (asked.seeds(), self.labels.clone());
         let plan = Plan::new(&asked, generator.diffusion())?;
-        let (edit, images, mask, device) = (self.edit.clone(), self.images.clone(), self.mask.clone(), device.clone());
+        let (how, images, mask, device) = (self.how.clone(), self.images.clone(), self.mask.clone(), device.clone());
         Ok(Box::new(move |generator, (from, to)| {
             let (seeds, labels) = (chunks.filled(&seeds[from..to]), chunks.filled(&labels[from..to]));
             let input = EditInput {
@@ -90,14 +90,14 @@ impl Recipe for Edit {
                 first: from,
                 total: n,
             };
-            Making::edit(generator, input, &edit, &plan, &device)
+            Making::edit(generator, input, &how, &plan, &device)
         }))
     }
 
     fn origins(&self, images: ImageBatch) -> Origins {
         let made = images.len();
         let edited = self.images.as_ref().map(|source| Edited {
-            settings: self.edit.clone(),
+            settings: self.how.clone(),
             reference: source.slice(0, made),
             mask: self.mask.clone(),
         });

@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn whoever_waits_for_commands_hears_that_there_will_be_none() {
-        let (sender, receiver) = crossbeam::channel::unbounded();
+        let (sender, receiver) = crossbeam::channel::bounded(8);
         let mut inbox = Inbox::new(&receiver);
         sender.send(Command::Pause).unwrap();
         assert!(!inbox.interrupted() && inbox.is_open(), "a pause ends nothing");

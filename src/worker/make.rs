@@ -136,9 +136,12 @@ impl Way for Part {
     }
 }
 
+/// Begins the pictures `from..to`, with everything else at hand.
+type BeginPart<W> = Box<dyn Fn((usize, usize)) -> Result<W, GenerateError>>;
+
 /// All pictures that were asked for: made, on their way, and still to be begun.
 struct Pictures<W> {
-    begin: Box<dyn Fn((usize, usize)) -> Result<W, GenerateError>>,
+    begin: BeginPart<W>,
     /// Chunks still to be begun, the last first.
     ahead: Vec<(usize, usize)>,
     /// Chunks that go on at once: on the CPU one per core, as far as memory allows.
@@ -154,7 +157,7 @@ struct Pictures<W> {
 }
 
 impl<W: Way> Pictures<W> {
-    fn new(n: usize, chunks: Chunks, begin: Box<dyn Fn((usize, usize)) -> Result<W, GenerateError>>) -> Self {
+    fn new(n: usize, chunks: Chunks, begin: BeginPart<W>) -> Self {
         let mut ahead: Vec<(usize, usize)> = chunks.ranges(n).collect();
         ahead.reverse();
         let at_once = chunks.at_once.clamp(1, rayon::current_num_threads().max(1));
@@ -248,7 +251,9 @@ mod tests {
     fn what_was_finished_before_a_stop_is_kept_from_the_start_on() {
         for (steps, finished) in [(2, 0), (3, 1), (5, 1), (6, 2), (20, 6)] {
             let mut pictures = pictures(1, 1);
-            (0..steps).for_each(|_| assert!(!pictures.step().unwrap()));
+            for _ in 0..steps {
+                assert!(!pictures.step().unwrap());
+            }
             let made = pictures.made().map_or_else(Vec::new, |images| images.pixels().to_vec());
             assert_eq!(made, (0..finished).map(|i| i as f32).collect::<Vec<_>>(), "{steps} steps");
         }

@@ -68,7 +68,7 @@ impl Engine<'_, '_> {
                 }
             }
             Command::Continue { job, run, iterations } => {
-                self.go_on(job, run, iterations.map(std::num::NonZeroU32::get))
+                self.go_on(job, run, iterations.map(std::num::NonZeroU32::get));
             }
             Command::Pause => self.rest(Rest::Paused),
             Command::Stop => {
@@ -175,7 +175,7 @@ mod tests {
 
     /// What a script of commands, sent when so many events were published, makes of a task.
     fn drive(task: Counting, script: &[(usize, Command)]) -> Vec<Event> {
-        let (sender, receiver) = crossbeam::channel::unbounded();
+        let (sender, receiver) = crossbeam::channel::bounded(8);
         let (mut events, mut script) = (Vec::new(), script.iter());
         let mut next = script.next();
         let mut sink = |event: Event| {

@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_gpu_takes_the_last_short_batch_of_a_stream_in_the_shape_of_the_others() {
-        let (_sender, receiver) = crossbeam::channel::unbounded();
+        let (_sender, receiver) = crossbeam::channel::bounded(1);
         let mut estimates = Vec::new();
         let mut sink = |event: Event| {
             if let Event::Estimate { estimate, .. } = event {

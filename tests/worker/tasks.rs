@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lapidary::checkpoint::{Checkpoint, unwatched};
 use lapidary::generator::{GenerateSettings, SamplerKind};
 use lapidary::refiner::RefineSettings;
 use lapidary::session::{Action, Activity, Session, Verb};
@@ -164,6 +165,7 @@ fn a_late_rest_of_the_last_plan_does_not_end_the_next() {
     session.handle(Action::Do(Verb::Step));
     let [first] = jobs(&mut session)[..] else { panic!("one step") };
     session.apply(state(first, 1));
+    session.apply(Event::Resting { job: first, rest: Rest::Finished });
     assert_eq!(session.activity(), Activity::Idle, "the plan is done");
     session.handle(Action::Do(Verb::RunOrPause));
     let [second] = jobs(&mut session)[..] else { panic!("the next plan") };
@@ -177,18 +179,16 @@ fn a_late_rest_of_the_last_plan_does_not_end_the_next() {
 /// The demo's classifier as a file of the user's, and the same with other weights: as many bytes, no hash in the manifest.
 fn trained_twice(folder: &Path) -> (std::path::PathBuf, Vec<u8>) {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    let manifest = std::fs::read_to_string(models.join("gtsrb12-joint.toml")).unwrap();
-    let without_hash: String =
-        manifest.lines().filter(|line| !line.starts_with("sha256")).map(|line| format!("{line}\n")).collect();
-    let manifest = without_hash.replace("file = \"gtsrb12-joint.safetensors\"", "file = \"mine.safetensors\"");
-    std::fs::write(folder.join("mine.toml"), manifest).unwrap();
-    let mut weights = std::fs::read(models.join("gtsrb12-joint.safetensors")).unwrap();
+    let manifest = std::fs::read_to_string(models.join("gtsrb12-joint.toml")).expect("it is in the repository");
+    let without_hash: Vec<&str> = manifest.lines().filter(|line| !line.starts_with("sha256")).collect();
+    let manifest = without_hash.join("\n").replace("gtsrb12-joint.safetensors", "mine.safetensors");
+    std::fs::write(folder.join("mine.toml"), manifest).expect("a writable folder");
+    let mut weights = std::fs::read(models.join("gtsrb12-joint.safetensors")).expect("it is in the repository");
     let path = folder.join("mine.safetensors");
-    std::fs::write(&path, &weights).unwrap();
-    let header = 8 + usize::try_from(u64::from_le_bytes(weights[..8].try_into().unwrap())).unwrap();
-    let names: serde_json::Value = serde_json::from_slice(&weights[8..header]).unwrap();
-    let [from, to] =
-        [0, 1].map(|end| usize::try_from(names["fc.weight"]["data_offsets"][end].as_u64().unwrap()).unwrap());
+    std::fs::write(&path, &weights).expect("a writable folder");
+    let header = 8 + weights[0] as usize + 256 * weights[1] as usize;
+    let names: serde_json::Value = serde_json::from_slice(&weights[8..header]).expect("a short header");
+    let [from, to] = [0, 1].map(|end| names["fc.weight"]["data_offsets"][end].as_u64().expect("an offset") as usize);
     // The sign of every third number.
     weights[header + from..header + to].iter_mut().skip(3).step_by(12).for_each(|byte| *byte ^= 0x80);
     (path, weights)
@@ -236,11 +236,7 @@ fn a_model_whose_file_was_written_again_is_read_again() {
     let logits: Vec<Vec<f32>> = events.iter().filter_map(logits).collect();
     let [a, b, c, d] = &hashes[..] else { panic!("four pieces of work: {events:?}") };
     assert!(a == b && b != c && c == d, "{hashes:?}");
-    assert_eq!(*d, sha256(&other), "provenance names the file that was read");
+    let now = Checkpoint::open(&path).unwrap().sha256(&mut unwatched).unwrap();
+    assert_eq!(*d, now, "provenance names the file that was read");
     assert!(logits[0] == logits[1] && logits[1] != logits[2] && logits[2] == logits[3]);
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

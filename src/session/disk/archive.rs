@@ -20,7 +20,7 @@ use crate::session::document::{DOCUMENT, Document, absolute, relative};
 use crate::session::error::StorageError;
 use crate::session::record::Provenance;
 use crate::session::settings::Settings;
-use crate::trace::{RunId, StateId, Trace};
+use crate::trace::{Run, StateId, Trace};
 
 /// Bytes between two reports of progress, at least.
 const REPORT: u64 = 1 << 20;
@@ -129,7 +129,6 @@ struct Contents {
     references: Option<ImageBatch>,
     trace: Trace,
     index: BTreeMap<StateId, u64>,
-    last: BTreeMap<RunId, StateId>,
 }
 
 impl Contents {
@@ -148,12 +147,10 @@ impl Contents {
             let is_taken = fits && numbers.is_consistent(origins.images.len()) && self.trace.push(id, numbers);
             if is_taken && facts.pictures != Pictures::LeftOut {
                 self.index.insert(id, offset);
-                self.last.insert(id.run, id);
             }
         } else if let Some(origins) = raw.origins() {
             self.trace = Trace::default();
             self.index.clear();
-            self.last.clear();
             self.origins = origins.is_consistent().then(|| (Arc::new(origins), offset));
         } else if let Some(references) = raw.references() {
             self.references = Some(references).filter(|images| !images.is_empty());
@@ -349,8 +346,9 @@ pub(super) fn open(journal: &mut Journal, path: &Path, epoch: u64, watch: &mut W
         }
         next.replace(journal, epoch).map_err(write)?
     };
-    let place = |id: StateId| Some((id, journal.read(id, *contents.index.get(&id)?)?));
-    let last = contents.last.values().copied().filter_map(place).collect();
+    let shown = |run: &Run| Some(StateId { run: run.id, iteration: run.last_iteration()? });
+    let shown = contents.trace.runs().last().and_then(shown);
+    let last = shown.and_then(|id| Some((id, journal.read(id, *contents.index.get(&id)?)?)));
     Ok(Restored {
         epoch,
         path: (!recovered).then(|| path.to_owned()),

@@ -139,8 +139,8 @@ pub struct Restored {
     pub trace: Trace,
     /// Where each state lies in the new journal.
     pub index: Vec<(StateId, u64)>,
-    /// The last state of every run.
-    pub last: Vec<(StateId, Arc<State>)>,
+    /// The state that is shown first: the last one of the last run. What else is looked at is read then.
+    pub last: Option<(StateId, Arc<State>)>,
 }
 
 /// What the disk thread reports.

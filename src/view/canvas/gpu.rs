@@ -70,9 +70,10 @@ pub struct Pipeline {
 /// The pictures that were uploaded last, and where to.
 #[derive(Debug)]
 struct Bound {
-    pictures: Arc<Pictures>,
-    before: wgpu::Texture,
-    after: wgpu::Texture,
+    /// Before and after.
+    textures: [wgpu::Texture; 2],
+    /// What lies in them.
+    shown: [Option<Arc<Vec<f32>>>; 2],
     group: wgpu::BindGroup,
 }
 
@@ -148,21 +149,22 @@ impl Pipeline {
         let uniforms = Uniforms { linear_target: u32::from(self.encodes_srgb), ..uniforms };
         queue.write_buffer(&self.uniforms, 0, bytemuck::bytes_of(&uniforms));
         let bound = self.bound.take();
-        if bound.as_ref().is_some_and(|bound| Arc::ptr_eq(&bound.pictures, pictures)) {
-            self.bound = bound;
-            return;
-        }
         let size = pictures.extent();
         if size.width.max(size.height) > device.limits().max_texture_dimension_2d {
             return;
         }
         let mut bound = match bound {
-            Some(bound) if bound.before.size() == size => bound,
-            _ => self.bind(device, pictures),
+            Some(bound) if bound.textures[0].size() == size => bound,
+            _ => self.bind(device, size),
         };
-        upload(queue, &bound.before, &pictures.before);
-        upload(queue, &bound.after, &pictures.after);
-        bound.pictures = Arc::clone(pictures);
+        for ((texture, shown), texels) in
+            bound.textures.iter().zip(&mut bound.shown).zip([&pictures.before, &pictures.after])
+        {
+            if !shown.as_ref().is_some_and(|shown| Arc::ptr_eq(shown, texels)) {
+                upload(queue, texture, texels);
+                *shown = Some(Arc::clone(texels));
+            }
+        }
         self.bound = Some(bound);
     }
 
@@ -175,11 +177,11 @@ impl Pipeline {
         }
     }
 
-    fn bind(&self, device: &wgpu::Device, pictures: &Arc<Pictures>) -> Bound {
+    fn bind(&self, device: &wgpu::Device, size: wgpu::Extent3d) -> Bound {
         let texture = |label| {
             device.create_texture(&wgpu::TextureDescriptor {
                 label: Some(label),
-                size: pictures.extent(),
+                size,
                 mip_level_count: 1,
                 sample_count: 1,
                 dimension: wgpu::TextureDimension::D2,
@@ -202,7 +204,7 @@ impl Pipeline {
                 wgpu::BindGroupEntry { binding: 2, resource: wgpu::BindingResource::TextureView(&after_view) },
             ],
         });
-        Bound { pictures: Arc::clone(pictures), before, after, group }
+        Bound { textures: [before, after], shown: [None, None], group }
     }
 }
 

@@ -48,8 +48,8 @@ pub struct Pair<'a> {
     pub after: &'a [f32],
     /// `[C, H, W]`; the colours are those of [`shown`].
     pub shape: [usize; 3],
-    /// Another number whenever the pictures are others.
-    pub key: u64,
+    /// Another number whenever the picture before, or that after, is another one.
+    pub keys: [u64; 2],
 }
 
 impl Pair<'_> {
@@ -80,24 +80,31 @@ impl Pair<'_> {
     }
 }
 
-/// A pair in the layout of the textures; made once per key.
+/// A pair in the layout of the textures; each picture is made once per key, for that before stays during a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pictures {
-    key: u64,
+    keys: [u64; 2],
     shape: [usize; 3],
-    before: Vec<f32>,
-    after: Vec<f32>,
+    before: Arc<Vec<f32>>,
+    after: Arc<Vec<f32>>,
 }
 
 impl Pictures {
     /// Packs a pair; `None` when its lengths do not fit its shape or it is empty.
     #[must_use]
     pub fn new(pair: &Pair<'_>) -> Option<Self> {
+        Self::after(None, pair)
+    }
+
+    /// Likewise, with what an earlier pair has in common with it.
+    fn after(earlier: Option<&Self>, pair: &Pair<'_>) -> Option<Self> {
+        let earlier = earlier.filter(|earlier| earlier.shape == pair.shape);
+        let kept = |place: usize| earlier.filter(|earlier| earlier.keys[place] == pair.keys[place]);
         pair.is_drawable().then(|| Self {
-            key: pair.key,
+            keys: pair.keys,
             shape: pair.shape,
-            before: pair.packed(pair.before),
-            after: pair.packed(pair.after),
+            before: kept(0).map_or_else(|| Arc::new(pair.packed(pair.before)), |earlier| earlier.before.clone()),
+            after: kept(1).map_or_else(|| Arc::new(pair.packed(pair.after)), |earlier| earlier.after.clone()),
         })
     }
 }
@@ -230,14 +237,14 @@ impl Canvas {
         self.zoom = self.zoom.clamp(ZOOM.0, ZOOM.1);
         self.gain = self.gain.clamp(GAIN.0, GAIN.1);
         self.wipe = self.wipe.clamp(0.0, 1.0);
-        let shown = self.pictures.as_ref().map(|pictures| (pictures.key, pictures.shape));
-        if shown == Some((pair.key, pair.shape)) {
+        let shown = self.pictures.as_ref().map(|pictures| (pictures.keys, pictures.shape));
+        if shown == Some((pair.keys, pair.shape)) {
             return;
         }
         if shown.is_none_or(|(_, shape)| shape[1..] != pair.shape[1..]) {
             self.fit();
         }
-        self.pictures = Pictures::new(pair).map(Arc::new);
+        self.pictures = Pictures::after(self.pictures.as_deref(), pair).map(Arc::new);
     }
 
     fn navigate(&mut self, ui: &Ui, response: &Response, pointer: Option<Pos2>, compare: Compare, drag_pans: bool) {
@@ -409,7 +416,7 @@ mod tests {
     const PIXELS: [f32; 6] = [0.0, 0.1, 0.2, 0.3, 0.4, f32::NAN];
 
     fn pair(key: u64) -> Pair<'static> {
-        Pair { before: &PIXELS, after: &PIXELS, shape: [1, 2, 3], key }
+        Pair { before: &PIXELS, after: &PIXELS, shape: [1, 2, 3], keys: [0, key] }
     }
 
     #[test]
@@ -424,7 +431,7 @@ mod tests {
     fn a_pair_that_does_not_fit_its_shape_is_not_drawn() {
         let broken = Pair { shape: [3, 2, 3], ..pair(0) };
         assert!(Pictures::new(&broken).is_none(), "six values are no RGB picture of 2×3");
-        assert!(Pictures::new(&Pair { before: &[], after: &[], shape: [0, 2, 3], key: 0 }).is_none(), "empty");
+        assert!(Pictures::new(&Pair { before: &[], after: &[], shape: [0, 2, 3], keys: [0; 2] }).is_none(), "empty");
     }
 
     #[test]
@@ -461,6 +468,8 @@ mod tests {
         canvas.adopt(&pair(1));
         assert!(Arc::ptr_eq(&first, canvas.pictures.as_ref().expect("packed")), "same key, same bytes");
         canvas.adopt(&pair(2));
-        assert!(!Arc::ptr_eq(&first, canvas.pictures.as_ref().expect("packed")), "another key, other bytes");
+        let second = canvas.pictures.as_ref().expect("packed");
+        assert!(!Arc::ptr_eq(&first.after, &second.after), "another key, other bytes");
+        assert!(Arc::ptr_eq(&first.before, &second.before), "the picture before is the same all along");
     }
 }
