@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use eframe::egui::{self, ColorImage};
+use egui::ColorImage;
 
 use lapidary::generator::Mask;
 use lapidary::session::host::Folders;

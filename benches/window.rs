@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cpu_time::ThreadTime;
-use eframe::egui::{self, Pos2, Rect, vec2};
+use egui::{Pos2, Rect, vec2};
 use lapidary::session::host::Folders;
 use lapidary::session::{Action, Activity, Host, Settings, Verb};
 use lapidary::view::{Workbench, theme};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eframe::egui::{self, Key, Modifiers, PointerButton, Pos2, Role, accesskit, vec2};
+use egui::{Key, Modifiers, PointerButton, Pos2, Role, accesskit, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use lapidary::checkpoint::LoadReport;

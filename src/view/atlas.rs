@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use eframe::egui::{Color32, ColorImage, Context, Painter, Rect, TextureHandle, TextureOptions, pos2};
+use egui::{Color32, ColorImage, Context, Painter, Rect, TextureHandle, TextureOptions, pos2};
 
 use crate::image::reduced::{reading_cost, reduced, reduced_size};
 

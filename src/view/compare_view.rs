@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::Arc;
 
-use eframe::egui::{self, RichText, Ui};
+use egui::{RichText, Ui};
 
 use super::canvas::{Canvas, Look, MaskBrush, Pair};
 use super::{top_bar, widgets};

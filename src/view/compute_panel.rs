@@ -1,6 +1,6 @@
 //! Left, at the bottom: where to compute, and how much memory that may take.
 
-use eframe::egui::{self, RichText, Role, Ui};
+use egui::{RichText, Role, Ui};
 
 use super::setting_row::setting_ui;
 use super::{theme, widgets};

@@ -1,6 +1,6 @@
 //! Left, between generating and refining: what the generator makes of the pictures that are there.
 
-use eframe::egui::{self, RichText, Role, Ui};
+use egui::{RichText, Role, Ui};
 
 use super::canvas::{BRUSH_RADIUS, MaskBrush, inverted};
 use super::setting_row::setting_ui;

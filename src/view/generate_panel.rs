@@ -1,6 +1,6 @@
 //! Left, above: what to generate.
 
-use eframe::egui::{self, Role, Ui};
+use egui::{Role, Ui};
 
 use super::setting_row::setting_ui;
 use super::top_bar::verb_button;

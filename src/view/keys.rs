@@ -1,6 +1,6 @@
 //! One table from keys to verbs: shortcuts, tooltips and the help list are made from it.
 
-use eframe::egui::{self, Key, KeyboardShortcut, Modifiers};
+use egui::{Key, KeyboardShortcut, Modifiers};
 
 use crate::session::Verb;
 

@@ -22,7 +22,7 @@ mod widgets;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use eframe::egui::{self, RichText, Ui};
+use egui::{RichText, Ui};
 
 use self::canvas::{Canvas, MaskBrush};
 use self::compare_view::CompareView;

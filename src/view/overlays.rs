@@ -1,6 +1,6 @@
 //! What lies above the panels: messages, questions, recovered sessions, and the list of shortcuts.
 
-use eframe::egui::{self, Align2, Color32, RichText, Ui, vec2};
+use egui::{Align2, Color32, RichText, Ui, vec2};
 
 use super::{keys, theme};
 use crate::session::{Action, Session, Severity, Verb};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use eframe::egui::{
+use egui::{
     self, Align2, Color32, CornerRadius, Rect, RichText, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2,
 };
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
-use eframe::egui::{self, RichText, Ui};
+use egui::{RichText, Ui};
 
 use crate::error::error_chain;
 use crate::session::Detail;

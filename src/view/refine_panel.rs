@@ -1,6 +1,6 @@
 //! Left, below: how to refine.
 
-use eframe::egui::{self, RichText, Ui};
+use egui::{RichText, Ui};
 
 use super::generate_panel::{Wish, model_ui};
 use super::setting_row::setting_ui;

@@ -1,6 +1,6 @@
 //! Right: this sample: class probabilities before and after, energy, budget.
 
-use eframe::egui::{self, CornerRadius, Rect, RichText, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
+use egui::{CornerRadius, Rect, RichText, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
 
 use super::canvas::Readout;
 use super::widgets::{digits, percent, row};

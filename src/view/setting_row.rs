@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use eframe::egui::{self, Response, RichText, Role, Ui};
+use egui::{Response, RichText, Role, Ui};
 
 use super::{theme, widgets};
 use crate::parameter::{ChoiceOption, Kind, Look, Parameter, Setting, Value};
@@ -169,7 +169,7 @@ fn hinted(response: Response, tooltip: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use eframe::egui::{Key, Modifiers};
+    use egui::{Key, Modifiers};
     use egui_kittest::Harness;
     use egui_kittest::kittest::Queryable as _;
 

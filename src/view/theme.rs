@@ -1,6 +1,6 @@
 //! Colours and sizes by role, dark and light. No other file of the window names a colour.
 
-use eframe::egui::{self, Color32, FontId, TextStyle, Theme, Visuals};
+use egui::{Color32, FontId, TextStyle, Theme, Visuals};
 
 /// Space between groups of controls, in points.
 pub const GAP: f32 = 5.0;

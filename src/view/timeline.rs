@@ -1,6 +1,6 @@
 //! Bottom: the iterations as a film: transport, traces, scrubbing.
 
-use eframe::egui::{
+use egui::{
     self, Align2, CornerRadius, Rect, Response, RichText, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2, vec2,
 };
 

@@ -1,6 +1,6 @@
 //! Above: file, undo, run / pause / step / stop, progress, device, memory.
 
-use eframe::egui::{self, RichText, Ui};
+use egui::{RichText, Ui};
 
 use super::keys;
 use super::theme;

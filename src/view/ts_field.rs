@@ -1,6 +1,6 @@
 //! A text field for time steps: "0,22,39/40", typed or taken from a list of published ones.
 
-use eframe::egui::{self, RichText, Ui};
+use egui::{RichText, Ui};
 
 use super::theme;
 use crate::generator::{TS_PRESETS, TimeSteps, TimeStepsError};

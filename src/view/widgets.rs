@@ -1,6 +1,6 @@
 //! The house widgets: lists, sections, and rows of numbers.
 
-use eframe::egui::{self, Response, RichText, Role, Ui, WidgetInfo};
+use egui::{Response, RichText, Role, Ui, WidgetInfo};
 
 use super::theme;
 

@@ -6,6 +6,8 @@ use burn::cubecl::config::autotune::AutotuneLevel;
 use burn::cubecl::config::cache::CacheConfig;
 use burn::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig as _};
 use burn::tensor::{Device, DeviceKind};
+// The one that burn computes with: adapters are numbered in its order.
+use burn_wgpu::wgpu;
 use serde::{Deserialize, Serialize};
 
 /// Where the user wants to compute.

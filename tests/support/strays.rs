@@ -6,8 +6,9 @@
 /// or less turns a ReLU that is next to zero, and a few values of the gradient then jump. A rule that is wrong moves all.
 pub(crate) fn assert_mostly_close(name: &str, found: &[f32], expected: &[f32], atol: f32, strays: usize) {
     assert_eq!(found.len(), expected.len(), "{name}: number of values");
-    // Not `>`: what is not a number is off.
-    let off = found.iter().zip(expected).filter(|(found, expected)| !((*found - *expected).abs() <= atol)).count();
+    // What is not a number is off.
+    let close = |(found, expected): &(&f32, &f32)| (**found - **expected).abs() <= atol;
+    let off = found.iter().zip(expected).filter(|pair| !close(pair)).count();
     assert!(off * 1000 <= strays * found.len(), "{name}: {off} of {} values are off by more than {atol}", found.len());
 }
 

@@ -346,6 +346,10 @@ pub(super) fn open(journal: &mut Journal, path: &Path, epoch: u64, watch: &mut W
         }
         next.replace(journal, epoch).map_err(write)?
     };
+    // Recognised here and remembered: the window asks for the classes next, and a checkpoint may take long to open.
+    for model in [&contents.settings.generate.generator, &contents.settings.refine.classifier] {
+        drop(crate::zoo::find(model));
+    }
     let shown = |run: &Run| Some(StateId { run: run.id, iteration: run.last_iteration()? });
     let shown = contents.trace.runs().last().and_then(shown);
     let last = shown.and_then(|id| Some((id, journal.read(id, *contents.index.get(&id)?)?)));

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use eframe::egui;
 use eframe::egui_wgpu::{CallbackResources, CallbackTrait, RenderState, ScreenDescriptor, wgpu};
 
 use super::{Pictures, TEXEL, Uniforms};

@@ -1,6 +1,6 @@
 //! What lies over the pictures: plates with words, the wipe handle, the legend of a difference.
 
-use eframe::egui::{self, Align2, Color32, Painter, Pos2, Rect, Response, Stroke, TextStyle, Ui, Vec2, pos2, vec2};
+use egui::{Align2, Color32, Painter, Pos2, Rect, Response, Stroke, TextStyle, Ui, Vec2, pos2, vec2};
 
 use crate::image::colour::{legend, signed_number};
 use crate::image::quantise;

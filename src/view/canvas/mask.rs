@@ -1,6 +1,6 @@
 //! The brush that paints a mask on the picture before, and the mask drawn over it.
 
-use eframe::egui::{
+use egui::{
     Color32, ColorImage, CursorIcon, Key, Modifiers, PointerButton, Pos2, Rect, Response, Stroke, TextureHandle,
     TextureOptions, Ui, Vec2, pos2,
 };

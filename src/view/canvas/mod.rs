@@ -10,7 +10,7 @@ mod twin;
 
 use std::sync::Arc;
 
-use eframe::egui::{self, Align2, CursorIcon, Pos2, Rect, Response, Role, Sense, Ui, Vec2, WidgetInfo, vec2};
+use egui::{Align2, CursorIcon, Pos2, Rect, Response, Role, Sense, Ui, Vec2, WidgetInfo, vec2};
 use eframe::egui_wgpu;
 
 use self::gpu::Frame;
