@@ -10,7 +10,7 @@ use crate::worker::{Command, SendError, Wake, Worker, enqueue};
 /// Folders of the user that the program writes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folders {
-    /// Unpacked models and tuned kernels; may be deleted at any time.
+    /// Unpacked models; may be deleted at any time.
     pub cache: PathBuf,
     /// Journals of running sessions.
     pub autosave: PathBuf,

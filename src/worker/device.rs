@@ -1,9 +1,6 @@
 //! Choosing where to compute: a value at run time, never a build option.
 
-use std::path::Path;
-
 use burn::cubecl::config::autotune::AutotuneLevel;
-use burn::cubecl::config::cache::CacheConfig;
 use burn::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig as _};
 use burn::tensor::{Device, DeviceKind};
 // The one that burn computes with: adapters are numbered in its order.
@@ -109,8 +106,8 @@ pub(super) struct OpenDevice {
     pub(super) info: DeviceInfo,
 }
 
-/// Opens the chosen device; kernel tuning results go to `cache`.
-pub(super) fn open(choice: &DeviceChoice, cache: &Path) -> Result<OpenDevice, DeviceError> {
+/// Opens the chosen device.
+pub(super) fn open(choice: &DeviceChoice) -> Result<OpenDevice, DeviceError> {
     if *choice == DeviceChoice::Cpu {
         return Ok(cpu());
     }
@@ -124,7 +121,7 @@ pub(super) fn open(choice: &DeviceChoice, cache: &Path) -> Result<OpenDevice, De
         let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         return Err(DeviceError::NoGpu { found });
     };
-    configure(cache, info.software);
+    configure(info.software);
     let device = Device::wgpu_options()
         .device_kind(kind)
         .init()
@@ -191,15 +188,14 @@ fn pick(choice: &DeviceChoice, adapters: &[wgpu::AdapterInfo]) -> Option<(Device
     Some((kind, info))
 }
 
-/// Says where tuned kernels are remembered. Without it they would go to the `target` folder of whatever Rust checkout the
-/// program is started from. Only the first call of a process counts.
-fn configure(cache: &Path, software: bool) {
+/// Says how thoroughly kernels are tuned. Said here, files that lie where the program is started from have no say. Only the
+/// first call of a process counts.
+fn configure(software: bool) {
     let mut config = CubeClRuntimeConfig::default();
-    config.environment.path = CacheConfig::Directory(cache.join("kernels"));
     // A software rasteriser needs a minute for what a GPU tunes in seconds, and gains little from it.
     config.autotune.level = if software { AutotuneLevel::Minimal } else { AutotuneLevel::Balanced };
     if !CubeClRuntimeConfig::try_set(config) {
-        tracing::debug!("kernel cache was configured before");
+        tracing::debug!("tuning was configured before");
     }
 }
 

@@ -63,7 +63,7 @@ pub enum SendError {
 }
 
 impl Worker {
-    /// Starts the thread. `cache` receives unpacked models and tuned kernels; `wake` is called after every event.
+    /// Starts the thread. `cache` receives unpacked models; `wake` is called after every event.
     ///
     /// # Errors
     /// When the system refuses a new thread.

@@ -16,7 +16,7 @@ use crate::trace::RunId;
 
 /// Serves commands until the channel closes or the sink refuses.
 ///
-/// `cache` receives unpacked models and tuned kernels.
+/// `cache` receives unpacked models.
 pub fn serve(commands: &Receiver<Command>, cache: &Path, sink: &mut Sink<'_>) {
     Engine { context: Context::new(Inbox::new(commands), cache.to_owned(), sink), active: None }.serve();
 }

@@ -146,7 +146,7 @@ impl<'a, 'c> Context<'a, 'c> {
         // Models live on the old device.
         (self.models, self.device) = (Models::default(), None);
         self.warmed.clear();
-        let open = device::open(choice, &self.cache)?;
+        let open = device::open(choice)?;
         self.device = Some((choice.clone(), open.clone()));
         self.publish(Event::Device(open.info.clone()));
         if open.info.software {

@@ -10,8 +10,8 @@ mod twin;
 
 use std::sync::Arc;
 
-use egui::{Align2, CursorIcon, Pos2, Rect, Response, Role, Sense, Ui, Vec2, WidgetInfo, vec2};
 use eframe::egui_wgpu;
+use egui::{Align2, CursorIcon, Pos2, Rect, Response, Role, Sense, Ui, Vec2, WidgetInfo, vec2};
 
 use self::gpu::Frame;
 pub use self::gpu::{Pipeline, SHADER, install};
