@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::StorageError;
-use super::record::Provenance;
+use super::provenance::Provenance;
 use super::settings::Settings;
 use crate::data::Part;
 use crate::generator::EditSettings;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 
+use super::error::WorkError;
 use super::generate::check_labels;
 use super::make::{Begin, Recipe};
-use super::task::WorkError;
 use crate::generator::editing::cycle;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, EditInput, EditSettings, EditTask, GenerateSettings, Generator, Making, Mask, Plan};

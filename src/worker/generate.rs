@@ -2,8 +2,8 @@
 
 use burn::tensor::Device;
 
+use super::error::WorkError;
 use super::make::{Begin, Recipe};
-use super::task::WorkError;
 use crate::generator::{Classes, GenerateSettings, Generator, Making, Plan};
 use crate::image::ImageBatch;
 use crate::origins::Origins;

@@ -7,8 +7,9 @@ use burn::tensor::Device;
 use rayon::iter::{IntoParallelRefMutIterator as _, ParallelIterator as _};
 
 use super::compute::ComputeSettings;
+use super::error::WorkError;
 use super::message::Event;
-use super::task::{Context, Step, Task, WorkError};
+use super::task::{Context, Step, Task};
 use super::warm::WarmUp;
 use crate::generator::{GenerateError, Generator, Making};
 use crate::image::ImageBatch;

@@ -8,12 +8,14 @@
 pub mod compute;
 pub mod device;
 mod edit;
+mod error;
 mod generate;
 mod inbox;
 mod make;
 mod memory;
 pub mod message;
 mod models;
+mod probe;
 mod refine;
 pub mod run;
 mod task;

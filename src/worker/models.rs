@@ -11,9 +11,9 @@ use std::time::SystemTime;
 
 use burn::tensor::Device;
 
+use super::error::WorkError;
 use super::message::{Event, ModelInfo};
-use super::task::WorkError;
-use super::warm;
+use super::probe;
 use crate::checkpoint::{Checkpoint, CheckpointError, LoadReport, Watch, Weights};
 use crate::classifier::Classifier;
 use crate::generator::Generator;
@@ -84,7 +84,7 @@ impl Network for Generator {
     }
 
     fn probe(&self, _: Option<&ImageBatch>, n: usize, _: Chunks, device: &Device) -> Result<Vec<f32>, WorkError> {
-        warm::denoise(self, n, device)
+        probe::denoise(self, n, device)
     }
 }
 
@@ -115,7 +115,7 @@ impl Network for Classifier {
         chunks: Chunks,
         device: &Device,
     ) -> Result<Vec<f32>, WorkError> {
-        warm::differentiate(self, images, n, (chunks, device))
+        probe::differentiate(self, images, n, (chunks, device))
     }
 }
 

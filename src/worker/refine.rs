@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use super::compute::ComputeSettings;
 use super::device::OpenDevice;
+use super::error::WorkError;
 use super::message::{Event, Rest};
 use super::models::Loaded;
-use super::task::{Context, Step, Task, WorkError};
+use super::task::{Context, Step, Task};
 use super::warm::WarmUp;
 use crate::classifier::Classifier;
 use crate::image::ImageBatch;

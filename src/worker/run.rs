@@ -5,12 +5,13 @@ use std::path::Path;
 use crossbeam::channel::Receiver;
 
 use super::edit::Edit;
+use super::error::WorkError;
 use super::generate::Generate;
 use super::inbox::Inbox;
 use super::make::Make;
 use super::message::{Command, Event, JobId, Rest};
 use super::refine::{Refine, Start};
-use super::task::{Context, Sink, Step, Task, WorkError};
+use super::task::{Context, Sink, Step, Task};
 use crate::error::error_chain;
 use crate::trace::RunId;
 

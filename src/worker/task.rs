@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::compute::ComputeSettings;
 use super::device::{self, DeviceChoice, OpenDevice};
+use super::error::WorkError;
 use super::inbox::Inbox;
 use super::memory;
 use super::message::{Event, JobId, MemoryEstimate, Rest};
 use super::models::{Loaded, Models, Network};
-use crate::checkpoint::CheckpointError;
-use crate::generator::GenerateError;
-use crate::refiner::{Chunks, RefineError, RefineSettings};
+use crate::refiner::{Chunks, RefineSettings};
 use crate::trace::RunId;
 
 /// How often loading is told about.
@@ -70,34 +69,6 @@ pub(super) enum Step {
     Rest(Rest),
     /// All is done; the task is dropped.
     Done,
-}
-
-/// Any failure of a piece of work.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum WorkError {
-    #[error("the model cannot be loaded")]
-    Checkpoint(#[from] CheckpointError),
-    #[error("the device cannot be used")]
-    Device(#[from] device::DeviceError),
-    #[error("generating failed")]
-    Generate(#[from] GenerateError),
-    #[error("refining failed")]
-    Refine(#[from] RefineError),
-    #[error(
-        "the generator makes {generator:?} pictures (channels, height, width), but the classifier takes {channels} channels: choose models that fit each other"
-    )]
-    Channels { generator: [usize; 3], channels: usize },
-    #[error("class {label} is asked for, but the generator knows {classes} classes (0 to {}): choose another class", classes - 1)]
-    Class { label: usize, classes: usize },
-    #[error("a setting is out of range")]
-    Parameter(#[from] crate::parameter::ParameterError),
-}
-
-impl WorkError {
-    /// Whether it was asked for: a stop, or newer work, was waiting.
-    pub(super) const fn is_interruption(&self) -> bool {
-        matches!(self, Self::Checkpoint(CheckpointError::Cancelled))
-    }
 }
 
 /// What the compute thread has, and the way out of it.

@@ -1,15 +1,12 @@
 //! Before a GPU's first work: its kernels are compiled and tuned, visibly, and its numbers are compared with the CPU's.
 
-use burn::tensor::Device;
-
 use super::device::OpenDevice;
+use super::error::WorkError;
 use super::message::Event;
 use super::models::{Loaded, Network};
-use super::task::{Context, Step, Task, WorkError};
-use crate::classifier::Classifier;
-use crate::generator::{Generator, Making, Plan};
+use super::task::{Context, Step, Task};
 use crate::image::ImageBatch;
-use crate::refiner::{Chunks, Objective, evaluate};
+use crate::refiner::Chunks;
 
 /// Relative difference between CPU and GPU that is worth a warning.
 const SELF_CHECK_TOLERANCE: f32 = 1e-2;
@@ -91,25 +88,4 @@ fn compare(context: &mut Context<'_, '_>, what: &str, gpu: &[f32], cpu: &[f32]) 
             worst * 100.0
         )));
     }
-}
-
-/// Pictures of one network call.
-pub(super) fn denoise(generator: &Generator, n: usize, device: &Device) -> Result<Vec<f32>, WorkError> {
-    let seeds: Vec<u64> = (0..n as u64).collect();
-    let mut making = Making::sample(generator, &seeds, &vec![0; n], &Plan::one_step(generator.diffusion()), device);
-    making.step(generator);
-    Ok(making.images()?.pixels().to_vec())
-}
-
-/// Gradients of one network call there and back.
-pub(super) fn differentiate(
-    classifier: &Classifier,
-    images: Option<&ImageBatch>,
-    n: usize,
-    (chunks, device): (Chunks, &Device),
-) -> Result<Vec<f32>, WorkError> {
-    let Some(images) = images else { return Ok(Vec::new()) };
-    let batch = images.slice(0, n.min(images.len())).repeat_last(n);
-    let labels = vec![0; batch.len()];
-    Ok(evaluate(classifier, &batch, &labels, Objective::TargetLogit, chunks, device)?.gradient)
 }

@@ -1,8 +1,9 @@
 //! Finding a model: a bundled name, a manifest, a file with a manifest beside it, or a file that is recognised.
 
 use std::io::{Read as _, Write as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
+use super::manifest::manifest_beside;
 use super::{Manifest, Opened, Recognised, known, open, recognise};
 use crate::checkpoint::{Checkpoint, CheckpointError, Watch, unwatched};
 
@@ -110,36 +111,6 @@ fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
 }
 
-/// The path from the root, with a name at its end wherever there is one: that of the working directory for `.`.
-pub(super) fn absolute(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    if !absolute.components().any(|part| part == Component::ParentDir) {
-        return absolute;
-    }
-    // A link keeps its own name: that of its target may be a hash.
-    let resolved = match (absolute.parent(), absolute.file_name()) {
-        (Some(folder), Some(name)) => folder.canonicalize().map(|folder| folder.join(name)),
-        _ => absolute.canonicalize(),
-    };
-    resolved.unwrap_or(absolute)
-}
-
-/// Where the manifest of a file or folder lies: `mine.toml` beside `mine.pt`, `cd.toml` beside the folder `cd`.
-#[must_use]
-pub fn manifest_beside(path: &Path) -> PathBuf {
-    let path = absolute(path);
-    match path.file_name() {
-        // The dots in a folder's name are part of it.
-        Some(name) if path.is_dir() => {
-            let mut name = name.to_owned();
-            name.push(".toml");
-            path.with_file_name(name)
-        }
-        Some(_) => path.with_extension("toml"),
-        None => path.join("manifest.toml"),
-    }
-}
-
 /// Says what an opened file is: by the manifest beside it, as a copy of a bundled model, or by its shapes.
 ///
 /// # Errors
@@ -245,6 +216,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::Weights;
     use crate::zoo::expected;
+    use crate::zoo::manifest::absolute;
 
     #[test]
     fn bundled_manifests_describe_their_files() {

@@ -1,6 +1,6 @@
 //! The TOML record beside a checkpoint: what it holds and where it comes from.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -211,6 +211,36 @@ impl Manifest {
         problem.map_or(Ok(()), |(what, expected)| {
             Err(CheckpointError::ManifestValue { path: path.to_owned(), what, expected: expected.to_owned() })
         })
+    }
+}
+
+/// The path from the root, with a name at its end wherever there is one: that of the working directory for `.`.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if !absolute.components().any(|part| part == Component::ParentDir) {
+        return absolute;
+    }
+    // A link keeps its own name: that of its target may be a hash.
+    let resolved = match (absolute.parent(), absolute.file_name()) {
+        (Some(folder), Some(name)) => folder.canonicalize().map(|folder| folder.join(name)),
+        _ => absolute.canonicalize(),
+    };
+    resolved.unwrap_or(absolute)
+}
+
+/// Where the manifest of a file or folder lies: `mine.toml` beside `mine.pt`, `cd.toml` beside the folder `cd`.
+#[must_use]
+pub fn manifest_beside(path: &Path) -> PathBuf {
+    let path = absolute(path);
+    match path.file_name() {
+        // The dots in a folder's name are part of it.
+        Some(name) if path.is_dir() => {
+            let mut name = name.to_owned();
+            name.push(".toml");
+            path.with_file_name(name)
+        }
+        Some(_) => path.with_extension("toml"),
+        None => path.join("manifest.toml"),
     }
 }
 

@@ -22,12 +22,10 @@ pub use self::dialect::Dialect;
 use self::dialect::Reading;
 use self::diffusers::DiffusersConfig;
 pub use self::expected::expected;
-pub use self::library::{
-    BUNDLED, Described, Model, Origin, bundled_manifest, class_names, describe, find, manifest_beside, resolve,
-};
+pub use self::library::{BUNDLED, Described, Model, Origin, bundled_manifest, class_names, describe, find, resolve};
 pub use self::manifest::{
     ClassifierManifest, DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, NoiseSchedule,
-    PreconditioningName,
+    PreconditioningName, manifest_beside,
 };
 pub use self::recognise::{Recognised, recognise};
 use crate::checkpoint::{Checkpoint, CheckpointError};

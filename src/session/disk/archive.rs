@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tempfile::NamedTempFile;
 
 use super::entry::{Entry, Fact, Pictures};
-use super::journal::{JOURNAL, Journal, LOCK, sync_folder};
+use super::journal::{JOURNAL, Journal, LOCK, folder_of, sync_folder};
 use super::orphans::remove;
 use super::raw::{MAGIC, Raw};
 use super::{Detail, Restored, Saving, recipe, v2};
@@ -18,7 +18,7 @@ use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::session::document::{DOCUMENT, Document, absolute, relative};
 use crate::session::error::StorageError;
-use crate::session::record::Provenance;
+use crate::session::provenance::Provenance;
 use crate::session::settings::Settings;
 use crate::trace::{Run, StateId, Trace};
 
@@ -208,10 +208,6 @@ impl Next {
         tell_unsynced(sync_folder(folder_of(&journal.path)));
         Ok(self.contents)
     }
-}
-
-pub(super) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 /// A folder that cannot be synced, as on some network drives, is no reason to refuse what is written.

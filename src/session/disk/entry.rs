@@ -11,7 +11,7 @@ use crate::generator::{EditSettings, GenerateSettings, Mask};
 use crate::image::ImageBatch;
 use crate::origins::{Edited, Origins};
 use crate::refiner::{Numbers, RefineSettings, SampleState, State};
-use crate::session::record::Provenance;
+use crate::session::provenance::Provenance;
 use crate::session::settings::Settings;
 use crate::trace::{Change, RunId, StateId};
 

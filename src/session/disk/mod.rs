@@ -24,7 +24,7 @@ pub use self::orphans::Orphan;
 pub use self::storage::{Disk, Storage};
 use super::Settings;
 use super::document::Document;
-use super::record::Provenance;
+use super::provenance::Provenance;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::State;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::entry::Pictures;
 use super::journal::{JOURNAL, LOCK};
-use super::raw::{Head, MAGIC};
+use super::raw::{Head, MAGIC, Worth};
 use super::v2;
 
 /// A folder without a journal is a new one, unless it is older than this.
@@ -22,15 +22,6 @@ pub struct Orphan {
     pub states: usize,
     /// Seconds since it was last written.
     pub age_secs: u64,
-}
-
-/// What an entry is worth to someone who lost it.
-#[derive(Debug, Default)]
-pub(super) struct Worth {
-    /// Iterations behind the state that it is, if it is one with pictures.
-    pub(super) iteration: Option<u32>,
-    /// Whether it holds pictures that were edited: a painted mask or an opened picture does not come again by itself.
-    pub(super) is_edited: bool,
 }
 
 /// Folders below `root` but for `own`.

@@ -178,3 +178,12 @@ pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
     }
     values
 }
+
+/// What an entry is worth to someone who lost it.
+#[derive(Debug, Default)]
+pub(super) struct Worth {
+    /// Iterations behind the state that it is, if it is one with pictures.
+    pub(super) iteration: Option<u32>,
+    /// Whether it holds pictures that were edited: a painted mask or an opened picture does not come again by itself.
+    pub(super) is_edited: bool,
+}

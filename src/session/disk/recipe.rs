@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::archive::folder_of;
 use super::entry::{Entry, Fact};
+use super::journal::folder_of;
 use crate::data::{Batch, MAX_PICTURES, PictureSource};
 use crate::image::ImageBatch;
 use crate::origins::Origins;

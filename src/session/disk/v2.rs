@@ -138,7 +138,7 @@ pub(super) fn read(input: &mut impl Read) -> Option<(Option<Entry>, u64)> {
 }
 
 /// What the record at the current place is worth to someone who lost it; skips its pictures where it can.
-pub(super) fn glance(input: &mut (impl Read + Seek), end: u64) -> Option<super::orphans::Worth> {
+pub(super) fn glance(input: &mut (impl Read + Seek), end: u64) -> Option<super::raw::Worth> {
     let start = input.stream_position().ok()?;
     let (length, _) = head(input)?;
     let next = start + 8 + u64::from(length);
@@ -147,7 +147,7 @@ pub(super) fn glance(input: &mut (impl Read + Seek), end: u64) -> Option<super::
     }
     let mut name = Vec::new();
     input.by_ref().take(NAME.min(u64::from(length))).read_to_end(&mut name).ok()?;
-    let mut worth = super::orphans::Worth::default();
+    let mut worth = super::raw::Worth::default();
     match name.first() {
         Some(1) => {
             input.seek(std::io::SeekFrom::Start(start)).ok()?;

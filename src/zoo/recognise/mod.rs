@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::diffusers::DiffusersConfig;
-use super::{Dialect, Manifest, ManifestKind, Opened, classes, library, manifest_beside, presets};
+use super::{Dialect, Manifest, ManifestKind, Opened, classes, manifest, manifest_beside, presets};
 use crate::checkpoint::{CheckpointError, TensorInfo};
 
 /// A manifest made from what a file shows.
@@ -103,7 +103,7 @@ pub fn recognise(opened: &Opened) -> Result<Recognised, CheckpointError> {
         resolution: opened.reading.resolution,
         config: opened.config.clone(),
         notes,
-        ..Hints::of_path(&library::absolute(&path), opened.dialect())
+        ..Hints::of_path(&manifest::absolute(&path), opened.dialect())
     };
     let recognised = from_shapes(opened.checkpoint.tensors(), hints).map_err(|refusal| match refusal {
         Refusal::Unclear(what) => {

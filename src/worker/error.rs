@@ -1,0 +1,34 @@
+//! Why a piece of work failed, each in one sentence.
+
+use super::device::DeviceError;
+use crate::checkpoint::CheckpointError;
+use crate::generator::GenerateError;
+use crate::refiner::RefineError;
+
+/// Any failure of a piece of work.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WorkError {
+    #[error("the model cannot be loaded")]
+    Checkpoint(#[from] CheckpointError),
+    #[error("the device cannot be used")]
+    Device(#[from] DeviceError),
+    #[error("generating failed")]
+    Generate(#[from] GenerateError),
+    #[error("refining failed")]
+    Refine(#[from] RefineError),
+    #[error(
+        "the generator makes {generator:?} pictures (channels, height, width), but the classifier takes {channels} channels: choose models that fit each other"
+    )]
+    Channels { generator: [usize; 3], channels: usize },
+    #[error("class {label} is asked for, but the generator knows {classes} classes (0 to {}): choose another class", classes - 1)]
+    Class { label: usize, classes: usize },
+    #[error("a setting is out of range")]
+    Parameter(#[from] crate::parameter::ParameterError),
+}
+
+impl WorkError {
+    /// Whether it was asked for: a stop, or newer work, was waiting.
+    pub(super) const fn is_interruption(&self) -> bool {
+        matches!(self, Self::Checkpoint(CheckpointError::Cancelled))
+    }
+}
