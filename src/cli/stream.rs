@@ -61,9 +61,11 @@ pub(super) fn run(
         references: opened::references(&options.references, classifier.shape(), &driver)?,
     };
     let (batch, of) = (settings.compute.batch as usize, pictures.count());
+    // Fewer pictures than a batch are a batch of their own.
+    let chunk = batch.min(of);
     let mut tally = Tally::default();
     let ended = pictures.source.for_each_batch(pictures.range.clone(), (classifier.shape(), batch), &mut |batch| {
-        driver.count_pictures(writer.count(), of, plan.settings.compute.batch as usize);
+        driver.count_pictures(writer.count(), of, chunk);
         let Some(done) = refine(&mut driver, &plan, &batch)? else { return anyhow::Ok(false) };
         writer.push(&RefinedBatch {
             first: batch.first,

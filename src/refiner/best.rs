@@ -41,11 +41,6 @@ impl Best {
         }
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.0 = None;
-    }
-
     /// Iterations behind every sample's best iterate, `[N]`; empty before the first state.
     #[must_use]
     pub fn iterations(&self) -> &[u32] {
@@ -140,7 +135,5 @@ mod tests {
         let one = State { images: ImageBatch::new([1, 1, 1, 1], vec![0.5]), ..state(0, [1.0; SAMPLES]) };
         best.take(&State { numbers: Numbers { objective: vec![1.0], ..one.numbers.clone() }, ..one }, true);
         assert_eq!(best.iterations(), [0]);
-        best.clear();
-        assert!(best.state(0).is_none());
     }
 }

@@ -349,12 +349,12 @@ impl RefineSettings {
     fn set_norm(&mut self, value: Value) {
         let before = self.norm;
         self.norm.take(value);
-        if self.norm == before || !self.rule.has_ball() {
+        if self.norm == before {
             return;
         }
         let is_linf = self.norm == Norm::Linf;
         self.eps = if is_linf { EPS_LINF.default } else { EPS.default };
-        if self.step_unit == StepUnit::Absolute && self.normalise {
+        if self.rule.has_ball() && self.step_unit == StepUnit::Absolute && self.normalise {
             self.step_size = if is_linf { STEP_SIZE_LINF.default } else { STEP_SIZE.default };
         }
     }

@@ -186,7 +186,10 @@ impl Models {
                     report,
                 };
                 let loaded = Loaded { info, model: Arc::new(network) };
-                self.shelf.put(found.manifest, &loaded);
+                // What was read while its file was written again is used once and known by no name.
+                if stamp.is_some_and(|stamp| Stamp::of(&file) == Some(stamp)) {
+                    self.shelf.put(found.manifest, &loaded);
+                }
                 loaded
             }
         };
@@ -202,7 +205,7 @@ impl Models {
 /// The file of the weights, also of a folder.
 fn file_of(model: &Model) -> Result<PathBuf, CheckpointError> {
     if model.weights.is_dir() {
-        return Ok(Checkpoint::open(&model.weights)?.file().to_owned());
+        return Ok(crate::zoo::open(&model.weights)?.checkpoint.file().to_owned());
     }
     Ok(model.weights.clone())
 }

@@ -66,7 +66,12 @@ impl<M: Network> Task for WarmUp<M> {
         if self.loaded.model.bytes() <= SELF_CHECK_BYTES {
             let Some((cpu, open)) = &self.cpu else {
                 Self::tell(context, 2, format!("checking the GPU's {} against the CPU's", M::CHECKED.0));
-                self.cpu = Some(context.load_on_cpu(&self.loaded.info.reference)?);
+                let twin = context.load_on_cpu(&self.loaded.info.reference)?;
+                if twin.0.info.sha256 != self.loaded.info.sha256 {
+                    // Its file was written again meanwhile: there is nothing to compare with, and next time it is another model.
+                    return Ok(Step::Done);
+                }
+                self.cpu = Some(twin);
                 return Ok(Step::Prepared);
             };
             let n = SELF_CHECK_SAMPLES.min(self.chunks.size);

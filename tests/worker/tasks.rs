@@ -176,6 +176,17 @@ fn a_late_rest_of_the_last_plan_does_not_end_the_next() {
     assert_eq!(session.activity(), Activity::Idle);
 }
 
+#[test]
+fn a_folder_of_diffusers_makes_pictures() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/diffusers/tiny-consistency");
+    let generator = folder.to_str().expect("a plain path").to_owned();
+    let settings = GenerateSettings { generator, samples: 1, ..Default::default() };
+    let events = drive(vec![Command::Generate { job: JOB, settings, compute: on_cpu() }], |event, _| {
+        !matches!(event, Event::Generated { .. } | Event::Failed { .. })
+    });
+    assert_eq!(made(&events).len(), 1, "{events:?}");
+}
+
 /// The demo's classifier as a file of the user's, and the same with other weights: as many bytes, no hash in the manifest.
 fn trained_twice(folder: &Path) -> (std::path::PathBuf, Vec<u8>) {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
