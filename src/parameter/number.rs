@@ -1,7 +1,7 @@
 //! Numbers as people type them: `8/255`, `1.5*3/7`, `0.1x`, `10%`.
 //!
 //! One reader for flags and fields. A number is a sum of products of decimal numbers and parentheses, at most
-//! [`MAX_LENGTH`] bytes long, and finite at every step; `x` or `×` behind it makes it a multiple, `%` a percentage.
+//! `MAX_LENGTH` bytes long, and finite at every step; `x` or `×` behind it makes it a multiple, `%` a percentage.
 //! What they are multiples of is for the setting to say, see [`Setting::type_in`](super::Setting::type_in).
 
 /// Longest text that is read, in bytes.
