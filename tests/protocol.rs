@@ -1,11 +1,15 @@
 //! Laws of the session and its disk, whatever happens in whatever order: actions, what the compute thread reports, and what
 //! the disk reports, each as late as it likes. The disk is the real one, without its thread; the compute thread is a toy.
 
+use lapidary::checkpoint::LoadReport;
 use lapidary::refiner::Keep;
+use lapidary::session::disk::DiskEvent;
 use lapidary::session::{Action, Activity, Detail, Lookup, Settings, Verb};
+use lapidary::worker::{Event, JobId, ModelInfo};
 use proptest::prelude::*;
 
-use self::world::{STATE_BYTES, World};
+use self::toy::picture;
+use self::world::{HERE, STATE_BYTES, World};
 
 #[path = "protocol/kill.rs"]
 mod kill;
@@ -358,4 +362,144 @@ fn a_dragged_slider_is_one_entry() {
     let facts = world.journal_bytes() - before;
     assert!((1..8000).contains(&facts), "{facts} bytes for one drag");
     world.check_journal();
+}
+
+#[test]
+fn a_folder_is_no_session_and_what_is_recovered_leaves_the_rest_of_its_folder() {
+    let mut world = World::new();
+    with_states(&mut world, 2);
+    world.settle();
+    let folder = world.crash_elsewhere();
+    std::fs::write(folder.join("mine"), "dear diary").unwrap();
+    world.act(Action::OpenSession(folder.clone()));
+    world.act(Action::Confirm);
+    world.rest();
+    assert!(folder.join("journal.bin").is_file(), "nobody asked for a recovery");
+    world.act(Action::Recover(folder.clone()));
+    world.act(Action::Confirm);
+    world.rest();
+    let left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!((world.session.path().len(), left), (3, vec!["mine".into()]));
+}
+
+/// A file's `session.json`, beside it.
+fn recipe(file: &std::path::Path) -> std::path::PathBuf {
+    let mut zip = zip::ZipArchive::new(std::fs::File::open(file).expect(HERE)).expect(HERE);
+    let path = file.with_file_name("session.json");
+    std::io::copy(&mut zip.by_name("session.json").expect(HERE), &mut std::fs::File::create(&path).expect(HERE))
+        .expect(HERE);
+    path
+}
+
+#[test]
+fn a_recipe_is_no_file_to_save_to_and_its_opening_can_be_stopped() {
+    let mut world = World::new();
+    with_states(&mut world, 2);
+    let file = world.saved();
+    let recipe = recipe(&file);
+    let before = world.session.trace().clone();
+    world.act(Action::OpenSession(recipe.clone()));
+    world.act(Action::Do(Verb::Stop));
+    world.rest();
+    assert_eq!((world.session.file(), world.session.trace()), (Some(file.as_path()), &before));
+    world.act(Action::OpenSession(recipe));
+    world.disk(20);
+    world.hear(20);
+    assert_eq!((world.session.file(), world.session.is_unsaved()), (None, true));
+}
+
+#[test]
+fn a_second_stop_ends_the_saving_that_an_opening_waits_behind() {
+    let mut world = World::new();
+    with_states(&mut world, 2);
+    let file = world.saved();
+    let other = world.next_file();
+    world.act(Action::SaveSession(other.clone(), Detail::Full));
+    world.act(Action::OpenSession(file));
+    world.act(Action::Do(Verb::Stop));
+    assert!(world.session.can(Verb::Stop));
+    world.act(Action::Do(Verb::Stop));
+    world.rest();
+    assert!(!other.exists() && world.session.path().len() == 3);
+}
+
+#[test]
+fn what_an_abandoned_work_says_is_not_taken_for_the_next_one() {
+    let mut world = World::new();
+    world.act(Action::Do(Verb::Generate));
+    world.compute(2);
+    world.act(Action::Do(Verb::NewSession));
+    world.take(8);
+    assert!(world.session.provenance().device.is_none());
+    with_states(&mut world, 2);
+    // The answer is on its way while a new run gets the name of the old one.
+    happen(&mut world, &Op::Radius(3));
+    world.compute(1);
+    world.act(Action::SetTarget { sample: 0, class: 2 });
+    world.act(Action::Confirm);
+    world.rest();
+    let changes: Vec<_> = world.session.trace().runs().map(|run| run.changes.len()).collect();
+    assert_eq!(changes, [0]);
+}
+
+/// Pictures that were asked for and are read now.
+fn arrive(world: &mut World, references: bool) {
+    let (images, epoch) = (Some(picture(123.0, 0, 0)), world.session.epoch());
+    let (names, fits, failures) = Default::default();
+    world.session.apply_disk(DiskEvent::Images { epoch, images, names, labels: None, fits, failures, references });
+}
+
+#[test]
+fn pictures_that_arrive_after_a_run_ask_before_they_replace_it() {
+    let mut world = World::new();
+    world.begin_with(5);
+    let open = Action::OpenPictures(vec!["somewhere.png".into()]);
+    world.act(open.clone());
+    assert!(world.session.question().is_none(), "nothing would be lost");
+    world.act(Action::Do(Verb::RunOrPause));
+    world.rest_but_for_the_disk();
+    arrive(&mut world, false);
+    assert_eq!(world.session.question().map(|question| &question.then), Some(&open));
+    assert_eq!(world.tag(), 5);
+    world.act(Action::Confirm);
+    arrive(&mut world, false);
+    assert_eq!((world.tag(), world.session.question()), (123, None));
+}
+
+#[test]
+fn other_references_are_something_to_save() {
+    let mut world = World::new();
+    let mut settings = world.session.settings().clone();
+    settings.refine.early_stop = true;
+    world.act(Action::Edit(Box::new(settings)));
+    with_states(&mut world, 1);
+    world.saved();
+    assert!(!world.session.is_unsaved());
+    arrive(&mut world, true);
+    assert!(world.session.is_unsaved());
+}
+
+#[test]
+fn class_names_are_those_of_the_file_where_its_classifier_is_not_here() {
+    let mut world = World::new();
+    let mut settings = world.session.settings().clone();
+    settings.refine.classifier = "/nowhere/other.safetensors".to_owned();
+    world.act(Action::Edit(Box::new(settings)));
+    world.begin_with(5);
+    let info = ModelInfo {
+        reference: "/nowhere/other.safetensors".to_owned(),
+        title: "Other".to_owned(),
+        sha256: String::new(),
+        classes: vec!["cat".to_owned(), "dog".to_owned()],
+        sample_shape: [1, 2, 2],
+        report: LoadReport::default(),
+    };
+    // The first state of what was generated is the second piece of work.
+    world.session.apply(Event::Classifier { job: JobId(2), info: info.clone() });
+    let file = world.saved();
+    let mut other = World::new();
+    assert_ne!(other.session.class_names(), info.classes);
+    other.act(Action::OpenSession(file));
+    other.rest();
+    assert_eq!(other.session.class_names(), info.classes);
 }

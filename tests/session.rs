@@ -216,7 +216,8 @@ fn a_session_saved_small_keeps_the_last_iterate_and_every_number() {
     open(&mut second, &small);
     assert_eq!(second.session.trace(), first.session.trace());
     assert_eq!(state_at(&mut second, 3), state_at(&mut first, 3));
-    for place in 0..3 {
+    assert_eq!(state_at(&mut second, 0), state_at(&mut first, 0), "it is the origins, which are there");
+    for place in 1..3 {
         second.handle(Action::Show(place));
         let lookup = second.session.shown_state();
         assert!(matches!(lookup, Some(Lookup::Missing)), "state {place}: {lookup:?}");
@@ -468,6 +469,27 @@ fn a_saved_session_leaves_no_autosave_behind_and_an_unsaved_one_does() {
     until(&mut next, "the recovery", |host| host.session.origins().is_some().then_some(()));
     assert_eq!((&states(&mut next), next.session.trace()), (&before, &trace));
     assert!(next.session.orphans().is_empty() && next.session.is_unsaved());
+}
+
+#[test]
+fn a_disk_thread_that_dies_is_told_and_nothing_waits_for_it() {
+    let home = tempfile::tempdir().unwrap();
+    let dies = std::sync::atomic::AtomicBool::new(true);
+    let wake = move || {
+        let is_disk = std::thread::current().name() == Some("lapidary-disk");
+        assert!(!is_disk || !dies.swap(false, std::sync::atomic::Ordering::Relaxed), "the disk fell out");
+    };
+    let folders = Folders { cache: cache(), autosave: home.path().join("autosave") };
+    let mut host = Host::start(settings(), folders, Arc::new(wake)).expect("two threads");
+    let file = home.path().join("never.lapidary");
+    host.handle(Action::SaveSession(file.clone(), Detail::Full));
+    assert!(notice(&mut host, "nothing can be saved any more").contains("disk fell out"));
+    assert_eq!(host.session.activity(), Activity::Idle);
+    for action in [Action::SaveSession(file.clone(), Detail::Full), Action::OpenSession(file.clone())] {
+        host.handle(action);
+        assert_eq!(host.session.activity(), Activity::Idle);
+    }
+    assert!(notice(&mut host, "The disk thread has crashed").contains("open or save again") && !file.exists());
 }
 
 #[test]

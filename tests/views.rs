@@ -14,7 +14,7 @@ use lapidary::refiner::{PRESETS, Rule, Target};
 use lapidary::session::host::Folders;
 use lapidary::session::{Action, Activity, Compare, Host, Lookup, Session, Settings, Verb};
 use lapidary::view::{Workbench, theme};
-use lapidary::worker::{Command, DeviceChoice, Event, ModelInfo};
+use lapidary::worker::{Command, DeviceChoice, Event, JobId, ModelInfo};
 
 /// Longest wait for the compute thread; a state takes well below a second.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -662,8 +662,10 @@ fn a_thousand_classes_are_searched_and_not_all_drawn() {
         sample_shape: [3, 32, 32],
         report: LoadReport::default(),
     };
-    harness.state_mut().host_mut().session.apply(Event::Generator(info.clone()));
-    harness.state_mut().host_mut().session.apply(Event::Classifier(info));
+    // Their first states are the second piece of work.
+    let job = JobId(2);
+    harness.state_mut().host_mut().session.apply(Event::Generator { job, info: info.clone() });
+    harness.state_mut().host_mut().session.apply(Event::Classifier { job, info });
     steps(&mut harness, 2);
     harness.get_by_role_and_label(Role::ComboBox, "Classes").click();
     steps(&mut harness, 4);

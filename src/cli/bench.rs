@@ -84,8 +84,8 @@ pub fn run_models(device: &DeviceChoice, models: &BenchModels, folders: &Folders
     crate::worker::serve(&receiver, &folders.cache, &mut |event| {
         let secs = since.elapsed().as_secs_f64();
         match event {
-            Event::Device(info) => found["device"] = json!(info),
-            Event::Generator(info) if found.get("generator").is_none() => {
+            Event::Device { info, .. } => found["device"] = json!(info),
+            Event::Generator { info, .. } if found.get("generator").is_none() => {
                 found["generator"] = json!({ "title": info.title, "parameters": info.report.parameters });
                 found["load_generator_s"] = json!(secs);
                 found["peak_after_generator_mib"] = json!(memory.mib());
@@ -102,7 +102,7 @@ pub fn run_models(device: &DeviceChoice, models: &BenchModels, folders: &Folders
                 since = Instant::now();
                 return sender.try_send(iterations(FEW_ITERATIONS, origins, &settings)).is_ok();
             }
-            Event::Classifier(info) => {
+            Event::Classifier { info, .. } => {
                 found["classifier"] = json!({ "title": info.title, "parameters": info.report.parameters });
                 found["load_classifier_s"] = json!(secs);
                 since = Instant::now();
@@ -191,7 +191,7 @@ fn time_batch(
     let refine = |origins| iterations(ITERATIONS, origins, &settings);
     crate::worker::serve(&receiver, &folders.cache, &mut |event| {
         match event {
-            Event::Device(info) => *facts = Some(info),
+            Event::Device { info, .. } => *facts = Some(info),
             Event::Generated { job: JobId(1), .. } => return sender.try_send(generate(2, &settings)).is_ok(),
             Event::Generated { origins, secs, .. } => {
                 generate_secs = secs;

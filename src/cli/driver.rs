@@ -204,9 +204,9 @@ impl Driver {
         loop {
             while let Some(event) = self.worker.try_event() {
                 match event {
-                    Event::Device(info) => self.provenance.device = Some(info),
-                    Event::Generator(info) => self.provenance.generator = Some(info),
-                    Event::Classifier(info) => self.provenance.classifier = Some(info),
+                    Event::Device { info, .. } => self.provenance.device = Some(info),
+                    Event::Generator { info, .. } => self.provenance.generator = Some(info),
+                    Event::Classifier { info, .. } => self.provenance.classifier = Some(info),
                     Event::Preparing { what, .. } => self.progress.bar.set_message(what),
                     Event::Loading { what, done, of, .. } => self.progress.show_bytes(&what, done, of),
                     Event::Estimate { estimate, .. } => self.tell(estimate),

@@ -13,14 +13,15 @@ pub enum SampleState {
     /// It moves.
     #[default]
     Active,
-    /// Its gradient vanished; it stays where it is until the objective changes.
+    /// Its gradient vanished; it stays where it is until what is ascended, the rule, its noise or
+    /// early stop changes.
     ZeroGradient,
     /// Its objective or gradient is NaN or infinite; it stays at its last finite iterate.
     NotFinite,
     /// It became as real as its reference and stays where it is, see [`RefineSettings::early_stop`].
     ///
     /// [`RefineSettings::early_stop`]: super::RefineSettings::early_stop
-    // Last, because journals store a variant by its place.
+    // Last, because journals of version 2 store a variant by its place; those of today store its word.
     Stopped,
 }
 
@@ -30,9 +31,11 @@ impl SampleState {
     pub const fn words(self) -> ChoiceOption {
         let (key, label, about) = match self {
             Self::Active => ("active", "free to move", "It follows its gradient at every iteration"),
-            Self::ZeroGradient => {
-                ("zero-gradient", "no gradient", "It vanished; the picture stays until the objective changes")
-            }
+            Self::ZeroGradient => (
+                "zero-gradient",
+                "no gradient",
+                "It vanished; the picture stays until the objective, the rule, its noise or early stop changes",
+            ),
             Self::NotFinite => ("not-finite", "not a number", "It stays at its last finite iterate"),
             Self::Stopped => {
                 ("early-stop", "early stop", "The classifier believes in it more than in its reference; it stays")

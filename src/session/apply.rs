@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::disk::{DiskEvent, Entry, Fact, Restored, same_pictures};
 use super::settings::History;
 use super::work::Phase;
-use super::{Activity, Provenance, Session, Severity};
+use super::{Action, Activity, Provenance, Session, Severity};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{SampleState, State};
@@ -17,17 +17,17 @@ impl Session {
     pub fn apply(&mut self, event: Event) {
         let current = self.work.job();
         match event {
-            Event::Device(info) => {
+            Event::Device { job, info } if job == current => {
                 self.record.provenance.device = Some(info);
                 self.remember_provenance();
             }
-            Event::Generator(info) => {
+            Event::Generator { job, info } if job == current => {
                 self.compare_model(&info);
                 self.generator_classes.clone_from(&info.classes);
                 self.record.provenance.generator = Some(info);
                 self.remember_provenance();
             }
-            Event::Classifier(info) => {
+            Event::Classifier { job, info } if job == current => {
                 self.compare_model(&info);
                 self.class_names.clone_from(&info.classes);
                 self.compare_classes();
@@ -45,7 +45,7 @@ impl Session {
             }
             Event::Estimate { job, estimate } if job == current => self.work.estimate = Some(estimate),
             // An update may have been answered just before the work got another name.
-            Event::Targets { run, targets, .. } if self.work.run() == Some(run) => {
+            Event::Targets { job, run, targets } if self.work.is_of_run(job, run) => {
                 self.remember(Fact::Targets { run, targets: targets.clone() });
                 self.record.trace.set_targets(run, targets);
             }
@@ -56,7 +56,7 @@ impl Session {
                 self.begin_run(None, Some(0));
             }
             Event::State { job, run, state, secs } if job == current => self.take_state(run, state, secs),
-            Event::Updated { run, iteration, settings } if self.work.run() == Some(run) => {
+            Event::Updated { job, run, iteration, settings } if self.work.is_of_run(job, run) => {
                 self.look.best = None;
                 let change = Change { iteration, settings };
                 self.remember(Fact::Change { run, change: change.clone() });
@@ -75,7 +75,10 @@ impl Session {
             }
             Event::Warning(text) => self.notices.add(Severity::Warning, text, Vec::new()),
             // Late results of work that was given up.
-            Event::Preparing { .. }
+            Event::Device { .. }
+            | Event::Generator { .. }
+            | Event::Classifier { .. }
+            | Event::Preparing { .. }
             | Event::Loading { .. }
             | Event::Estimate { .. }
             | Event::Targets { .. }
@@ -219,6 +222,14 @@ impl Session {
         self.commands.clear();
     }
 
+    /// The disk thread has died; what is in memory can still be looked at.
+    pub fn disk_crashed(&mut self, text: String) {
+        self.work.end_files();
+        let what =
+            "the disk thread crashed; nothing can be saved any more: restart Lapidary, the autosave is offered then";
+        self.notices.failure(&[what.to_owned(), text]);
+    }
+
     /// Takes in what the disk thread reports.
     pub fn apply_disk(&mut self, event: DiskEvent) {
         let current = self.epoch();
@@ -269,6 +280,11 @@ impl Session {
             // A session that was asked for later is what is wanted.
             DiskEvent::Images { .. } if self.work.opening().is_some() => {}
             DiskEvent::Images { images, names, labels, fits, failures, .. } => {
+                let unasked = self.work.unasked.take().filter(|_| images.is_some() && self.has_unsaved_iterates());
+                if let Some(paths) = unasked {
+                    // They were computed meanwhile.
+                    return self.ask_before(Action::OpenPictures(paths));
+                }
                 self.tell_failures(&failures);
                 if let Some(images) = images {
                     self.abandon_work();
@@ -305,6 +321,7 @@ impl Session {
         self.notices.add(Severity::Info, title, Vec::new());
         self.append(Entry::References(images.clone()));
         self.record.references = Some(images);
+        self.record.touch();
         let mut settings = self.settings().clone();
         settings.refine.early_stop = true;
         self.edit(settings);
@@ -333,6 +350,9 @@ impl Session {
         record.revision += 1;
         record.unsaved = restored.path.is_none();
         record.file = restored.path;
+        // Where its classifier is not on this machine, the names that it had are all there is.
+        let classifier = self.made_with.as_ref().and_then(|made| made.classifier.as_ref());
+        self.class_names = classifier.map(|info| info.classes.clone()).unwrap_or_default();
         self.refresh_class_names();
         self.refresh_generator_classes();
         // What is computed from here on is computed here.

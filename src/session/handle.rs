@@ -144,12 +144,13 @@ impl Session {
         }
     }
 
-    /// Ends what keeps the user from going on: an opening, else the work, else a saving.
+    /// Ends what keeps the user from going on: an opening, then the saving that it waits behind; else the work, else a saving.
     fn stop(&mut self) {
-        if let Some(opening) = self.work.opening_mut() {
+        let is_opening = self.work.opening().is_some();
+        if let Some(opening) = self.work.opening_mut().filter(|opening| !opening.stopping) {
             opening.stopping = true;
             self.jobs.push(DiskJob::Stop(opening.ticket));
-        } else if let Some(run) = self.work.paused().map(|going| going.run) {
+        } else if let Some(run) = self.work.paused().filter(|_| !is_opening).map(|going| going.run) {
             self.commands.push(Command::Stop);
             // The compute thread rests already and will not say so again.
             self.work.set(Phase::Idle(Some(run)));
@@ -227,7 +228,7 @@ impl Session {
         self.jobs.push(DiskJob::Save(Box::new(self.record.saving(ticket, path, detail))));
     }
 
-    fn ask_before(&mut self, action: Action) {
+    pub(super) fn ask_before(&mut self, action: Action) {
         if self.has_unsaved_iterates() {
             let text = "The iterates of this session are not saved in a file. Replace them?".to_owned();
             self.question = Some(Question { title: "Unsaved work", text, then: action, can_save: true });
@@ -238,8 +239,8 @@ impl Session {
 
     fn replace(&mut self, action: Action) {
         match action {
-            Action::OpenSession(path) => self.open(path),
-            Action::Recover(folder) => self.open(folder),
+            Action::OpenSession(path) => self.open(path, false),
+            Action::Recover(folder) => self.open(folder, true),
             Action::OpenPictures(paths) => self.open_images(paths, false),
             Action::Do(Verb::Generate) => self.generate(),
             Action::Do(Verb::Edit) => self.edit_pictures(),
@@ -265,18 +266,21 @@ impl Session {
     }
 
     fn open_images(&mut self, paths: Vec<PathBuf>, references: bool) {
+        if !references {
+            self.work.unasked = (!self.has_unsaved_iterates()).then(|| paths.clone());
+        }
         // They become as large as the classifier's.
         let classifier = zoo::find(&self.settings().refine.classifier);
         let shape = classifier.map_or([3, 32, 32], |(manifest, _)| manifest.shape());
         self.jobs.push(DiskJob::OpenImages { paths, shape, epoch: self.epoch(), references });
     }
 
-    fn open(&mut self, path: PathBuf) {
+    fn open(&mut self, path: PathBuf, recovers: bool) {
         if self.is_busy() {
             self.abandon_work();
         }
         let ticket = self.work.begin_opening(path.clone());
         let epoch = self.record.next_epoch();
-        self.jobs.push(DiskJob::Open { ticket, path, epoch });
+        self.jobs.push(DiskJob::Open { ticket, path, recovers, epoch });
     }
 }

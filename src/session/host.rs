@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use super::disk::{DiskJob, Storage};
+use super::disk::{DiskEvent, DiskJob, Storage};
 use super::{Action, Activity, Session, Settings, Verb};
 use crate::worker::{Command, SendError, Wake, Worker, enqueue};
 
@@ -73,6 +73,11 @@ impl Host {
         while let Some(event) = self.storage.as_ref().and_then(Storage::try_event) {
             self.session.apply_disk(event);
         }
+        if let Some(text) = self.storage.as_mut().and_then(Storage::take_crash) {
+            self.storage = None;
+            self.backlog.clear();
+            self.session.disk_crashed(text);
+        }
         while !self.session.must_wait()
             && let Some(event) = self.worker.as_ref().and_then(Worker::try_event)
         {
@@ -121,7 +126,7 @@ impl Host {
                 }
             }
         }
-        let Some(storage) = &self.storage else { return };
+        let Some(storage) = &self.storage else { return self.refuse_jobs() };
         for job in self.session.take_jobs() {
             // Stopping must not wait behind what it stops.
             match job {
@@ -136,6 +141,19 @@ impl Host {
                 self.backlog.extend(waiting);
                 return;
             }
+        }
+    }
+
+    /// Without a disk thread nothing is opened or saved.
+    fn refuse_jobs(&mut self) {
+        for job in self.session.take_jobs() {
+            let ticket = match job {
+                DiskJob::Save(saving) => saving.ticket,
+                DiskJob::Open { ticket, .. } => ticket,
+                _ => continue,
+            };
+            let chain = vec!["the disk thread has crashed: restart Lapidary, then open or save again".to_owned()];
+            self.session.apply_disk(DiskEvent::Refused { ticket, chain });
         }
     }
 

@@ -233,7 +233,7 @@ impl Session {
         &self.look.path
     }
 
-    /// Counts sets of origins: what was made for another count is old.
+    /// Counts what the journal is about, another set of pictures or another file: what was made for another count is old.
     #[must_use]
     pub const fn epoch(&self) -> u64 {
         self.record.epoch
@@ -371,7 +371,8 @@ impl Session {
             Verb::RunOrPause => can_compute && has_origins && (!self.is_busy() || self.activity() == Activity::Running),
             Verb::Step => can_compute && has_origins && !self.is_busy(),
             Verb::Stop => match work.opening() {
-                Some(opening) => !opening.stopping,
+                // What it waits behind can be stopped too.
+                Some(opening) => !opening.stopping || !work.savings.is_empty(),
                 None => self.is_busy() || work.paused().is_some() || !work.savings.is_empty(),
             },
             Verb::Reset | Verb::Branch => can_compute && has_states && !self.is_busy(),

@@ -28,7 +28,8 @@ pub(super) struct Record {
     pub(super) unsaved: bool,
     /// Counts what a session file would hold, so that work that goes on during a save is not taken for saved.
     pub(super) revision: u64,
-    /// Counts sets of origins: what the disk writes or says for another count belongs to other pictures.
+    /// Counts what the journal is about, another set of pictures or another file: what the disk writes or says for another
+    /// count belongs to another session.
     pub(super) epoch: u64,
     /// The highest epoch that was ever given away; one that is being opened may come to nothing.
     last_epoch: u64,

@@ -127,6 +127,7 @@ impl Session {
         self.record.trace.begin(run, parent, settings.clone());
         self.remember(Fact::Run { id: run, parent, settings: settings.clone() });
         let job = self.work.new_job();
+        self.work.run_since = job;
         self.work.set(Phase::Judging(Going::new(run, Plan { of: iterations, done: 0 })));
         self.work.told_waiting = false;
         self.look.show_run(Some(run), &self.record.trace);

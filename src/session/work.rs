@@ -144,6 +144,10 @@ pub(super) struct Work {
     /// Files that are being written: bytes so far and in all.
     pub(super) savings: BTreeMap<Ticket, (u64, u64)>,
     pub(super) estimate: Option<MemoryEstimate>,
+    /// Pictures that are read since there was nothing to lose: it was not asked whether they may replace any iterates.
+    pub(super) unasked: Option<Vec<PathBuf>>,
+    /// The piece of work that began the newest run: what older ones say of a run is of one that had the same name.
+    pub(super) run_since: JobId,
     /// Target classes are still to be taken from the classifier's first verdict.
     pub(super) label_by_verdict: bool,
     /// Running mean.
@@ -161,6 +165,8 @@ impl Default for Work {
             tickets: 0,
             savings: BTreeMap::new(),
             estimate: None,
+            unasked: None,
+            run_since: JobId(0),
             label_by_verdict: false,
             secs_per_iteration: None,
             told_waiting: false,
@@ -274,6 +280,19 @@ impl Work {
         match self.phase() {
             Phase::Paused(going) => Some(going),
             _ => None,
+        }
+    }
+
+    /// Whether what was said by `job` is about the run that the compute thread holds. It may have got another name since.
+    pub(super) fn is_of_run(&self, job: JobId, run: RunId) -> bool {
+        job >= self.run_since && self.run() == Some(run)
+    }
+
+    /// The disk thread has died: nothing is opened or saved any more.
+    pub(super) fn end_files(&mut self) {
+        self.savings.clear();
+        if let Some(ticket) = self.opening().map(|opening| opening.ticket) {
+            self.end_opening(ticket);
         }
     }
 

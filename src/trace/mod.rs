@@ -168,7 +168,7 @@ impl Trace {
     /// The name for the next run.
     #[must_use]
     pub fn next_id(&self) -> RunId {
-        RunId(self.runs.keys().next_back().map_or(1, |last| last.0 + 1))
+        RunId(self.runs.keys().next_back().map_or(1, |last| last.0.saturating_add(1)))
     }
 
     /// Numbers of one state.

@@ -168,7 +168,12 @@ pub enum Rest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// Device opened.
-    Device(DeviceInfo),
+    Device {
+        /// The work that it was opened for.
+        job: JobId,
+        /// Which it is.
+        info: DeviceInfo,
+    },
     /// Something slow goes on before the real work: step `step` of `of`, counted from 1.
     Preparing {
         /// The work it belongs to.
@@ -181,9 +186,19 @@ pub enum Event {
         of: u32,
     },
     /// A generator is loaded.
-    Generator(ModelInfo),
+    Generator {
+        /// The work that it was loaded for.
+        job: JobId,
+        /// What it is.
+        info: ModelInfo,
+    },
     /// A classifier is loaded.
-    Classifier(ModelInfo),
+    Classifier {
+        /// The work that it was loaded for.
+        job: JobId,
+        /// What it is.
+        info: ModelInfo,
+    },
     /// A file is read: `done` of `of` bytes.
     Loading {
         /// The work it belongs to.
@@ -242,6 +257,8 @@ pub enum Event {
     },
     /// New settings are in force from state `iteration` on.
     Updated {
+        /// The work.
+        job: JobId,
         /// The run.
         run: RunId,
         /// The last state under the old settings.

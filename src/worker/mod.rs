@@ -115,16 +115,21 @@ impl Worker {
         if !events.is_empty() || !self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
             return None;
         }
-        let result = self.thread.take()?.join();
+        let thread = self.thread.take()?;
         self.channels = None;
-        Some(match result {
-            Ok(()) => "the compute thread ended by itself".to_owned(),
-            Err(panic) => panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                .unwrap_or_else(|| "no message".to_owned()),
-        })
+        Some(last_words("compute", thread))
+    }
+}
+
+/// Why a thread that has ended did so.
+pub(crate) fn last_words(name: &str, thread: JoinHandle<()>) -> String {
+    match thread.join() {
+        Ok(()) => format!("the {name} thread ended by itself"),
+        Err(panic) => panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_else(|| "no message".to_owned()),
     }
 }
 
@@ -147,7 +152,8 @@ impl Drop for Worker {
     }
 }
 
-struct WakeOnDrop(Wake);
+/// Wakes when its thread ends, however it ends.
+pub(crate) struct WakeOnDrop(pub(crate) Wake);
 
 impl Drop for WakeOnDrop {
     fn drop(&mut self) {

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use burn::tensor::Device;
 
 use super::error::WorkError;
-use super::message::{Event, ModelInfo};
+use super::message::{Event, JobId, ModelInfo};
 use super::probe;
 use crate::checkpoint::{Checkpoint, CheckpointError, LoadReport, Watch, Weights};
 use crate::classifier::Classifier;
@@ -51,7 +51,7 @@ pub(super) trait Network: Sized + Send + Sync + 'static {
     fn bytes(&self) -> u64;
 
     /// What is told when it is there.
-    fn event(info: ModelInfo) -> Event;
+    fn event(job: JobId, info: ModelInfo) -> Event;
 
     /// Numbers of one call for `n` samples, the same on every device but for rounding; `images` are some pictures for it.
     fn probe(
@@ -79,8 +79,8 @@ impl Network for Generator {
         self.weight_bytes()
     }
 
-    fn event(info: ModelInfo) -> Event {
-        Event::Generator(info)
+    fn event(job: JobId, info: ModelInfo) -> Event {
+        Event::Generator { job, info }
     }
 
     fn probe(&self, _: Option<&ImageBatch>, n: usize, _: Chunks, device: &Device) -> Result<Vec<f32>, WorkError> {
@@ -104,8 +104,8 @@ impl Network for Classifier {
         self.weight_bytes()
     }
 
-    fn event(info: ModelInfo) -> Event {
-        Event::Classifier(info)
+    fn event(job: JobId, info: ModelInfo) -> Event {
+        Event::Classifier { job, info }
     }
 
     fn probe(

@@ -164,7 +164,7 @@ impl Task for Refine {
         let before = refiner.targets().to_vec();
         refiner.set_settings(&loaded.model, settings.clone())?;
         let (job, run) = (context.job, self.start.run);
-        context.publish(Event::Updated { run, iteration: self.iteration, settings });
+        context.publish(Event::Updated { job, run, iteration: self.iteration, settings });
         if refiner.targets() != before {
             context.publish(Event::Targets { job, run, targets: refiner.targets().to_vec() });
         }

@@ -111,7 +111,7 @@ impl<'a, 'c> Context<'a, 'c> {
         {
             let open = open.clone();
             // Said for every piece of work: whoever opened another session meanwhile must not keep its device.
-            self.publish(Event::Device(open.info.clone()));
+            self.publish(Event::Device { job: self.job, info: open.info.clone() });
             return Ok(open);
         }
         // Models live on the old device.
@@ -119,7 +119,7 @@ impl<'a, 'c> Context<'a, 'c> {
         self.warmed.clear();
         let open = device::open(choice)?;
         self.device = Some((choice.clone(), open.clone()));
-        self.publish(Event::Device(open.info.clone()));
+        self.publish(Event::Device { job: self.job, info: open.info.clone() });
         if open.info.software {
             self.publish(Event::Warning(format!(
                 "{} draws with the CPU, so it is slower than the device \"cpu\": use it for tests only",
@@ -149,7 +149,7 @@ impl<'a, 'c> Context<'a, 'c> {
             );
             self.publish(Event::Warning(warning));
         }
-        self.publish(M::event(loaded.info.clone()));
+        self.publish(M::event(self.job, loaded.info.clone()));
         Ok(loaded)
     }
 

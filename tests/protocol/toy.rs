@@ -72,7 +72,7 @@ impl Toy {
             Command::Update { run, settings } => {
                 if let Some(live) = self.live.as_mut().filter(|live| live.run == run) {
                     live.settings = settings.clone();
-                    events.push_back(Event::Updated { run, iteration: live.iteration, settings });
+                    events.push_back(Event::Updated { job: live.job, run, iteration: live.iteration, settings });
                 }
             }
             Command::Continue { job, run, iterations } => {
@@ -100,9 +100,9 @@ impl Toy {
     pub fn work(&mut self, events: &mut VecDeque<Event>) {
         if let Some(job) = self.making.take() {
             self.made += 1;
-            let device =
+            let info =
                 DeviceInfo { name: "toy".to_owned(), backend: self.made.to_string(), cpu: true, software: false };
-            events.push_back(Event::Device(device));
+            events.push_back(Event::Device { job, info });
             let images = picture(self.made as f32, 0, 0);
             let origins = Arc::new(Origins::opened(images, vec![0, 1], Vec::new()));
             events.push_back(Event::Generated { job, origins, secs: 0.1 });

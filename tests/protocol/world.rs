@@ -357,7 +357,10 @@ impl World {
         let mut told = Vec::new();
         let (_stops, stops) = crossbeam::channel::bounded(64);
         let mut disk = Disk::new(home.path(), &home.path().join("own"), stops, &mut |event| panic!("{event:?}"));
-        disk.handle(DiskJob::Open { ticket: 1, path: path.to_owned(), epoch: 1 }, &mut |event| told.push(event));
+        disk.handle(
+            DiskJob::Open { ticket: 1, path: path.to_owned(), recovers: path.is_dir(), epoch: 1 },
+            &mut |event| told.push(event),
+        );
         match told.pop() {
             Some(DiskEvent::Opened { restored, .. }) => Some((restored, disk)),
             _ => None,

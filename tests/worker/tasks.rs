@@ -91,7 +91,7 @@ fn a_stop_while_pictures_are_made_comes_within_one_step() {
 fn a_stop_while_a_model_is_read_comes_before_the_first_state() {
     for command in [refine(None), generate()] {
         let events = drive(vec![command], |event, commands| {
-            if matches!(event, Event::Device(_)) {
+            if matches!(event, Event::Device { .. }) {
                 commands.send(Command::Stop).unwrap();
             }
             !rests(event)
@@ -132,7 +132,7 @@ fn settings_that_come_before_the_first_state_count_from_then_on() {
     let commands = vec![refine(Some(1)), Command::Update { run: RUN, settings: settings.clone() }];
     let events = drive(commands, |event, _| !rests(event));
     assert_eq!(iterations(&events), [0, 1]);
-    assert!(events.contains(&Event::Updated { run: RUN, iteration: 0, settings }), "{events:?}");
+    assert!(events.contains(&Event::Updated { job: JOB, run: RUN, iteration: 0, settings }), "{events:?}");
     assert!(states(&events)[1].numbers.delta_l2[0] <= 0.1 + 1e-6);
 }
 
@@ -236,7 +236,7 @@ fn a_model_whose_file_was_written_again_is_read_again() {
         job <= 4
     });
     let hash = |event: &Event| match event {
-        Event::Classifier(info) => Some(info.sha256.clone()),
+        Event::Classifier { info, .. } => Some(info.sha256.clone()),
         _ => None,
     };
     let hashes: Vec<String> = events.iter().filter_map(hash).collect();

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use tempfile::NamedTempFile;
 
-use super::entry::{Entry, Fact, Pictures};
+use super::entry::{Entry, Fact, Pictures, StateFacts};
 use super::journal::{JOURNAL, Journal, LOCK, folder_of, sync_folder};
-use super::orphans::remove;
+use super::orphans::remove_taken;
 use super::raw::{MAGIC, Raw};
 use super::{Detail, Restored, Saving, recipe, v2};
 use crate::image::ImageBatch;
@@ -162,6 +162,8 @@ impl Contents {
             Fact::Settings(settings) if settings.check().is_ok() => self.settings = settings,
             Fact::Run { id, parent, settings } => {
                 let known = parent.is_none_or(|parent| parent.run < id && self.trace.numbers(parent).is_some());
+                // The next run has a higher name.
+                let known = known && id.0 < u64::MAX;
                 if known && self.trace.run(id).is_none() && settings.check().is_ok() {
                     self.trace.begin(id, parent, settings);
                 }
@@ -247,8 +249,9 @@ pub(super) fn save(journal: &mut Journal, saving: &Saving, watch: &mut Watch<'_>
             _ if raw.references().is_some() => return Ok(()),
             _ => raw.with_models(&|model| relative(model, folder)),
         };
-        let is_left_out =
-            saving.detail == Detail::Small && raw.state_facts().is_some_and(|facts| !saving.last.contains(&facts.id()));
+        // What is the origins takes no room.
+        let is_long = |facts: &StateFacts| facts.pictures == Pictures::Own && !saving.last.contains(&facts.id());
+        let is_left_out = saving.detail == Detail::Small && raw.state_facts().is_some_and(|facts| is_long(&facts));
         let raw = if is_left_out { raw.without_pictures().unwrap_or(raw) } else { raw };
         raw.write(&mut zip).map_err(fail)?;
         Ok(())
@@ -313,12 +316,23 @@ fn with_packed_journal<T>(
 }
 
 /// Reads a session into the journal, replacing what it held; a failure or a stop leaves the journal as it was.
-pub(super) fn open(journal: &mut Journal, path: &Path, epoch: u64, watch: &mut Watch<'_>) -> Result<Restored, Halt> {
+///
+/// A folder is opened only when it `recovers` what a crash left behind: that takes the journal out of the folder.
+pub(super) fn open(
+    journal: &mut Journal,
+    (path, recovers): (&Path, bool),
+    epoch: u64,
+    watch: &mut Watch<'_>,
+) -> Result<Restored, Halt> {
     let write = |source| StorageError::Write { what: "the autosave cannot be written", path: path.to_owned(), source };
-    let recovered = path.is_dir();
+    if !recovers && path.is_dir() {
+        return Err(StorageError::NotASession { path: path.to_owned() }.into());
+    }
+    // It may have waited long, and was stopped meanwhile.
+    watch.begin(0)?;
     let folder = folder_of(path);
-    let contents = if recovered {
-        recover(journal, path, epoch, watch)?
+    let (contents, is_packed) = if recovers {
+        (recover(journal, path, epoch, watch)?, false)
     } else {
         let mut next = Next::new(journal).map_err(write)?;
         // Paths in the file are relative to it; those in the journal must not be, for it lies elsewhere.
@@ -340,7 +354,8 @@ pub(super) fn open(journal: &mut Journal, path: &Path, epoch: u64, watch: &mut W
                 next.push(&entry.encode(None)).map_err(write)?;
             }
         }
-        next.replace(journal, epoch).map_err(write)?
+        watch.report()?;
+        (next.replace(journal, epoch).map_err(write)?, packed.is_some())
     };
     // Recognised here and remembered: the window asks for the classes next, and a checkpoint may take long to open.
     for model in [&contents.settings.generate.generator, &contents.settings.refine.classifier] {
@@ -351,7 +366,7 @@ pub(super) fn open(journal: &mut Journal, path: &Path, epoch: u64, watch: &mut W
     let last = shown.and_then(|id| Some((id, journal.read(id, *contents.index.get(&id)?)?)));
     Ok(Restored {
         epoch,
-        path: (!recovered).then(|| path.to_owned()),
+        path: is_packed.then(|| path.to_owned()),
         settings: contents.settings,
         provenance: contents.provenance,
         origins: contents.origins.map(|(origins, _)| origins),
@@ -402,7 +417,7 @@ fn recover(journal: &mut Journal, folder: &Path, epoch: u64, watch: &mut Watch<'
         tell_unsynced(sync_folder(folder_of(&journal.path)));
         contents
     };
-    remove(folder);
+    remove_taken(folder);
     Ok(contents)
 }
 
@@ -433,5 +448,21 @@ pub fn stored_pictures(path: &Path) -> Result<(Option<Arc<Origins>>, Option<Imag
         Ok(Some(())) => Ok((contents.origins.map(|(origins, _)| origins), contents.references)),
         Ok(None) | Err(Halt::Stopped) => Err(StorageError::NotASession { path: path.to_owned() }),
         Err(Halt::Failed(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refiner::RefineSettings;
+    use crate::trace::RunId;
+
+    #[test]
+    fn a_run_that_leaves_no_name_for_the_next_is_refused() {
+        let mut contents = Contents::default();
+        for id in [7, u64::MAX] {
+            contents.take_fact(Fact::Run { id: RunId(id), parent: None, settings: RefineSettings::default() });
+        }
+        assert_eq!((contents.trace.runs().count(), contents.trace.next_id()), (1, RunId(8)));
     }
 }

@@ -214,7 +214,7 @@ impl Raw {
         self.kind == STATE
     }
 
-    /// Whether it is small enough to be written again each time.
+    /// The fact in it, if it is one.
     pub(super) fn fact(&self) -> Option<Result<Fact, serde_json::Error>> {
         (self.kind == FACT).then(|| self.facts())
     }

@@ -34,6 +34,10 @@ pub(super) struct Journal {
     settings: Option<Fact>,
     /// Whether the disk may not hold everything that was written.
     unsynced: bool,
+    /// Whether it was told that the disk refuses to hold it.
+    told_unsynced: bool,
+    /// Whether the file could not be cut off where the journal ends.
+    is_long: bool,
     _lock: File,
 }
 
@@ -55,17 +59,27 @@ impl Journal {
             unwritten: VecDeque::new(),
             settings: None,
             unsynced: true,
+            told_unsynced: false,
+            is_long: false,
             _lock: lock,
         })
     }
 
-    /// Begins anew. Should the file refuse to become shorter, what it held is cut off by the next entry.
+    /// Begins anew. Should the file refuse to become shorter, what it held is cut off before the next entry.
     pub(super) fn reset(&mut self, epoch: u64) -> std::io::Result<()> {
         (self.epoch, self.origins, self.settings) = (epoch, None, None);
         self.unwritten.clear();
         self.length = MAGIC.len() as u64;
         self.unsynced = true;
-        self.file.set_len(self.length)
+        self.cut()
+    }
+
+    /// Ends the file where the journal ends.
+    fn cut(&mut self) -> std::io::Result<()> {
+        self.is_long = true;
+        self.file.set_len(self.length)?;
+        self.is_long = false;
+        Ok(())
     }
 
     /// Appends; returns the place of the entry. A torn entry is cut off again.
@@ -73,6 +87,9 @@ impl Journal {
         let offset = self.length;
         let origins = self.origins.as_ref().map(|(origins, _)| &**origins);
         let raw = entry.encode(origins);
+        if self.is_long {
+            self.cut()?;
+        }
         self.file.seek(SeekFrom::Start(offset))?;
         self.unsynced = true;
         match raw.write(&mut self.file) {
@@ -84,7 +101,7 @@ impl Journal {
                 Ok(offset)
             }
             Err(error) => {
-                self.file.set_len(offset)?;
+                self.cut()?;
                 Err(error)
             }
         }
@@ -135,10 +152,14 @@ impl Journal {
         self.unwritten.extend(self.settings.take().map(Entry::Fact));
         self.write_waiting(had_failed, tell);
         if self.unsynced {
-            // Once: a disk that refuses will refuse the next entry too, and that is told.
+            // Once for each entry: a disk that refuses is not asked every second.
             self.unsynced = false;
-            if let Err(error) = self.file.sync_data() {
-                tracing::warn!(%error, path = ?self.path, "the autosave may not survive a power cut");
+            let synced = self.file.sync_data();
+            let was_told = std::mem::replace(&mut self.told_unsynced, synced.is_err());
+            if let (Err(source), false) = (synced, was_told) {
+                let what = "the autosave may not survive a power cut";
+                let error = StorageError::Write { what, path: self.path.clone(), source };
+                tell(DiskEvent::Failed(crate::error::error_chain(&error)));
             }
         }
     }
@@ -161,7 +182,7 @@ impl Journal {
     /// Goes on in `file`, which holds `length` bytes and lies at the journal's path already.
     pub(super) fn go_on_in(&mut self, (file, length): (File, u64), origins: Option<(Arc<Origins>, u64)>, epoch: u64) {
         (self.file, self.length, self.origins, self.epoch) = (file, length, origins, epoch);
-        (self.settings, self.unsynced) = (None, true);
+        (self.settings, self.unsynced, self.is_long) = (None, true, false);
         self.unwritten.clear();
     }
 }
@@ -231,6 +252,35 @@ mod tests {
             other => panic!("{other:?}"),
         });
         assert_eq!((stored, journal.unwritten.len()), (vec![0, 1, 2], 0));
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_cut_off_is_cut_off_before_the_next_entry() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(folder.path()).unwrap();
+        for k in 0..3 {
+            journal.append_or_keep(state(k), &mut |_| ());
+        }
+        let good = std::mem::replace(&mut journal.file, File::open(folder.path().join(JOURNAL)).unwrap());
+        journal.reset(1).unwrap_err();
+        journal.file = good;
+        journal.append_or_keep(state(0), &mut |_| ());
+        assert_eq!(journal.file.metadata().unwrap().len(), journal.length, "nothing of the old states is left");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_disk_that_holds_nothing_for_sure_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(folder.path()).unwrap();
+        // It takes everything and can be synced never.
+        journal.file = File::options().write(true).open("/dev/null").unwrap();
+        let mut told = Vec::new();
+        for k in 0..3 {
+            journal.append_or_keep(state(k), &mut |_| ());
+            journal.settle(&mut |event| told.push(event));
+        }
+        assert!(matches!(&told[..], [DiskEvent::Failed(chain)] if chain[0].contains("power cut")), "{told:?}");
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub enum DiskJob {
         ticket: Ticket,
         /// Which.
         path: PathBuf,
+        /// Whether it is the folder of a journal that a crash left behind; that folder is gone afterwards.
+        recovers: bool,
         /// Epoch of the journal when it is open.
         epoch: u64,
     },
@@ -125,7 +127,7 @@ pub struct Saving {
 pub struct Restored {
     /// Epoch of its journal.
     pub epoch: u64,
-    /// The file, unless it was recovered after a crash.
+    /// The file that saving replaces; none after a crash, and none for a `session.json`, which is no session file.
     pub path: Option<PathBuf>,
     /// Its settings.
     pub settings: Settings,

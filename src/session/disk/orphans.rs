@@ -1,7 +1,7 @@
 //! What crashes left behind: journals whose owner is gone. Their pictures are not read, only counted.
 
 use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _};
+use std::io::{BufReader, ErrorKind, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,6 +82,16 @@ fn glance(input: &mut BufReader<File>, end: u64) -> Option<Worth> {
     let worth = Worth { iteration: state.map(|state| state.id().iteration), is_edited: raw.is_edited() };
     input.seek_relative(i64::try_from(block).ok()?).ok()?;
     Some(worth)
+}
+
+/// Removes what a journal's owner left in a folder that its journal was taken from, and no more: should the folder hold
+/// anything else, it stays.
+pub(super) fn remove_taken(folder: &Path) {
+    let gone = [JOURNAL, LOCK].map(|name| std::fs::remove_file(folder.join(name)));
+    let gone = gone.into_iter().filter(|gone| gone.as_ref().is_err_and(|error| error.kind() != ErrorKind::NotFound));
+    for error in gone.chain([std::fs::remove_dir(folder)]).filter_map(Result::err) {
+        tracing::warn!(%error, ?folder, "what was recovered could not be removed");
+    }
 }
 
 pub(super) fn remove(folder: &Path) {

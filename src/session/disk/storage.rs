@@ -13,7 +13,7 @@ use super::orphans::{self, Orphan, remove};
 use super::{DiskEvent, DiskJob, Entry, Saving, Ticket};
 use crate::data::{Batch, MAX_PICTURES, PictureError, PictureSource};
 use crate::session::error::StorageError;
-use crate::worker::Wake;
+use crate::worker::{Wake, WakeOnDrop, last_words};
 
 /// Jobs and events that may wait.
 const QUEUE: usize = 1024;
@@ -43,6 +43,8 @@ impl Storage {
         let folder = root.join(format!("{secs}-{}", std::process::id()));
         let root = root.to_owned();
         let thread = std::thread::Builder::new().name("lapidary-disk".to_owned()).spawn(move || {
+            // Also when it panics: the other side must look.
+            let _wake_at_end = WakeOnDrop(wake.clone());
             let mut publish = |event: DiskEvent| {
                 // Nobody hears the last ones.
                 drop(event_sender.send(event));
@@ -71,6 +73,15 @@ impl Storage {
     #[must_use]
     pub fn try_event(&self) -> Option<DiskEvent> {
         self.events.try_recv().ok()
+    }
+
+    /// The panic's text, once, after the thread has died of one and its last events were taken.
+    pub fn take_crash(&mut self) -> Option<String> {
+        if !self.events.is_empty() || !self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            return None;
+        }
+        self.jobs = None;
+        Some(last_words("disk", self.thread.take()?))
     }
 
     /// Hands over the backlog and ends the thread after everything is on disk; removes the journal unless it is to be kept.
@@ -138,7 +149,7 @@ pub struct Disk {
     stops: Receiver<Ticket>,
     stopped: BTreeSet<Ticket>,
     /// Where the journal lies when its own folder cannot be written.
-    _substitute: Option<tempfile::TempDir>,
+    substitute: Option<tempfile::TempDir>,
 }
 
 impl Disk {
@@ -161,7 +172,7 @@ impl Disk {
             orphans: Vec::new(),
             stops,
             stopped: BTreeSet::new(),
-            _substitute: substitute,
+            substitute,
         }
     }
 
@@ -214,7 +225,7 @@ impl Disk {
                 publish(DiskEvent::Loaded { epoch, id, state });
             }
             DiskJob::Save(saving) => self.save(*saving, publish),
-            DiskJob::Open { ticket, path, epoch } => self.open(ticket, &path, epoch, publish),
+            DiskJob::Open { ticket, path, recovers, epoch } => self.open(ticket, (&path, recovers), epoch, publish),
             DiskJob::Stop(ticket) => drop(self.stopped.insert(ticket)),
             DiskJob::OpenImages { paths, shape, epoch, references } => {
                 publish(open_images(&paths, shape, epoch, references));
@@ -223,6 +234,12 @@ impl Disk {
             DiskJob::Finish { keep } => {
                 if keep {
                     self.settle(publish);
+                    if let Some(folder) = self.substitute.take().map(tempfile::TempDir::keep) {
+                        tracing::warn!(
+                            ?folder,
+                            "unsaved work is in a temporary folder: copy it to that of the autosave"
+                        );
+                    }
                 }
                 let path = self.journal.take().filter(|_| !keep).map(|journal| journal.path.clone());
                 if let Some(folder) = path.as_deref().and_then(Path::parent) {
@@ -258,12 +275,20 @@ impl Disk {
         });
     }
 
-    fn open(&mut self, ticket: Ticket, path: &Path, epoch: u64, publish: &mut dyn FnMut(DiskEvent)) {
-        let Self { journal, stops, stopped, folder, .. } = self;
+    fn open(
+        &mut self,
+        ticket: Ticket,
+        (path, recovers): (&Path, bool),
+        epoch: u64,
+        publish: &mut dyn FnMut(DiskEvent),
+    ) {
+        let Self { journal, stops, stopped, folder, substitute, .. } = self;
         let opened = match journal {
+            // What a crash left behind would be moved to a place that does not last.
+            Some(_) if recovers && substitute.is_some() => Err(no_journal(folder).into()),
             Some(journal) => {
                 let mut tell = progress(ticket, stops, stopped, publish);
-                open(journal, path, epoch, &mut Watch::new(&mut tell))
+                open(journal, (path, recovers), epoch, &mut Watch::new(&mut tell))
             }
             None => Err(no_journal(folder).into()),
         };
@@ -331,4 +356,29 @@ fn open_images(paths: &[PathBuf], shape: [usize; 3], epoch: u64, references: boo
         None => (None, Vec::new(), None, Vec::new()),
     };
     DiskEvent::Images { epoch, images, names, labels, fits, failures, references }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_in_a_substitute_takes_nothing_that_lasts_and_stays_when_it_is_to_be_kept() {
+        let home = tempfile::tempdir().unwrap();
+        let (root, orphan) = (home.path().join("file"), home.path().join("orphan"));
+        std::fs::write(&root, "no folder").unwrap();
+        drop(Journal::create(&orphan).unwrap());
+        let (_stop, stops) = crossbeam::channel::bounded(1);
+        let mut told = Vec::new();
+        let mut disk = Disk::new(&root, &root.join("own"), stops, &mut |event| told.push(event));
+        let job = DiskJob::Open { ticket: 1, path: orphan.clone(), recovers: true, epoch: 1 };
+        disk.handle(job, &mut |event| told.push(event));
+        assert!(matches!(&told[..], [DiskEvent::Failed(_), DiskEvent::Refused { .. }]), "{told:?}");
+        assert!(orphan.join("journal.bin").is_file());
+        let path = disk.journal.as_ref().unwrap().path.clone();
+        disk.handle(DiskJob::Finish { keep: true }, &mut |event| panic!("{event:?}"));
+        drop(disk);
+        assert!(path.is_file());
+        remove(path.parent().unwrap());
+    }
 }
