@@ -34,7 +34,7 @@ const CLASSIFIER: &str = r#"
     stem_stride = 1
 "#;
 
-/// Group norm, scale and shift, attention, a step down and one up.
+/// Group norm, scale and shift, attention, on one level.
 const GENERATOR: &str = r#"
     name = "small-generator"
     title = "Small generator"
@@ -48,8 +48,8 @@ const GENERATOR: &str = r#"
     [unet]
     model_channels = 32
     num_res_blocks = 1
-    channel_mult = [1, 1]
-    attention_downsample = [2]
+    channel_mult = [1]
+    attention_downsample = [1]
     num_head_channels = 32
 
     [diffusion]
