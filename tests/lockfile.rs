@@ -79,7 +79,8 @@ fn burn_is_pinned_and_has_the_features_that_vanish_silently() {
     let burn = &manifest["dependencies"]["burn"];
     assert_eq!(burn["version"].as_str(), Some("=0.22.1"));
     assert_eq!(manifest["dependencies"]["burn-wgpu"]["version"], burn["version"], "they come together");
-    assert_eq!(format!("={}", lapidary::session::Provenance::new().burn), "=0.22.1", "what is written beside results");
+    let written = lapidary::session::Provenance::new().burn;
+    assert_eq!(burn["version"].as_str(), Some(format!("={written}").as_str()), "what is written beside results");
     assert_eq!(burn["default-features"].as_bool(), Some(false));
     let features: Vec<_> =
         burn["features"].as_array().expect("a list").iter().filter_map(toml::Value::as_str).collect();
