@@ -9,7 +9,7 @@ use crate::refiner::RefineSettings;
 use crate::session::Settings;
 use crate::units::counted;
 use crate::worker::ComputeSettings;
-use crate::zoo::{DiffusionManifest, Manifest, ManifestKind};
+use crate::zoo::{self, DiffusionManifest, Manifest, ManifestKind};
 
 /// A line about a model: title, hash, and where it was found.
 pub(super) fn describe_model(role: &str, reference: &str, manifest: &Manifest, path: Option<&Path>) -> String {
@@ -17,7 +17,9 @@ pub(super) fn describe_model(role: &str, reference: &str, manifest: &Manifest, p
     let hash = manifest.sha256.as_deref().unwrap_or("not in its manifest");
     let Manifest { title, channels, .. } = manifest;
     let [height, width] = manifest.size();
-    format!("{role:<11}{reference}: {title} ({channels}x{height}x{width}, {place})\n{:<11}SHA-256 {hash}", "")
+    let notes = zoo::notes(reference).into_iter().map(|note| format!("\n{:<11}assumed: {note}", ""));
+    let notes = notes.collect::<Vec<_>>().concat();
+    format!("{role:<11}{reference}: {title} ({channels}x{height}x{width}, {place})\n{:<11}SHA-256 {hash}{notes}", "")
 }
 
 /// Lines about seeds, classes and sampling.

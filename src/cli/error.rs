@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
 use crate::checkpoint::CheckpointError;
+use crate::classifier::LabelError;
 use crate::generator::TimeStepsError;
+use crate::net::resnet::OddSize;
 use crate::parameter::ParameterError;
 use crate::session::StorageError;
 use crate::worker::DeviceError;
@@ -11,9 +15,12 @@ use crate::worker::DeviceError;
 /// Why what was typed cannot be done.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// Help, the version, or a flag that does not exist.
+    /// Help or the version.
     #[error(transparent)]
-    Clap(#[from] clap::Error),
+    Help(clap::Error),
+    /// Flags that do not exist, exclude each other or lack something, in words.
+    #[error("{0}")]
+    Usage(String),
     /// A number out of range.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
@@ -39,6 +46,38 @@ pub enum CliError {
         /// What was given.
         found: String,
     },
+    /// Seeds that do not follow each other.
+    #[error("--seeds is {found:?}, but seeds must follow each other, as in 0..4: give every range a run and an --out of its own")]
+    SeedList {
+        /// What was given.
+        found: String,
+    },
+    /// More seeds than are made at once.
+    #[error(
+        "--seeds is {found:?}, which are {count} pictures, but at most {most} are made at once: take several runs, such as --seeds 0..{most}, each with an --out of its own"
+    )]
+    ManySeeds {
+        /// What was given.
+        found: String,
+        /// How many that are.
+        count: u64,
+        /// How many may be.
+        most: u64,
+    },
+    /// The labels of the pictures mean nothing to the classifier.
+    #[error(transparent)]
+    Labels(#[from] LabelError),
+    /// Channels of another number.
+    #[error("the pictures have {found} channels, but the classifier takes {expected}: choose models that fit each other")]
+    Channels {
+        /// Of the pictures.
+        found: usize,
+        /// Of the classifier.
+        expected: usize,
+    },
+    /// Sides that the classifier cannot halve.
+    #[error(transparent)]
+    Size(#[from] OddSize),
     /// No list of noise levels.
     #[error("--sigmas is {found:?}, but must be a list of falling numbers such as 80,1.2: correct it")]
     Sigmas {
@@ -141,9 +180,66 @@ impl CliError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Clap(error) => u8::try_from(error.exit_code()).unwrap_or(2),
+            Self::Help(_) => 0,
             Self::Checkpoint(_) | Self::Session(_) | Self::NoPictures { .. } | Self::Label { .. } => 1,
             _ => 2,
         }
     }
+}
+
+impl From<clap::Error> for CliError {
+    fn from(error: clap::Error) -> Self {
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Help(error),
+            kind => Self::Usage(sentence(&error, kind)),
+        }
+    }
+}
+
+/// What clap found, in a sentence that says what to do.
+fn sentence(error: &clap::Error, kind: ErrorKind) -> String {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(" and "),
+        Some(ContextValue::StyledStr(text)) => text.to_string(),
+        _ => String::new(),
+    };
+    let flag = context(ContextKind::InvalidArg);
+    let help = format!("`{} --help` lists what it takes", command_of(&context(ContextKind::Usage)));
+    match kind {
+        ErrorKind::UnknownArgument => {
+            let near = context(ContextKind::SuggestedArg);
+            let near = if near.is_empty() { String::new() } else { format!("did you mean {near}? ") };
+            format!("{flag} is no flag of this command: {near}{help}")
+        }
+        ErrorKind::ArgumentConflict => {
+            let (command, other) = (context(ContextKind::InvalidSubcommand), context(ContextKind::PriorArg));
+            match (command.as_str(), other.as_str()) {
+                ("", "") => format!("{flag} excludes others that are given with it: leave one of them out"),
+                ("", other) if other == flag => format!("{flag} is given more than once: give it once"),
+                ("", other) => format!("{flag} and {other} are given, but they exclude each other: leave one of them out"),
+                (command, _) => format!("flags stand before {command}, but belong behind it: write the command first, then its flags"),
+            }
+        }
+        ErrorKind::InvalidValue | ErrorKind::NoEquals if context(ContextKind::InvalidValue).is_empty() => {
+            format!("{flag} is given without a value: give one; {help}")
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            format!("{flag} is {:?}, which it does not take: {help}", context(ContextKind::InvalidValue))
+        }
+        ErrorKind::MissingRequiredArgument => format!("{flag} is missing: give it; {help}"),
+        ErrorKind::InvalidUtf8 => "an argument is no valid UTF-8 text, and only paths may be that: type it anew".to_owned(),
+        _ => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            format!("{first}: {help}")
+        }
+    }
+}
+
+/// `lapidary refine` of "Usage: lapidary refine [OPTIONS]".
+fn command_of(usage: &str) -> String {
+    let words = usage.split_whitespace().skip_while(|word| *word != "lapidary");
+    let words: Vec<&str> = words.take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase())).collect();
+    if words.is_empty() { "lapidary".to_owned() } else { words.join(" ") }
 }

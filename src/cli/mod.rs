@@ -84,7 +84,7 @@ pub struct WindowOptions {
 }
 
 impl WindowOptions {
-    /// The session file among [`Self::files`], told by its name.
+    /// The session file among [`Self::files`].
     #[must_use]
     fn session_file(&self) -> Option<&Path> {
         self.files.iter().map(PathBuf::as_path).find(|path| is_session(path))
@@ -172,7 +172,17 @@ impl RunOptions {
         };
         options.check_references()?;
         options.check_end()?;
+        let mut options = options;
+        options.suit_target(true)?;
         Ok(options)
+    }
+
+    /// What is generated to be refined needs a target that the generator's pictures have.
+    fn suit_target(&mut self, refines: bool) -> Result<(), CliError> {
+        if refines && self.source == Source::Generator {
+            self.notes.extend(flags::suit_target(&mut self.settings)?);
+        }
+        Ok(())
     }
 
     /// A session's settings, and its pictures or why it does not give them.
@@ -298,7 +308,12 @@ enum Job {
 }
 
 fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
-    let (mut options, mut source) = match path(matches, SESSION) {
+    // A session is known by its content, also without its flag.
+    let files = paths(matches, FILES);
+    let lone = files.first().filter(|file| files.len() == 1 && is_session(file)).cloned();
+    let inputs = if lone.is_some() { Vec::new() } else { [paths(matches, INPUT), files].concat() };
+    let session = path(matches, SESSION).or(lone);
+    let (mut options, mut source) = match session.clone() {
         Some(path) => RunOptions::of_session(&path, job)?,
         None => (RunOptions::new(Settings::default()), Ok(Source::Generator)),
     };
@@ -306,7 +321,6 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     if job == Job::Generate || job == Job::Refine && generates.any(|flag| flags::given(matches, flag).is_some()) {
         (source, options.part) = (Ok(Source::Generator), Part::default());
     }
-    let inputs = paths(matches, INPUT);
     if !inputs.is_empty() {
         (source, options.part) = (Ok(Source::Pictures(inputs)), Part::default());
     }
@@ -323,7 +337,7 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         Job::Refine => options.source == Source::Generator,
         Job::Edit => options.settings.edit.task == EditTask::Interpolate,
     };
-    if samples && path(matches, SESSION).is_none() {
+    if samples && session.is_none() {
         options.notes.extend(flags::default_steps(matches, &mut options.settings.generate));
     }
     options.notes.extend(flags::without_effect(matches, &options.settings, job == Job::Edit));
@@ -337,6 +351,7 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         options.check_references()?;
         options.check_end()?;
     }
+    options.suit_target(job == Job::Refine)?;
     options.part = part(matches, &options.source, options.part)?;
     if let Some(truncate) = flags::switched(matches, TRUNCATE) {
         options.levels = if truncate { Levels::Truncated } else { Levels::Rounded };

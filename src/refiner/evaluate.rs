@@ -27,6 +27,16 @@ pub enum RefineError {
     /// The classifier cannot halve the pictures.
     #[error(transparent)]
     Size(#[from] OddSize),
+    /// The classifier's answers are no numbers, before anything was changed.
+    #[error(
+        "the classifier answers to {broken} of {count} pictures with values that are not finite numbers: its weights are broken, so fetch its file again or choose another classifier; on a GPU try --device cpu too"
+    )]
+    NotFinite {
+        /// Pictures with such an answer.
+        broken: usize,
+        /// Pictures in all.
+        count: usize,
+    },
     /// A label is no class of the classifier.
     #[error("class {label} is asked for, but the classifier knows {classes} classes (0 to {}): choose another class", classes - 1)]
     Label {
