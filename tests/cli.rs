@@ -426,7 +426,7 @@ fn bad_files_end_with_1_and_one_message() {
         check_refused(folder.path(), &args, 1, expected);
     };
     input("poem.png", "the picture cannot be read");
-    write_samples(&folder.path().join("centred.npz"), [1, 1, 1, 3], &[-1.0_f32, 0.0, 1.0], None);
+    write_samples(&folder.path().join("centred.npz"), [1, 4, 4, 3], &[-1.0_f32; 48], None);
     input("centred.npz", "arr_0 holds -1, which is outside of [0,1]");
     write_samples(&folder.path().join("wide.npz"), [1, 1, 2, 3], &[0_u8; 6], None);
     input("wide.npz", "which it cannot halve: give pictures whose sides are multiples of 4");

@@ -52,18 +52,6 @@ pub enum CliError {
         /// What was given.
         found: String,
     },
-    /// More seeds than are made at once.
-    #[error(
-        "--seeds is {found:?}, which are {count} pictures, but at most {most} are made at once: take several runs, such as --seeds 0..{most}, each with an --out of its own"
-    )]
-    ManySeeds {
-        /// What was given.
-        found: String,
-        /// How many that are.
-        count: u64,
-        /// How many may be.
-        most: u64,
-    },
     /// The labels of the pictures mean nothing to the classifier.
     #[error(transparent)]
     Labels(#[from] LabelError),
@@ -181,31 +169,37 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Help(_) => 0,
-            Self::Checkpoint(_) | Self::Session(_) | Self::NoPictures { .. } | Self::Label { .. } => 1,
+            Self::Checkpoint(_)
+            | Self::Session(_)
+            | Self::NoPictures { .. }
+            | Self::Label { .. }
+            | Self::Channels { .. }
+            | Self::Size(_) => 1,
             _ => 2,
         }
     }
 }
 
-impl From<clap::Error> for CliError {
-    fn from(error: clap::Error) -> Self {
+impl CliError {
+    /// What clap found in the flags of a command, `lapidary refine` for example, in a sentence that says what to do.
+    pub(super) fn usage(error: clap::Error, command: &str) -> Self {
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Help(error),
-            kind => Self::Usage(sentence(&error, kind)),
+            kind => Self::Usage(sentence(&error, kind, command)),
         }
     }
 }
 
-/// What clap found, in a sentence that says what to do.
-fn sentence(error: &clap::Error, kind: ErrorKind) -> String {
+fn sentence(error: &clap::Error, kind: ErrorKind, command: &str) -> String {
     let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.clone(),
-        Some(ContextValue::Strings(texts)) => texts.join(" and "),
-        Some(ContextValue::StyledStr(text)) => text.to_string(),
+        Some(ContextValue::String(text)) => bare(text).to_owned(),
+        Some(ContextValue::Strings(texts)) => {
+            texts.iter().map(|text| bare(text)).collect::<Vec<_>>().join(" and ")
+        }
         _ => String::new(),
     };
     let flag = context(ContextKind::InvalidArg);
-    let help = format!("`{} --help` lists what it takes", command_of(&context(ContextKind::Usage)));
+    let help = format!("`{command} --help` lists what it takes");
     match kind {
         ErrorKind::UnknownArgument => {
             let near = context(ContextKind::SuggestedArg);
@@ -214,11 +208,12 @@ fn sentence(error: &clap::Error, kind: ErrorKind) -> String {
         }
         ErrorKind::ArgumentConflict => {
             let (command, other) = (context(ContextKind::InvalidSubcommand), context(ContextKind::PriorArg));
-            match (command.as_str(), other.as_str()) {
-                ("", "") => format!("{flag} excludes others that are given with it: leave one of them out"),
-                ("", other) if other == flag => format!("{flag} is given more than once: give it once"),
-                ("", other) => format!("{flag} and {other} are given, but they exclude each other: leave one of them out"),
-                (command, _) => format!("flags stand before {command}, but belong behind it: write the command first, then its flags"),
+            if !command.is_empty() {
+                format!("flags stand before {command}, but belong behind it: write the command first, then its flags")
+            } else if other == flag {
+                format!("{flag} is given more than once: give it once")
+            } else {
+                format!("{flag} and {other} are given, but they exclude each other: leave one of them out")
             }
         }
         ErrorKind::InvalidValue | ErrorKind::NoEquals if context(ContextKind::InvalidValue).is_empty() => {
@@ -228,7 +223,7 @@ fn sentence(error: &clap::Error, kind: ErrorKind) -> String {
             format!("{flag} is {:?}, which it does not take: {help}", context(ContextKind::InvalidValue))
         }
         ErrorKind::MissingRequiredArgument => format!("{flag} is missing: give it; {help}"),
-        ErrorKind::InvalidUtf8 => "an argument is no valid UTF-8 text, and only paths may be that: type it anew".to_owned(),
+        ErrorKind::InvalidUtf8 => "an argument is no valid UTF-8, which only paths may be: type it anew".to_owned(),
         _ => {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
@@ -237,9 +232,8 @@ fn sentence(error: &clap::Error, kind: ErrorKind) -> String {
     }
 }
 
-/// `lapidary refine` of "Usage: lapidary refine [OPTIONS]".
-fn command_of(usage: &str) -> String {
-    let words = usage.split_whitespace().skip_while(|word| *word != "lapidary");
-    let words: Vec<&str> = words.take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase())).collect();
-    if words.is_empty() { "lapidary".to_owned() } else { words.join(" ") }
+/// A flag without its values: `--random-start` of `--random-start[=<true|false>]`.
+fn bare(flag: &str) -> &str {
+    let end = if flag.starts_with("--") { flag.find([' ', '[', '=', '<']) } else { None };
+    end.map_or(flag, |end| &flag[..end])
 }

@@ -241,7 +241,11 @@ impl Outcome {
 /// # Errors
 /// [`CliError`] says in one sentence what was found, what was expected and what to do.
 pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Invocation, CliError> {
-    let matches = command().try_get_matches_from(args)?;
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let mut command = command();
+    let called = args.get(1).and_then(|name| command.find_subcommand(name)).map(clap::Command::get_name);
+    let called = called.map_or_else(|| "lapidary".to_owned(), |name| format!("lapidary {name}"));
+    let matches = command.try_get_matches_from_mut(args).map_err(|error| CliError::usage(error, &called))?;
     match matches.subcommand() {
         Some(("generate", matches)) => Ok(Invocation::Generate(run_options(matches, Job::Generate)?)),
         Some(("refine", matches)) => Ok(Invocation::Refine(run_options(matches, Job::Refine)?)),

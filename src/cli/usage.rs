@@ -95,7 +95,7 @@ const EXAMPLES: [(&str, &str, &str); 9] = [
     ),
 ];
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C (what was done is written).";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C, 143 by the system (what was done is written).";
 
 const GENERATE_ABOUT: &str = "Generates pictures and writes them as PNG files, a contact sheet, float arrays (samples.npz) and a recipe (session.json).";
 
