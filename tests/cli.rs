@@ -528,3 +528,18 @@ fn without_a_display_the_job_is_done_all_the_same() {
     assert!(output.status.success() && text.starts_with("there is no display"), "{text}");
     assert!(folder.path().join("lapidary-out/contact_sheet.png").exists());
 }
+
+/// Without a session of the system's (over ssh, in cron, in containers) graphics libraries have nobody to ask.
+#[test]
+fn where_no_session_is_nothing_complains() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_lapidary"))
+        .args(["generate", "--seeds", "1", "--quiet"])
+        .current_dir(folder.path())
+        .env("LAPIDARY_HOME", home())
+        .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("NODEVICE_SELECT")
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success() && !stderr(&output).contains("XDG_RUNTIME_DIR"), "{}", stderr(&output));
+}

@@ -169,6 +169,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_assumed_of_a_file_stands_below_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = zoo::resolve("gtsrb12-cm", folder.path()).unwrap();
+        let bytes = std::fs::read(&model.weights).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let path = folder.path().join("mine.safetensors");
+        // No copy of the bundled file, and without a manifest.
+        let other = [("epoch".to_owned(), "3".to_owned())].into_iter().collect();
+        safetensors::serialize_to_file(file.tensors(), Some(other), &path).unwrap();
+        let reference = path.to_string_lossy();
+        let (manifest, weights) = zoo::find(&reference).unwrap();
+        let text = describe_model("generator", &reference, &manifest, weights.as_deref());
+        assert!(text.contains("\n           assumed: ") && text.contains("are numbered"), "{text}");
+        let bundled = describe_model("generator", "gtsrb12-cm", &model.manifest, None);
+        assert!(!bundled.contains("assumed"), "{bundled}");
+    }
+
+    #[test]
     fn a_plan_says_whether_the_edge_can_be_reached() {
         let far = describe_refinement(&RefineSettings::default());
         assert!(

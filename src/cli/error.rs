@@ -47,7 +47,9 @@ pub enum CliError {
         found: String,
     },
     /// Seeds that do not follow each other.
-    #[error("--seeds is {found:?}, but seeds must follow each other, as in 0..4: give every range a run and an --out of its own")]
+    #[error(
+        "--seeds is {found:?}, but seeds must follow each other, as in 0..4: give every range a run and an --out of its own"
+    )]
     SeedList {
         /// What was given.
         found: String,
@@ -56,7 +58,9 @@ pub enum CliError {
     #[error(transparent)]
     Labels(#[from] LabelError),
     /// Channels of another number.
-    #[error("the pictures have {found} channels, but the classifier takes {expected}: choose models that fit each other")]
+    #[error(
+        "the pictures have {found} channels, but the classifier takes {expected}: choose models that fit each other"
+    )]
     Channels {
         /// Of the pictures.
         found: usize,
@@ -94,6 +98,12 @@ pub enum CliError {
     )]
     NoFile {
         /// What was given.
+        found: String,
+    },
+    /// A command behind its flags.
+    #[error("flags stand before the command {found}, but belong behind it: write the command first, then its flags")]
+    LateCommand {
+        /// The command.
         found: String,
     },
     /// Nothing is left after the pictures that are skipped.
@@ -193,9 +203,7 @@ impl CliError {
 fn sentence(error: &clap::Error, kind: ErrorKind, command: &str) -> String {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => bare(text).to_owned(),
-        Some(ContextValue::Strings(texts)) => {
-            texts.iter().map(|text| bare(text)).collect::<Vec<_>>().join(" and ")
-        }
+        Some(ContextValue::Strings(texts)) => texts.iter().map(|text| bare(text)).collect::<Vec<_>>().join(" and "),
         _ => String::new(),
     };
     let flag = context(ContextKind::InvalidArg);
@@ -207,10 +215,8 @@ fn sentence(error: &clap::Error, kind: ErrorKind, command: &str) -> String {
             format!("{flag} is no flag of this command: {near}{help}")
         }
         ErrorKind::ArgumentConflict => {
-            let (command, other) = (context(ContextKind::InvalidSubcommand), context(ContextKind::PriorArg));
-            if !command.is_empty() {
-                format!("flags stand before {command}, but belong behind it: write the command first, then its flags")
-            } else if other == flag {
+            let other = context(ContextKind::PriorArg);
+            if other == flag {
                 format!("{flag} is given more than once: give it once")
             } else {
                 format!("{flag} and {other} are given, but they exclude each other: leave one of them out")

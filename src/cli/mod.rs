@@ -287,7 +287,9 @@ fn is_on(matches: &ArgMatches, flag: &str) -> bool {
 fn window_options(matches: &ArgMatches) -> Result<WindowOptions, CliError> {
     let files = paths(matches, FILES);
     if let Some(missing) = files.iter().find(|file| !file.exists()) {
-        return Err(CliError::NoFile { found: missing.display().to_string() });
+        let found = missing.display().to_string();
+        let is_command = command().find_subcommand(&found).is_some();
+        return Err(if is_command { CliError::LateCommand { found } } else { CliError::NoFile { found } });
     }
     let mut options = WindowOptions { settings: Settings::default(), files };
     let mut about = if options.files.is_empty() { Use::Generated } else { Use::Opened };

@@ -179,7 +179,8 @@ pub(super) fn relabelled(origins: &Arc<Origins>, settings: &GenerateSettings, cl
         one.labels(classes).first().copied().unwrap_or(0)
     };
     let labels = origins.seeds.iter().map(label).collect();
-    Arc::new(Origins { labels, ..Origins::clone(origins) })
+    // They are the classifier's numbers.
+    Arc::new(Origins { labels, classes: None, ..Origins::clone(origins) })
 }
 
 /// Classes that are listed for `n` opened pictures, the first of which has the place `first`; `None` when none are listed.

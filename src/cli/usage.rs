@@ -45,7 +45,7 @@ const LONG_ABOUT: &str = "A consistency model makes images; a joint classifier-d
 
 Every iteration moves each image a small step (step size α) in the direction in which the objective grows fastest, by \
 default the logit f_y of its class y, and brings it back into a ball (radius ε) around the generated image. What you \
-choose is how far it may go, how fast, and what grows.
+choose is how far it may go, how fast, and what grows. Start with the defaults; the formulas below can wait.
 
 Without a command a window opens. `lapidary refine`, `lapidary generate` and `lapidary edit` do the same job without one, with \
 the same settings; a session saved in the window runs there with --session, and their session.json opens in the window.";
@@ -68,11 +68,7 @@ const EXAMPLES: [(&str, &str, &str); 9] = [
         "refine --input samples.npz --preset bigroc-adm-g-256 --truncate --out boosted",
         "50,000 samples of another program, batch by batch, with the settings of a paper",
     ),
-    (
-        "refine",
-        "refine --session figure3.lapidary --dry-run",
-        "what a saved session would do, without doing it",
-    ),
+    ("refine", "refine --session figure3.lapidary --dry-run", "what a saved session would do, without doing it"),
     (
         "generate",
         "generate --seeds 0..16 --ts 0,22,39/40",
@@ -88,11 +84,7 @@ const EXAMPLES: [(&str, &str, &str); 9] = [
         "search --seeds 0..64 --grid 40",
         "the best noise level between the two steps, for this generator and this classifier",
     ),
-    (
-        "inspect",
-        "inspect cd_imagenet64_lpips.pt",
-        "what a downloaded file is, and whether it opens here",
-    ),
+    ("inspect", "inspect cd_imagenet64_lpips.pt", "what a downloaded file is, and whether it opens here"),
 ];
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C, 143 by the system (what was done is written).";

@@ -31,8 +31,8 @@ use crate::zoo::{DiffusionManifest, Manifest, ManifestKind, PreconditioningName}
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
     /// The device failed.
-    #[error("the compute device failed while generating: choose another device or fewer samples at once ({0})")]
-    Device(String),
+    #[error("the compute device failed while generating: choose another device or fewer samples at once")]
+    Device(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The network's values are no numbers.
     #[error(
         "the generator makes values that are not finite numbers in {broken} of {count} pictures: its weights are broken, so fetch its file again or choose another generator; on a GPU try --device cpu too"
@@ -93,7 +93,7 @@ fn size([c, h, w]: &[usize; 3]) -> String {
 
 impl GenerateError {
     fn device(cause: impl std::fmt::Debug) -> Self {
-        Self::Device(format!("{cause:?}"))
+        Self::Device(format!("{cause:?}").into())
     }
 }
 

@@ -14,8 +14,8 @@ use crate::net::resnet::OddSize;
 #[derive(Debug, thiserror::Error)]
 pub enum RefineError {
     /// The device failed.
-    #[error("the compute device failed while refining: choose another device or a smaller batch ({0})")]
-    Device(String),
+    #[error("the compute device failed while refining: choose another device or a smaller batch")]
+    Device(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Pictures and classifier do not fit each other.
     #[error("the pictures have {found} channels, but the classifier needs {expected}: choose another classifier")]
     Channels {
@@ -49,7 +49,7 @@ pub enum RefineError {
 
 impl RefineError {
     fn device(cause: &dyn std::fmt::Debug) -> Self {
-        Self::Device(format!("{cause:?}"))
+        Self::Device(format!("{cause:?}").into())
     }
 }
 

@@ -46,8 +46,7 @@ impl Choosable for Target {
 }
 
 /// Why the target is not the one that was asked for.
-const PSEUDO_LABELLED: &str =
-    "the generator knows no classes, so each picture is refined towards the class that the classifier sees in it: the target is pseudo-label";
+const PSEUDO_LABELLED: &str = "the generator knows no classes, so each picture is refined towards the class that the classifier sees in it: the target is pseudo-label";
 
 impl Target {
     /// Becomes one that generated pictures have: `made` are the generator's class names, `seen` the classifier's. Where the

@@ -78,12 +78,13 @@ pub enum DeviceError {
         found: String,
     },
     /// The adapter does not start.
-    #[error("the GPU {name:?} does not start: update its driver, or use --device cpu ({cause})")]
+    #[error("the GPU {name:?} does not start: update its driver, or use --device cpu")]
     Start {
         /// The adapter.
         name: String,
         /// What the driver said.
-        cause: String,
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -126,7 +127,7 @@ pub(super) fn open(choice: &DeviceChoice) -> Result<OpenDevice, DeviceError> {
     let device = Device::wgpu_options()
         .device_kind(kind)
         .init()
-        .map_err(|cause| DeviceError::Start { name: info.name.clone(), cause: format!("{cause:?}") })?;
+        .map_err(|cause| DeviceError::Start { name: info.name.clone(), cause: format!("{cause:?}").into() })?;
     Ok(OpenDevice { device, info })
 }
 

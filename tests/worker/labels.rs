@@ -45,7 +45,8 @@ fn overflowing(folder: &Path, name: &str, tensor: &str) -> String {
 
 /// Two pictures of the classes 3 and 4, and what comes of judging them.
 fn judged(generator: &str, refine: &RefineSettings) -> Vec<Event> {
-    let settings = GenerateSettings { generator: generator.to_owned(), first_seed: 3, samples: 2, ..Default::default() };
+    let settings =
+        GenerateSettings { generator: generator.to_owned(), first_seed: 3, samples: 2, ..Default::default() };
     let generate = Command::Generate { job: JOB, settings, compute: on_cpu() };
     let settings = refine.clone();
     drive(vec![generate], move |event, commands| {

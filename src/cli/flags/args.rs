@@ -106,7 +106,9 @@ fn flags<S: Default>(
 pub(in crate::cli) fn generate_args() -> impl Iterator<Item = Arg> {
     let GenerateSettings { first_seed, samples, .. } = GenerateSettings::default();
     let end = first_seed + u64::from(samples);
-    let about = format!("Seeds of the pictures, the end not included, or one seed; 0..=3, 0-3 and 0,1,2,3 are 0..4 [default: {first_seed}..{end}]");
+    let about = format!(
+        "Seeds of the pictures, the end not included, or one seed; 0..=3, 0-3 and 0,1,2,3 are 0..4 [default: {first_seed}..{end}]"
+    );
     let seeds = text(SEEDS, "A..B", about).conflicts_with_all([SAMPLES.flag, SEED.flag]);
     let heading = "What to generate";
     flags(heading, GenerateSettings::TABLE, Some(list)).chain([seeds.help_heading(heading)])
