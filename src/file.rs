@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Something at a path that is no file.
 #[derive(Debug, thiserror::Error)]
-#[error("this is {found} and no file: {advice}\n{}", path.display())]
+#[error("this is {found}, not a file: {advice}\n{}", path.display())]
 pub struct NotAFile {
     /// Where.
     pub path: PathBuf,
@@ -71,7 +71,7 @@ mod tests {
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         for (path, found) in [(pipe.as_path(), "a pipe"), (&socket, "a socket"), (Path::new("/dev/zero"), "a device")] {
             let text = check(path).unwrap_err().to_string();
-            assert!(text.starts_with(&format!("this is {found} and no file: ")), "{text}");
+            assert!(text.starts_with(&format!("this is {found}, not a file: ")), "{text}");
         }
     }
 }

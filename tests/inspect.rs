@@ -510,11 +510,11 @@ fn what_is_no_file_is_not_waited_for() {
         let pipe = folder.path().join(name);
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let (_, error) = report(&pipe, false);
-        assert!(error.unwrap().starts_with("this is a pipe and no file"), "{name}");
+        assert!(error.unwrap().starts_with("this is a pipe, not a file"), "{name}");
         std::fs::remove_file(&pipe).unwrap();
     }
     let (_, error) = report(Path::new("/dev/zero"), false);
-    assert!(error.unwrap().starts_with("this is a device and no file"));
+    assert!(error.unwrap().starts_with("this is a device, not a file"));
 }
 
 #[test]

@@ -52,11 +52,11 @@ mod tests {
         for bundled in &BUNDLED {
             let model = resolve(bundled.name, folder.path()).unwrap();
             let text = refusal(&model.weights);
-            assert!(text.starts_with("this is a checkpoint and no picture: give it with --generator"), "{text}");
+            assert!(text.starts_with("this is a checkpoint, not a picture: give it with --generator"), "{text}");
         }
         let session = folder.path().join("radius0.5");
         std::fs::write(&session, "{\n  \"format\": \"lapidary-session\"\n}").unwrap();
-        assert!(refusal(&session).starts_with("this is a session and no picture: give it with --session"));
+        assert!(refusal(&session).starts_with("this is a session, not a picture: give it with --session"));
         let picture = folder.path().join("a.pt");
         image::RgbImage::new(2, 2).save_with_format(&picture, image::ImageFormat::Png).unwrap();
         assert!(check(&picture).is_ok() && check(&folder.path().join("nothing")).is_ok());

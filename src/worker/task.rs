@@ -154,9 +154,9 @@ impl<'a, 'c> Context<'a, 'c> {
         let assumed = if is_new { zoo::notes(reference) } else { Vec::new() };
         if !assumed.is_empty() {
             let name = Path::new(reference).file_name().map_or_else(|| reference.into(), OsStr::to_string_lossy);
-            let assumed = assumed.join("; ");
+            let assumed = assumed.join("\n- ");
             self.publish(Event::Warning(format!(
-                "no manifest says what {name} is, so some of it is assumed ({assumed}): if that is wrong, `lapidary inspect` prints a manifest to correct"
+                "no manifest says what {name} is, so some of it is assumed; where that is wrong, correct the manifest that `lapidary inspect` prints\n- {assumed}"
             )));
         }
         self.publish(M::event(self.job, loaded.info.clone()));

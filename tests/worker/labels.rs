@@ -165,6 +165,8 @@ fn what_was_assumed_of_a_file_is_said_when_it_is_first_read() {
     let events = drive(vec![Command::Generate { job: JOB, settings, compute: on_cpu() }], |event, _| {
         !matches!(event, Event::Generator { .. } | Event::Failed { .. })
     });
-    let said = events.iter().any(|event| matches!(event, Event::Warning(text) if text.contains("is assumed (")));
+    let said = events
+        .iter()
+        .any(|event| matches!(event, Event::Warning(text) if text.contains("is assumed; where that is wrong")));
     assert!(said, "{events:?}");
 }
