@@ -100,6 +100,12 @@ pub enum CliError {
         /// What was given.
         found: String,
     },
+    /// Pictures that are opened, and a flag of pictures that are made.
+    #[error("--{flag} is about pictures that are made, but some are given to be opened: leave one of both out")]
+    MadeAndOpened {
+        /// The flag.
+        flag: &'static str,
+    },
     /// A command behind its flags.
     #[error("flags stand before the command {found}, but belong behind it: write the command first, then its flags")]
     LateCommand {

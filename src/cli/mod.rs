@@ -316,7 +316,8 @@ enum Job {
 fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     // A session is known by its content, also without its flag.
     let files = paths(matches, FILES);
-    let lone = files.first().filter(|file| files.len() == 1 && is_session(file)).cloned();
+    let lone = files.first().filter(|file| files.len() == 1 && path(matches, SESSION).is_none() && is_session(file));
+    let lone = lone.cloned();
     let inputs = if lone.is_some() { Vec::new() } else { [paths(matches, INPUT), files].concat() };
     let session = path(matches, SESSION).or(lone);
     let (mut options, mut source) = match session.clone() {
@@ -324,8 +325,12 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         None => (RunOptions::new(Settings::default()), Ok(Source::Generator)),
     };
     let mut generates = flags::OF_GENERATION.into_iter().chain(flags::of_sampling());
-    if job == Job::Generate || job == Job::Refine && generates.any(|flag| flags::given(matches, flag).is_some()) {
+    let made = generates.find(|flag| flags::given(matches, flag).is_some()).filter(|_| job == Job::Refine);
+    if job == Job::Generate || made.is_some() {
         (source, options.part) = (Ok(Source::Generator), Part::default());
+    }
+    if let Some(flag) = made.filter(|_| !inputs.is_empty()) {
+        return Err(CliError::MadeAndOpened { flag });
     }
     if !inputs.is_empty() {
         (source, options.part) = (Ok(Source::Pictures(inputs)), Part::default());

@@ -164,7 +164,7 @@ fn refine() -> Command {
     let input = "Pictures (PNG, JPEG, WebP, ...), folders of them, or an .npz of samples, to refine instead of generating; --classes all means the archive's, else those that the classifier sees";
     let references = "Real pictures (files, folders, or an .npz): early stop rests a picture once the classifier believes in it more than in its reference; picture i has reference i mod their number";
     let own = vec![
-        many(INPUT, input).conflicts_with_all(flags::OF_GENERATION).conflicts_with_all(flags::of_sampling()),
+        many(INPUT, input),
         many(REFERENCES, references),
         flags::flag_of(SKIP, None),
         flags::flag_of(LIMIT, Some("all")),

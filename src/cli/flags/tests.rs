@@ -169,7 +169,11 @@ fn pictures_and_a_session_need_no_flag() {
     let session = session.to_string_lossy();
     assert_eq!(refine(&[&session]), refine(&["--session", &session]));
     assert_eq!(refine(&[&session]).settings.refine.eps, 0.5);
-    assert_eq!(parse(["lapidary", "refine", "a.png", "--input", "b.png"]).unwrap_err().exit_code(), 2);
+    for wrong in
+        [&["a.png", "--input", "b.png"][..], &["a.png", "--seeds", "0..4"], &["--input", "a.png", "--steps", "2"]]
+    {
+        assert_eq!(parse([&["lapidary", "refine"][..], wrong].concat()).unwrap_err().exit_code(), 2, "{wrong:?}");
+    }
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn opened_inputs(document: &Document, path: &Path) -> Result<Option<Arc<Origins>
     // An archive counts as it likes; other labels were the classifier's.
     let seen = document.provenance.classifier.as_ref().filter(|_| batch.labels.is_none());
     let classes = seen.map(|info| info.classes.clone());
-    Ok(Some(Arc::new(Origins { seeds, classes, ..Origins::opened(batch.images, labels, batch.names) })))
+    Ok(Some(Arc::new(Origins { classes, seeds, ..Origins::opened(batch.images, labels, batch.names) })))
 }
 
 /// The real pictures that a `session.json` names.
