@@ -101,7 +101,7 @@ pub enum CliError {
         found: String,
     },
     /// Pictures that are opened, and a flag of pictures that are made.
-    #[error("--{flag} is about pictures that are made, but some are given to be opened: leave one of both out")]
+    #[error("--{flag} is about pictures that are made, but some are given to be opened: leave one of the two out")]
     MadeAndOpened {
         /// The flag.
         flag: &'static str,
@@ -215,6 +215,12 @@ fn sentence(error: &clap::Error, kind: ErrorKind, command: &str) -> String {
     let flag = context(ContextKind::InvalidArg);
     let help = format!("`{command} --help` lists what it takes");
     match kind {
+        ErrorKind::UnknownArgument if !flag.starts_with('-') => {
+            format!("{flag:?} is one more than this command takes: leave it out; {help}")
+        }
+        ErrorKind::InvalidSubcommand => {
+            format!("{:?} is no command: {help}", context(ContextKind::InvalidSubcommand))
+        }
         ErrorKind::UnknownArgument => {
             let near = context(ContextKind::SuggestedArg);
             let near = if near.is_empty() { String::new() } else { format!("did you mean {near}? ") };

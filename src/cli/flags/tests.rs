@@ -191,6 +191,8 @@ fn what_clap_refuses_comes_with_what_to_do() {
         (&["refine", "--random-start=maybe"], "is \"maybe\"", "`lapidary refine --help`"),
         (&["refine", "--radius"], "without a value", "give one"),
         (&["inspect"], "<FILE>", "is missing: give it"),
+        (&["inspect", "a", "b"], "\"b\" is one more", "leave it out"),
+        (&["help", "polish"], "\"polish\" is no command", "`lapidary"),
         (&["bench", "--generator", "a.pt"], "--classifier", "`lapidary bench --help`"),
         (&["--radius", "2", "refine"], "flags stand before", "write the command first"),
     ] {
