@@ -543,3 +543,17 @@ fn where_no_session_is_nothing_complains() {
         .expect("the program starts");
     assert!(output.status.success() && !stderr(&output).contains("XDG_RUNTIME_DIR"), "{}", stderr(&output));
 }
+
+#[test]
+fn an_edit_needs_a_classifier_of_the_generators_classes_to_say_what_a_picture_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    image::RgbImage::new(32, 32).save(folder.path().join("a.png")).unwrap();
+    let joint = lapidary::zoo::BUNDLED.iter().find(|bundled| bundled.name == "gtsrb12-joint").unwrap();
+    let mut manifest = lapidary::zoo::bundled_manifest(joint);
+    manifest.classes = vec!["cat".to_owned(), "dog".to_owned()];
+    std::fs::write(folder.path().join("pets.toml"), toml::to_string(&manifest).unwrap()).unwrap();
+    let args = ["edit", "--task", "colorize", "a.png", "--classifier", "pets.toml", "--dry-run"];
+    check_refused(folder.path(), &args, 1, "the classifier knows 2 classes (cat, dog)");
+    let output = lapidary(folder.path(), &[&args[..], &["--classes", "stop"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+}

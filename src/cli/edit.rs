@@ -149,8 +149,25 @@ fn check(options: &EditOptions, generator: &Manifest, pictures: Option<&Opened>)
     }
     if let Some(pictures) = pictures.filter(|_| !classes.is_empty()) {
         pictures.check_labels(&options.run.settings, &generate.generator, classes.len())?;
+        check_verdict(&options.run.settings, generator, pictures)?;
     }
     check_sampling(generate, generator)
+}
+
+/// A classifier that is to say of which class a picture is must know the generator's classes.
+fn check_verdict(settings: &Settings, generator: &Manifest, pictures: &Opened) -> anyhow::Result<()> {
+    if settings.generate.classes != Classes::All || pictures.source.has_labels() {
+        return Ok(());
+    }
+    let (classifier, _) = flags::find(&settings.refine.classifier, false)?;
+    if translation(&classifier.classes, &generator.classes).is_err() {
+        bail!(
+            "the generator makes pictures of {}, but the classifier knows {}, so it cannot say of which class a picture is: say it with --classes, or choose another --classifier",
+            listed(&generator.classes),
+            listed(&classifier.classes)
+        );
+    }
+    Ok(())
 }
 
 fn nothing_done(driver: &Driver) -> Outcome {
@@ -175,13 +192,6 @@ fn open_pictures(
         return labelled(driver, settings, &batch, labels);
     }
     let (classifier, _) = flags::find(&settings.refine.classifier, false)?;
-    if translation(&classifier.classes, &generator.classes).is_err() {
-        bail!(
-            "the generator makes pictures of {}, but the classifier knows {}, so it cannot say of which class a picture is: say it with --classes, or choose another --classifier",
-            listed(&generator.classes),
-            listed(&classifier.classes)
-        );
-    }
     let seen = labelled(driver, settings, &batch, None)?;
     Ok(seen.map(|origins| Arc::new(Origins { classes: Some(classifier.classes), ..Origins::clone(&origins) })))
 }
