@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use lapidary::checkpoint::{Checkpoint, CheckpointError, Container};
 use lapidary::cli::inspect;
 use lapidary::session::host::Folders;
-use lapidary::zoo::{self, Dialect, Manifest, ManifestKind, PreconditioningName, expected, find, recognise};
+use lapidary::zoo::{
+    self, BUNDLED, Dialect, Manifest, ManifestKind, PreconditioningName, bundled_manifest, expected, find, recognise,
+};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -478,6 +480,41 @@ fn inspect_says_what_a_file_is_and_how_to_say_otherwise() {
     assert_eq!(facts["network"]["manifest"]["name"], "gtsrb12-joint");
     assert_eq!((&facts["network"]["missing"], &facts["network"]["unused"]), (&json!([]), &json!([])));
     assert_eq!(facts["file"]["format"], "safetensors");
+}
+
+#[test]
+fn a_reader_of_json_gets_json_also_when_there_is_nothing() {
+    let (text, error) = report(Path::new("/no/such/file.pt"), true);
+    let facts: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&facts["opens"], facts["refused"][0].as_str()), (&json!(false), error.as_deref()));
+    assert!(facts["file"].is_null() && facts["network"].is_null(), "{facts}");
+    assert_eq!(report(Path::new("/no/such/file.pt"), false).0, "", "lines are for eyes: there the error says it");
+}
+
+#[test]
+fn a_size_that_a_classifier_cannot_halve_is_refused_with_its_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut manifest = bundled_manifest(&BUNDLED[1]);
+    (manifest.resolution, manifest.sha256) = (33, None);
+    let path = folder.path().join("mine.toml");
+    std::fs::write(&path, toml::to_string(&manifest).unwrap()).unwrap();
+    let (_, error) = report(&path, false);
+    assert!(error.unwrap().contains("resolution = 33 for a network that needs multiples of 4"));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["pipe.pt", "pipe.toml", "pipe.safetensors"] {
+        let pipe = folder.path().join(name);
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (_, error) = report(&pipe, false);
+        assert!(error.unwrap().starts_with("this is a pipe, not a file"), "{name}");
+        std::fs::remove_file(&pipe).unwrap();
+    }
+    let (_, error) = report(Path::new("/dev/zero"), false);
+    assert!(error.unwrap().starts_with("this is a device, not a file"));
 }
 
 #[test]

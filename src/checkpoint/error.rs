@@ -8,6 +8,8 @@ use super::{Checkpoint, Content};
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum CheckpointError {
+    #[error(transparent)]
+    NotAFile(#[from] crate::file::NotAFile),
     #[error("no file is there: give the path of a .safetensors or .pt file, or one of the bundled models\n{}", path.display())]
     NotFound { path: PathBuf },
     #[error("this folder is no diffusers pipeline (there is neither unet/config.json nor config.json): give the .safetensors or .pt file inside it\n{}", path.display())]

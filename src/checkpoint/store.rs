@@ -71,6 +71,7 @@ enum Values {
 impl Store {
     /// Opens a `.safetensors` file or a PyTorch file (zip, legacy or tar).
     pub(super) fn open(path: &Path) -> Result<Self, CheckpointError> {
+        crate::file::check(path)?;
         let io = |source| CheckpointError::Read { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => CheckpointError::NotFound { path: path.to_owned() },

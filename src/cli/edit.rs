@@ -11,6 +11,8 @@ use super::generate::check_sampling;
 use super::opened::{Opened, changed, document, labelled, stored_pictures};
 use super::refine::Described;
 use super::{CliError, Outcome, RunOptions, Source, flags};
+use crate::classifier::labels::listed;
+use crate::classifier::translation;
 use crate::data::read_picture;
 use crate::export::{self, Results};
 use crate::generator::settings::SAMPLES;
@@ -147,8 +149,25 @@ fn check(options: &EditOptions, generator: &Manifest, pictures: Option<&Opened>)
     }
     if let Some(pictures) = pictures.filter(|_| !classes.is_empty()) {
         pictures.check_labels(&options.run.settings, &generate.generator, classes.len())?;
+        check_verdict(&options.run.settings, generator, pictures)?;
     }
     check_sampling(generate, generator)
+}
+
+/// A classifier that is to say of which class a picture is must know the generator's classes.
+fn check_verdict(settings: &Settings, generator: &Manifest, pictures: &Opened) -> anyhow::Result<()> {
+    if settings.generate.classes != Classes::All || pictures.source.has_labels() {
+        return Ok(());
+    }
+    let (classifier, _) = flags::find(&settings.refine.classifier, false)?;
+    if translation(&classifier.classes, &generator.classes).is_err() {
+        bail!(
+            "the generator makes pictures of {}, but the classifier knows {}, so it cannot say of which class a picture is: say it with --classes, or choose another --classifier",
+            listed(&generator.classes),
+            listed(&classifier.classes)
+        );
+    }
+    Ok(())
 }
 
 fn nothing_done(driver: &Driver) -> Outcome {
@@ -173,14 +192,8 @@ fn open_pictures(
         return labelled(driver, settings, &batch, labels);
     }
     let (classifier, _) = flags::find(&settings.refine.classifier, false)?;
-    if classifier.classes.len() != generator.classes.len() {
-        bail!(
-            "the generator makes pictures of {} classes, but the classifier knows {}, so it cannot say of which class a picture is: say it with --classes, or choose another --classifier",
-            generator.classes.len(),
-            classifier.classes.len()
-        );
-    }
-    labelled(driver, settings, &batch, None)
+    let seen = labelled(driver, settings, &batch, None)?;
+    Ok(seen.map(|origins| Arc::new(Origins { classes: Some(classifier.classes), ..Origins::clone(&origins) })))
 }
 
 /// Whether a mask covers what is kept of a picture: it is as square as that, or has the picture's shape to half a pixel.

@@ -77,10 +77,23 @@ struct WrongShape {
 /// # Errors
 /// When the file cannot be opened, the network in it is refused or does not fit, or `out` cannot be written.
 pub fn run(path: &Path, json: bool, folders: &Folders, out: &mut dyn Write) -> anyhow::Result<()> {
-    let (path, described) = subject(path, folders)?;
-    let opened = zoo::open(&path)?;
+    let read = || -> Result<_, CheckpointError> {
+        let (path, described) = subject(path, folders)?;
+        let opened = zoo::open(&path)?;
+        let file = FileFacts::of(&opened)?;
+        Ok((path, described, opened, file))
+    };
+    let (path, described, opened, file) = match read() {
+        Ok(found) => found,
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            if json {
+                write_json(None, None, Some(&error), out)?;
+            }
+            return Err(error);
+        }
+    };
     let checkpoint = &opened.checkpoint;
-    let file = FileFacts::of(&opened)?;
     let described = described.map_or_else(|| describe(&opened), Ok);
     let network = described.map(|described| NetworkFacts::of(checkpoint, described, &file.sha256));
     let (network, refused) = match network {
@@ -91,9 +104,7 @@ pub fn run(path: &Path, json: bool, folders: &Folders, out: &mut dyn Write) -> a
         Err(error) => (None, Some(anyhow::Error::from(error))),
     };
     if json {
-        let chain: Vec<String> = refused.iter().flat_map(|error| error.chain().map(ToString::to_string)).collect();
-        let (network, opens) = (&network, refused.is_none());
-        writeln!(out, "{:#}", json!({ "file": file, "network": network, "opens": opens, "refused": chain }))?;
+        write_json(Some(&file), network.as_ref(), refused.as_ref(), out)?;
     } else {
         file.write(out)?;
         if let Some(network) = &network {
@@ -108,6 +119,18 @@ pub fn run(path: &Path, json: bool, folders: &Folders, out: &mut dyn Write) -> a
         }
     }
     refused.map_or(Ok(()), Err)
+}
+
+/// What is known, and why it does not open: a program that reads this reads no lines of errors.
+fn write_json(
+    file: Option<&FileFacts>,
+    network: Option<&NetworkFacts>,
+    refused: Option<&anyhow::Error>,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let chain: Vec<String> = refused.into_iter().flat_map(|error| error.chain().map(ToString::to_string)).collect();
+    let opens = refused.is_none();
+    writeln!(out, "{:#}", json!({ "file": file, "network": network, "opens": opens, "refused": chain }))
 }
 
 /// The file to open, and what a manifest that was named says.

@@ -72,6 +72,12 @@ impl Opened {
         self.source.files()[self.range.clone()].iter().map(size).collect()
     }
 
+    /// `[C, H, W]` that the classifier sees: an archive's own height and width, else those that files are fitted to.
+    pub(super) fn shape(&self, [channels, height, width]: [usize; 3]) -> [usize; 3] {
+        let [height, width] = self.source.native_size().unwrap_or([height, width]);
+        [channels, height, width]
+    }
+
     /// Number of pictures.
     pub(super) const fn count(&self) -> usize {
         self.range.end - self.range.start
@@ -173,7 +179,8 @@ pub(super) fn relabelled(origins: &Arc<Origins>, settings: &GenerateSettings, cl
         one.labels(classes).first().copied().unwrap_or(0)
     };
     let labels = origins.seeds.iter().map(label).collect();
-    Arc::new(Origins { labels, ..Origins::clone(origins) })
+    // They are the classifier's numbers.
+    Arc::new(Origins { labels, classes: None, ..Origins::clone(origins) })
 }
 
 /// Classes that are listed for `n` opened pictures, the first of which has the place `first`; `None` when none are listed.

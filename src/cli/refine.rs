@@ -50,6 +50,12 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     if let Some(pictures) = pictures.as_ref().filter(|_| settings.refine.target != Target::PseudoLabel) {
         pictures.check_labels(settings, &settings.refine.classifier, classifier.0.classes.len())?;
     }
+    let shape = match (&generator, &pictures) {
+        (Some((generator, _)), _) => Some(generator.shape()),
+        (_, Some(pictures)) => Some(pictures.shape(classifier.0.shape())),
+        (None, None) => None,
+    };
+    shape.map_or(Ok(()), |shape| flags::check_shape(&classifier.0, shape))?;
     if options.dry_run {
         check_references(options)?;
         say_out(&plan(options, generator.as_ref(), &classifier, pictures.as_ref()));

@@ -49,6 +49,21 @@ pub enum PictureError {
         /// Which.
         path: PathBuf,
     },
+    /// It is no file.
+    #[error(transparent)]
+    NotAFile(#[from] crate::file::NotAFile),
+    /// It is a checkpoint.
+    #[error("this is a checkpoint, not a picture: give it with --generator or --classifier, or open it in the window's lists of models; `lapidary inspect` says what it is\n{}", path.display())]
+    Checkpoint {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It is a session.
+    #[error("this is a session, not a picture: give it with --session, or open it in the window as a session\n{}", path.display())]
+    Session {
+        /// Which.
+        path: PathBuf,
+    },
     /// There is nothing.
     #[error("no file is there: check the path\n{}", path.display())]
     Missing {

@@ -5,6 +5,7 @@
 //! (Golan et al. 2024, `boost.py`). An archive is read as a stream: 50,000 pictures need no more memory than one batch.
 
 mod error;
+mod foreign;
 mod npz;
 
 use std::ops::Range;
@@ -81,6 +82,7 @@ impl PictureSource {
     /// # Errors
     /// [`PictureError`] when a folder holds no picture, an archive cannot be used or is not alone, or an array has none.
     pub fn open(paths: &[PathBuf]) -> Result<Self, PictureError> {
+        paths.iter().filter(|path| !path.is_dir()).try_for_each(|path| foreign::check(path))?;
         if let Some(path) = paths.iter().find(|path| npz::is_archive(path)) {
             if paths.len() > 1 {
                 return Err(PictureError::ArchiveAmongOthers { path: path.clone() });
@@ -250,11 +252,18 @@ fn is_picture(path: &Path) -> bool {
     path.is_file() && reader().unwrap_or(false)
 }
 
+/// Whether a file is a session of ours, by its content.
+#[must_use]
+pub fn is_session(path: &Path) -> bool {
+    matches!(foreign::check(path), Err(PictureError::Session { .. }))
+}
+
 /// Decodes a picture by its content, with limits on its size.
 ///
 /// # Errors
 /// [`PictureError::Picture`] when it is none or too large.
 pub fn read_picture(path: &Path) -> Result<image::DynamicImage, PictureError> {
+    crate::file::check(path)?;
     let fail = |source| PictureError::Picture { path: path.to_owned(), source };
     let mut reader = image::ImageReader::open(path)
         .and_then(image::ImageReader::with_guessed_format)

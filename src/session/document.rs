@@ -185,6 +185,7 @@ impl Document {
     /// # Errors
     /// As [`Self::read`], and when the file cannot be read.
     pub fn open(path: &Path) -> Result<(Self, bool), StorageError> {
+        crate::file::check(path)?;
         let file = File::open(path).map_err(|source| StorageError::Read { path: path.to_owned(), source })?;
         if !Self::is_packed(path, &file)? {
             return Ok((Self::read(path, file)?, false));
@@ -211,9 +212,7 @@ impl Document {
         }
         let version = value.get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
         if version > u64::from(VERSION) {
-            return Err(damaged(format!(
-                "it has version {version}, this program reads up to {VERSION}: update Lapidary"
-            )));
+            return Err(StorageError::Future { path: path.to_owned() });
         }
         let document: Self = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
         document.settings.check().map_err(|error| damaged(error.to_string()))?;
@@ -221,10 +220,11 @@ impl Document {
     }
 }
 
-/// Whether a file is a session by its name: `.lapidary` or `.json`, in whatever case.
+/// Whether a file is a session by its name, `.lapidary` or `.json` in whatever case, or by what it holds.
 #[must_use]
 pub fn is_session(path: &Path) -> bool {
-    path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("lapidary") || kind.eq_ignore_ascii_case("json"))
+    let is_named = |kind: &std::ffi::OsStr| kind.eq_ignore_ascii_case("lapidary") || kind.eq_ignore_ascii_case("json");
+    path.extension().is_some_and(is_named) || crate::data::is_session(path)
 }
 
 fn is_bundled(reference: &str) -> bool {
@@ -275,9 +275,18 @@ mod tests {
     use crate::refiner::RefineSettings;
 
     #[test]
-    fn a_session_is_told_by_its_name_in_any_case() {
+    fn a_session_is_told_by_its_name_in_any_case_and_by_its_content() {
         assert!(["a.lapidary", "A.LAPIDARY", "b/session.Json"].iter().all(|name| is_session(Path::new(name))));
         assert!(!["a.png", "lapidary", "a.lapidary.npz", ""].iter().any(|name| is_session(Path::new(name))));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("radius0.5");
+        let document = Document::new(&Settings::default(), &Provenance::new(), None, &Trace::default(), None);
+        std::fs::write(&path, document.to_json()).unwrap();
+        assert!(is_session(&path));
+        let mut archive = zip::ZipWriter::new(File::create(&path).unwrap());
+        archive.start_file(DOCUMENT, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.finish().unwrap();
+        assert!(is_session(&path));
     }
 
     #[test]

@@ -39,9 +39,10 @@ impl Manifest {
             ManifestKind::Classifier(_) if self.classes.is_empty() => {
                 Some(("no classes".to_owned(), "a classifier needs the names of its classes"))
             }
-            ManifestKind::Classifier(classifier) => {
-                classifier.problem(self.channels).or_else(|| classifier.resnet.problem())
-            }
+            ManifestKind::Classifier(classifier) => classifier
+                .problem(self.channels)
+                .or_else(|| classifier.resnet.problem())
+                .or_else(|| classifier.resnet.odd(self.size())),
         }
     }
 }
@@ -93,6 +94,15 @@ impl ResnetManifest {
             return Some((what, "width * width_per_group / 64 must be a whole number"));
         }
         None
+    }
+}
+
+impl ResnetManifest {
+    fn odd(&self, size @ [height, width]: [usize; 2]) -> Option<Problem> {
+        let multiple = self.check_size(size).err()?.multiple;
+        let width = if height == width { String::new() } else { format!(" and width = {width}") };
+        let what = format!("resolution = {height}{width} for a network that needs multiples of {multiple}");
+        Some((what, "height and width must be such multiples"))
     }
 }
 

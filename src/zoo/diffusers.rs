@@ -130,6 +130,7 @@ fn read_config(unet: &Path) -> Result<DiffusersConfig, CheckpointError> {
 }
 
 fn read_json(path: &Path) -> Result<Value, CheckpointError> {
+    crate::file::check(path)?;
     let read = |source| CheckpointError::Read { path: path.to_owned(), source };
     let mut text = Vec::new();
     std::fs::File::open(path).map_err(read)?.take(MAX_CONFIG_BYTES).read_to_end(&mut text).map_err(read)?;

@@ -14,8 +14,15 @@ const MOST: usize = 64;
 /// Files of a folder that are looked at, to see whether it is still the same.
 const MOST_FILES: usize = 256;
 
-/// A description, and the file of the weights where it is not bundled.
-type Found = (Manifest, Option<PathBuf>);
+/// What is known of a model.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) manifest: Manifest,
+    /// The file of the weights where it is not bundled.
+    pub(super) weights: Option<PathBuf>,
+    /// What was assumed of it, one sentence each.
+    pub(super) notes: Vec<String>,
+}
 
 /// Every file that an answer rests on; `None` for one that is not there.
 type Seen = Vec<(PathBuf, Option<Metadata>)>;
@@ -83,7 +90,7 @@ mod tests {
         let ask = || {
             let look = |_: &str| {
                 looks.set(looks.get() + 1);
-                Ok((bundled_manifest(&BUNDLED[0]), None))
+                Ok(Found { manifest: bundled_manifest(&BUNDLED[0]), weights: None, notes: Vec::new() })
             };
             remembered(path.to_str().unwrap(), look).unwrap();
             looks.get()

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::known::Found;
 use super::manifest::manifest_beside;
 use super::{Manifest, Opened, Recognised, known, open, recognise};
 use crate::checkpoint::{Checkpoint, CheckpointError, Watch, unwatched};
@@ -135,6 +136,7 @@ pub fn describe(opened: &Opened) -> Result<Described, CheckpointError> {
 }
 
 fn read_manifest(path: &Path) -> Result<Manifest, CheckpointError> {
+    crate::file::check(path)?;
     let read = |source| CheckpointError::Read { path: path.to_owned(), source };
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(read)?;
@@ -153,12 +155,20 @@ fn read_manifest(path: &Path) -> Result<Manifest, CheckpointError> {
 pub fn find(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointError> {
     match BUNDLED.iter().find(|bundled| bundled.name == reference) {
         Some(bundled) => Ok((bundled_manifest(bundled), None)),
-        None => known::remembered(reference, look),
+        None => known::remembered(reference, look).map(|found| (found.manifest, found.weights)),
     }
 }
 
+/// What was assumed of a model that no manifest describes, one sentence each; nothing for one that cannot be found.
+#[must_use]
+pub fn notes(reference: &str) -> Vec<String> {
+    let is_bundled = BUNDLED.iter().any(|bundled| bundled.name == reference);
+    let found = (!is_bundled).then(|| known::remembered(reference, look));
+    found.and_then(Result::ok).map_or_else(Vec::new, |found| found.notes)
+}
+
 /// [`find`] for what is not bundled.
-fn look(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointError> {
+fn look(reference: &str) -> Result<Found, CheckpointError> {
     let path = Path::new(reference);
     if !path.exists() {
         if reference.contains(['/', '\\', '.']) {
@@ -170,11 +180,17 @@ fn look(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointError>
     if is_manifest(path) {
         let manifest = read_manifest(path)?;
         let weights = path.with_file_name(&manifest.file);
-        return Ok((manifest, Some(weights)));
+        return Ok(Found { manifest, weights: Some(weights), notes: Vec::new() });
     }
     let beside = manifest_beside(path);
-    let manifest = if beside.exists() { read_manifest(&beside)? } else { describe(&open(path)?)?.manifest };
-    Ok((manifest, Some(path.to_owned())))
+    let (manifest, notes) = if beside.exists() {
+        (read_manifest(&beside)?, Vec::new())
+    } else {
+        let Described { manifest, origin } = describe(&open(path)?)?;
+        let notes = if let Origin::Recognised { notes, .. } = origin { notes } else { Vec::new() };
+        (manifest, notes)
+    };
+    Ok(Found { manifest, weights: Some(path.to_owned()), notes })
 }
 
 /// Finds a model and makes sure that its weights are a file on disk.

@@ -22,7 +22,9 @@ pub use self::dialect::Dialect;
 use self::dialect::Reading;
 use self::diffusers::DiffusersConfig;
 pub use self::expected::expected;
-pub use self::library::{BUNDLED, Described, Model, Origin, bundled_manifest, class_names, describe, find, resolve};
+pub use self::library::{
+    BUNDLED, Described, Model, Origin, bundled_manifest, class_names, describe, find, notes, resolve,
+};
 pub use self::manifest::{
     ClassifierManifest, DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, NoiseSchedule,
     PreconditioningName, manifest_beside,

@@ -45,7 +45,10 @@ fn opened_inputs(document: &Document, path: &Path) -> Result<Option<Arc<Origins>
     let own = |i: usize| batch.labels.as_ref().map_or(0, |labels| labels[i]);
     let labels = (0..n).map(|i| sample(i).map_or_else(|| own(i), |sample| sample.label)).collect();
     let seeds = (0..n).map(|i| sample(i).map_or((batch.first + i) as u64, |sample| sample.seed)).collect();
-    Ok(Some(Arc::new(Origins { seeds, ..Origins::opened(batch.images, labels, batch.names) })))
+    // An archive counts as it likes; other labels were the classifier's.
+    let seen = document.provenance.classifier.as_ref().filter(|_| batch.labels.is_none());
+    let classes = seen.map(|info| info.classes.clone());
+    Ok(Some(Arc::new(Origins { classes, seeds, ..Origins::opened(batch.images, labels, batch.names) })))
 }
 
 /// The real pictures that a `session.json` names.
