@@ -37,6 +37,7 @@ pub(super) const OUT: &str = "out";
 pub(super) const TRUNCATE: &str = "truncate";
 pub(super) const DRY_RUN: &str = "dry-run";
 pub(super) const QUIET: &str = "quiet";
+pub(super) const STRICT: &str = "strict";
 pub(super) const JSON: &str = "json";
 pub(super) const FILES: &str = "file";
 
@@ -210,7 +211,7 @@ fn inspect() -> Command {
                 .required(true)
                 .value_parser(value_parser!(PathBuf))
                 .value_hint(ValueHint::AnyPath)
-                .help("A checkpoint, its manifest, a folder of diffusers, or a bundled name"),
+                .help("A checkpoint, its manifest, a folder of diffusers or of a Hugging Face classifier, or a bundled name"),
         )
         .arg(flags::plain_switch(JSON, "Print JSON"))
 }
@@ -231,6 +232,10 @@ fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
         file_arg(SESSION, "FILE", session.to_owned(), ValueHint::FilePath),
         file_arg(OUT, "DIR", format!("Folder for the results [default: {DEFAULT_OUT}]"), ValueHint::DirPath),
         flags::plain_switch(DRY_RUN, "Say what would be done, and write nothing"),
+        flags::plain_switch(
+            STRICT,
+            "Stop at a picture of --input that cannot be read, instead of leaving it out and telling of it",
+        ),
         flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"),
     ];
     own.into_iter().chain(shared).map(|arg| arg.help_heading("Files"))
