@@ -7,6 +7,7 @@
 
 mod element;
 mod error;
+mod pickle;
 mod sniff;
 mod store;
 mod view;

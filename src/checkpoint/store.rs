@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use pytorch_reader::{FileFormat, PickleError, PytorchError, PytorchReader};
 use serde::de::{Error as _, IgnoredAny};
 
+use super::pickle::with_plain_dictionaries;
 use super::sniff::MAX_HEADER_BYTES;
 use super::{CheckpointError, Content, Element, TensorInfo, open_file, sniff};
 
@@ -25,6 +26,8 @@ const MAX_UNPACKED_PICKLE_BYTES: u64 = 16 << 20;
 const MAX_RATIO: u64 = 10;
 /// Bytes of tensors that a packed file may have in any case: those of a small network whose values are all alike.
 const SMALL: u64 = 64 << 20;
+/// Longest file that is copied to make its dictionaries plain.
+const MAX_COPIED: u64 = 2 << 30;
 /// Where the magic number of torch's legacy container is looked for, and the number.
 const LEGACY_HEAD: usize = 64;
 const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -317,7 +320,12 @@ struct Header {
 }
 
 fn open_pytorch(path: &Path, bytes: u64) -> Result<Store, CheckpointError> {
-    let reader = PytorchReader::new(path).map_err(|source| refusal(path, source))?;
+    let reader = PytorchReader::new(path).or_else(|source| {
+        let odd = matches!(source, PytorchError::Pickle(PickleError::UnexpectedOpCode(_))) && bytes <= MAX_COPIED;
+        let copy = if odd { with_plain_dictionaries(open_file(path)?).ok().flatten() } else { None };
+        let again = copy.and_then(|copy| PytorchReader::new(copy.path()).ok());
+        again.ok_or_else(|| refusal(path, source))
+    })?;
     let facts = reader.metadata();
     let unpacked = facts.total_data_size.filter(|_| facts.format_type == FileFormat::Zip).unwrap_or(0) as u64;
     let most = unpacked.min(bytes.saturating_mul(MAX_RATIO).max(SMALL)).max(bytes);

@@ -73,7 +73,7 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     }
     check(options, &generator.0, pictures.as_ref())?;
     let sizes = match &pictures {
-        Some(pictures) if options.mask.is_some() => pictures.sizes()?,
+        Some(pictures) if options.mask.is_some() => pictures.sizes(),
         // Stored pictures are square.
         _ => vec![[1, 1]],
     };

@@ -59,12 +59,12 @@ impl Opened {
     }
 
     /// Width and height of every picture; of an archive once.
-    pub(super) fn sizes(&self) -> anyhow::Result<Vec<[u32; 2]>> {
+    pub(super) fn sizes(&self) -> Vec<[u32; 2]> {
         if let Some([height, width]) = self.source.native_size() {
-            return Ok(vec![[width as u32, height as u32]]);
+            return vec![[width as u32, height as u32]];
         }
         // What is wrong with a file is told when it is read.
-        Ok(self.files().iter().filter_map(|path| picture_size(path).ok()).collect())
+        self.files().iter().filter_map(|path| picture_size(path).ok()).collect()
     }
 
     /// Number of pictures.
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!((opened.count(), opened.streams()), (1, false));
         assert_eq!(opened.read([3, 2, 2]).unwrap().names, ["b.png"]);
         assert_eq!(opened.inputs(folder.path()), ["a.png", "b.png"], "with the part they say the same again");
-        assert_eq!(opened.sizes().unwrap(), [[2, 2]]);
+        assert_eq!(opened.sizes(), [[2, 2]]);
         assert!(Opened::new(&[folder.path().to_owned()], Part { skip: 3, limit: None }).is_err());
         let missing = Opened::new(&[folder.path().join("d.png")], Part::default()).unwrap_err();
         assert!(missing.to_string().starts_with("no file is there"), "{missing}");

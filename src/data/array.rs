@@ -2,14 +2,14 @@
 
 use std::io::{Error, ErrorKind, Read};
 
-use npyz::{DType, Endianness, NpyHeader, TypeChar};
+use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 
 /// Longest header of an array in bytes; NumPy's own are below 200.
 const MAX_HEADER: usize = 4096;
 /// Most brackets in a header: those of a dictionary and of a shape, and a few to spare.
 const MAX_BRACKETS: usize = 8;
 /// Longest one-hot row.
-pub(super) const MAX_CLASSES: u64 = 100_000;
+const MAX_CLASSES: u64 = 100_000;
 
 /// How a number is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +92,46 @@ impl Number {
     }
 }
 
+/// Why an array holds no labels.
+#[derive(Debug)]
+pub(super) enum LabelFault {
+    /// Its bytes are not there.
+    Unreadable(Error),
+    /// What it does instead.
+    Odd(String),
+}
+
+/// The classes that an array of `[count]`, `[count, 1]` or one-hot `[count, K]` says, and what they were converted from,
+/// unless they are plain integers.
+pub(super) fn labels(mut input: impl Read, count: usize) -> Result<(Vec<usize>, Option<String>), LabelFault> {
+    let odd = LabelFault::Odd;
+    let header = read_header(&mut input).map_err(LabelFault::Unreadable)?;
+    let (shape, descr) = (header.shape(), header.dtype().descr());
+    let width = match *shape {
+        [n] if n == count as u64 => 1,
+        [n, width] if n == count as u64 && (1..=MAX_CLASSES).contains(&width) => width as usize,
+        _ => return Err(odd(format!("has the shape {shape:?}, but there are {count} pictures"))),
+    };
+    if width > 1 && header.order() == Order::Fortran {
+        return Err(odd("is one-hot in Fortran order".to_owned()));
+    }
+    let number = Number::of(&header.dtype());
+    let number = number.ok_or_else(|| odd(format!("is of type {descr}, but labels are integers")))?;
+    let mut row = vec![0; width * number.bytes()];
+    let mut labels = Vec::new();
+    for place in 0..count {
+        input.read_exact(&mut row).map_err(LabelFault::Unreadable)?;
+        let values = row.chunks_exact(number.bytes()).map(|bytes| number.value(bytes));
+        labels.push(label(values).map_err(|what| odd(format!("holds {what} for picture {place}")))?);
+    }
+    let mut converted = Vec::new();
+    converted.extend((shape.len() == 2).then(|| if width > 1 { "one-hot rows".to_owned() } else { "N×1".to_owned() }));
+    converted.extend((!number.is_level()).then(|| format!("whole numbers of type {descr}")));
+    Ok((labels, (!converted.is_empty()).then(|| converted.join(", "))))
+}
+
 /// The class that a row means: its only number, or the place of the one in a one-hot row; or what is odd about it.
-pub(super) fn label(mut row: impl ExactSizeIterator<Item = f64>) -> Result<usize, String> {
+fn label(mut row: impl ExactSizeIterator<Item = f64>) -> Result<usize, String> {
     if row.len() == 1 {
         let value = row.next().unwrap_or(-1.0);
         let whole = value >= 0.0 && value.fract() == 0.0 && value < 1e15;

@@ -231,8 +231,8 @@ impl PictureSource {
         match &self.kind {
             Kind::Files(files) => {
                 let (mut read, mut places, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-                for place in range.start..end {
-                    match fitted(&files[place], shape) {
+                for (place, file) in files.iter().enumerate().take(end).skip(range.start) {
+                    match fitted(file, shape) {
                         Ok(picture) => {
                             read.push(picture);
                             places.push(place);

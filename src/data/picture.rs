@@ -32,7 +32,7 @@ pub struct Picture {
 /// [`PictureError`] when it is none, too large, damaged or cut off.
 pub fn read_picture(path: &Path) -> Result<Picture, PictureError> {
     let source = Source::open(path)?;
-    if source.format == Some(ImageFormat::Jpeg) && !is_whole(&source.bytes) {
+    if guess_format(&source.bytes).ok() == Some(ImageFormat::Jpeg) && !is_whole(&source.bytes) {
         return Err(PictureError::CutOff { path: path.to_owned() });
     }
     let fail = |error| source.refusal(path, error);
@@ -136,7 +136,8 @@ impl Source {
 }
 
 fn format_of(path: &Path, head: &[u8]) -> Option<ImageFormat> {
-    guess_format(head).ok().or_else(|| ImageFormat::from_path(path).ok())
+    let by_name = || ImageFormat::from_path(path).ok().filter(|_| !is_heif(head));
+    guess_format(head).ok().or_else(by_name)
 }
 
 fn is_heif(head: &[u8]) -> bool {
@@ -152,7 +153,7 @@ fn is_whole(bytes: &[u8]) -> bool {
         if rest[place + 1] == 0xd9 {
             return true;
         }
-        let length = rest.get(place + 2..place + 4).map_or(0, |two| usize::from(two[0]) << 8 | usize::from(two[1]));
+        let length = rest.get(place + 2..place + 4).map_or(0, |two| (usize::from(two[0]) << 8) | usize::from(two[1]));
         rest = rest.get(place + 2 + length..).unwrap_or_default();
     }
     false

@@ -18,8 +18,8 @@ pub fn signed_colour(before: [f32; 3], after: [f32; 3], gain: f32) -> [f32; 3] {
 /// Linear light as an sRGB level; both are in `[0, 1]`, and what is not is brought there.
 #[must_use]
 pub fn encoded(light: f32) -> f32 {
-    // IEC 61966-2-1. `max` first: it makes a NaN 0.
-    let light = light.max(0.0).min(1.0);
+    // IEC 61966-2-1.
+    let light = if light.is_nan() { 0.0 } else { light.clamp(0.0, 1.0) };
     if light <= 0.003_130_8 { 12.92 * light } else { 1.055 * libm::powf(light, 1.0 / 2.4) - 0.055 }
 }
 

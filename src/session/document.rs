@@ -290,10 +290,17 @@ fn path_of(text: &str) -> PathBuf {
             }
         }
     }
-    #[cfg(unix)]
-    return PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes));
-    #[cfg(not(unix))]
-    return PathBuf::from(String::from_utf8_lossy(&bytes).into_owned());
+    path_from(bytes)
+}
+
+#[cfg(unix)]
+fn path_from(bytes: Vec<u8>) -> PathBuf {
+    <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into()
+}
+
+#[cfg(not(unix))]
+fn path_from(bytes: Vec<u8>) -> PathBuf {
+    String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
 /// Both paths as the system knows them, for a file whose path goes up again; or the same recipe would name it by a longer way

@@ -336,13 +336,13 @@ mod tests {
     fn a_file_is_hashed_again_when_its_length_or_its_time_differ() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "one").unwrap();
-        let first = Stamp::of(file.path()).unwrap();
-        assert_eq!(Stamp::of(file.path()), Some(first));
+        let first = Stamp::of(&[file.path().to_owned()]).unwrap();
+        assert_eq!(Stamp::of(&[file.path().to_owned()]), Some(first));
         let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(3);
         file.as_file().set_modified(later).unwrap();
-        assert_ne!(Stamp::of(file.path()), Some(first), "another time");
+        assert_ne!(Stamp::of(&[file.path().to_owned()]), Some(first), "another time");
         std::fs::write(file.path(), "three").unwrap();
         file.as_file().set_modified(first.modified).unwrap();
-        assert_ne!(Stamp::of(file.path()), Some(first), "another length");
+        assert_ne!(Stamp::of(&[file.path().to_owned()]), Some(first), "another length");
     }
 }

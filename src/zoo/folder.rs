@@ -38,32 +38,20 @@ impl Folder {
         let nested = path.join("unet");
         let inner = if nested.join("config.json").is_file() { nested.as_path() } else { path };
         let (unet, classifier) = (weights_in(inner, &UNET)?, weights_in(inner, &CLASSIFIER)?);
-        if !inner.join("config.json").is_file() {
-            let weights = classifier.ok_or_else(|| unpacked(path))?;
-            return Ok(Self { weights, config: None, card: None });
-        }
-        let is_diffusers = read_json(&inner.join("config.json"))?.get("_class_name").is_some();
-        match (unet, classifier) {
-            (None, Some(weights)) if !is_diffusers => {
-                Ok(Self { weights, config: None, card: Some(card::read(inner)?) })
+        let file = inner.join("config.json");
+        let described = file.is_file();
+        let is_unet = described && (unet.is_some() || read_json(&file)?.get("_class_name").is_some());
+        // What it tells of comes first: a network of another kind is refused whatever lies beside it.
+        let config = if is_unet { Some(diffusers::read_config(inner)?) } else { None };
+        let card = if described && !is_unet { Some(card::read(inner)?) } else { None };
+        let (weights, names) = if is_unet { (unet, UNET.as_slice()) } else { (classifier, CLASSIFIER.as_slice()) };
+        match weights {
+            Some(weights) => Ok(Self { weights, config, card }),
+            None if described => {
+                let looked_for = names.iter().map(|[name, _]| *name).collect::<Vec<_>>().join(", ");
+                Err(CheckpointError::NoWeights { path: inner.to_owned(), looked_for })
             }
-            (unet, _) => {
-                // What configuration it is comes first: a network of another kind needs no weights to be refused.
-                let config = if is_diffusers || unet.is_some() {
-                    Some(diffusers::read_config(inner)?)
-                } else {
-                    card::read(inner)?;
-                    None
-                };
-                let names = if is_diffusers {
-                    UNET.map(|[name, _]| name).to_vec()
-                } else {
-                    CLASSIFIER.map(|[name, _]| name).to_vec()
-                };
-                let looked_for = names.join(", ");
-                let weights = unet.ok_or_else(|| CheckpointError::NoWeights { path: inner.to_owned(), looked_for })?;
-                Ok(Self { weights, config, card: None })
-            }
+            None => Err(unpacked(path)),
         }
     }
 }

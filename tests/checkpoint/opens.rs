@@ -146,6 +146,17 @@ fn a_history_beside_the_weights_does_not_hide_them() {
 }
 
 #[test]
+fn a_dictionary_with_defaults_beside_the_weights_does_not_hide_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut entries = entries(&bytes_of("gtsrb12-robust"));
+    let pickle = &mut entries.iter_mut().find(|(name, _)| name.ends_with("data.pkl")).unwrap().1;
+    assert_eq!(pickle.pop(), Some(b'.'));
+    pickle.extend_from_slice(b"X\x05\0\0\0hooksccollections\ndefaultdict\nc__builtin__\nlist\n\x85RK\x01K\x02ss.");
+    let path = write(&folder, "hooks.pt", &packed(&entries, zip::CompressionMethod::Stored));
+    assert_same(&zoo::open(&path).unwrap(), &tensors("gtsrb12-robust"));
+}
+
+#[test]
 fn what_a_file_holds_beside_tensors_is_told_or_not_needed() {
     let folder = tempfile::tempdir().unwrap();
     let whole = safetensors(&tensors("gtsrb12-joint"));
@@ -190,7 +201,9 @@ fn a_network_opens_after_any_prefix_that_stands_before_one_network_only() {
     }
     let mut both = renamed(&wanted, |name| format!("student.{name}"));
     both.extend(renamed(&wanted, |name| format!("teacher.{name}")).into_iter().map(|(name, shape, mut values)| {
-        values.iter_mut().for_each(|value| *value *= 2.0);
+        for value in &mut values {
+            *value *= 2.0;
+        }
         (name, shape, values)
     }));
     let path = write(&folder, "both.safetensors", &safetensors(&both));
@@ -402,4 +415,20 @@ fn entries_that_a_manifest_does_not_have_and_names_that_occur_twice_are_refused(
         let error = changed_manifest(from, to).unwrap_err();
         assert_message(&error, Path::new("changed.toml"), what);
     }
+}
+
+#[test]
+fn bundled_models_are_unpacked_elsewhere_where_the_home_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(&folder, "file", b"in the way");
+    let inspect = |temporary: &Path| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lapidary"));
+        let command = command.args(["inspect", "gtsrb12-joint"]).env("LAPIDARY_HOME", &file).env("TMPDIR", temporary);
+        command.output().expect("the program starts")
+    };
+    let output = inspect(folder.path());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(folder.path().join("lapidary").join("models").is_dir());
+    let text = String::from_utf8_lossy(&inspect(&file).stderr).into_owned();
+    assert!(text.contains("XDG_CACHE_HOME"), "{text}");
 }

@@ -245,7 +245,7 @@ pub(super) fn read<'a>(stored: &'a BTreeMap<String, TensorInfo>, wanted: Option<
         inner = inner.or(lent);
         let copy = copy.filter(|_| lent.is_none()).map(|(_, copy)| format!("a copy after {copy:?}"));
         let word = || name.split('.').find(|part| NOT_NEEDED.contains(part)).map(str::to_owned);
-        let counter = || is_counter(name, inner, info).then(|| "counters and states of training".to_owned());
+        let counter = || is_counter(name, info).then(|| "counters and states of training".to_owned());
         if let Some(why) = copy.or_else(word).or_else(counter) {
             reading.put_aside(name, why);
             continue;
@@ -357,12 +357,11 @@ fn is_averaged(prefix: &str) -> bool {
 }
 
 /// Whether a tensor is no parameter of a network, but was saved beside one: a number of steps, the state of a generator of
-/// random numbers. `inner` is its name in the network.
-fn is_counter(name: &str, inner: Option<&str>, info: &TensorInfo) -> bool {
+/// random numbers.
+fn is_counter(name: &str, info: &TensorInfo) -> bool {
     let leaf = name.rsplit('.').next().unwrap_or_default();
-    let beside = inner.is_none_or(|inner| !inner.contains('.'));
-    !["weight", "bias", "running_mean", "running_var"].contains(&leaf)
-        && (!info.element.is_float() || beside && info.elements() <= 1)
+    let alone = info.shape.is_empty() || !name.contains('.') && info.elements() <= 1;
+    !["weight", "bias", "running_mean", "running_var"].contains(&leaf) && (!info.element.is_float() || alone)
 }
 
 /// Names of the mean and the standard deviation that the file brings; or that of a mean that cannot be one.
