@@ -138,13 +138,14 @@ fn generate(after: &str) -> Command {
 }
 
 fn refine(after: &str) -> Command {
-    let input = "Pictures (PNG, JPEG, WebP, ...), folders of them, or an .npz of samples, to refine instead of generating; --classes all means the archive's, else those that the classifier sees";
+    let input = "Pictures (PNG, JPEG, WebP, ...), folders of them, or an .npz of samples, to refine instead of generating; --classes all means the archive's or those that the folders are named as, else those that the classifier sees";
     let references = "Real pictures (files, folders, or an .npz): early stop rests a picture once the classifier believes in it more than in its reference; picture i has reference i mod their number";
     let own = vec![
         many(INPUT, input).conflicts_with_all(flags::OF_GENERATION).conflicts_with_all(flags::of_sampling()),
         many(REFERENCES, references),
         flags::flag_of(SKIP, None),
         flags::flag_of(LIMIT, Some("all")),
+        strict(),
         flags::switch(
             TRUNCATE,
             "Cut levels in the .npz down instead of rounding them, as the scripts of BIGRoC and Golan et al. 2024 do",
@@ -165,6 +166,7 @@ fn edit(after: &str) -> Command {
         many(INPUT, "Pictures to edit: files, folders, or an .npz of samples; at most 256"),
         flags::flag_of(SKIP, None),
         flags::flag_of(LIMIT, Some("all")),
+        strict(),
         file_arg(
             MASK,
             "FILE",
@@ -232,10 +234,6 @@ fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
         file_arg(SESSION, "FILE", session.to_owned(), ValueHint::FilePath),
         file_arg(OUT, "DIR", format!("Folder for the results [default: {DEFAULT_OUT}]"), ValueHint::DirPath),
         flags::plain_switch(DRY_RUN, "Say what would be done, and write nothing"),
-        flags::plain_switch(
-            STRICT,
-            "Stop at a picture of --input that cannot be read, instead of leaving it out and telling of it",
-        ),
         flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"),
     ];
     own.into_iter().chain(shared).map(|arg| arg.help_heading("Files"))
@@ -243,6 +241,14 @@ fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
 
 fn file_arg(flag: &'static str, value: &'static str, help: String, hint: ValueHint) -> Arg {
     Arg::new(flag).long(flag).value_name(value).value_parser(value_parser!(PathBuf)).value_hint(hint).help(help)
+}
+
+/// Whether a picture that cannot be read is an error.
+fn strict() -> Arg {
+    flags::plain_switch(
+        STRICT,
+        "Stop at a picture of --input that cannot be read, instead of leaving it out and naming it",
+    )
 }
 
 /// Any number of files and folders.
