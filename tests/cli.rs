@@ -425,7 +425,7 @@ fn bad_files_end_with_1_and_one_message() {
         let args = ["refine", "--input", name, "--device", "cpu", "--out", "out"];
         check_refused(folder.path(), &args, 1, expected);
     };
-    input("poem.png", "the picture cannot be read");
+    input("poem.png", "this is a text file, but no picture");
     write_samples(&folder.path().join("centred.npz"), [1, 4, 4, 3], &[-1.0_f32; 48], None);
     input("centred.npz", "arr_0 holds -1, which is outside of [0,1]");
     write_samples(&folder.path().join("wide.npz"), [1, 1, 2, 3], &[0_u8; 6], None);

@@ -223,7 +223,7 @@ fn a_pipeline_of_another_network_is_refused_by_what_differs() {
         let folder = tempfile::tempdir().unwrap();
         pipeline(folder.path(), &original, &[(key, value)]);
         let error = zoo::open(folder.path()).unwrap_err();
-        assert!(matches!(error, CheckpointError::Diffusers { .. }), "{key}: {error:?}");
+        assert!(matches!(error, CheckpointError::Configuration { .. }), "{key}: {error:?}");
         let text = error.to_string();
         assert!(text.contains(advice) && text.contains("config.json"), "{text}");
     }
@@ -231,7 +231,7 @@ fn a_pipeline_of_another_network_is_refused_by_what_differs() {
     pipeline(folder.path(), &original, &[]);
     let unet = folder.path().join("unet");
     std::fs::write(folder.path().join("model_index.json"), "{\"vqvae\": [\"diffusers\", \"VQModel\"]}").unwrap();
-    assert!(matches!(zoo::open(folder.path()), Err(CheckpointError::Diffusers { .. })), "codes are no pixels");
+    assert!(matches!(zoo::open(folder.path()), Err(CheckpointError::Configuration { .. })), "codes are no pixels");
     std::fs::remove_file(folder.path().join("model_index.json")).unwrap();
     let weights = unet.join("diffusion_pytorch_model.safetensors");
     for index in ["safetensors.index.json", "safetensors.index.fp16.json", "bin.index.json"] {
@@ -240,7 +240,7 @@ fn a_pipeline_of_another_network_is_refused_by_what_differs() {
         zoo::open(&unet).expect("the whole file is there, whatever was there before");
         let aside = folder.path().join("aside");
         std::fs::rename(&weights, &aside).unwrap();
-        assert!(matches!(zoo::open(&unet), Err(CheckpointError::Sharded { .. })), "{}", index.display());
+        assert!(matches!(zoo::open(&unet), Err(CheckpointError::NoWeights { .. })), "{}", index.display());
         std::fs::rename(&aside, &weights).unwrap();
         std::fs::remove_file(&index).unwrap();
     }

@@ -65,7 +65,9 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let task = settings.edit.task;
     let generator = flags::find(&settings.generate.generator, true)?;
     let pictures = match source {
-        Source::Pictures(paths) if task.needs_reference() => Some(Opened::new(paths, options.run.part)?),
+        Source::Pictures(paths) if task.needs_reference() => {
+            Some(Opened::new(paths, options.run.part)?.strictly(options.run.strict))
+        }
         _ => None,
     };
     if let Some(pictures) = &pictures {
@@ -73,7 +75,7 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     }
     check(options, &generator.0, pictures.as_ref())?;
     let sizes = match &pictures {
-        Some(pictures) if options.mask.is_some() => pictures.sizes()?,
+        Some(pictures) if options.mask.is_some() => pictures.sizes(),
         // Stored pictures are square.
         _ => vec![[1, 1]],
     };
@@ -206,7 +208,7 @@ fn covers(mask: [u32; 2], picture: [u32; 2]) -> bool {
 /// is not transparent.
 /// `pictures`: widths and heights of the pictures that it is for.
 fn read_mask(path: &Path, [rows, columns]: [usize; 2], pictures: &[[u32; 2]]) -> anyhow::Result<Mask> {
-    let picture = read_picture(path)?;
+    let picture = read_picture(path)?.image;
     let (width, height) = (picture.width(), picture.height());
     if let Some([w, h]) = pictures.iter().find(|picture| !covers([width, height], **picture)) {
         let shape = if w == h { "a square".to_owned() } else { format!("a square or {w}×{h}") };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::checkpoint::{Checkpoint, CheckpointError, unwatched};
+use crate::checkpoint::{Checkpoint, CheckpointError, Weights, unwatched};
 use crate::session::host::Folders;
 use crate::units::counted;
 use crate::zoo::{
@@ -79,7 +79,8 @@ struct WrongShape {
 pub fn run(path: &Path, json: bool, folders: &Folders, out: &mut dyn Write) -> anyhow::Result<()> {
     let read = || -> Result<_, CheckpointError> {
         let (path, described) = subject(path, folders)?;
-        let opened = zoo::open(&path)?;
+        let prefix = described.as_ref().and_then(|described| described.manifest.prefix.as_deref());
+        let opened = if described.is_some() { zoo::open_as(&path, prefix)? } else { zoo::open(&path)? };
         let file = FileFacts::of(&opened)?;
         Ok((path, described, opened, file))
     };
@@ -154,7 +155,11 @@ impl FileFacts {
         for info in checkpoint.tensors().values() {
             *types.entry(info.element.to_string()).or_insert(0) += 1;
         }
-        let folder = if checkpoint.path() == checkpoint.file() { "" } else { "diffusers folder, " };
+        let folder = match checkpoint.files() {
+            [file] if file == checkpoint.path() => String::new(),
+            [_] => "folder, ".to_owned(),
+            files => format!("{} files, ", files.len()),
+        };
         Ok(Self {
             path: checkpoint.path().to_owned(),
             format: format!("{folder}{}", checkpoint.container()),
@@ -246,10 +251,14 @@ impl NetworkFacts {
     fn refusal(&self, checkpoint: &Checkpoint, sha256: &str) -> Option<CheckpointError> {
         match &self.manifest.sha256 {
             Some(expected) if expected != sha256 => {
-                let (path, expected, found) = (checkpoint.file().to_owned(), expected.clone(), sha256.to_owned());
+                let (path, expected, found) = (checkpoint.path().to_owned(), expected.clone(), sha256.to_owned());
                 Some(CheckpointError::Hash { path, expected, found })
             }
-            _ => checkpoint.fits(&expected(&self.manifest)).err(),
+            _ => {
+                let mut weights = Weights::new(checkpoint);
+                let mut take = |(name, shape): (String, Vec<usize>)| weights.take(&name, &shape).map(drop);
+                expected(&self.manifest).into_iter().try_for_each(&mut take).err()
+            }
         }
     }
 

@@ -29,7 +29,7 @@ pub use self::error::CliError;
 use self::flags::Use;
 pub use self::search::SearchOptions;
 pub use self::usage::command;
-use self::usage::{DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, QUIET, REFERENCES, SESSION, SKIP, TRUNCATE};
+use self::usage::{DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, QUIET, REFERENCES, SESSION, SKIP, STRICT, TRUNCATE};
 pub use crate::data::Part;
 use crate::generator::{EditTask, GenerateSettings};
 use crate::image::Levels;
@@ -124,6 +124,8 @@ pub struct RunOptions {
     pub dry_run: bool,
     /// Say nothing but warnings and errors.
     pub quiet: bool,
+    /// Stop at a picture that cannot be read.
+    pub strict: bool,
     /// What the user should know first, one line each.
     pub notes: Vec<String>,
 }
@@ -142,6 +144,7 @@ impl RunOptions {
             out: PathBuf::from(DEFAULT_OUT),
             dry_run: false,
             quiet: false,
+            strict: false,
             notes: Vec::new(),
         }
     }
@@ -370,6 +373,7 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     options.out = path(matches, OUT).unwrap_or(options.out);
     options.dry_run = is_on(matches, DRY_RUN);
     options.quiet = is_on(matches, QUIET);
+    options.strict = is_on(matches, STRICT);
     Ok(options)
 }
 

@@ -37,6 +37,7 @@ pub(super) const OUT: &str = "out";
 pub(super) const TRUNCATE: &str = "truncate";
 pub(super) const DRY_RUN: &str = "dry-run";
 pub(super) const QUIET: &str = "quiet";
+pub(super) const STRICT: &str = "strict";
 pub(super) const JSON: &str = "json";
 pub(super) const FILES: &str = "file";
 
@@ -161,13 +162,14 @@ fn generate() -> Command {
 }
 
 fn refine() -> Command {
-    let input = "Pictures (PNG, JPEG, WebP, ...), folders of them, or an .npz of samples, to refine instead of generating; --classes all means the archive's, else those that the classifier sees";
+    let input = "Pictures (PNG, JPEG, WebP, ...), folders of them, or an .npz of samples, to refine instead of generating; --classes all means the archive's or those that the folders are named as, else those that the classifier sees";
     let references = "Real pictures (files, folders, or an .npz): early stop rests a picture once the classifier believes in it more than in its reference; picture i has reference i mod their number";
     let own = vec![
         many(INPUT, input),
         many(REFERENCES, references),
         flags::flag_of(SKIP, None),
         flags::flag_of(LIMIT, Some("all")),
+        strict(),
         flags::switch(
             TRUNCATE,
             "Cut levels in the .npz down instead of rounding them, as the scripts of BIGRoC and Golan et al. 2024 do",
@@ -190,6 +192,7 @@ fn edit() -> Command {
         many(INPUT, "Pictures to edit: files, folders, or an .npz of samples; at most 256"),
         flags::flag_of(SKIP, None),
         flags::flag_of(LIMIT, Some("all")),
+        strict(),
         file_arg(
             MASK,
             "FILE",
@@ -239,7 +242,7 @@ fn inspect() -> Command {
                 .required(true)
                 .value_parser(value_parser!(PathBuf))
                 .value_hint(ValueHint::AnyPath)
-                .help("A checkpoint, its manifest, a folder of diffusers, or a bundled name"),
+                .help("A checkpoint, its manifest, a folder of diffusers or of a Hugging Face classifier, or a bundled name"),
         )
         .arg(flags::plain_switch(JSON, "Print JSON"))
 }
@@ -277,6 +280,14 @@ fn files(help: &'static str) -> Arg {
         .value_parser(value_parser!(PathBuf))
         .value_hint(ValueHint::AnyPath)
         .help(help)
+}
+
+/// Whether a picture that cannot be read is an error.
+fn strict() -> Arg {
+    flags::plain_switch(
+        STRICT,
+        "Stop at a picture of --input that cannot be read, instead of leaving it out and naming it",
+    )
 }
 
 /// Any number of files and folders.

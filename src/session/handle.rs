@@ -272,7 +272,8 @@ impl Session {
         // They become as large as the classifier's.
         let classifier = zoo::find(&self.settings().refine.classifier);
         let shape = classifier.map_or([3, 32, 32], |(manifest, _)| manifest.shape());
-        self.jobs.push(DiskJob::OpenImages { paths, shape, epoch: self.epoch(), references });
+        let classes = self.class_names.clone();
+        self.jobs.push(DiskJob::OpenImages { paths, shape, classes, epoch: self.epoch(), references });
     }
 
     fn open(&mut self, path: PathBuf, recovers: bool) {

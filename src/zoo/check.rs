@@ -4,6 +4,7 @@ use std::path::{Component, Path};
 
 use super::{
     BlockKind, ClassifierManifest, DiffusionManifest, Manifest, ManifestKind, ResnetManifest, Shortcut, UnetManifest,
+    classes,
 };
 
 /// Levels of a U-Net, and the factor of each.
@@ -31,6 +32,9 @@ impl Manifest {
         let mut parts = Path::new(&self.file).components();
         if !(matches!(parts.next(), Some(Component::Normal(_))) && parts.next().is_none()) {
             return Some((format!("file = {:?}", self.file), "it must be a name beside the manifest"));
+        }
+        if let Some(name) = classes::repeated(&self.classes) {
+            return Some((format!("two classes named {name:?}"), "every class needs a name of its own"));
         }
         match &self.kind {
             ManifestKind::Generator(generator) => {

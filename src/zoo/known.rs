@@ -55,6 +55,8 @@ pub(super) fn remembered(
 /// The file, or those of a folder two levels deep, and the manifest beside it.
 fn seen(path: &Path) -> Seen {
     let mut paths = vec![path.to_owned(), manifest_beside(path)];
+    // What the folder of a file says of it.
+    paths.extend(["config.json", "preprocessor_config.json"].map(|name| path.with_file_name(name)));
     let mut folders = vec![(path.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };

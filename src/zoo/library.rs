@@ -1,15 +1,12 @@
 //! Finding a model: a bundled name, a manifest, a file with a manifest beside it, or a file that is recognised.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::known::Found;
 use super::manifest::manifest_beside;
-use super::{Manifest, Opened, Recognised, known, open, recognise};
+use super::{Manifest, Opened, Recognised, known, open, open_as, recognise};
 use crate::checkpoint::{Checkpoint, CheckpointError, Watch, unwatched};
-
-/// Largest manifest that is read; a thousand class names need a thirtieth of it.
-const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
 /// A model of the demo, carried inside the program.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +52,7 @@ impl Model {
     /// # Errors
     /// [`CheckpointError`] as of [`open`], [`CheckpointError::Hash`] or [`CheckpointError::Cancelled`].
     pub fn open(&self, watch: &mut Watch<'_>) -> Result<(Checkpoint, String), CheckpointError> {
-        let Opened { checkpoint, .. } = open(&self.weights)?;
+        let Opened { checkpoint, .. } = open_as(&self.weights, self.manifest.prefix.as_deref())?;
         let found = checkpoint.sha256(watch)?;
         match &self.manifest.sha256 {
             Some(expected) if *expected != found => {
@@ -120,7 +117,7 @@ pub fn describe(opened: &Opened) -> Result<Described, CheckpointError> {
     let checkpoint = &opened.checkpoint;
     let beside = manifest_beside(checkpoint.path());
     if beside.exists() {
-        return Ok(Described { manifest: read_manifest(&beside)?, origin: Origin::Manifest(beside) });
+        return Ok(Described { manifest: Manifest::read(&beside)?, origin: Origin::Manifest(beside) });
     }
     // Hashing takes long for a large file, and only a file of the same length can be a copy.
     let twins = BUNDLED.iter().filter(|bundled| bundled.weights.len() as u64 == checkpoint.bytes());
@@ -133,15 +130,6 @@ pub fn describe(opened: &Opened) -> Result<Described, CheckpointError> {
     }
     let Recognised { manifest, preset, notes } = recognise(opened)?;
     Ok(Described { manifest, origin: Origin::Recognised { preset, notes } })
-}
-
-fn read_manifest(path: &Path) -> Result<Manifest, CheckpointError> {
-    crate::file::check(path)?;
-    let read = |source| CheckpointError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(read)?;
-    file.take(MAX_MANIFEST_BYTES).read_to_string(&mut text).map_err(read)?;
-    Manifest::parse(&text, path)
 }
 
 /// Describes a model without reading its weights: by bundled name, by manifest, by a file or folder with a manifest
@@ -178,13 +166,13 @@ fn look(reference: &str) -> Result<Found, CheckpointError> {
         return Err(CheckpointError::Unknown { name: reference.to_owned(), known });
     }
     if is_manifest(path) {
-        let manifest = read_manifest(path)?;
+        let manifest = Manifest::read(path)?;
         let weights = path.with_file_name(&manifest.file);
         return Ok(Found { manifest, weights: Some(weights), notes: Vec::new() });
     }
     let beside = manifest_beside(path);
     let (manifest, notes) = if beside.exists() {
-        (read_manifest(&beside)?, Vec::new())
+        (Manifest::read(&beside)?, Vec::new())
     } else {
         let Described { manifest, origin } = describe(&open(path)?)?;
         let notes = if let Origin::Recognised { notes, .. } = origin { notes } else { Vec::new() };
@@ -211,20 +199,24 @@ pub fn resolve(reference: &str, cache: &Path) -> Result<Model, CheckpointError> 
 fn unpack(name: &str, manifest: &Manifest, cache: &Path) -> Result<PathBuf, CheckpointError> {
     let bundled = BUNDLED.iter().find(|bundled| bundled.name == name).expect("found by name before");
     let hash = manifest.sha256.as_deref().unwrap_or("unhashed");
-    let folder = cache.join("models").join(&hash[..hash.len().min(16)]);
-    let target = folder.join(&manifest.file);
-    if target.metadata().is_ok_and(|meta| meta.len() == bundled.weights.len() as u64) {
-        return Ok(target);
-    }
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(&folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
+    let place = |cache: &Path| cache.join("models").join(&hash[..hash.len().min(16)]).join(&manifest.file);
+    let write = |target: &Path| -> std::io::Result<()> {
+        if target.metadata().is_ok_and(|meta| meta.len() == bundled.weights.len() as u64) {
+            return Ok(());
+        }
+        let folder = target.parent().unwrap_or(cache);
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(bundled.weights)?;
-        file.persist(&target)?;
+        file.persist(target)?;
         Ok(())
     };
-    write().map_err(|source| CheckpointError::Unpack { path: target.clone(), source })?;
-    Ok(target)
+    let target = place(cache);
+    let Err(source) = write(&target) else { return Ok(target) };
+    // Whoever else writes there: the hash is compared whenever a model is opened.
+    let other = place(&std::env::temp_dir().join("lapidary"));
+    write(&other).map_err(|_| CheckpointError::Unpack { path: target, source })?;
+    Ok(other)
 }
 
 #[cfg(test)]
