@@ -52,7 +52,7 @@ fn the_uniforms_have_the_layout_of_the_shader() {
         ("blink_after", std::mem::offset_of!(Uniforms, blink_after)),
         ("linear_target", std::mem::offset_of!(Uniforms, linear_target)),
         ("grid", std::mem::offset_of!(Uniforms, grid)),
-        ("unused", std::mem::offset_of!(Uniforms, unused)),
+        ("smoothing", std::mem::offset_of!(Uniforms, smoothing)),
     ];
     assert_eq!(offsets, expected);
 }
@@ -86,14 +86,15 @@ fn the_gpu_paints_what_the_cpu_twin_says() {
     );
     for format in [wgpu::TextureFormat::Rgba8Unorm, wgpu::TextureFormat::Rgba8UnormSrgb] {
         let mut pipeline = Pipeline::new(&device, format);
-        for (compare, blink_after) in [
+        let modes = [
             (Compare::Side, false),
             (Compare::Wipe, false),
             (Compare::Blink, false),
             (Compare::Blink, true),
             (Compare::Difference, false),
-        ] {
-            let uniforms = uniforms(compare, blink_after);
+        ];
+        for (smoothing, (compare, blink_after)) in [0, 1].into_iter().flat_map(|on| modes.map(|mode| (on, mode))) {
+            let uniforms = Uniforms { smoothing, ..uniforms(compare, blink_after) };
             pipeline.prepare(&device, &queue, &pictures, uniforms);
             let painted = paint(&device, &queue, &pipeline, format);
             for y in 0..TARGET as usize {
@@ -137,7 +138,7 @@ fn uniforms(compare: Compare, blink_after: bool) -> Uniforms {
         blink_after: u32::from(blink_after),
         linear_target: 0,
         grid: 0.0,
-        unused: 0,
+        smoothing: 0,
     }
 }
 
@@ -147,7 +148,12 @@ fn twin(uniforms: &Uniforms, compare: Compare, x: usize, y: usize, before: &[f32
     let Some([column, row]) = uniforms.picture_pixel(local) else {
         return [BACKGROUND[0], BACKGROUND[1], BACKGROUND[2]];
     };
-    let rgb = |values: &[f32]| std::array::from_fn(|channel| values[(channel * SIDE + row) * SIDE + column]);
+    let pixel =
+        |values: &[f32], x: usize, y: usize| std::array::from_fn(|channel| values[(channel * SIDE + y) * SIDE + x]);
+    let rgb = |values: &[f32]| match uniforms.smoothing {
+        0 => pixel(values, column, row),
+        _ => canvas::smoothed(&|x, y| pixel(values, x, y), uniforms.picture, uniforms.picture_point(local)),
+    };
     let use_after = canvas::shows_after(compare, local[0], uniforms.size[0], uniforms.wipe, uniforms.blink_after == 1);
     canvas::shade(compare, rgb(before), rgb(after), use_after, uniforms.gain)
 }
