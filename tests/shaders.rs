@@ -74,7 +74,7 @@ fn the_modes_are_the_discriminants_of_compare() {
 
 #[test]
 fn the_gpu_paints_what_the_cpu_twin_says() {
-    let Some((device, queue)) = gpu() else {
+    let Some((_, device, queue)) = gpu() else {
         eprintln!("skipped: no graphics adapter, not even a software one");
         return;
     };
@@ -118,6 +118,30 @@ fn the_gpu_paints_what_the_cpu_twin_says() {
     }
 }
 
+#[test]
+fn a_frame_leaves_nothing_behind_on_the_gpu() {
+    let Some((instance, device, queue)) = gpu() else {
+        eprintln!("skipped: no graphics adapter, not even a software one");
+        return;
+    };
+    let format = wgpu::TextureFormat::Rgba8Unorm;
+    let values = ramp(|i| i as f32 / 47.0);
+    let pair = Pair { before: &values, after: &values, shape: [3, SIDE, SIDE], keys: [1; 2] };
+    let pictures = Arc::new(Pictures::new(&pair).expect("a valid pair"));
+    let mut pipeline = Pipeline::new(&device, format);
+    let mut held = Vec::new();
+    for frame in 0..40_u16 {
+        // Another view of the same pair, as while it is dragged.
+        let uniforms = Uniforms { zoom: 6.0 + f32::from(frame), ..uniforms(Compare::Side, false) };
+        pipeline.prepare(&device, &queue, &pictures, uniforms);
+        drop(paint(&device, &queue, &pipeline, format));
+        let Some(report) = instance.generate_report() else { return };
+        let hub = report.hub;
+        held.push([hub.buffers, hub.textures, hub.bind_groups].map(|kind| kind.num_allocated));
+    }
+    assert_eq!(held[4], held[39], "buffers, textures and bind groups");
+}
+
 /// A 4x4 RGB picture from the index of each value.
 fn ramp(value: impl Fn(usize) -> f32) -> Vec<f32> {
     (0..3 * SIDE * SIDE).map(value).collect()
@@ -159,7 +183,7 @@ fn twin(uniforms: &Uniforms, compare: Compare, x: usize, y: usize, before: &[f32
 }
 
 /// A device of any adapter; a software one will do.
-fn gpu() -> Option<(wgpu::Device, wgpu::Queue)> {
+fn gpu() -> Option<(wgpu::Instance, wgpu::Device, wgpu::Queue)> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).ok()?;
     let descriptor = wgpu::DeviceDescriptor {
@@ -167,7 +191,8 @@ fn gpu() -> Option<(wgpu::Device, wgpu::Queue)> {
         required_limits: wgpu::Limits::downlevel_defaults(),
         ..Default::default()
     };
-    pollster::block_on(adapter.request_device(&descriptor)).ok()
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).ok()?;
+    Some((instance, device, queue))
 }
 
 /// Draws into a new target and reads it back, RGBA8.

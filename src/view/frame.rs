@@ -47,7 +47,9 @@ impl Frame {
     /// saved. `is_saving`: saving goes on, or is asked about. Returns what is to be done for it.
     #[must_use]
     pub fn logic(&mut self, ctx: &egui::Context, session: &Session, is_saving: bool) -> Option<Action> {
-        let title = title(session.file(), session.origins().is_some(), session.is_unsaved());
+        // Pictures that were only generated are made again by one click.
+        let is_marked = session.has_unsaved_iterates() || (session.file().is_some() && session.is_unsaved());
+        let title = title(session.file(), session.origins().is_some(), is_marked);
         if title != self.title {
             ctx.send_viewport_cmd(ViewportCommand::Title(title.clone()));
             self.title = title;

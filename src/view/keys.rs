@@ -122,7 +122,10 @@ mod tests {
         let next = Verb::NextIteration;
         assert_eq!(verbs, [Verb::FirstIteration, next, next, next, Verb::Branch]);
         let save = |modifiers| press(Key::S, modifiers, false);
-        let verbs = verbs_of(vec![save(Modifiers::COMMAND), save(Modifiers::COMMAND.plus(Modifiers::SHIFT))]);
+        let release =
+            Event::Key { key: Key::S, physical_key: None, pressed: false, repeat: false, modifiers: Modifiers::NONE };
+        let both = [save(Modifiers::COMMAND), release, save(Modifiers::COMMAND.plus(Modifiers::SHIFT))];
+        let verbs = verbs_of(both.to_vec());
         assert_eq!(verbs, [Verb::Save, Verb::SaveAs]);
     }
 

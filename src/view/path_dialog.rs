@@ -28,7 +28,7 @@ const ENDING: &str = "lapidary";
 /// Size that pictures are read in to see whether they can be.
 const GLANCE: [usize; 3] = [3, 8, 8];
 /// Width of the dialog, and of the field in it, in points.
-const WIDTH: (f32, f32) = (560.0, 418.0);
+const WIDTH: (f32, f32) = (560.0, 448.0);
 
 /// What a path is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use super::generate_panel::{Wish, model_ui};
 use super::setting_row::setting_ui;
 use super::top_bar::verb_button;
 use super::{theme, widgets};
-use crate::parameter::{Choosable as _, captions, marks};
+use crate::parameter::{Choosable as _, Setting, captions, marks};
 use crate::refiner::settings::{EPS, ITERATIONS, STEP_SIZE};
-use crate::refiner::{Norm, Objective, PRESETS, Preset, RefineSettings};
+use crate::refiner::{Norm, PRESETS, Preset, RefineSettings};
 use crate::session::{Action, Session, Verb};
 
 /// Width and height of the list of presets, in points.
@@ -54,7 +54,10 @@ fn presets_ui(ui: &mut Ui, settings: &mut RefineSettings) {
             let applied = preset.apply(settings);
             let is_chosen = applied == *settings;
             let label = ui.selectable_label(is_chosen, preset.label);
-            ui.add(egui::Label::new(RichText::new(numbers(&applied)).weak().small()).truncate());
+            ui.horizontal(|ui| {
+                ui.add_space(ui.spacing().button_padding.x);
+                ui.add(egui::Label::new(RichText::new(numbers(&applied)).weak().small()).truncate());
+            });
             if widgets::tip(label, preset.tooltip()).clicked() {
                 *settings = applied;
                 ui.close();
@@ -84,8 +87,10 @@ fn provenance(ui: &Ui, settings: &RefineSettings) -> (String, Vec<String>) {
 
 /// The numbers of a preset in one line.
 fn numbers(settings: &RefineSettings) -> String {
-    let wanted = [Objective::CHOICE.flag, EPS.flag, STEP_SIZE.flag, ITERATIONS.flag];
-    captions(RefineSettings::TABLE, settings, |row| row.set_by.is_none() && wanted.contains(&row.flag())).join(", ")
+    let wanted = [EPS.flag, STEP_SIZE.flag, ITERATIONS.flag];
+    let is_wanted = |row: &Setting<RefineSettings>| row.set_by.is_none() && wanted.contains(&row.flag());
+    let numbers = captions(RefineSettings::TABLE, settings, is_wanted).join(", ");
+    format!("{}, {numbers}", settings.objective.option().label)
 }
 
 /// What few users need.

@@ -106,6 +106,8 @@ pub fn install(ctx: &egui::Context) {
         style.spacing.item_spacing = egui::vec2(6.0, 4.0);
         style.spacing.slider_width = 118.0;
         style.spacing.interact_size.y = 20.0;
+        // A tip is asked for by waiting: it is not to lie on the pictures that one tunes by.
+        style.interaction.tooltip_delay = 0.8;
         // A hovered scroll bar does not lie on the controls beside it.
         style.spacing.scroll.floating_allocated_width = 8.0;
         style.text_styles = [

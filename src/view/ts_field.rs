@@ -40,7 +40,7 @@ impl TsField {
                 self.shown.clone_from(&steps);
                 *value = steps;
             }
-            let menu = ui.menu_button("From papers", |ui| {
+            let menu = ui.menu_button("Papers", |ui| {
                 for preset in TS_PRESETS {
                     let text = format!("{}: {}", preset.label, preset.ts);
                     if widgets::tip(ui.button(text), preset.source).clicked() {

@@ -129,6 +129,9 @@ pub fn without_tips(ui: &Ui) {
     let anchor = egui::PopupAnchor::PointerFixed;
     let popup = egui::Popup::new(egui::Id::unique("no tips"), ui.ctx().clone(), anchor, ui.layer_id());
     drop(popup.open(true).show(|_| ()));
+    if ui.input(|input| input.pointer.any_pressed()) {
+        ui.ctx().request_repaint();
+    }
 }
 
 /// Gives a widget its accessible name, which tests find it by.

@@ -21,6 +21,8 @@ pub(super) const GAIN: Parameter = Parameter {
     about: "Scale of the difference: a change of 1/g is full colour; display only",
     source: "Lapidary",
 };
+/// Width of its label and field, in points: they stay together.
+const GAIN_WIDTH: f32 = 110.0;
 const GAIN_ROW: Setting<f64> = Setting::new(Kind::Number(&GAIN), <f64 as Held>::value, <f64 as Held>::take);
 
 impl Canvas {
@@ -34,6 +36,9 @@ impl Canvas {
         let smooth = Button::selectable(self.smooth, Verb::Smooth.label());
         top_bar::verb_ui(ui, session, (Verb::Smooth, smooth), actions);
         if session.compare() == Compare::Difference {
+            if ui.available_size_before_wrap().x < GAIN_WIDTH {
+                ui.end_row();
+            }
             ui.label("Gain").on_hover_text(GAIN.about);
             let mut gain = f64::from(self.gain);
             setting_row::field_ui(ui, &GAIN_ROW, &mut gain);

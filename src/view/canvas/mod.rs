@@ -200,7 +200,12 @@ impl Canvas {
         if brush.is_none() && response.double_clicked() {
             self.fit();
         }
+        let zoom = self.zoom;
         self.settle(ui, rect, pair.size(), compare);
+        if (self.zoom - zoom).abs() > 0.0 {
+            // It stands above, where it was drawn before it was known.
+            ui.ctx().request_repaint();
+        }
         let uniforms = self.uniforms(ui, rect, pair, compare, blink_after);
         let pixel = pointer.and_then(|pointer| {
             let local = pointer.to_vec2() * ui.pixels_per_point() - Vec2::from(uniforms.corner);
