@@ -6,8 +6,8 @@ use super::widgets;
 use crate::session::{Action, Activity, Session, Verb};
 
 /// What the program is for, in one sentence.
-const PURPOSE: &str = "Lapidary makes pictures with a generator and refines them, step by step, with a classifier that was trained against attacks, \
-     so that you see each picture before and after, and every number on the way.";
+pub const PURPOSE: &str = "Lapidary makes pictures with a generator and refines them, step by step, with a classifier that \
+     was trained against attacks, so that you see each picture before and after, and every number on the way.";
 
 /// Draws the centre before there are pictures.
 pub fn empty_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {

@@ -64,8 +64,8 @@ pub struct Workbench {
     traces: Traces,
     notice_times: NoticeTimes,
     dialog: PathDialog,
-    /// Dropped files, while it is found out what they are.
-    dropped: Option<Receiver<Answer>>,
+    /// Files that were dropped or opened lately, while it is found out what they are.
+    looking: Option<Receiver<Answer>>,
     frame: Frame,
     recent: Recent,
     help_open: bool,
@@ -92,7 +92,7 @@ impl Workbench {
             traces: Traces::default(),
             notice_times: NoticeTimes::default(),
             dialog: PathDialog::default(),
-            dropped: None,
+            looking: None,
             frame: Frame::default(),
             recent,
             help_open: false,
@@ -218,10 +218,10 @@ impl Workbench {
         let dropped: Vec<PathBuf> =
             ui.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect());
         if !dropped.is_empty() {
-            self.dropped = look(None, dropped, Detail::Full, ui.ctx().clone());
+            self.looking = look(None, dropped, Detail::Full, ui.ctx().clone());
         }
-        if let Some(answer) = self.dropped.as_ref().and_then(|dropped| dropped.try_recv().ok()) {
-            self.dropped = None;
+        if let Some(answer) = self.looking.as_ref().and_then(|looking| looking.try_recv().ok()) {
+            self.looking = None;
             self.take(answer, actions);
         }
     }
@@ -311,7 +311,7 @@ impl Workbench {
             }
         };
         match (purpose, paths.first().cloned()) {
-            (Purpose::OpenSession, Some(file)) => actions.push(Action::OpenSession(file)),
+            (Purpose::OpenSession, Some(file)) => self.host.handle(Action::OpenSession(file)),
             (Purpose::SaveSession, Some(file)) => actions.push(Action::SaveSession(file, detail)),
             (Purpose::References, Some(_)) => actions.push(Action::OpenReferences(paths)),
             (Purpose::OpenPictures, Some(_)) => actions.push(Action::OpenPictures(paths)),
@@ -335,6 +335,9 @@ impl Workbench {
             }
             Action::Do(Verb::ActualSize) => self.compare.canvas.actual_size(ctx.pixels_per_point()),
             Action::Do(Verb::Smooth) => self.compare.canvas.smooth = !self.compare.canvas.smooth,
+            Action::OpenSession(path) => {
+                self.looking = look(Some(Purpose::OpenSession), vec![path.clone()], Detail::Full, ctx.clone());
+            }
             Action::Do(Verb::Quit) => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
             Action::Do(Verb::Open) => self.dialog.ask(Purpose::OpenSession, None),
             Action::Do(Verb::OpenImages) => self.dialog.ask(Purpose::OpenPictures, None),

@@ -2,6 +2,7 @@
 
 use egui::{Align2, Color32, RichText, Ui, vec2};
 
+use super::empty::PURPOSE;
 use super::{keys, theme};
 use crate::session::{Action, Notice, Session, Severity, Verb};
 
@@ -188,9 +189,11 @@ pub fn help_ui(ui: &Ui, open: &mut bool) {
     }
     let modal = egui::Modal::new(egui::Id::unique("help")).show(ui.ctx(), |ui| {
         ui.set_width(620.0);
+        ui.label(PURPOSE);
+        ui.add_space(6.0);
         ui.label(RichText::new("Keys and what they do").heading());
         ui.add_space(4.0);
-        let height = (ui.ctx().content_rect().height() - 160.0).max(120.0);
+        let height = (ui.ctx().content_rect().height() - 210.0).max(120.0);
         let list =
             egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height).auto_shrink([false, false]);
         list.show(ui, |ui| {

@@ -1,6 +1,8 @@
 //! Asking for a path: typed, or through the system's dialog. What it names is looked at before it is taken, so that nobody is
 //! asked to give up work for a file that cannot be read, and what was typed stays until it is right.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crossbeam::channel::{Receiver, TryRecvError};
@@ -302,7 +304,14 @@ fn answer_to(purpose: Option<Purpose>, mut paths: Vec<PathBuf>, detail: Detail) 
 /// Whether a file is a session, by its name or by what it holds.
 #[must_use]
 pub fn holds_session(path: &Path) -> bool {
-    is_session(path) || Document::open(path).is_ok()
+    is_session(path) || (begins_like_one(path) && Document::open(path).is_ok())
+}
+
+/// Whether it is worth reading the whole file: a session is an archive or a description in JSON.
+fn begins_like_one(path: &Path) -> bool {
+    let mut head = [0; 2];
+    let read = path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok();
+    read && (head == *b"PK" || head[0] == b'{')
 }
 
 /// Why not one picture can be read.
@@ -319,14 +328,11 @@ fn unreadable(paths: &[PathBuf]) -> Option<PictureError> {
 
 /// Why no file can be made there.
 fn unwritable(path: &Path) -> Option<String> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if path.is_dir() {
-        Some(format!("this is a folder: give a name for the file in it\n{}", path.display()))
-    } else if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        Some(format!("this folder is not there: choose another one, or make it first\n{}", folder.display()))
-    } else {
-        None
+        return Some(format!("this is a folder: give a name for the file in it\n{}", path.display()));
     }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
+    folder.map(|folder| format!("this folder is not there: choose another one, or make it first\n{}", folder.display()))
 }
 
 fn model_of(purpose: Purpose, path: &Path) -> Answer {

@@ -107,7 +107,6 @@ pub fn section(ui: &mut Ui, title: &str, add_contents: impl FnOnce(&mut Ui)) {
 }
 
 /// A button for what is to be done next.
-#[must_use]
 pub fn primary(ui: &Ui, text: &str) -> egui::Button<'static> {
     let tokens = theme::tokens(ui);
     egui::Button::new(RichText::new(text).strong().color(tokens.on_after)).fill(tokens.after)

@@ -176,6 +176,112 @@ fn quitting_asks_about_unsaved_iterates_and_saves_them() {
 }
 
 #[test]
+fn a_session_that_was_open_lately_is_in_the_menu_and_read_before_it_replaces_work() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    let file = root.path().join("lately.lapidary");
+    harness.state_mut().host_mut().handle(Action::SaveSession(file.clone(), lapidary::session::Detail::Full));
+    until(&mut harness, "saving", |session| !session.is_unsaved());
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+    let reopen = |harness: &mut Harness<'static, Workbench>| {
+        click(harness, "File");
+        steps(harness, 3);
+        harness.get_by_role_and_label(Role::Button, "Open recent").click();
+        steps(harness, 4);
+        harness.get_by_role_and_label(Role::Button, "lately.lapidary").click();
+        steps(harness, 2);
+    };
+    std::fs::rename(&file, root.path().join("moved")).unwrap();
+    reopen(&mut harness);
+    until(&mut harness, "the refusal", |session| !session.notices.list().is_empty());
+    until(&mut harness, "the refusal", |session| {
+        session.notices.list().iter().any(|notice| notice.title.contains("cannot be read"))
+    });
+    assert!(session(&harness).question().is_none());
+    std::fs::rename(root.path().join("moved"), &file).unwrap();
+    reopen(&mut harness);
+    until(&mut harness, "the question", |session| session.question().is_some());
+}
+
+#[test]
+fn a_tip_lies_beside_the_settings_and_goes_when_one_is_dragged() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    harness.step();
+    let slider = harness.get_all_by_role_and_label(Role::Slider, "Radius").next().unwrap().rect();
+    harness.hover_at(slider.center());
+    steps(&mut harness, 8);
+    let tip = harness.get_by_label_contains("How far a picture may move").rect();
+    assert!(tip.left() >= theme::SETTINGS_WIDTH, "{tip:?}");
+    harness.drag_at(slider.center());
+    steps(&mut harness, 2);
+    harness.hover_at(slider.center() + vec2(8.0, 0.0));
+    steps(&mut harness, 6);
+    assert!(harness.query_by_label_contains("How far a picture may move").is_none());
+    harness.drop_at(slider.center() + vec2(8.0, 0.0));
+    steps(&mut harness, 2);
+
+    harness.hover_at(slider.center());
+    steps(&mut harness, 8);
+    harness.get_by_label_contains("How far a picture may move");
+    open_dialog(&mut harness, Key::I);
+    assert!(harness.query_by_label_contains("How far a picture may move").is_none(), "nor over a dialog");
+}
+
+#[test]
+fn the_list_of_keys_is_in_order_from_its_first_frame_on() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    harness.step();
+    harness.state_mut().show_help(true);
+    let mut frames = 0;
+    for _ in 0..8 {
+        harness.step();
+        let top = |verb: Verb| harness.query_by_label(verb.about()).map(|node| node.rect());
+        let lines: Vec<_> =
+            [Verb::Generate, Verb::Edit, Verb::RunOrPause, Verb::Step].into_iter().filter_map(top).collect();
+        assert!(lines.windows(2).all(|pair| pair[0].bottom() <= pair[1].top()), "{lines:?}");
+        frames += usize::from(lines.len() == 4);
+    }
+    assert!(frames > 5, "it was there: {frames}");
+}
+
+#[test]
+fn a_focused_button_is_pressed_by_space_and_other_keys_still_work() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    harness.get_by_role_and_label(Role::Button, "Step").focus();
+    harness.step();
+    harness.key_press(Key::Space);
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+    harness.key_press(Key::Num2);
+    steps(&mut harness, 2);
+    assert_eq!(session(&harness).compare(), Compare::Wipe);
+    assert_eq!(session(&harness).path().len(), 2, "space did not run besides");
+}
+
+#[test]
+fn reset_ends_what_runs() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    harness.get_by_role_and_label(Role::CheckBox, "no end").click();
+    steps(&mut harness, 2);
+    click(&mut harness, "Run");
+    until(&mut harness, "iterating", |session| session.path().len() > 3);
+    let before = session(&harness).trace().runs().count();
+    click(&mut harness, "Reset");
+    until(&mut harness, "a new run", |session| {
+        at_rest(session) && session.path().len() == 1 && session.trace().runs().count() == before + 1
+    });
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+}
+
+#[test]
 fn a_text_that_stands_there_in_red_is_not_generated_past() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = workbench(root.path());
