@@ -20,7 +20,8 @@ pub fn scroll_to(ui: &Ui) {
     let is_elsewhere = response.interact_rect.is_positive() && !seen.contains_rect(response.interact_rect);
     let is_ours = !is_elsewhere && ui.min_rect().contains_rect(response.rect);
     if is_ours && !seen.contains_rect(response.rect) {
-        ui.scroll_to_rect(response.rect.expand(theme::GAP), None);
+        let at_once = egui::style::ScrollAnimation::none();
+        ui.scroll_to_rect_animation(response.rect.expand(theme::GAP), None, at_once);
     }
 }
 

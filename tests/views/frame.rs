@@ -25,7 +25,7 @@ fn typed(harness: &Harness<'static, Workbench>) -> String {
 
 /// Types over what is selected, or into an empty field.
 fn type_path(harness: &mut Harness<'static, Workbench>, path: &Path) {
-    harness.event(egui::Event::Text(path.to_str().unwrap().to_owned()));
+    harness.event(egui::Event::Text(path.to_string_lossy().into_owned()));
     steps(harness, 2);
 }
 
@@ -352,7 +352,7 @@ fn the_keyboards_focus_is_scrolled_into_view() {
     let mut seen = 0;
     for _ in 0..70 {
         harness.key_press(Key::Tab);
-        steps(&mut harness, 20);
+        steps(&mut harness, 2);
         let focused = harness.root().children_recursive().find(|node| node.accesskit_node().is_focused());
         let Some(rect) = focused.map(|node| node.rect()) else { continue };
         if rect.right() <= theme::SETTINGS_WIDTH && rect.top() > 40.0 {
