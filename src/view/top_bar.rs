@@ -23,7 +23,8 @@ pub fn top_bar_ui(
         let activity = session.activity();
         let running = activity == Activity::Running;
         if session.is_crashed() {
-            verb_button(ui, session, Verb::RestartCompute, Verb::RestartCompute.label(), actions);
+            let button = widgets::primary(ui, Verb::RestartCompute.label());
+            verb_ui(ui, session, (Verb::RestartCompute, button), actions);
         } else {
             let text = match activity {
                 Activity::Running => "Pause",

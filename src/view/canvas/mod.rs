@@ -225,7 +225,9 @@ impl Canvas {
             let clip = self.before_rect(ui, rect, &uniforms, compare);
             brush.ui(ui, &response, &uniforms, clip)
         });
-        labels_ui(ui, above, (compare, blink_after), before);
+        // On the picture's upper edge, or above the canvas where that is out of sight.
+        let drop = (uniforms.origin[1] / ui.pixels_per_point()).max(0.0);
+        labels_ui(ui, above.translate(vec2(0.0, drop)), (compare, blink_after), before);
         match compare {
             Compare::Side => {
                 let cut = rect.left() + left_pane_width(uniforms.size[0]) / ui.pixels_per_point();
