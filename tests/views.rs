@@ -503,6 +503,7 @@ fn nothing_in_the_settings_is_clipped() {
                 (settings.edit.task, settings.refine.rule) = (task, rule);
                 settings.refine.target = Target::PseudoLabel;
                 settings.compute.memory_mib = Some(1 << 20);
+                (settings.refine.eps, settings.refine.step_size) = (0.012_345_6, 0.001_234_56);
             });
             steps(&mut harness, 2);
             for node in harness.root().children_recursive() {

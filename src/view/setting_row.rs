@@ -15,8 +15,10 @@ const WHOLE_STEPS: f64 = 10_000.0;
 const UNIT_LENGTH: usize = 3;
 /// Smallest and largest width of sliders, in points.
 const SLIDER_WIDTH: (f32, f32) = (60.0, 118.0);
-/// Width of the typed value beside a slider, with the space before it, in points.
+/// Width of the typed value beside a slider, with the space before it, in points; more letters need more.
 const VALUE_WIDTH: f32 = 58.0;
+/// Width of a digit, in points.
+const LETTER_WIDTH: f32 = 7.5;
 
 /// A row of a grid for one setting: its label, and the widget that its kind asks for. Nothing while it is hidden, and
 /// nothing for settings that are drawn by hand.
@@ -120,7 +122,9 @@ fn value_ui<S: Clone + Default>(
     let (low, high) = parameter.slider;
     let (response, role) = if row.look == Look::Slider {
         // Beside a long label, a shorter slider: the panel does not grow.
-        ui.spacing_mut().slider_width = (ui.available_width() - VALUE_WIDTH).clamp(SLIDER_WIDTH.0, SLIDER_WIDTH.1);
+        let letters = row.words(settings, &Value::Number(before)).chars().count();
+        let value_width = VALUE_WIDTH.max(letters as f32 * LETTER_WIDTH + 24.0);
+        ui.spacing_mut().slider_width = (ui.available_width() - value_width).clamp(SLIDER_WIDTH.0, SLIDER_WIDTH.1);
         let slider = egui::Slider::new(&mut value, low..=high)
             .clamping(egui::SliderClamping::Never)
             .update_while_editing(false)
