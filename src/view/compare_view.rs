@@ -78,6 +78,7 @@ impl CompareView {
             compare: session.compare(),
             blink_after: (time / BLINK_SECS) as u64 % 2 == 1,
             before: if reference.is_some() { "reference" } else { "before" },
+            after: "after",
             brush: paints.then_some(&mut self.brush),
         };
         actions.extend(self.canvas.ui(ui, &pair, look));

@@ -8,6 +8,10 @@ use super::{keys, theme, widgets};
 use crate::session::{Action, Activity, Session, Verb};
 use crate::units::{bytes, duration};
 
+/// Smallest and largest width of the progress, and what is kept free for what stands behind it, in points.
+const PROGRESS_WIDTH: (f32, f32) = (110.0, 210.0);
+const BESIDE_PROGRESS: f32 = 390.0;
+
 /// Draws the bar; `memory` is the process's resident memory in bytes, `recent` are the sessions that were open last.
 pub fn top_bar_ui(
     ui: &mut Ui,
@@ -160,7 +164,7 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
             (Some(fraction), format!("Iteration {} of {of}{paused}", plan.done))
         }
     };
-    let width = 210.0;
+    let width = (ui.available_width() - BESIDE_PROGRESS).clamp(PROGRESS_WIDTH.0, PROGRESS_WIDTH.1);
     match fraction {
         Some(fraction) => drop(ui.add(egui::ProgressBar::new(fraction).desired_width(width).text(text))),
         None => drop(ui.allocate_ui(egui::vec2(width, 18.0), |ui| {

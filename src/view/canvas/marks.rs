@@ -28,7 +28,7 @@ pub(super) fn strips(whole: Rect, compare: Compare) -> (Rect, Rect, Rect) {
 }
 
 /// What is seen where: the names of the pictures, above them.
-pub(super) fn labels_ui(ui: &Ui, above: Rect, (compare, blink_after): (Compare, bool), before: &str) {
+pub(super) fn labels_ui(ui: &Ui, above: Rect, (compare, blink_after): (Compare, bool), [before, after]: [&str; 2]) {
     let tokens = theme::tokens(ui);
     let painter = ui.painter_at(above);
     let label = |share: f32, anchor: Align2, text: &str, color: Color32| {
@@ -39,15 +39,15 @@ pub(super) fn labels_ui(ui: &Ui, above: Rect, (compare, blink_after): (Compare, 
     match compare {
         Compare::Side => {
             label(0.25, middle, before, tokens.before);
-            label(0.75, middle, "after", tokens.after);
+            label(0.75, middle, after, tokens.after);
         }
         Compare::Wipe => {
             label(0.0, Align2::LEFT_CENTER, before, tokens.before);
-            label(1.0, Align2::RIGHT_CENTER, "after", tokens.after);
+            label(1.0, Align2::RIGHT_CENTER, after, tokens.after);
         }
-        Compare::Blink if blink_after => label(0.5, middle, "after", tokens.after),
+        Compare::Blink if blink_after => label(0.5, middle, after, tokens.after),
         Compare::Blink => label(0.5, middle, before, tokens.before),
-        Compare::Difference => label(0.5, middle, &format!("after − {before}"), tokens.info),
+        Compare::Difference => label(0.5, middle, &format!("{after} − {before}"), tokens.info),
     }
 }
 

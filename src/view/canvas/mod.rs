@@ -124,6 +124,8 @@ pub struct Look<'a> {
     pub blink_after: bool,
     /// What the picture before is called.
     pub before: &'a str,
+    /// What the picture after is called.
+    pub after: &'a str,
     /// Paints on the picture before, where that is seen all the time: side by side and in a wipe.
     pub brush: Option<&'a mut MaskBrush>,
 }
@@ -178,7 +180,7 @@ impl Canvas {
 
     /// Fills the available space with the pair and reacts to pointer and keys; returns what the brush changed.
     pub fn ui(&mut self, ui: &mut Ui, pair: &Pair<'_>, look: Look<'_>) -> Option<Action> {
-        let Look { compare, blink_after, before, brush } = look;
+        let Look { compare, blink_after, before, after, brush } = look;
         let brush = brush.filter(|_| matches!(compare, Compare::Side | Compare::Wipe));
         let response = ui.allocate_response(ui.available_size(), Sense::click_and_drag());
         let (above, rect, below) = strips(response.rect, compare);
@@ -227,7 +229,7 @@ impl Canvas {
         });
         // On the picture's upper edge, or above the canvas where that is out of sight.
         let drop = (uniforms.origin[1] / ui.pixels_per_point()).max(0.0);
-        labels_ui(ui, above.translate(vec2(0.0, drop)), (compare, blink_after), before);
+        labels_ui(ui, above.translate(vec2(0.0, drop)), (compare, blink_after), [before, after]);
         match compare {
             Compare::Side => {
                 let cut = rect.left() + left_pane_width(uniforms.size[0]) / ui.pixels_per_point();
@@ -370,7 +372,8 @@ mod tests {
             egui::__run_test_ui(|ui| {
                 let mut brush = MaskBrush::default();
                 brush.adopt(None, [3, 2]);
-                let look = Look { compare, blink_after: true, before: "before", brush: Some(&mut brush) };
+                let look =
+                    Look { compare, blink_after: true, before: "before", after: "after", brush: Some(&mut brush) };
                 assert_eq!(canvas.ui(ui, &pair(1), look), None, "nobody paints");
             });
         }
