@@ -139,7 +139,7 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
     let share = |done: u64, of: u64| Some(done as f32 / of.max(1) as f32);
     let (fraction, text) = match &activity {
         Activity::Idle if session.origins().is_none() => (None, "Ready".to_owned()),
-        Activity::Idle if session.path().len() == 1 => (None, "Press Run to refine the pictures".to_owned()),
+        Activity::Idle if session.path().len() == 1 => (None, "Press Run to refine".to_owned()),
         Activity::Idle => (None, format!("{last} iteration{} done", if last == 1 { "" } else { "s" })),
         Activity::Failed => (None, "Failed; see the message".to_owned()),
         Activity::Crashed(_) => (None, "Compute crashed".to_owned()),
