@@ -94,7 +94,12 @@ impl Session {
             Verb::RunOrPause => self.run(),
             Verb::Step => self.step(),
             Verb::Stop => self.stop(),
-            Verb::Reset => self.begin_run(None, Some(0)),
+            Verb::Reset => {
+                if self.is_busy() {
+                    self.commands.push(Command::Stop);
+                }
+                self.begin_run(None, Some(0));
+            }
             Verb::Branch => self.branch(),
             Verb::Undo => {
                 if let Some(settings) = self.history.undo(&self.record.settings) {
@@ -131,6 +136,9 @@ impl Session {
             | Verb::OpenImages
             | Verb::OpenReferences
             | Verb::FitView
+            | Verb::ActualSize
+            | Verb::Smooth
+            | Verb::Quit
             | Verb::Theme
             | Verb::Help
             | Verb::RestartCompute => {}
