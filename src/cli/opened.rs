@@ -128,8 +128,8 @@ impl Opened {
         let native = self.source.native_size().map_or_else(String::new, |[height, width]| {
             format!(" at their own {width}×{height}, {} to {}", self.range.start, self.range.end - 1)
         });
-        let notes: String = self.source.notes().iter().map(|note| format!("\n{note}")).collect();
-        format!("{:<11}{} ({}){native}{notes}", "pictures", self.count(), names.join(", "))
+        let line = format!("{:<11}{} ({}){native}", "pictures", self.count(), names.join(", "));
+        [std::slice::from_ref(&line), self.source.notes()].concat().join("\n")
     }
 }
 

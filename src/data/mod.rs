@@ -280,9 +280,9 @@ fn fitted(file: &Listed, shape: [usize; 3]) -> Result<Fitted, PictureError> {
     let picture = read_picture(&file.path)?;
     let (image, fit) = ImageBatch::from_picture(&picture.image, shape);
     let fit = fit.to_string();
-    let fit = if picture.notes.is_empty() { &fit } else { fit.trim_end_matches(", pixels unchanged") };
-    let notes: String = picture.notes.iter().map(|note| format!(", {note}")).collect();
-    Ok(Fitted { image, fit: format!("{}: {fit}{notes}", file.name), name: file.name.clone() })
+    let fit = if picture.notes.is_empty() { fit.as_str() } else { fit.trim_end_matches(", pixels unchanged") };
+    let parts: Vec<&str> = std::iter::once(fit).chain(picture.notes).collect();
+    Ok(Fitted { image, fit: format!("{}: {}", file.name, parts.join(", ")), name: file.name.clone() })
 }
 
 /// At least one picture.

@@ -360,7 +360,7 @@ mod tests {
             let listed = relative_file(&file, &out);
             assert!(!listed.contains('\u{fffd}'), "{listed}");
             std::fs::create_dir_all(&out).unwrap();
-            assert!(Document::files(&[listed.clone()], &out)[0].exists(), "{listed}");
+            assert!(Document::files(std::slice::from_ref(&listed), &out)[0].exists(), "{listed}");
         }
         assert_eq!(written(Path::new("../a.png")), "../a.png");
     }

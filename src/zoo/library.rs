@@ -214,7 +214,7 @@ fn unpack(name: &str, manifest: &Manifest, cache: &Path) -> Result<PathBuf, Chec
     let target = place(cache);
     let Err(source) = write(&target) else { return Ok(target) };
     // Whoever else writes there: the hash is compared whenever a model is opened.
-    let other = place(&std::env::temp_dir().join("lapidary"));
+    let other = place(&tempfile::env::temp_dir().join("lapidary"));
     write(&other).map_err(|_| CheckpointError::Unpack { path: target, source })?;
     Ok(other)
 }

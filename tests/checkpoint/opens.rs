@@ -12,7 +12,7 @@ use super::*;
 fn tensors(name: &str) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let checkpoint = open(&bundled(name));
     let read = |(name, info): (&String, &lapidary::checkpoint::TensorInfo)| {
-        (name.clone(), info.shape.clone(), checkpoint.read(name).unwrap())
+        (name.clone(), info.shape.clone(), checkpoint.read(name).expect("a file of these tests"))
     };
     checkpoint.tensors().iter().map(read).collect()
 }
@@ -23,9 +23,10 @@ fn safetensors(tensors: &Tensors) -> Vec<u8> {
     let bytes: Vec<Vec<u8>> =
         tensors.iter().map(|(.., values)| values.iter().flat_map(|value| value.to_le_bytes()).collect()).collect();
     let views = tensors.iter().zip(&bytes);
-    let views =
-        views.map(|((name, shape, _), bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
-    safetensors::serialize(views, None).unwrap()
+    let views = views.map(|((name, shape, _), bytes)| {
+        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("a file of these tests"))
+    });
+    safetensors::serialize(views, None).expect("a file of these tests")
 }
 
 fn renamed(tensors: &Tensors, rename: impl Fn(&str) -> String) -> Vec<(String, Vec<usize>, Vec<f32>)> {
@@ -35,13 +36,13 @@ fn renamed(tensors: &Tensors, rename: impl Fn(&str) -> String) -> Vec<(String, V
 /// All of them are there, under the names of the network, with the same values.
 fn assert_same(opened: &Opened, wanted: &Tensors) {
     for (name, _, values) in wanted {
-        assert_eq!(&opened.checkpoint.read(name).unwrap(), values, "{name}");
+        assert_eq!(&opened.checkpoint.read(name).expect("a file of these tests"), values, "{name}");
     }
 }
 
 fn classifier_error(path: &Path) -> CheckpointError {
-    let model = resolve(path.to_str().unwrap(), &cache()).unwrap();
-    Classifier::read(&model.manifest, Weights::new(&open(&model)), &Device::flex()).unwrap_err()
+    let model = resolve(path.to_str().expect("a file of these tests"), &cache()).expect("a file of these tests");
+    Classifier::read(&model.manifest, Weights::new(&open(&model)), &Device::flex()).expect_err("it must be refused")
 }
 
 #[test]
@@ -80,12 +81,13 @@ fn values_that_cannot_be_are_found_when_weights_are_read() {
 
 /// The entries of a zip archive.
 fn entries(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).expect("a file of these tests");
     let read = |place: usize, archive: &mut zip::ZipArchive<_>| {
-        let mut entry: zip::read::ZipFile<'_, std::io::Cursor<&[u8]>> = archive.by_index(place).unwrap();
+        let mut entry: zip::read::ZipFile<'_, std::io::Cursor<&[u8]>> =
+            archive.by_index(place).expect("a file of these tests");
         let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).unwrap();
-        (entry.name().unwrap().into_owned(), bytes)
+        entry.read_to_end(&mut bytes).expect("a file of these tests");
+        (entry.name().expect("a file of these tests").into_owned(), bytes)
     };
     (0..archive.len()).map(|place| read(place, &mut archive)).collect()
 }
@@ -94,10 +96,10 @@ fn packed(entries: &[(String, Vec<u8>)], method: zip::CompressionMethod) -> Vec<
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, bytes) in entries {
         let options = zip::write::SimpleFileOptions::default().compression_method(method);
-        archive.start_file(name.as_str(), options).unwrap();
-        archive.write_all(bytes).unwrap();
+        archive.start_file(name.as_str(), options).expect("a file of these tests");
+        archive.write_all(bytes).expect("a file of these tests");
     }
-    archive.finish().unwrap().into_inner()
+    archive.finish().expect("a file of these tests").into_inner()
 }
 
 #[test]
@@ -211,9 +213,8 @@ fn a_network_opens_after_any_prefix_that_stands_before_one_network_only() {
     let text = error.to_string();
     assert!(text.contains("\"student.\", \"teacher.\"") && text.contains("prefix = \"student.\""), "{text}");
     let manifest = manifest_text("gtsrb12-joint");
-    let without: String =
-        manifest.lines().filter(|line| !line.starts_with("sha256")).map(|line| format!("{line}\n")).collect();
-    let manifest = without.replacen(
+    let without: Vec<&str> = manifest.lines().filter(|line| !line.starts_with("sha256")).collect();
+    let manifest = without.join("\n").replacen(
         "file = \"gtsrb12-joint.safetensors\"",
         "file = \"both.safetensors\"\nprefix = \"teacher\"",
         1,
@@ -277,11 +278,11 @@ fn of_transformers(name: &str) -> String {
         ["fc", leaf] => format!("classifier.1.{leaf}"),
         [module @ ("conv1" | "bn1"), leaf] => format!("resnet.embedder.embedder.{}.{leaf}", kind(*module == "conv1")),
         [layer, block, rest @ ..] => {
-            let stage = layer["layer".len()..].parse::<usize>().unwrap() - 1;
+            let stage = layer["layer".len()..].parse::<usize>().expect("a file of these tests") - 1;
             let module = match rest {
                 ["downsample", place, leaf] => format!("shortcut.{}.{leaf}", kind(*place == "0")),
                 [module, leaf] => {
-                    let place = module[module.len() - 1..].parse::<usize>().unwrap() - 1;
+                    let place = module[module.len() - 1..].parse::<usize>().expect("a file of these tests") - 1;
                     format!("layer.{place}.{}.{leaf}", kind(module.starts_with("conv")))
                 }
                 _ => panic!("{name}"),
@@ -297,7 +298,7 @@ fn small_resnet() -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let text = "name = \"r\"\ntitle = \"r\"\nfile = \"r\"\nresolution = 32\nclasses = [\"a\", \"b\", \"c\"]\nsource = \"\"\n\
                 licence = \"\"\nkind = \"classifier\"\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n\
                 [resnet]\nblocks = [2, 1]\nwidths = [8, 16]\nshortcut = \"conv\"\nstem_kernel = 7\nstem_stride = 2\nstem_pool = true\n";
-    let manifest = Manifest::parse(text, Path::new("r.toml")).unwrap();
+    let manifest = Manifest::parse(text, Path::new("r.toml")).expect("a file of these tests");
     let mut first = 0;
     let fill = |(name, shape): (String, Vec<usize>)| {
         let count: usize = shape.iter().product();
@@ -310,7 +311,7 @@ fn small_resnet() -> Vec<(String, Vec<usize>, Vec<f32>)> {
 
 /// A folder with these files.
 fn folder_of(files: &[(&str, Vec<u8>)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a file of these tests");
     for (name, bytes) in files {
         write(&folder, name, bytes);
     }
