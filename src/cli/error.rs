@@ -39,6 +39,17 @@ pub enum CliError {
         /// What was given.
         found: String,
     },
+    /// Too many seeds.
+    #[error(
+        "--seeds is {found:?}, which are {count} pictures, but one run makes at most {}: make the rest in further runs, each with an --out of its own",
+        crate::data::MAX_COUNT
+    )]
+    Many {
+        /// What was given.
+        found: String,
+        /// How many these are.
+        count: u64,
+    },
     /// No list of noise levels.
     #[error("--sigmas is {found:?}, but must be a list of falling numbers such as 80,1.2: correct it")]
     Sigmas {
@@ -128,6 +139,14 @@ pub enum CliError {
         /// The session.
         path: PathBuf,
     },
+    /// A list of pictures that the settings do not give.
+    #[error("the session lists {what}: correct its samples or its settings, or give --seeds, --classes or --input\n{}", path.display())]
+    Samples {
+        /// The recipe.
+        path: PathBuf,
+        /// What it lists, and what there is.
+        what: String,
+    },
     /// A recipe without its pictures.
     #[error("this session refines opened pictures, but its session.json does not say which: use the .lapidary file, or give them with --input\n{}", path.display())]
     NoPictures {
@@ -142,7 +161,11 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Clap(error) => u8::try_from(error.exit_code()).unwrap_or(2),
-            Self::Checkpoint(_) | Self::Session(_) | Self::NoPictures { .. } | Self::Label { .. } => 1,
+            Self::Checkpoint(_)
+            | Self::Session(_)
+            | Self::NoPictures { .. }
+            | Self::Label { .. }
+            | Self::Samples { .. } => 1,
             _ => 2,
         }
     }

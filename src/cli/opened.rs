@@ -1,25 +1,28 @@
 //! Pictures that are opened instead of generated: which they are, of which class, and those that a session file holds.
 
+use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use sha2::Digest as _;
 
 use super::driver::Driver;
-use super::{CliError, Part, RunOptions};
+use super::{CliError, Part};
+use crate::checkpoint::hex;
 use crate::data::{Batch, PictureError, PictureSource};
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, GenerateSettings};
-use crate::image::{ImageBatch, Levels};
+use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State, Target};
-use crate::session::document::{Document, relative};
+use crate::session::document::relative;
 use crate::session::{Settings, StorageError, disk};
-use crate::trace::{RunId, Trace};
+use crate::trace::RunId;
 
 /// Most pictures that are held at once.
-const MAX_TOGETHER: usize = SAMPLES.max as usize;
+pub(super) const MAX_TOGETHER: usize = SAMPLES.max as usize;
 /// Evaluations beside the run: the classifier's verdict on the pictures before.
 const VERDICT: RunId = RunId(0);
 /// Names of pictures that are listed before the rest is only counted.
@@ -102,7 +105,15 @@ impl Opened {
         relative_to(&files, folder)
     }
 
-    fn files(&self) -> Vec<PathBuf> {
+    /// SHA-256 of each of them; empty for what was left out, and for what cannot be read, which is found out later.
+    pub(super) fn hashes(&self) -> Vec<String> {
+        let (files, first) = (self.files(), self.source.files().len().min(self.range.start));
+        let left_out = if self.source.native_size().is_none() { first } else { 0 };
+        let hashes = files.iter().map(|file| sha256_of(file).unwrap_or_default());
+        std::iter::repeat_n(String::new(), left_out).chain(hashes).collect()
+    }
+
+    pub(super) fn files(&self) -> Vec<PathBuf> {
         let files = self.source.files();
         match self.source.native_size() {
             Some(_) => files,
@@ -124,33 +135,20 @@ impl Opened {
     }
 }
 
-/// The recipe of what a command made: what it was made from, as seen from the folder of the results.
-pub(super) fn document(
-    options: &RunOptions,
-    driver: &Driver,
-    pictures: Option<&Opened>,
-    origins: Option<&Origins>,
-    trace: &Trace,
-) -> Document {
-    let RunOptions { settings, part, out, .. } = options;
-    let inputs = pictures.map_or_else(Vec::new, |pictures| pictures.inputs(out));
-    Document { inputs, part: *part, ..Document::new(settings, &driver.provenance, origins, trace, Some(out)) }
-}
-
-/// Likewise, of what was refined.
-pub(super) fn refined_document(
-    options: &RunOptions,
-    driver: &Driver,
-    pictures: Option<&Opened>,
-    origins: Option<&Origins>,
-    trace: &Trace,
-) -> Document {
-    let (references, truncated) = (relative_to(&options.references, &options.out), options.levels == Levels::Truncated);
-    Document { references, truncated, ..document(options, driver, pictures, origins, trace) }
+/// SHA-256 of a file, in hexadecimal digits.
+pub(super) fn sha256_of(file: &Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(file)?;
+    let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
 }
 
 /// Files as seen from `folder`.
-fn relative_to(files: &[PathBuf], folder: &Path) -> Vec<String> {
+pub(super) fn relative_to(files: &[PathBuf], folder: &Path) -> Vec<String> {
     files.iter().map(|file| relative(&file.to_string_lossy(), folder)).collect()
 }
 
@@ -256,6 +254,8 @@ mod tests {
         assert_eq!((opened.count(), opened.streams()), (1, false));
         assert_eq!(opened.read([3, 2, 2]).unwrap().names, ["b.png"]);
         assert_eq!(opened.inputs(folder.path()), ["a.png", "b.png"], "with the part they say the same again");
+        let hashes = opened.hashes();
+        assert!(hashes.len() == 2 && hashes[0].is_empty() && hashes[1].len() == 64, "{hashes:?}");
         assert_eq!(opened.sizes().unwrap(), [[2, 2]]);
         assert!(Opened::new(&[folder.path().to_owned()], Part { skip: 3, limit: None }).is_err());
         let missing = Opened::new(&[folder.path().join("d.png")], Part::default()).unwrap_err();

@@ -7,7 +7,8 @@ use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 use super::search::{GRID, Method, Metric, STRIDE};
 use super::{DEFAULT_OUT, flags};
 use crate::data::MAX_COUNT;
-use crate::parameter::Parameter;
+use crate::generator::settings::SAMPLES;
+use crate::parameter::{Parameter, number};
 use crate::zoo::{BUNDLED, ManifestKind, bundled_manifest};
 
 /// Pictures that are left out first.
@@ -34,6 +35,8 @@ pub(super) const REFERENCES: &str = "references";
 pub(super) const MASK: &str = "mask";
 pub(super) const SESSION: &str = "session";
 pub(super) const OUT: &str = "out";
+pub(super) const OVERWRITE: &str = "overwrite";
+pub(super) const RESUME: &str = "resume";
 pub(super) const TRUNCATE: &str = "truncate";
 pub(super) const DRY_RUN: &str = "dry-run";
 pub(super) const QUIET: &str = "quiet";
@@ -68,17 +71,18 @@ const EXAMPLES: &str = "Examples:
   lapidary search --seeds 0..64 --grid 40
       the best noise level between the two steps, for this generator and this classifier
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C (what was done is written).";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C, 143 by the system (what was done is written).";
 
 const GENERATE_ABOUT: &str = "Generates pictures and writes them as PNG files, a contact sheet, float arrays (samples.npz) and a recipe (session.json).";
 
 const REFINE_ABOUT: &str = "Generates or opens pictures, refines them, and writes pairs and a contact sheet (PNG), float arrays (result.npz), every number of every iteration (trace.csv) and a recipe (session.json).
 
 An .npz archive as guided-diffusion writes them (arr_0 uint8 N×H×W×3, arr_1 int64 classes), or more than 256 files, are \
-refined batch by batch at any length, an archive's pictures at their own size; then samples.npz (the same keys, after), \
-refined.csv (one row per picture), a sheet of the first 64 pairs and the recipe are written.
+refined batch by batch at any length, an archive's pictures at their own size, and so are more than 256 seeds; then \
+samples.npz (the same keys, after), refined.csv (one row per picture), a sheet of the first 64 pairs and the recipe are written.
 
-The defaults are the demo's best setting. Ctrl-C stops after the current iteration and writes what is done.";
+The defaults are the demo's best setting. Ctrl-C stops after the current iteration and writes what is done. Every finished \
+batch is kept in parts/ until all are done: whatever ended the program, the same command with --resume goes on behind them.";
 
 const EDIT_ABOUT: &str = "Makes pictures from pictures with the generator, without any training for it: fills in what a mask leaves open, colours, adds detail, turns strokes into pictures, removes noise, or goes from one seed to another (Song et al. 2023, appendix D).
 
@@ -126,12 +130,19 @@ pub fn command() -> Command {
         ])
 }
 
+/// The flag for how many pictures, of a command that makes any number.
+fn samples(arg: Arg) -> Arg {
+    let (about, default) = (SAMPLES.help(), number::exact(SAMPLES.default));
+    arg.help(format!("{about} [1 to {MAX_COUNT}; default: {default}]"))
+}
+
 fn generate(after: &str) -> Command {
     Command::new("generate")
         .about("Generate pictures without a window")
         .long_about(GENERATE_ABOUT)
         .after_help(after.to_owned())
         .args(flags::generate_args())
+        .mut_arg(SAMPLES.flag, samples)
         .args(flags::compute_args())
         .args(file_args(Vec::new()))
 }
@@ -154,6 +165,7 @@ fn refine(after: &str) -> Command {
         .long_about(REFINE_ABOUT)
         .after_help(after.to_owned())
         .args(flags::generate_args())
+        .mut_arg(SAMPLES.flag, samples)
         .args(flags::refine_args())
         .args(flags::compute_args())
         .args(file_args(own))
@@ -161,7 +173,7 @@ fn refine(after: &str) -> Command {
 
 fn edit(after: &str) -> Command {
     let own = vec![
-        many(INPUT, "Pictures to edit: files, folders, or an .npz of samples; at most 256"),
+        many(INPUT, "Pictures to edit: files, folders, or an .npz of samples"),
         flags::flag_of(SKIP, None),
         flags::flag_of(LIMIT, Some("all")),
         file_arg(
@@ -177,6 +189,7 @@ fn edit(after: &str) -> Command {
         .after_help(after.to_owned())
         .args(flags::edit_args())
         .args(flags::generate_args())
+        .mut_arg(SAMPLES.flag, samples)
         .arg(flags::classifier_arg().help_heading("What to generate"))
         .args(flags::compute_args())
         .args(file_args(own))
@@ -229,7 +242,20 @@ fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
     let session = "A .lapidary file or session.json whose settings are the starting point; other flags override them";
     let shared = [
         file_arg(SESSION, "FILE", session.to_owned(), ValueHint::FilePath),
-        file_arg(OUT, "DIR", format!("Folder for the results [default: {DEFAULT_OUT}]"), ValueHint::DirPath),
+        file_arg(
+            OUT,
+            "DIR",
+            format!(
+                "Folder for the results [default: {DEFAULT_OUT}, or {DEFAULT_OUT}-2 and so on when that holds earlier ones]"
+            ),
+            ValueHint::DirPath,
+        ),
+        flags::plain_switch(OVERWRITE, "Replace earlier results of Lapidary in that folder, and nothing else"),
+        flags::plain_switch(
+            RESUME,
+            "Go on with what the same command left unfinished there; begin when there is nothing",
+        )
+        .conflicts_with(OVERWRITE),
         flags::plain_switch(DRY_RUN, "Say what would be done, and write nothing"),
         flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"),
     ];

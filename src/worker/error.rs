@@ -22,6 +22,10 @@ pub(super) enum WorkError {
     Channels { generator: [usize; 3], channels: usize },
     #[error("class {label} is asked for, but the generator knows {classes} classes (0 to {}): choose another class", classes - 1)]
     Class { label: usize, classes: usize },
+    #[error(
+        "one picture at a time needs about {needed} MiB, but {limit} MiB are allowed: raise that limit, or take a smaller model or picture"
+    )]
+    Memory { needed: u64, limit: u32 },
     #[error("a setting is out of range")]
     Parameter(#[from] crate::parameter::ParameterError),
 }
