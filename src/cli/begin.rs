@@ -57,7 +57,7 @@ impl Begun {
         let inputs = pictures.map_or_else(Vec::new, |pictures| pictures.inputs(out));
         let input_hashes = self.hashes.clone();
         let new = Document::new(settings, &driver.provenance, origins, trace, Some(out));
-        Document { inputs, input_hashes, part, count, ..new }
+        Document { inputs, input_hashes, count, part, ..new }
     }
 
     /// Likewise, of what was refined.

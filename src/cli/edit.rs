@@ -136,7 +136,7 @@ fn make(
                 let (mut settings, filled) = maker.settings(&places);
                 let is_filled = filled > places.len();
                 maker.make(places, |driver| {
-                    let Some(origins) = with_labels(pictures, read, &settings, generator, driver)? else {
+                    let Some(origins) = with_labels(pictures, &read, &settings, generator, driver)? else {
                         return Ok(None);
                     };
                     let n = origins.images.len();
@@ -150,7 +150,7 @@ fn make(
         (Some(pictures), _) => {
             let read = pictures.read(generator.shape())?;
             let settings = maker.begun.options.settings.clone();
-            let origins = with_labels(pictures, read, &settings, generator, &mut maker.driver)?;
+            let origins = with_labels(pictures, &read, &settings, generator, &mut maker.driver)?;
             let Some(origins) = origins else { return Ok(()) };
             windows(rest, batch).try_for_each(|places| {
                 let (settings, _) = maker.settings(&places);
@@ -213,7 +213,7 @@ fn check(options: &EditOptions, generator: &Manifest, pictures: Option<&Opened>)
 /// business.
 fn with_labels(
     pictures: &Opened,
-    batch: Batch,
+    batch: &Batch,
     settings: &Settings,
     generator: &Manifest,
     driver: &mut Driver,
@@ -224,7 +224,7 @@ fn with_labels(
     let decided = settings.generate.classes != Classes::All || generator.classes.is_empty();
     let labels = batch.labels.clone().or_else(|| decided.then(|| vec![0; batch.images.len()]));
     if labels.is_some() {
-        return labelled(driver, settings, &batch, labels);
+        return labelled(driver, settings, batch, labels);
     }
     let (classifier, _) = flags::find(&settings.refine.classifier, false)?;
     if classifier.classes.len() != generator.classes.len() {
@@ -234,7 +234,7 @@ fn with_labels(
             classifier.classes.len()
         );
     }
-    labelled(driver, settings, &batch, None)
+    labelled(driver, settings, batch, None)
 }
 
 /// Whether a mask covers what is kept of a picture: it is as square as that, or has the picture's shape to half a pixel.

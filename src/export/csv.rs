@@ -166,7 +166,7 @@ pub(super) fn rows<'a>(rows: impl Iterator<Item = RefinedRow<'a>>) -> std::io::R
     for row in rows {
         table.write_record(row.fields())?;
     }
-    table.into_inner().map_err(|error| error.into_error())
+    table.into_inner().map_err(::csv::IntoInnerError::into_error)
 }
 
 /// Writes the table of a long refinement from [`rows`] of its parts.

@@ -170,7 +170,13 @@ impl Claim<'_> {
     /// [`ExportError`] says what stands against it; nothing is changed then.
     pub fn claim(&self) -> Result<Claimed, ExportError> {
         let (folder, index, replaced) = match self.choose()? {
-            Choice::Finished(folder) => return Ok(Claimed::Finished(folder)),
+            Choice::Finished(folder) => {
+                // It may have been killed while it tidied up.
+                sweep(&folder);
+                let _may_not_be_there = std::fs::remove_dir_all(folder.join(PARTS));
+                let _may_not_be_there = std::fs::remove_file(folder.join(LOCK));
+                return Ok(Claimed::Finished(folder));
+            }
             Choice::Begin { folder, replaced } => (folder, None, replaced),
             Choice::GoOn { folder, index } => (folder, Some(index), None),
         };
@@ -295,7 +301,7 @@ impl OutFolder {
     /// [`ExportError::OtherRecipe`], or when the index cannot be written.
     pub fn set_provenance(&mut self, provenance: &Provenance) -> Result<(), ExportError> {
         match &self.index.provenance {
-            Some(known) if known == provenance => Ok(()),
+            Some(known) if is_the_same(known, provenance) => Ok(()),
             Some(_) => Err(ExportError::OtherRecipe { path: self.path.clone() }),
             None => {
                 self.index.provenance = Some(provenance.clone());
@@ -386,6 +392,15 @@ impl Drop for OutFolder {
             tracing::debug!(%error, "something of the folder stays");
         }
     }
+}
+
+/// Whether the same is computed by both: the same program with the same models on the same GPU, or on some CPU.
+fn is_the_same(one: &Provenance, other: &Provenance) -> bool {
+    let models =
+        |of: &Provenance| [&of.generator, &of.classifier].map(|info| info.as_ref().map(|info| info.sha256.clone()));
+    let device =
+        |of: &Provenance| of.device.as_ref().map(|device| if device.cpu { None } else { Some(device.name.clone()) });
+    (&one.lapidary, &one.burn, models(one), device(one)) == (&other.lapidary, &other.burn, models(other), device(other))
 }
 
 /// Removes what was being written when the program ended; nobody else may be at work in the folder.

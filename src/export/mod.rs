@@ -201,8 +201,9 @@ fn write_beside(
     }
     temporary.persist(path).map_err(|error| fail(error.error))?;
     #[cfg(unix)]
-    if sync {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
+    if sync && let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Not every file system can.
+        tracing::debug!(%error, "the folder is not synced");
     }
     Ok(())
 }

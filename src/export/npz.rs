@@ -126,8 +126,11 @@ fn join_array<W: Write + Seek>(archive: &mut ZipWriter<W>, parts: &[PathBuf], jo
     if copied == bytes { Ok(()) } else { Err(std::io::Error::other("the pictures were not kept whole")) }
 }
 
-/// Shape and values of one array of an archive; `None` when it has none of this name.
-pub(super) fn read<T: npyz::Deserialize>(path: &Path, name: &str) -> std::io::Result<Option<(Vec<usize>, Vec<T>)>> {
+/// Shape and values of an array.
+pub(super) type Array<T> = (Vec<usize>, Vec<T>);
+
+/// One array of an archive; `None` when it has none of this name.
+pub(super) fn read<T: npyz::Deserialize>(path: &Path, name: &str) -> std::io::Result<Option<Array<T>>> {
     with_entry(path, name, |entry| {
         let file = NpyFile::new(entry)?;
         let shape = file.shape().iter().map(|extent| *extent as usize).collect();

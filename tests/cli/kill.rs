@@ -17,7 +17,7 @@ fn samples(path: &Path, n: u64) {
 fn kill_and_go_on(args: &[&str]) {
     let kills = std::env::var(KILLS).ok().and_then(|text| text.parse().ok());
     let n = if kills.is_some() { 2000 } else { 6 };
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     samples(&folder.path().join("in.npz"), n);
     let seeds = format!("0..{n}");
     let batch = if kills.is_some() { "64" } else { "2" };

@@ -166,7 +166,11 @@ fn what_is_unfinished_is_gone_on_with_by_the_same_command() {
     publish(&mut out, &["samples.npz"], true);
     drop(out);
     assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
+    // As if it were killed while it tidied up.
+    place.put("out/.lapidary.lock");
+    place.put("out/parts/00000000.npz");
     let again = place.claim("out", |claim| claim.earlier = Earlier::Resume).unwrap();
+    assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
     assert!(matches!(again, Claimed::Finished(_)), "{again:?}");
 }
 
