@@ -61,8 +61,12 @@ fn earlier_results_stay_and_no_two_are_mixed() {
     assert!(stderr(&done).contains("nothing is left to do: the results are in o"), "{}", stderr(&done));
 
     // The default folder is no choice of the user's: it gets a number.
-    let default = ["edit", "--task", "denoise", "--input", "o/contact_sheet.png", "--classes", "stop"];
-    run(folder.path(), &default);
+    let default = ["edit", "--task", "denoise", "--input", "o/contact_sheet.png"];
+    let output = run(folder.path(), &default);
+    assert!(
+        stderr(&output).contains("cropped") && !stderr(&output).contains("A refinement step"),
+        "it only classifies"
+    );
     let made = ["refine", "--input", "lapidary-out/samples.npz", "--iterations", "1"];
     let output = run(folder.path(), &made);
     assert!(stderr(&output).contains("lapidary-out holds earlier results, so these go to lapidary-out-2"));
@@ -89,16 +93,16 @@ fn what_fails_leaves_no_folder_and_what_is_at_work_is_left_alone() {
 fn more_pictures_than_are_held_at_once_are_made_and_refined_all_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path);
-    run(folder.path(), &["generate", "--seeds", "0..258", "--out", "made"]);
+    run(folder.path(), &["generate", "--seeds", "0..257", "--out", "made"]);
     assert_eq!(files(&at("made")), ["contact_sheet.png", "samples.npz", "session.json"]);
-    assert_eq!(array::<f32>(&at("made/samples.npz"), "images").0, [258, 3, 32, 32]);
-    assert_eq!(array::<u64>(&at("made/samples.npz"), "seeds").1, (0..258).collect::<Vec<u64>>());
-    assert_eq!(recipe(&at("made/session.json"))["count"], 258);
-    run(folder.path(), &["generate", "--session", "made/session.json", "--batch", "100", "--out", "again"]);
+    assert_eq!(array::<f32>(&at("made/samples.npz"), "images").0, [257, 3, 32, 32]);
+    assert_eq!(array::<u64>(&at("made/samples.npz"), "seeds").1, (0..257).collect::<Vec<u64>>());
+    assert_eq!(recipe(&at("made/session.json"))["count"], 257);
     let levels = |out: &str| array::<u8>(&at(out).join("samples.npz"), "arr_0").1;
-    assert!(levels("made") == levels("again"), "whatever the batch");
-    run(folder.path(), &["generate", "--seeds", "250..258", "--out", "few"]);
-    assert!(levels("few") == levels("made")[250 * 3072..], "picture 257 is the same in any number");
+    run(folder.path(), &["generate", "--seeds", "250..257", "--out", "few"]);
+    assert!(levels("few") == levels("made")[250 * 3072..], "picture 256 is the same in any number");
+    let dry = run(folder.path(), &["generate", "--session", "made/session.json", "--dry-run"]);
+    assert!(stdout(&dry).contains("0..257 (257 pictures)"), "{}", stdout(&dry));
 
     run(folder.path(), &["refine", "--seeds", "0..257", "--iterations", "1", "--out", "refined"]);
     let table = rows(&at("refined/refined.csv"));
