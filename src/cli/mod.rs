@@ -184,7 +184,11 @@ impl RunOptions {
                 let generates = GenerateSettings { classes: wanted.classes.clone(), ..saved.clone() } != *wanted;
                 let source = if generates { Source::Generator } else { source? };
                 let part = if generates { Part::default() } else { options.part };
-                Self { source, part, relabel, settings: window.settings, ..options }
+                let mut options = Self { source, part, relabel, settings: window.settings, ..options };
+                if relabel || generates {
+                    options.recorded.iter_mut().for_each(|recorded| recorded.forget_pictures());
+                }
+                options
             }
             None => {
                 let source = if window.files.is_empty() { Source::Generator } else { Source::Pictures(window.files) };
@@ -342,13 +346,9 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     if job == Job::Generate || job == Job::Refine && other {
         (source, options.part) = (Ok(Source::Generator), Part::default());
     }
-    let others = other
-        || [INPUT, SKIP.flag, LIMIT.flag, flags::CLASSES, flags::CLASSIFIER]
-            .iter()
-            .any(|flag| flags::is_given(matches, flag));
-    if let Some(recorded) = options.recorded.as_mut().filter(|_| others || job != Job::Refine) {
-        // They were other pictures.
-        recorded.forget_pictures();
+    let about_pictures = [INPUT, SKIP.flag, LIMIT.flag, flags::CLASSES, flags::CLASSIFIER];
+    if other || about_pictures.iter().any(|flag| flags::is_given(matches, flag)) || job != Job::Refine {
+        options.recorded.iter_mut().for_each(|recorded| recorded.forget_pictures());
     }
     let inputs = paths(matches, INPUT);
     if !inputs.is_empty() {
