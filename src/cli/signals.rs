@@ -12,13 +12,13 @@ use crate::export;
 /// Number of SIGINT.
 const INTERRUPT: u8 = 2;
 
-/// Sends the number of the first signal. The second one ends the program: what is finished stays, what is being written is
-/// removed from `folder`.
+/// Sends the number of the first signal. The second one ends the program: what is finished stays in `folder`, what is being
+/// written does not.
 pub(super) fn listen(heard: Sender<u8>, folder: PathBuf) {
     let heard_one = AtomicBool::new(false);
     let on_signal = std::sync::Arc::new(move |signal: u8| {
         if heard_one.swap(true, Ordering::SeqCst) {
-            export::sweep(&folder);
+            export::abandon(&folder);
             say_err("ended at once: what was finished before stays, what was being computed is lost");
             std::process::exit(i32::from(Outcome::Interrupted(signal).exit_code()));
         }

@@ -403,8 +403,20 @@ fn is_the_same(one: &Provenance, other: &Provenance) -> bool {
     (&one.lapidary, &one.burn, models(one), device(one)) == (&other.lapidary, &other.burn, models(other), device(other))
 }
 
+/// Leaves a folder that is ours because the program ends at once: what is finished stays, and nothing that says nothing.
+pub fn abandon(folder: &Path) {
+    sweep(folder);
+    let _may_be_gone = std::fs::remove_file(folder.join(LOCK));
+    let _may_not_be_empty = std::fs::remove_dir(folder.join(PARTS));
+    let is_bare = |index: Index| index.files.is_empty() && !index.finished && !folder.join(PARTS).exists();
+    if Index::read(folder).is_some_and(is_bare) {
+        let _may_be_gone = std::fs::remove_file(folder.join(INDEX));
+        let _may_not_be_empty = std::fs::remove_dir(folder);
+    }
+}
+
 /// Removes what was being written when the program ended; nobody else may be at work in the folder.
-pub fn sweep(folder: &Path) {
+fn sweep(folder: &Path) {
     let below = ["", PARTS, "images", "before", "after"];
     for entry in below.iter().filter_map(|below| std::fs::read_dir(folder.join(below)).ok()).flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {

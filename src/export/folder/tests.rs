@@ -192,6 +192,21 @@ fn what_a_killed_program_was_writing_is_swept_up_and_its_results_are_ours() {
 }
 
 #[test]
+fn who_ends_at_once_leaves_what_is_finished() {
+    let place = Place::new();
+    let out = place.begin("out", |_| {});
+    place.put("out/.lapidary-out-abc");
+    abandon(out.path());
+    assert!(!place.at("out").exists(), "there was nothing");
+    std::mem::forget(out);
+    let out = place.begin("out", |_| {});
+    place.put("out/parts/00000000.npz");
+    abandon(out.path());
+    std::mem::forget(out);
+    assert_eq!(place.names("out"), [".lapidary.json", "parts"]);
+}
+
+#[test]
 fn a_disk_that_is_too_small_is_refused_with_numbers() {
     let place = Place::new();
     let text = super::super::check_space(&place.at("not/yet/there"), u64::MAX).unwrap_err().to_string();
