@@ -10,20 +10,26 @@ use std::sync::OnceLock;
 use npyz::WriterBuilder as _;
 use tempfile::TempDir;
 
+#[path = "cli/kill.rs"]
+mod kill;
+#[path = "cli/results.rs"]
+mod results;
+
 /// One home for all tests, so that the bundled models are unpacked once.
 fn home() -> &'static Path {
     static HOME: OnceLock<TempDir> = OnceLock::new();
     HOME.get_or_init(|| tempfile::tempdir().expect("a temporary folder")).path()
 }
 
+/// The program, to be run in a folder.
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lapidary"));
+    command.current_dir(folder).env("LAPIDARY_HOME", home()).env_remove("LAPIDARY_LOG");
+    command
+}
+
 fn lapidary(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lapidary"))
-        .args(args)
-        .current_dir(folder)
-        .env("LAPIDARY_HOME", home())
-        .env_remove("LAPIDARY_LOG")
-        .output()
-        .expect("the program starts")
+    command(folder).args(args).output().expect("the program starts")
 }
 
 fn stderr(output: &Output) -> String {
@@ -228,7 +234,7 @@ fn an_archive_of_samples_is_refined_batch_by_batch() {
     let output = run(folder.path(), &[&refine[..], &["--input", "five.npz", "--out", "streamed"]].concat());
     assert!(stdout(&output).contains("5 pictures, 2 iterations on CPU"), "{}", stdout(&output));
     let files: Vec<_> = contents(&at("streamed")).into_keys().map(|path| path.display().to_string()).collect();
-    assert_eq!(files, ["contact_sheet.png", "refined.csv", "samples.npz", "session.json"]);
+    assert_eq!(files, [".lapidary.json", "contact_sheet.png", "refined.csv", "samples.npz", "session.json"]);
     let (shape, streamed) = array::<u8>(&at("streamed/samples.npz"), "arr_0");
     assert_eq!(shape, [5, 32, 32, 3]);
     assert_eq!(array::<i64>(&at("streamed/samples.npz"), "arr_1").1, [3, 4, 5, 6, 7]);
@@ -468,11 +474,11 @@ fn a_recipe_remembers_the_part_the_references_and_the_levels() {
     }
     // Classes and seeds belong to a picture's place, whether others are left out or not.
     let classes = ["refine", "--input", "made/images", "--classes", "stop,yield", "--iterations", "1", "--skip", "1"];
-    run(folder.path(), &[&classes[..], &["--out", "files"]].concat());
+    run(folder.path(), &[&classes[..], &["--out", "files", "--overwrite"]].concat());
     assert_eq!(array::<i64>(&at("files/result.npz"), "arr_1").1, [5, 6, 5, 6]);
     assert_eq!(array::<u64>(&at("files/result.npz"), "seeds").1, [1, 2, 3, 4]);
     // A smaller run leaves nothing of a larger one.
-    run(folder.path(), &[&classes[..], &["--limit", "1", "--out", "files"]].concat());
+    run(folder.path(), &[&classes[..], &["--limit", "1", "--out", "files", "--overwrite"]].concat());
     let names: Vec<_> = contents(&at("files")).into_keys().filter(|path| path.starts_with("after")).collect();
     assert_eq!(names, [Path::new("after").join("000001.png")]);
 }

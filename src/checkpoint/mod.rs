@@ -206,7 +206,8 @@ pub(crate) fn open_file(path: &Path) -> Result<std::fs::File, CheckpointError> {
     std::fs::File::open(path).map_err(io)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _infallible = write!(text, "{byte:02x}");

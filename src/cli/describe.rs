@@ -22,15 +22,15 @@ pub(super) fn describe_model(role: &str, reference: &str, manifest: &Manifest, p
     format!("{role:<11}{reference}: {title} ({channels}x{height}x{width}, {place})\n{:<11}SHA-256 {hash}{notes}", "")
 }
 
-/// Lines about seeds, classes and sampling.
-pub(super) fn describe_generation(settings: &GenerateSettings, manifest: &Manifest) -> String {
-    let end = settings.first_seed + u64::from(settings.samples);
-    let labels = settings.labels(manifest.classes.len());
+/// Lines about `count` seeds, classes and sampling.
+pub(super) fn describe_generation(settings: &GenerateSettings, count: usize, manifest: &Manifest) -> String {
+    let end = settings.first_seed + count as u64;
+    let labels = GenerateSettings { samples: count as u32, ..settings.clone() }.labels(manifest.classes.len());
     format!(
         "{:<11}{}..{end} ({})\n{:<11}{}\n{}",
         "seeds",
         settings.first_seed,
-        counted(settings.samples as usize, "picture"),
+        counted(count, "picture"),
         "classes",
         describe_labels(&labels, &manifest.classes),
         describe_sampling(settings, diffusion(manifest)),

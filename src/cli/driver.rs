@@ -1,15 +1,15 @@
 //! Gives work to the compute thread and waits for it: what all commands share.
 
-use std::io::Write as _;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use crossbeam::channel::{Receiver, Sender, bounded, select};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Outcome;
+use super::progress::Progress;
+use super::say::{say_err, say_out};
+use super::{Outcome, Recorded, RunOptions, signals};
 use crate::generator::Mask;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
@@ -21,27 +21,31 @@ use crate::worker::{Command, Event, JobId, MemoryEstimate, Rest, Wake, Worker};
 
 /// How often to look after the compute thread when it says nothing, in case it died without a word.
 const LOOK: Duration = Duration::from_millis(200);
-/// The progress bar while pictures are computed.
-const STEPS: &str = "{msg} [{bar:30}] {pos}/{len}  {per_sec}  ETA {eta}";
-/// The progress bar while a file is read.
-const BYTES: &str = "{msg} [{bar:30}] {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}";
+/// How long a run that is stopped may take for its last step; what it would give is waited for no longer.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Gives work to the compute thread and listens to it, to Ctrl-C, and to the clock.
 pub(super) struct Driver {
     worker: Worker,
     wakes: Receiver<()>,
-    interrupts: Receiver<()>,
+    interrupts: Receiver<u8>,
     /// Keeps the channel open when no handler could be set.
-    _interrupt: Sender<()>,
+    _interrupt: Sender<u8>,
     progress: Progress,
     quiet: bool,
     jobs: u64,
     /// Estimates that were said.
     estimates: Vec<MemoryEstimate>,
+    /// The run has no iterations, so its estimate is not that of a step.
+    only_judges: bool,
     /// Warnings that were said.
     warnings: Vec<String>,
-    /// Ctrl-C was pressed.
+    /// Ctrl-C was pressed, or the system said the like.
     pub(super) interrupted: bool,
+    /// The signal's number, and when it came.
+    signal: Option<(u8, Instant)>,
+    /// What computed the results of the session that is repeated.
+    recorded: Provenance,
     /// What computes, as far as known.
     pub(super) provenance: Provenance,
     /// What the samples of the last run are refined towards, when it is not their labels.
@@ -50,47 +54,48 @@ pub(super) struct Driver {
     batch: Option<NonZeroU32>,
 }
 
-/// The progress bar.
-struct Progress {
-    bar: ProgressBar,
-    /// Pictures before this batch and in all, when one job after the other works on parts of something long.
-    long: Option<(u64, u64)>,
-}
-
 impl Driver {
-    pub(super) fn start(folders: &Folders, quiet: bool) -> anyhow::Result<Self> {
+    /// Starts the compute thread; says what the user should know first.
+    pub(super) fn start(folders: &Folders, options: &RunOptions) -> anyhow::Result<Self> {
+        let quiet = options.quiet;
+        let (interrupt, interrupts) = bounded(1);
+        // First: threads inherit which signals they leave to another one.
+        signals::listen(interrupt.clone(), options.folder().to_owned());
         let (waker, wakes) = bounded(1);
         let wake = wake_by(waker);
         let worker = Worker::spawn(folders.cache.clone(), wake).context("the compute thread cannot be started")?;
-        let (interrupt, interrupts) = bounded(1);
-        listen(interrupt.clone());
-        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let progress = Progress { bar: ProgressBar::with_draw_target(None, target), long: None };
-        progress.bar.set_style(style(STEPS));
-        Ok(Self {
+        let recorded =
+            options.recorded.as_ref().map_or_else(Provenance::default, |recorded| recorded.provenance.clone());
+        let driver = Self {
             worker,
             wakes,
             interrupts,
             _interrupt: interrupt,
-            progress,
+            progress: Progress::new(quiet),
             quiet,
             jobs: 0,
             estimates: Vec::new(),
+            only_judges: false,
             warnings: Vec::new(),
             interrupted: false,
+            signal: None,
+            recorded,
             provenance: Provenance::new(),
             targets: None,
             batch: None,
-        })
+        };
+        driver.note(&options.notes);
+        Ok(driver)
+    }
+
+    /// How a command ends that was interrupted.
+    pub(super) fn stopped(&self) -> Outcome {
+        Outcome::Interrupted(self.signal.map_or(0, |(signal, _)| signal))
     }
 
     /// Says something past the progress bar.
     pub(super) fn say(&self, text: &str) {
-        self.progress.bar.suspend(|| {
-            if let Err(error) = writeln!(std::io::stderr().lock(), "{text}") {
-                tracing::debug!(%error, "nobody reads the messages");
-            }
-        });
+        self.progress.bar.suspend(|| say_err(text));
     }
 
     /// Says what may be left out when quiet.
@@ -107,10 +112,18 @@ impl Driver {
         }
     }
 
-    /// From now on the bar counts pictures of something long, which comes in batches of one size: so many are done of so many.
-    pub(super) const fn count_pictures(&mut self, done: usize, of: usize, batch: usize) {
-        self.progress.long = Some((done as u64, of as u64));
+    /// From now on the bar counts pictures of something long, to which `what` is done in batches of one size: so many are done
+    /// of so many.
+    pub(super) const fn count_pictures(&mut self, what: &'static str, (done, of): (usize, usize), batch: usize) {
+        self.progress.count_pictures(what, done, of);
         self.batch = NonZeroU32::new(batch as u32);
+    }
+
+    /// Pictures to be made for `n` that are wanted: a GPU gets the last batch of something long in the shape of the others,
+    /// for which its kernels are tuned.
+    pub(super) fn filled(&self, n: usize) -> usize {
+        let gpu = self.provenance.device.as_ref().is_some_and(|device| !device.cpu);
+        self.batch.filter(|_| gpu).map_or(n, |batch| n.max(batch.get() as usize))
     }
 
     /// Removes the progress bar.
@@ -126,7 +139,8 @@ impl Driver {
     /// Makes pictures; fewer than asked for, or none, when interrupted.
     pub(super) fn generate(&mut self, settings: &Settings) -> anyhow::Result<Option<Arc<Origins>>> {
         let (generate, compute) = (settings.generate.clone(), settings.compute.clone());
-        self.make(|job| Command::Generate { job, settings: generate, compute })
+        let pictures = u64::from(generate.samples);
+        self.make(("generating", pictures), |job| Command::Generate { job, settings: generate, compute })
     }
 
     /// Makes pictures from pictures; likewise.
@@ -137,13 +151,21 @@ impl Driver {
         mask: Option<Mask>,
     ) -> anyhow::Result<Option<Arc<Origins>>> {
         let Settings { generate, edit, compute, .. } = settings.clone();
-        self.make(|job| Command::Edit { job, settings: generate, edit, reference, mask, compute })
+        let pictures = u64::from(generate.samples);
+        let command = |job| Command::Edit { job, settings: generate, edit, reference, mask, compute };
+        self.make(("editing", pictures), command)
     }
 
-    fn make(&mut self, command: impl FnOnce(JobId) -> Command) -> anyhow::Result<Option<Arc<Origins>>> {
+    fn make(
+        &mut self,
+        (what, pictures): (&'static str, u64),
+        command: impl FnOnce(JobId) -> Command,
+    ) -> anyhow::Result<Option<Arc<Origins>>> {
         let mut made = None;
-        self.work(command, &mut |event, progress| match event {
-            Event::Generating { done, of, .. } => progress.show("generating", u64::from(done), u64::from(of)),
+        self.work(command, false, &mut |event, progress| match event {
+            Event::Generating { done, of, .. } => {
+                progress.show_steps(what, u64::from(done), u64::from(of), pictures);
+            }
             Event::Generated { origins, .. } => made = Some(origins),
             _ => {}
         })?;
@@ -163,6 +185,7 @@ impl Driver {
         let (origins, compute) = (Arc::clone(origins), all.compute.clone());
         let pictures = origins.images.len() as u64;
         let (iterations_u64, chunk) = (u64::from(iterations), self.batch);
+        self.only_judges = iterations == 0;
         self.targets = None;
         let mut targets = None;
         let ended = self.work(
@@ -178,10 +201,11 @@ impl Driver {
                 chunk,
                 tag: Tag::default(),
             },
+            true,
             &mut |event, progress| match event {
                 Event::Targets { targets: found, .. } => targets = Some(found),
                 Event::State { state, .. } => {
-                    progress.show_state(u64::from(state.iteration), iterations_u64, pictures);
+                    progress.show_steps("refining", u64::from(state.iteration), iterations_u64, pictures);
                     take(state);
                 }
                 _ => {}
@@ -191,11 +215,13 @@ impl Driver {
         ended
     }
 
-    /// Hands over a command and waits until its work rests or fails.
+    /// Hands over a command and waits until its work rests or fails. With `told` everything that it gives comes as it goes on, so
+    /// that an interruption loses nothing when its last step is not waited for.
     fn work(
         &mut self,
         command: impl FnOnce(JobId) -> Command,
-        take: &mut dyn FnMut(Event, &Progress),
+        told: bool,
+        take: &mut dyn FnMut(Event, &mut Progress),
     ) -> anyhow::Result<Rest> {
         self.jobs += 1;
         let this = JobId(self.jobs);
@@ -205,15 +231,21 @@ impl Driver {
             while let Some(event) = self.worker.try_event() {
                 match event {
                     Event::Device { info, .. } => self.provenance.device = Some(info),
-                    Event::Generator { info, .. } => self.provenance.generator = Some(info),
-                    Event::Classifier { info, .. } => self.provenance.classifier = Some(info),
+                    Event::Generator { info, .. } => {
+                        self.compare(Recorded::compare_model(self.recorded.generator.as_ref(), &info));
+                        self.provenance.generator = Some(info);
+                    }
+                    Event::Classifier { info, .. } => {
+                        self.compare(Recorded::compare_model(self.recorded.classifier.as_ref(), &info));
+                        self.provenance.classifier = Some(info);
+                    }
                     Event::Preparing { what, .. } => self.progress.bar.set_message(what),
                     Event::Loading { what, done, of, .. } => self.progress.show_bytes(&what, done, of),
                     Event::Estimate { estimate, .. } => self.tell(estimate),
                     Event::Warning(text) => self.warn(&text),
                     Event::Failed { job, chain } if job == this => return Err(failure(&chain)),
                     Event::Resting { job, rest } if job == this => return Ok(rest),
-                    event => take(event, &self.progress),
+                    event => take(event, &mut self.progress),
                 }
             }
             if let Some(text) = self.worker.take_crash() {
@@ -221,15 +253,29 @@ impl Driver {
                     "the compute thread broke down, which is a fault of this program: report it with this text ({text})"
                 );
             }
+            if told && self.signal.is_some_and(|(_, since)| since.elapsed() > GRACE) {
+                return Ok(Rest::Stopped);
+            }
+            if let Some(line) = self.progress.line(Instant::now()) {
+                self.say(&line);
+            }
             select! {
                 recv(self.wakes) -> _ => {}
-                recv(self.interrupts) -> _ => {
+                recv(self.interrupts) -> signal => {
                     self.interrupted = true;
+                    self.signal = Some((signal.unwrap_or_default(), Instant::now()));
                     self.say("stopping after what is being computed now; Ctrl-C again ends at once");
                     self.worker.send(Command::Stop)?;
                 }
                 default(LOOK) => {}
             }
+        }
+    }
+
+    /// Says what differs from what is repeated.
+    pub(super) fn compare(&mut self, difference: Option<String>) {
+        if let Some(text) = difference {
+            self.warn(&text);
         }
     }
 
@@ -248,68 +294,16 @@ impl Driver {
             (known.refines, known.weights, known.per_sample)
                 == (estimate.refines, estimate.weights, estimate.per_sample)
         };
-        if !self.estimates.iter().any(same) {
+        let is_about_it = !(estimate.refines && self.only_judges);
+        if is_about_it && !self.estimates.iter().any(same) {
             self.note(&[estimate.to_string()]);
             self.estimates.push(estimate);
         }
     }
 }
 
-impl Progress {
-    /// Another job begins.
-    fn begin(&self) {
-        // The speed of one job says nothing about another, unless both are parts of one.
-        if self.long.is_none() {
-            self.bar.reset();
-        }
-    }
-
-    /// Shows a state of a run: its iterations, or the pictures of something long that they are worth.
-    fn show_state(&self, iteration: u64, iterations: u64, pictures: u64) {
-        match self.long {
-            Some((before, of)) => {
-                let worth = (pictures * iteration.min(iterations)).checked_div(iterations).unwrap_or(0);
-                self.show("refining", before + worth, of);
-            }
-            None => self.show("refining", iteration, iterations),
-        }
-    }
-
-    fn show(&self, what: &str, done: u64, of: u64) {
-        self.phase(what, STEPS);
-        self.bar.set_length(of);
-        self.bar.set_position(done);
-    }
-
-    fn show_bytes(&self, what: &str, done: u64, of: u64) {
-        self.phase(what, BYTES);
-        self.bar.set_length(of);
-        self.bar.set_position(done);
-    }
-
-    /// A new phase: its speed says nothing about the last one's.
-    fn phase(&self, what: &str, template: &str) {
-        if self.bar.message() != what {
-            self.bar.set_style(style(template));
-            self.bar.set_message(what.to_owned());
-            self.bar.reset();
-        }
-    }
-}
-
 fn without_digits(text: &str) -> String {
     text.chars().filter(|c| !c.is_ascii_digit()).collect()
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-/// Writes a text for the user's eyes or the next program. A reader that has gone away is no failure.
-pub(super) fn say_out(text: &str) {
-    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
-        tracing::debug!(%error, "nobody reads the output");
-    }
 }
 
 /// An error from a chain of messages, outermost first.
@@ -324,21 +318,6 @@ fn wake_by(waker: Sender<()>) -> Wake {
     Arc::new(move || {
         let _one_waits = waker.try_send(());
     })
-}
-
-/// The first Ctrl-C asks the work to stop, the second ends the program; files are written whole, so nothing is torn.
-fn listen(interrupt: Sender<()>) {
-    let mut pressed = false;
-    let handler = move || {
-        if pressed {
-            std::process::exit(i32::from(Outcome::Interrupted.exit_code()));
-        }
-        pressed = true;
-        let _heard = interrupt.try_send(());
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        tracing::warn!(%error, "Ctrl-C will end the program without writing what is done");
-    }
 }
 
 #[cfg(test)]
@@ -357,22 +336,5 @@ mod tests {
         let warning = |free: u32| without_digits(&format!("one picture needs 70 MiB, but {free} MiB may be used"));
         assert_eq!(warning(64), warning(9));
         assert_ne!(warning(64), without_digits("3 tensors were not used"));
-    }
-
-    #[test]
-    fn something_long_counts_its_pictures() {
-        let hidden = |long| Progress { bar: ProgressBar::hidden(), long };
-        let at = |progress: &Progress| (progress.bar.position(), progress.bar.length());
-        let long = hidden(Some((128, 50_000)));
-        long.show_state(5, 10, 64);
-        assert_eq!(at(&long), (160, Some(50_000)));
-        long.begin();
-        assert_eq!(at(&long), (160, Some(50_000)), "the next batch goes on where this one ended");
-        let short = hidden(None);
-        short.show_state(5, 10, 64);
-        assert_eq!(at(&short), (5, Some(10)));
-        for progress in [STEPS, BYTES] {
-            ProgressStyle::with_template(progress).unwrap();
-        }
     }
 }

@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 
-use super::describe::{describe_compute, describe_edit, describe_labels, describe_model, would_write, written};
-use super::driver::{Driver, say_out};
-use super::generate::check_sampling;
-use super::opened::{Opened, changed, document, labelled, stored_pictures};
+use super::begin::Job;
+use super::describe::{describe_compute, describe_edit, describe_labels, describe_model, would_write};
+use super::driver::Driver;
+use super::generate::{check_sampling, windows};
+use super::maker::{Maker, part_of};
+use super::opened::{Opened, changed, labelled, stored_pictures};
 use super::refine::Described;
+use super::say::say_out;
 use super::{CliError, Outcome, RunOptions, Source, flags};
 use crate::classifier::labels::listed;
 use crate::classifier::translation;
-use crate::data::read_picture;
-use crate::export::{self, Results};
+use crate::data::{Batch, read_picture};
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, EditTask, GenerateError, GenerateSettings, Mask};
 use crate::image::centre;
@@ -22,7 +24,6 @@ use crate::origins::Origins;
 use crate::parameter::Choosable as _;
 use crate::session::Settings;
 use crate::session::host::Folders;
-use crate::trace::Trace;
 use crate::units::counted;
 use crate::zoo::Manifest;
 
@@ -59,9 +60,9 @@ impl EditOptions {
 /// Edits and writes pictures.
 ///
 /// # Errors
-/// The chain from what failed to why; nothing is written then.
+/// The chain from what failed to why; what was finished before stays.
 pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    let RunOptions { settings, source, out, quiet, .. } = &options.run;
+    let RunOptions { settings, source, .. } = &options.run;
     let task = settings.edit.task;
     let generator = flags::find(&settings.generate.generator, true)?;
     let pictures = match source {
@@ -70,9 +71,6 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
         }
         _ => None,
     };
-    if let Some(pictures) = &pictures {
-        SAMPLES.check(pictures.count() as f64).context("too many pictures are given: take a part with --limit")?;
-    }
     check(options, &generator.0, pictures.as_ref())?;
     let sizes = match &pictures {
         Some(pictures) if options.mask.is_some() => pictures.sizes(),
@@ -80,58 +78,115 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
         _ => vec![[1, 1]],
     };
     let mask = options.mask.as_deref().map(|path| read_mask(path, generator.0.size(), &sizes)).transpose()?;
-    if options.run.dry_run {
-        say_out(&plan(options, &generator, pictures.as_ref()));
-        return Ok(Outcome::Done);
-    }
-    export::prepare_folder(out)?;
-    let mut driver = Driver::start(folders, *quiet)?;
-    driver.note(&options.run.notes);
-    let (reference, mask) = match (source, &pictures) {
-        (Source::Stored(path), _) if task.needs_reference() => {
+    let (stored, mask) = match source {
+        Source::Stored(path) if task.needs_reference() => {
             let (origins, _) = stored_pictures(path)?;
             let stored = origins.edited.as_ref().and_then(|edited| edited.mask.clone());
-            (Some(Arc::new(origins.to_edit(None))), mask.or(stored))
+            (Some(origins.to_edit(None)), mask.or(stored))
         }
-        (_, Some(pictures)) => match open_pictures(pictures, settings, &generator.0, &mut driver)? {
-            Some(origins) => (Some(origins), mask),
-            None => return Ok(nothing_done(&driver)),
-        },
-        _ => (None, None),
+        _ => (None, mask),
     };
     if task.needs_mask() && mask.is_none() {
         return Err(CliError::NoMask.into());
     }
-    if driver.interrupted {
-        return Ok(nothing_done(&driver));
-    }
-    let of = match &reference {
-        Some(origins) if origins.images.len() > 1 => origins.images.len(),
-        _ => settings.generate.samples as usize,
+    let given = pictures.as_ref().map(Opened::count).or(stored.as_ref().map(|stored| stored.images.len()));
+    let count = match given {
+        Some(n) if n > 1 => n,
+        // Without noise every variant of a picture would be the same.
+        Some(_) if task == EditTask::Denoise && !settings.edit.add_noise => 1,
+        _ => options.run.count(),
     };
-    let made = driver.edit(settings, reference, mask)?;
-    driver.finish();
-    let Some(origins) = made else { return Ok(nothing_done(&driver)) };
-    let mut document = document(&options.run, &driver, pictures.as_ref(), Some(&origins), &Trace::default());
-    // An interpolation was made of nothing, but is an edit all the same.
-    document.edited = Some(settings.edit.clone());
-    Results { origins: &origins, document: &document, refined: None }.write(out)?;
-    let done = origins.images.len();
-    if !*quiet {
-        say_out(&format!(
-            "{}: {} on {}\n{}\nrefine them with: lapidary refine --input {}",
-            task.option().label,
-            counted(done, "picture"),
-            driver.device(),
-            written(out, &export::files(&export::GENERATED)),
-            out.join("samples.npz").display()
-        ));
+    let files = super::generate::files(count);
+    let bytes = super::generate::bytes(count, generator.0.shape(), task.needs_reference());
+    let (opens, mask_file) = (pictures.as_ref(), options.mask.as_deref());
+    let job = Job { command: "edit", files: &files, pictures: opens, mask: mask_file, bytes };
+    if options.run.dry_run {
+        say_out(&plan(options, &generator, opens, (&job.look(&options.run)?, &files)));
+        return Ok(Outcome::Done);
     }
-    if driver.interrupted {
-        driver.say(&format!("stopped after {done} of {of} pictures; these are written"));
-        return Ok(Outcome::Interrupted);
+    let Some(begun) = job.begin(&options.run)? else { return Ok(Outcome::Done) };
+    let driver = Driver::start(folders, &begun.options)?;
+    // Places in an archive or a folder; the first one may have others before it.
+    let start = opens.filter(|_| count > 1).map_or(0, |pictures| pictures.range.start);
+    // The frames between two seeds are known by their share of the way, so they are made together.
+    let together = if task == EditTask::Interpolate { count } else { settings.compute.batch as usize };
+    let mut maker = Maker::new(begun, driver, ("editing", start..start + count), together)?;
+    if task == EditTask::Interpolate {
+        maker.begin_anew()?;
     }
-    Ok(Outcome::Done)
+    let ended = make(&mut maker, (pictures.as_ref(), stored.as_ref()), mask.as_ref(), &generator.0);
+    let say = |done, device: &str| format!("{}: {} on {device}", task.option().label, counted(done, "picture"));
+    maker.finish(ended, pictures.as_ref(), true, say, |out| {
+        let (samples, refined) = (out.join("samples.npz"), out.join("refined"));
+        format!("\nrefine them with: lapidary refine --input {} --out {}", samples.display(), refined.display())
+    })
+}
+
+/// Makes what is left to make, of several pictures one of each, of one picture or of none as many as there are places.
+fn make(
+    maker: &mut Maker,
+    (pictures, stored): (Option<&Opened>, Option<&Origins>),
+    mask: Option<&Mask>,
+    generator: &Manifest,
+) -> anyhow::Result<Vec<String>> {
+    let (rest, batch) = (maker.rest(), maker.batch);
+    let edit = |driver: &mut Driver, settings: &Settings, origins: Option<Arc<Origins>>| {
+        driver.edit(settings, origins, mask.cloned())
+    };
+    match (pictures, stored) {
+        (Some(pictures), _) if pictures.count() > 1 => {
+            return pictures.for_each_batch(rest, (generator.shape(), batch), &mut |read| {
+                let places = read.first..read.first + read.images.len();
+                let (mut settings, filled) = maker.settings(&places);
+                let is_filled = filled > places.len();
+                maker.make(places, |driver| {
+                    let Some(origins) = with_labels(pictures, &read, &settings, generator, driver)? else {
+                        return Ok(None);
+                    };
+                    let n = origins.images.len();
+                    let samples = if is_filled { filled } else { n };
+                    settings.generate.samples = samples as u32;
+                    let made = edit(driver, &settings, Some(Arc::new(filled_to(&origins, samples))))?;
+                    Ok(made.map(|made| Arc::new(part_of(&made, 0..made.images.len().min(n)))))
+                })
+            });
+        }
+        (Some(pictures), _) => {
+            let read = pictures.read(generator.shape())?;
+            let settings = maker.begun.options.settings.clone();
+            let origins = with_labels(pictures, &read, &settings, generator, &mut maker.driver)?;
+            let Some(origins) = origins else { return Ok(Vec::new()) };
+            windows(rest, batch).try_for_each(|places| {
+                let (settings, _) = maker.settings(&places);
+                maker.make(places, |driver| edit(driver, &settings, Some(Arc::clone(&origins)))).map(drop)
+            })
+        }
+        (None, Some(stored)) => windows(rest, batch).try_for_each(|places| {
+            let (settings, filled) = maker.settings(&places);
+            let several = stored.images.len() > 1;
+            let origins = if several { filled_to(&part_of(stored, places.clone()), filled) } else { stored.clone() };
+            maker.make(places, |driver| edit(driver, &settings, Some(Arc::new(origins)))).map(drop)
+        }),
+        (None, None) => windows(rest, batch).try_for_each(|places| {
+            let (settings, _) = maker.settings(&places);
+            maker.make(places, |driver| edit(driver, &settings, None)).map(drop)
+        }),
+    }
+    .map(|()| Vec::new())
+}
+
+/// The same with its last picture repeated until there are `n`.
+fn filled_to(origins: &Origins, n: usize) -> Origins {
+    let mut origins = origins.clone();
+    origins.images = origins.images.repeat_last(n);
+    let last = |label: &Vec<usize>| label.last().copied().unwrap_or(0);
+    origins.labels.resize(n, last(&origins.labels));
+    let seed = origins.seeds.last().copied().unwrap_or(0);
+    origins.seeds.resize(n, seed);
+    if let Some(name) = origins.names.last().cloned() {
+        origins.names.resize(n, name);
+    }
+    origins
 }
 
 /// What the work would refuse later.
@@ -148,6 +203,10 @@ fn check(options: &EditOptions, generator: &Manifest, pictures: Option<&Opened>)
             return Err(GenerateError::Colour { channels: *channels }.into());
         }
         _ => {}
+    }
+    if edit.task == EditTask::Interpolate {
+        let frames = options.run.count();
+        SAMPLES.check(frames as f64).context("the frames between two seeds are made together")?;
     }
     if let Some(pictures) = pictures.filter(|_| !classes.is_empty()) {
         pictures.check_labels(&options.run.settings, &generate.generator, classes.len())?;
@@ -172,29 +231,25 @@ fn check_verdict(settings: &Settings, generator: &Manifest, pictures: &Opened) -
     Ok(())
 }
 
-fn nothing_done(driver: &Driver) -> Outcome {
-    driver.finish();
-    driver.say("stopped before the first pictures were done: nothing is written");
-    Outcome::Interrupted
-}
-
-/// Opens pictures and gives each its class: the archive's, or the one that the classifier sees. Listed classes are the
-/// generator's business.
-fn open_pictures(
+/// Opened pictures with their classes: the archive's, or those that the classifier sees. Listed classes are the generator's
+/// business.
+fn with_labels(
     pictures: &Opened,
+    batch: &Batch,
     settings: &Settings,
     generator: &Manifest,
     driver: &mut Driver,
 ) -> anyhow::Result<Option<Arc<Origins>>> {
-    let batch = pictures.read(generator.shape())?;
-    driver.note(&changed(&batch.fits));
+    if !pictures.streams() {
+        driver.note(&changed(&batch.fits));
+    }
     let decided = settings.generate.classes != Classes::All || generator.classes.is_empty();
     let labels = batch.labels.clone().or_else(|| decided.then(|| vec![0; batch.images.len()]));
     if labels.is_some() {
-        return labelled(driver, settings, &batch, labels);
+        return labelled(driver, settings, batch, labels);
     }
     let (classifier, _) = flags::find(&settings.refine.classifier, false)?;
-    let seen = labelled(driver, settings, &batch, None)?;
+    let seen = labelled(driver, settings, batch, None)?;
     Ok(seen.map(|origins| Arc::new(Origins { classes: Some(classifier.classes), ..Origins::clone(&origins) })))
 }
 
@@ -235,8 +290,13 @@ fn read_mask(path: &Path, [rows, columns]: [usize; 2], pictures: &[[u32; 2]]) ->
 }
 
 /// What a dry run says.
-fn plan(options: &EditOptions, (generator, path): &Described, pictures: Option<&Opened>) -> String {
-    let RunOptions { settings, source, out, notes, .. } = &options.run;
+fn plan(
+    options: &EditOptions,
+    (generator, path): &Described,
+    pictures: Option<&Opened>,
+    (out, files): (&Path, &[&str]),
+) -> String {
+    let RunOptions { settings, source, notes, .. } = &options.run;
     let task = settings.edit.task;
     let mut lines = notes.clone();
     lines.push(describe_model("generator", &settings.generate.generator, generator, path.as_deref()));
@@ -258,9 +318,9 @@ fn plan(options: &EditOptions, (generator, path): &Described, pictures: Option<&
             lines.push(format!("{:<11}{first}..{} (one result of each of {n} pictures)", "seeds", first + n as u64));
         }
         Some(_) => {
-            let n = settings.generate.samples;
-            let results = counted(n as usize, "result");
-            lines.push(format!("{:<11}{first}..{} ({results})", "seeds", first + u64::from(n)));
+            let n = options.run.count();
+            let results = counted(n, "result");
+            lines.push(format!("{:<11}{first}..{} ({results})", "seeds", first + n as u64));
         }
         None => {}
     }
@@ -273,14 +333,14 @@ fn plan(options: &EditOptions, (generator, path): &Described, pictures: Option<&
         Classes::All => "those that the classifier sees".to_owned(),
         Classes::Only(_) | Classes::Random => {
             let count = pictures.map_or(1, Opened::count);
-            let samples = if count > 1 { count as u32 } else { settings.generate.samples };
+            let samples = if count > 1 { count as u32 } else { options.run.count() as u32 };
             let labels = GenerateSettings { samples, ..settings.generate.clone() }.labels(generator.classes.len());
             describe_labels(&labels, &generator.classes)
         }
     };
     lines.push(format!("{:<11}{classes}", "classes"));
     lines.push(describe_compute(settings));
-    lines.push(would_write(out, &export::files(&export::GENERATED)));
+    lines.push(would_write(out, files));
     lines.join("\n")
 }
 

@@ -70,6 +70,17 @@ pub enum CliError {
     /// Sides that the classifier cannot halve.
     #[error(transparent)]
     Size(#[from] OddSize),
+    /// Too many seeds.
+    #[error(
+        "--seeds is {found:?}, which are {count} pictures, but one run makes at most {}: make the rest in further runs, each with an --out of its own",
+        crate::data::MAX_COUNT
+    )]
+    Many {
+        /// What was given.
+        found: String,
+        /// How many these are.
+        count: u64,
+    },
     /// No list of noise levels.
     #[error("--sigmas is {found:?}, but must be a list of falling numbers such as 80,1.2: correct it")]
     Sigmas {
@@ -171,6 +182,14 @@ pub enum CliError {
         /// The session.
         path: PathBuf,
     },
+    /// A list of pictures that the settings do not give.
+    #[error("the session lists {what}: correct its samples or its settings, or give --seeds, --classes or --input\n{}", path.display())]
+    Samples {
+        /// The recipe.
+        path: PathBuf,
+        /// What it lists, and what there is.
+        what: String,
+    },
     /// A recipe without its pictures.
     #[error("this session refines opened pictures, but its session.json does not say which: use the .lapidary file, or give them with --input\n{}", path.display())]
     NoPictures {
@@ -190,7 +209,8 @@ impl CliError {
             | Self::NoPictures { .. }
             | Self::Label { .. }
             | Self::Channels { .. }
-            | Self::Size(_) => 1,
+            | Self::Size(_)
+            | Self::Samples { .. } => 1,
             _ => 2,
         }
     }

@@ -1,54 +1,63 @@
-//! `lapidary generate`: pictures of the generator, and every file about them.
+//! `lapidary generate`: pictures of the generator, any number, and every file about them.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::bail;
 
-use super::describe::{describe_compute, describe_generation, describe_model, would_write, written};
-use super::driver::{Driver, say_out};
-use super::opened::document;
+use super::begin::Job;
+use super::describe::{describe_compute, describe_generation, describe_model, would_write};
+use super::driver::Driver;
+use super::maker::Maker;
+use super::opened::MAX_TOGETHER;
+use super::say::say_out;
 use super::{Outcome, RunOptions, flags};
-use crate::export::{self, Results};
+use crate::export;
 use crate::generator::{Classes, GenerateSettings, Plan};
 use crate::session::host::Folders;
-use crate::trace::Trace;
 use crate::units::counted;
 use crate::zoo::{Manifest, ManifestKind};
 
 /// Generates and writes pictures.
 ///
 /// # Errors
-/// The chain from what failed to why; nothing is written then.
+/// The chain from what failed to why; what was finished before stays.
 pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    let RunOptions { settings, out, quiet, .. } = options;
-    let (generator, path) = flags::find(&settings.generate.generator, true)?;
-    check_sampling(&settings.generate, &generator)?;
+    let (generator, path) = flags::find(&options.settings.generate.generator, true)?;
+    check_sampling(&options.settings.generate, &generator)?;
+    let (count, files) = (options.count(), files(options.count()));
+    let bytes = bytes(count, generator.shape(), false);
+    let job = Job { command: "generate", files: &files, pictures: None, mask: None, bytes };
     if options.dry_run {
-        say_out(&plan(options, &generator, path.as_deref()));
+        say_out(&plan(options, (&generator, path.as_deref()), &job.look(options)?, &files));
         return Ok(Outcome::Done);
     }
-    export::prepare_folder(out)?;
-    let mut driver = Driver::start(folders, *quiet)?;
-    driver.note(&options.notes);
-    let made = driver.generate(settings)?;
-    driver.finish();
-    let Some(origins) = made else {
-        driver.say("stopped before the first pictures were done: nothing is written");
-        return Ok(Outcome::Interrupted);
-    };
-    let document = document(options, &driver, None, Some(&origins), &Trace::default());
-    Results { origins: &origins, document: &document, refined: None }.write(out)?;
-    let (done, of) = (origins.images.len(), settings.generate.samples);
-    if !*quiet {
-        let on = driver.device();
-        let made = counted(done, "picture");
-        say_out(&format!("{made} on {on}\n{}", written(out, &export::files(&export::GENERATED))));
-    }
-    if driver.interrupted {
-        driver.say(&format!("stopped after {done} of {of} pictures; these are written"));
-        return Ok(Outcome::Interrupted);
-    }
-    Ok(Outcome::Done)
+    let Some(begun) = job.begin(options)? else { return Ok(Outcome::Done) };
+    let driver = Driver::start(folders, &begun.options)?;
+    let batch = options.settings.compute.batch as usize;
+    let mut maker = Maker::new(begun, driver, ("generating", 0..count), batch)?;
+    let ended = windows(maker.rest(), maker.batch).try_for_each(|places| {
+        let (settings, _) = maker.settings(&places);
+        maker.make(places, |driver| driver.generate(&settings)).map(drop)
+    });
+    let say = |done, device: &str| format!("{} on {device}", counted(done, "picture"));
+    maker.finish(ended.map(|()| Vec::new()), None, false, say, |_| String::new())
+}
+
+/// Places in batches.
+pub(super) fn windows(all: Range<usize>, batch: usize) -> impl Iterator<Item = Range<usize>> {
+    all.clone().step_by(batch.max(1)).map(move |first| first..(first + batch).min(all.end))
+}
+
+/// What so many pictures that are made are written to.
+pub(super) fn files(count: usize) -> Vec<&'static str> {
+    if count > MAX_TOGETHER { export::LONG_GENERATED.to_vec() } else { export::files(&export::GENERATED) }
+}
+
+/// Bytes of so many pictures that are made: levels and floats, of edited ones twice, once in batches and once put together.
+pub(super) fn bytes(count: usize, shape: [usize; 3], edited: bool) -> u64 {
+    let values: usize = shape.iter().product();
+    2 * count as u64 * (values as u64 * if edited { 9 } else { 5 } + 16)
 }
 
 /// Sampler, levels and classes must be such as the generator knows, before anything slow begins.
@@ -68,13 +77,13 @@ pub(super) fn check_sampling(settings: &GenerateSettings, generator: &Manifest) 
     Ok(())
 }
 
-fn plan(options: &RunOptions, generator: &Manifest, path: Option<&Path>) -> String {
-    let RunOptions { settings, out, notes, .. } = options;
+fn plan(options: &RunOptions, (generator, path): (&Manifest, Option<&Path>), out: &Path, files: &[&str]) -> String {
+    let RunOptions { settings, notes, .. } = options;
     let lines = [
         describe_model("generator", &settings.generate.generator, generator, path),
-        describe_generation(&settings.generate, generator),
+        describe_generation(&settings.generate, options.count(), generator),
         describe_compute(settings),
-        would_write(out, &export::files(&export::GENERATED)),
+        would_write(out, files),
     ];
     notes.iter().cloned().chain(lines).collect::<Vec<_>>().join("\n")
 }

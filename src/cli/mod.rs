@@ -2,6 +2,8 @@
 //!
 //! The commands drive the same compute thread as the window does. Nothing here draws a window.
 
+mod batch;
+mod begin;
 pub mod bench;
 mod describe;
 mod driver;
@@ -11,10 +13,15 @@ mod flags;
 pub mod generate;
 pub mod inspect;
 mod kept;
+mod maker;
+mod many;
 mod opened;
+mod progress;
+mod recorded;
 pub mod refine;
+mod say;
 pub mod search;
-mod stream;
+mod signals;
 mod tally;
 mod usage;
 
@@ -27,10 +34,16 @@ pub use self::bench::BenchModels;
 pub use self::edit::EditOptions;
 pub use self::error::CliError;
 use self::flags::Use;
+pub use self::recorded::Recorded;
 pub use self::search::SearchOptions;
 pub use self::usage::command;
-use self::usage::{DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, QUIET, REFERENCES, SESSION, SKIP, STRICT, TRUNCATE};
+use self::usage::{
+    DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, OVERWRITE, QUIET, REFERENCES, RESUME, SESSION, SKIP, STRICT,
+    TRUNCATE,
+};
 pub use crate::data::Part;
+pub use crate::export::Earlier;
+use crate::generator::settings::SAMPLES;
 use crate::generator::{EditTask, GenerateSettings};
 use crate::image::Levels;
 use crate::parameter::{Parameter, ParameterError};
@@ -118,8 +131,14 @@ pub struct RunOptions {
     pub references: Vec<PathBuf>,
     /// How 8-bit levels are made for archives.
     pub levels: Levels,
-    /// Folder for the results.
-    pub out: PathBuf,
+    /// Pictures to be made, where they are more than the settings can say.
+    pub count: Option<u64>,
+    /// What the session file says of its results, to be compared with what is here.
+    pub recorded: Option<Box<Recorded>>,
+    /// Folder for the results; none was given: the default one, or the next that is free.
+    pub out: Option<PathBuf>,
+    /// What is done with earlier results in that folder.
+    pub earlier: Earlier,
     /// Only say what would be done.
     pub dry_run: bool,
     /// Say nothing but warnings and errors.
@@ -141,7 +160,10 @@ impl RunOptions {
             relabel: false,
             references: Vec::new(),
             levels: Levels::Rounded,
-            out: PathBuf::from(DEFAULT_OUT),
+            count: None,
+            recorded: None,
+            out: None,
+            earlier: Earlier::Keep,
             dry_run: false,
             quiet: false,
             strict: false,
@@ -166,7 +188,11 @@ impl RunOptions {
                 let generates = GenerateSettings { classes: wanted.classes.clone(), ..saved.clone() } != *wanted;
                 let source = if generates { Source::Generator } else { source? };
                 let part = if generates { Part::default() } else { options.part };
-                Self { source, part, relabel, settings: window.settings, ..options }
+                let mut options = Self { source, part, relabel, settings: window.settings, ..options };
+                if relabel || generates {
+                    options.recorded.iter_mut().for_each(|recorded| recorded.forget_pictures());
+                }
+                options
             }
             None => {
                 let source = if window.files.is_empty() { Source::Generator } else { Source::Pictures(window.files) };
@@ -191,9 +217,19 @@ impl RunOptions {
     /// A session's settings, and its pictures or why it does not give them.
     fn of_session(path: &Path, job: Job) -> Result<(Self, Result<Source, CliError>), CliError> {
         let saved = flags::read_session(path, job == Job::Edit)?;
-        let flags::Saved { settings, source, references, part, levels, note } = saved;
-        let notes = note.into_iter().collect();
-        Ok((Self { part, references, levels, notes, ..Self::new(settings) }, source))
+        let flags::Saved { settings, source, references, part, levels, count, recorded, notes } = saved;
+        let recorded = Some(Box::new(recorded));
+        Ok((Self { part, references, levels, count, recorded, notes, ..Self::new(settings) }, source))
+    }
+
+    /// Pictures to be made.
+    fn count(&self) -> usize {
+        self.count.map_or(self.settings.generate.samples as usize, |count| count as usize)
+    }
+
+    /// Where the results go, as far as it is known before.
+    fn folder(&self) -> &Path {
+        self.out.as_deref().unwrap_or_else(|| Path::new(DEFAULT_OUT))
     }
 
     /// Early stop needs real pictures; whether a session file holds some is known when it is opened.
@@ -223,8 +259,8 @@ impl RunOptions {
 pub enum Outcome {
     /// Everything is done.
     Done,
-    /// The user stopped it; what was done is written.
-    Interrupted,
+    /// The user or the system stopped it by a signal of this number; what was done is written.
+    Interrupted(u8),
 }
 
 impl Outcome {
@@ -233,8 +269,8 @@ impl Outcome {
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Done => 0,
-            // 128 + SIGINT, as shells expect.
-            Self::Interrupted => 130,
+            // As shells say it: 130 for SIGINT, 143 for SIGTERM.
+            Self::Interrupted(signal) => 128 + signal,
         }
     }
 }
@@ -294,6 +330,10 @@ fn window_options(matches: &ArgMatches) -> Result<WindowOptions, CliError> {
         let is_command = command().find_subcommand(&found).is_some();
         return Err(if is_command { CliError::LateCommand { found } } else { CliError::NoFile { found } });
     }
+    if let Some(count) = flags::many(matches)? {
+        // The window holds all of its pictures at once.
+        SAMPLES.check(count as f64)?;
+    }
     let mut options = WindowOptions { settings: Settings::default(), files };
     let mut about = if options.files.is_empty() { Use::Generated } else { Use::Opened };
     // A session that cannot be read is refused when it is opened.
@@ -335,6 +375,14 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     if let Some(flag) = made.filter(|_| !inputs.is_empty()) {
         return Err(CliError::MadeAndOpened { flag });
     }
+    let about_pictures = [INPUT, SKIP.flag, LIMIT.flag, flags::CLASSES, flags::CLASSIFIER];
+    if made.is_some()
+        || !inputs.is_empty()
+        || about_pictures.iter().any(|flag| flags::is_given(matches, flag))
+        || job != Job::Refine
+    {
+        options.recorded.iter_mut().for_each(|recorded| recorded.forget_pictures());
+    }
     if !inputs.is_empty() {
         (source, options.part) = (Ok(Source::Pictures(inputs)), Part::default());
     }
@@ -345,6 +393,9 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         (_, Source::Pictures(_) | Source::Stored(_)) => Use::Opened,
     };
     options.notes.extend(flags::apply(matches, &mut options.settings, about)?);
+    if flags::says_how_many(matches) {
+        options.count = flags::many(matches)?;
+    }
     options.relabel = flags::given(matches, flags::CLASSES).is_some();
     let samples = match job {
         Job::Generate => true,
@@ -370,7 +421,12 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     if let Some(truncate) = flags::switched(matches, TRUNCATE) {
         options.levels = if truncate { Levels::Truncated } else { Levels::Rounded };
     }
-    options.out = path(matches, OUT).unwrap_or(options.out);
+    options.out = path(matches, OUT);
+    options.earlier = match (is_on(matches, RESUME), is_on(matches, OVERWRITE)) {
+        (true, _) => Earlier::Resume,
+        (_, true) => Earlier::Overwrite,
+        _ => Earlier::Keep,
+    };
     options.dry_run = is_on(matches, DRY_RUN);
     options.quiet = is_on(matches, QUIET);
     options.strict = is_on(matches, STRICT);
@@ -410,7 +466,7 @@ mod tests {
             panic!("refine");
         };
         assert_eq!(options.source, Source::Pictures(vec!["a.png".into(), "b.png".into()]));
-        assert_eq!(options.out, PathBuf::from("o"));
+        assert_eq!(options.out, Some(PathBuf::from("o")));
         let Invocation::Window { options } = parse(&["lapidary", "--radius", "2"]) else { panic!("window") };
         assert_eq!(options.settings.refine.eps, 2.0);
     }

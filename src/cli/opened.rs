@@ -1,25 +1,28 @@
 //! Pictures that are opened instead of generated: which they are, of which class, and those that a session file holds.
 
+use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
+use sha2::Digest as _;
 
 use super::driver::Driver;
-use super::{CliError, Part, RunOptions};
+use super::{CliError, Part};
+use crate::checkpoint::hex;
 use crate::data::{Batch, PictureError, PictureSource, picture_size};
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, GenerateSettings};
-use crate::image::{ImageBatch, Levels};
+use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State, Target};
-use crate::session::document::{Document, relative_file};
+use crate::session::document::relative_file;
 use crate::session::{Settings, disk};
-use crate::trace::{RunId, Trace};
+use crate::trace::RunId;
 
 /// Most pictures that are held at once.
-const MAX_TOGETHER: usize = SAMPLES.max as usize;
+pub(super) const MAX_TOGETHER: usize = SAMPLES.max as usize;
 /// Evaluations beside the run: the classifier's verdict on the pictures before.
 const VERDICT: RunId = RunId(0);
 /// Names of pictures that are listed before the rest is only counted.
@@ -31,6 +34,7 @@ pub(super) struct Opened {
     pub(super) source: PictureSource,
     /// Those of the source that are taken.
     pub(super) range: Range<usize>,
+    strict: bool,
 }
 
 impl Opened {
@@ -41,7 +45,7 @@ impl Opened {
         }
         let count = source.count();
         let range = part.of(count).ok_or(CliError::Skip { skip: part.skip, count })?;
-        Ok(Self { source, range })
+        Ok(Self { source, range, strict: false })
     }
 
     /// Labels of an archive, where they are used, must be classes of the model, which knows so many.
@@ -85,7 +89,22 @@ impl Opened {
 
     /// A file that cannot be read is an error when `strict`, else it is left out and told of.
     pub(super) fn strictly(self, strict: bool) -> Self {
-        Self { source: self.source.strictly(strict), ..self }
+        Self { source: self.source.strictly(strict), strict, ..self }
+    }
+
+    /// Reads what is left of them, as [`PictureSource::for_each_batch`]. Where others were done before, it is no fault when
+    /// none of the rest can be read.
+    pub(super) fn for_each_batch(
+        &self,
+        rest: Range<usize>,
+        form: ([usize; 3], usize),
+        each: &mut dyn FnMut(Batch) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<Vec<String>> {
+        let may_be_left_out = rest.start > self.range.start && !self.strict && self.source.native_size().is_none();
+        match self.source.for_each_batch(rest, form, each) {
+            Err(error) if may_be_left_out => error.downcast::<PictureError>().map(|error| vec![error.left_out()]),
+            ended => ended,
+        }
     }
 
     /// All of them that can be read, files fitted to `shape`, `[C, H, W]`; what was left out is told with what was fitted.
@@ -110,7 +129,15 @@ impl Opened {
         relative_to(&files, folder)
     }
 
-    fn files(&self) -> Vec<PathBuf> {
+    /// SHA-256 of each of them; empty for what was left out, and for what cannot be read, which is found out later.
+    pub(super) fn hashes(&self) -> Vec<String> {
+        let (files, first) = (self.files(), self.source.files().len().min(self.range.start));
+        let left_out = if self.source.native_size().is_none() { first } else { 0 };
+        let hashes = files.iter().map(|file| sha256_of(file).unwrap_or_default());
+        std::iter::repeat_n(String::new(), left_out).chain(hashes).collect()
+    }
+
+    pub(super) fn files(&self) -> Vec<PathBuf> {
         let files = self.source.files();
         match self.source.native_size() {
             Some(_) => files,
@@ -133,33 +160,20 @@ impl Opened {
     }
 }
 
-/// The recipe of what a command made: what it was made from, as seen from the folder of the results.
-pub(super) fn document(
-    options: &RunOptions,
-    driver: &Driver,
-    pictures: Option<&Opened>,
-    origins: Option<&Origins>,
-    trace: &Trace,
-) -> Document {
-    let RunOptions { settings, part, out, .. } = options;
-    let inputs = pictures.map_or_else(Vec::new, |pictures| pictures.inputs(out));
-    Document { inputs, part: *part, ..Document::new(settings, &driver.provenance, origins, trace, Some(out)) }
-}
-
-/// Likewise, of what was refined.
-pub(super) fn refined_document(
-    options: &RunOptions,
-    driver: &Driver,
-    pictures: Option<&Opened>,
-    origins: Option<&Origins>,
-    trace: &Trace,
-) -> Document {
-    let (references, truncated) = (relative_to(&options.references, &options.out), options.levels == Levels::Truncated);
-    Document { references, truncated, ..document(options, driver, pictures, origins, trace) }
+/// SHA-256 of a file, in hexadecimal digits.
+pub(super) fn sha256_of(file: &Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(file)?;
+    let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
 }
 
 /// Files as seen from `folder`.
-fn relative_to(files: &[PathBuf], folder: &Path) -> Vec<String> {
+pub(super) fn relative_to(files: &[PathBuf], folder: &Path) -> Vec<String> {
     files.iter().map(|file| relative_file(file, folder)).collect()
 }
 
@@ -269,6 +283,8 @@ mod tests {
         assert_eq!((opened.count(), opened.streams()), (1, false));
         assert_eq!(opened.read([3, 2, 2]).unwrap().names, ["b.png"]);
         assert_eq!(opened.inputs(folder.path()), ["a.png", "b.png"], "with the part they say the same again");
+        let hashes = opened.hashes();
+        assert!(hashes.len() == 2 && hashes[0].is_empty() && hashes[1].len() == 64, "{hashes:?}");
         assert_eq!(opened.sizes(), [[2, 2]]);
         assert!(Opened::new(&[folder.path().to_owned()], Part { skip: 3, limit: None }).is_err());
         let missing = Opened::new(&[folder.path().join("d.png")], Part::default()).unwrap_err();

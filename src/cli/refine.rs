@@ -1,20 +1,22 @@
 //! `lapidary refine`: pictures before, the run, pictures after, and every file about them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::batch::{Batch, Done};
+use super::begin::{Begun, Job};
 use super::describe::{
     describe_compute, describe_generation, describe_labels, describe_model, describe_refinement, would_write, written,
 };
-use super::driver::{Driver, say_out};
+use super::driver::Driver;
 use super::generate::check_sampling;
-use super::kept::Kept;
-use super::opened::{self, Opened, judge, labelled, listed_labels, stored_pictures};
+use super::opened::{self, MAX_TOGETHER, Opened, labelled, listed_labels, stored_pictures};
+use super::say::say_out;
 use super::tally::{RUN, Tally, stopped};
-use super::{CliError, Outcome, Part, RunOptions, Source, flags, stream};
-use crate::export::{self, Refined, Results};
+use super::{CliError, Outcome, Part, RunOptions, Source, flags, many};
+use crate::export::{self, Parts, Refined, Results};
 use crate::generator::Classes;
 use crate::image::Levels;
 use crate::origins::Origins;
@@ -23,6 +25,7 @@ use crate::refiner::settings::ITERATIONS;
 use crate::session::Settings;
 use crate::session::host::Folders;
 use crate::trace::{StateId, Trace};
+use crate::units::counted;
 use crate::worker::Rest;
 use crate::zoo::Manifest;
 
@@ -34,7 +37,7 @@ pub(super) type Described = (Manifest, Option<PathBuf>);
 /// # Errors
 /// The chain from what failed to why. When iterations had been done before, they are written.
 pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    let RunOptions { settings, source, out, quiet, .. } = options;
+    let RunOptions { settings, source, .. } = options;
     let mut pictures = match source {
         Source::Pictures(paths) => Some(Opened::new(paths, options.part)?.strictly(options.strict)),
         Source::Generator | Source::Stored(_) => None,
@@ -46,6 +49,10 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     };
     if let Some((manifest, _)) = &generator {
         check_sampling(&settings.generate, manifest)?;
+        if let Some(recorded) = &options.recorded {
+            let labels = settings.generate.labels(manifest.classes.len());
+            recorded.check_samples(&settings.generate.seeds(), &labels)?;
+        }
     }
     if let Some(pictures) = &mut pictures {
         pictures.source.take_classes(&classifier.0.classes);
@@ -59,20 +66,43 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
         (None, None) => None,
     };
     shape.map_or(Ok(()), |shape| flags::check_shape(&classifier.0, shape))?;
+    let places = match &pictures {
+        Some(pictures) => pictures.range.clone(),
+        None => 0..options.count(),
+    };
+    let streams = pictures.as_ref().is_some_and(Opened::streams);
+    // A session file holds no more than are held at once.
+    let long = streams || places.len() > MAX_TOGETHER && !matches!(source, Source::Stored(_));
+    let files = if long { export::LONG_REFINED.to_vec() } else { export::files(&export::REFINED) };
+    let size = pictures.as_ref().and_then(|pictures| pictures.source.native_size());
+    let [channels, height, width] = classifier.0.shape();
+    let values = size.map_or(channels * height * width, |[height, width]| channels * height * width) as u64;
+    // Levels twice, once in batches and once put together, or levels and floats once.
+    let bytes = places.len() as u64 * if long { 2 * values + 200 } else { 9 * values };
+    let job = Job { command: "refine", files: &files, pictures: pictures.as_ref(), mask: None, bytes };
     if options.dry_run {
         check_references(options)?;
-        say_out(&plan(options, generator.as_ref(), &classifier, pictures.as_ref()));
+        let out = job.look(options)?;
+        say_out(&plan(options, generator.as_ref(), &classifier, pictures.as_ref(), (&out, &files)));
         return Ok(Outcome::Done);
     }
-    if let Some(pictures) = pictures.as_ref().filter(|pictures| pictures.streams()) {
-        return stream::run(options, pictures, &classifier.0, folders);
+    let Some(begun) = job.begin(options)? else { return Ok(Outcome::Done) };
+    let mut driver = Driver::start(folders, &begun.options)?;
+    if let (Some(recorded), Some(pictures)) = (&options.recorded, &pictures) {
+        driver.compare(recorded.compare_inputs(&pictures.inputs(begun.out.path()), &begun.hashes));
     }
-    export::prepare_folder(out)?;
-    let mut driver = Driver::start(folders, *quiet)?;
-    driver.note(&options.notes);
+    if long {
+        return many::run(begun, driver, (pictures.as_ref(), places), &classifier.0);
+    }
+    few(begun, driver, pictures.as_ref(), &classifier.0)
+}
 
-    let mut references = opened::references(&options.references, classifier.0.shape(), &driver)?;
-    let origins = match (source, &pictures) {
+/// Refines pictures that are held at once, with every number of every iteration.
+fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: &Manifest) -> anyhow::Result<Outcome> {
+    let Begun { options, mut out, hashes } = begun;
+    let RunOptions { settings, source, quiet, .. } = &options;
+    let mut references = opened::references(&options.references, classifier.shape(), &driver)?;
+    let origins = match (source, pictures) {
         (Source::Stored(path), _) => {
             let (origins, stored) = stored_pictures(path)?;
             references = references.or(stored);
@@ -80,89 +110,86 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
                 return Err(CliError::NoReferences.into());
             }
             let listed = options.relabel && settings.generate.classes != Classes::All;
-            let classes = classifier.0.classes.len();
+            let classes = classifier.classes.len();
             Some(if listed { opened::relabelled(&origins, &settings.generate, classes) } else { origins })
         }
-        (_, Some(pictures)) => open_pictures(pictures, settings, &classifier.0, &mut driver)?,
+        (_, Some(pictures)) => open_pictures(pictures, &options, classifier, &mut driver)?,
         (_, None) => driver.generate(settings)?,
-    };
-    // A random start is no picture before; judge the origins themselves.
-    let before = match &origins {
-        Some(origins) if !settings.refine.starts_at_origin() && !driver.interrupted => {
-            judge(&mut driver, settings, origins)?
-        }
-        _ => None,
     };
     let Some(origins) = origins.filter(|_| !driver.interrupted) else {
         driver.finish();
         driver.say("stopped before refining began: nothing is written");
-        return Ok(Outcome::Interrupted);
+        return Ok(driver.stopped());
     };
-
+    let parts = Parts::open(out.path(), 0)?;
     let iterations = settings.refine.iterations.map_or(ITERATIONS.default as u32, std::num::NonZeroU32::get);
     let mut trace = Trace::default();
     trace.begin(RUN, None, settings.refine.clone());
-    let mut kept = Kept::new(settings.refine.keep);
-    let run = (RUN, settings.refine.clone());
-    let ended = driver.refine(run, &origins, references, iterations, settings, &mut |state| {
+    let batch = Batch { settings, origins: &origins, references, iterations, parts: &parts };
+    let (refined, ended) = batch.refine(&mut driver, &mut |state| {
         trace.push(StateId { run: RUN, iteration: state.iteration }, state.numbers.clone());
-        kept.take(&state);
-    });
+    })?;
     driver.finish();
     if let Some(targets) = driver.targets.take() {
         trace.set_targets(RUN, targets);
     }
-    let (Some(start), Some(last), Some((after, numbers))) = (kept.start(), kept.last(), kept.result()) else {
+    let Some(Done { before, after, numbers, last, .. }) = refined else {
         ended?;
         driver.say("stopped before the first state was known: nothing is written");
-        return Ok(Outcome::Interrupted);
+        return Ok(driver.stopped());
     };
-    let before = before.as_ref().map_or(&start.numbers, |state| &state.numbers);
-
-    let document = opened::refined_document(options, &driver, pictures.as_ref(), Some(&origins), &trace);
+    let begun = Begun { options: options.clone(), out, hashes };
+    let document = begun.refined_document(&driver, pictures, Some(&origins), &trace);
     let refined = Refined {
         after: &after,
         logits_before: &before.logits,
         logits_after: &numbers.logits,
         trace: &trace,
         run: RUN,
-        classes: &classifier.0.classes,
+        classes: &classifier.classes,
         levels: options.levels,
     };
     let results = Results { origins: &origins, document: &document, refined: Some(refined) };
-    results.write(out)?;
+    let complete = matches!(ended, Ok(Rest::Finished | Rest::NothingMoves));
+    out = begun.out;
+    out.publish(results.names(), complete, |folder| results.write(folder))
+        .with_context(|| format!("the results of {} cannot all be written", counted(last as usize, "iteration")))?;
+    parts.forget_under_way()?;
     let rest = ended.with_context(|| {
-        format!("refining failed after {} of {iterations} iterations; what was done is written", last.iteration)
+        format!("refining failed after {last} of {iterations} iterations; what was done is written")
     })?;
     if !*quiet {
-        let tally = Tally::of(before, &numbers, results.targets());
-        let files = written(out, &export::files(&export::REFINED));
-        say_out(&format!("{}\n{files}", tally.describe(last.iteration, driver.device(), settings)));
+        let tally = Tally::of(&before, &numbers, results.targets());
+        let files = written(out.path(), &export::files(&export::REFINED));
+        say_out(&format!("{}\n{files}", tally.describe(last, driver.device(), settings)));
     }
-    if rest == Rest::NothingMoves && stopped(&last.numbers) < last.images.len() {
+    if rest == Rest::NothingMoves && stopped(&numbers) < after.len() {
         driver.say(&format!(
-            "warning: after {} iterations no picture moves any more, because every gradient vanished or is not a number: choose another objective",
-            last.iteration
+            "warning: after {last} iterations no picture moves any more, because every gradient vanished or is not a number: choose another objective"
         ));
     }
-    if driver.interrupted && last.iteration < iterations {
-        driver.say(&format!("stopped after {} of {iterations} iterations; these are written", last.iteration));
-        return Ok(Outcome::Interrupted);
+    if driver.interrupted && last < iterations {
+        driver.say(&format!("stopped after {last} of {iterations} iterations; these are written"));
+        return Ok(driver.stopped());
     }
     Ok(Outcome::Done)
 }
 
-/// Opens pictures and gives each its class: a listed one, or the one that the classifier sees.
+/// Opens pictures and gives each its class: a listed one, the one that it had when it was refined before, or the one that the
+/// classifier sees.
 fn open_pictures(
     pictures: &Opened,
-    settings: &Settings,
+    options: &RunOptions,
     classifier: &Manifest,
     driver: &mut Driver,
 ) -> anyhow::Result<Option<Arc<Origins>>> {
+    let settings = &options.settings;
     let batch = pictures.read(classifier.shape())?;
     driver.note(&opened::changed(&batch.fits));
-    let listed = listed_labels(&settings.generate, batch.first, batch.images.len(), classifier.classes.len());
-    labelled(driver, settings, &batch, listed.or_else(|| batch.labels.clone()))
+    let count = batch.images.len();
+    let listed = listed_labels(&settings.generate, batch.first, count, classifier.classes.len());
+    let recorded = options.recorded.as_ref().map(|recorded| recorded.labels(count)).transpose()?.flatten();
+    labelled(driver, settings, &batch, listed.or(recorded).or_else(|| batch.labels.clone()))
 }
 
 /// What is asked for but not there: the run would refuse it, and so does a dry run.
@@ -184,13 +211,14 @@ fn plan(
     generator: Option<&Described>,
     (classifier, classifier_path): &Described,
     pictures: Option<&Opened>,
+    (out, files): (&Path, &[&str]),
 ) -> String {
-    let RunOptions { settings, source, out, notes, references, .. } = options;
+    let RunOptions { settings, source, notes, references, .. } = options;
     let mut lines = notes.clone();
     match (generator, source, pictures) {
         (Some((manifest, path)), _, _) => {
             lines.push(describe_model("generator", &settings.generate.generator, manifest, path.as_deref()));
-            lines.push(describe_generation(&settings.generate, manifest));
+            lines.push(describe_generation(&settings.generate, options.count(), manifest));
         }
         (None, Source::Stored(path), _) => {
             lines.push(format!("{:<11}those stored in {}", "pictures", path.display()));
@@ -211,9 +239,7 @@ fn plan(
         lines.push(format!("{:<11}cut down in the .npz instead of rounded", "levels"));
     }
     lines.push(describe_compute(settings));
-    let streams = pictures.is_some_and(Opened::streams);
-    let files = export::files(&export::REFINED);
-    lines.push(would_write(out, if streams { &export::STREAMED_FILES } else { &files }));
+    lines.push(would_write(out, files));
     lines.join("\n")
 }
 

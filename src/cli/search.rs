@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::ArgMatches;
 
+use super::begin::{Begun, Job};
 use super::describe::{describe_compute, describe_labels, describe_model, would_write, written};
-use super::driver::{Driver, say_out};
+use super::driver::Driver;
 use super::opened::judge;
 use super::refine::Described;
+use super::say::say_out;
 use super::{CliError, Outcome, RunOptions, flags};
 use crate::classifier::labels::listed;
 use crate::classifier::{probability_of, translation};
 use crate::export::{self, ExportError};
 use crate::generator::schedule::time_step_sigmas;
+use crate::generator::settings::SAMPLES;
 use crate::generator::{SamplerKind, TimeSteps};
 use crate::parameter::{Choice, ChoiceOption, Choosable, Parameter};
 use crate::refiner::{Numbers, Target};
@@ -191,17 +194,21 @@ impl Verdict {
 /// # Panics
 /// Never: the points that are tried lie inside the grid.
 pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    let RunOptions { settings, out, quiet, .. } = &options.run;
+    let settings = &options.run.settings;
+    SAMPLES.check(options.run.count() as f64).context("a search holds all of its pictures at once")?;
     let generator = flags::find(&settings.generate.generator, true)?;
     let classifier = flags::find(&settings.refine.classifier, false)?;
     let diffusion = check(settings, &generator, &classifier)?;
+    let SearchOptions { metric, method, grid, stride, .. } = options;
+    let command = format!("search {metric:?} {method:?} {grid} {stride}");
+    let job = Job { command: &command, files: &[TABLE], pictures: None, mask: None, bytes: 0 };
     if options.run.dry_run {
-        say_out(&plan(options, &generator, &classifier));
+        say_out(&plan(options, &generator, &classifier, &job.look(&options.run)?));
         return Ok(Outcome::Done);
     }
-    export::prepare_folder(out)?;
-    let mut driver = Driver::start(folders, *quiet)?;
-    driver.note(&options.run.notes);
+    let Some(Begun { options: run, mut out, .. }) = job.begin(&options.run)? else { return Ok(Outcome::Done) };
+    let options = &SearchOptions { run, ..options.clone() };
+    let mut driver = Driver::start(folders, &options.run)?;
     driver.print(&header(options.metric));
     let mut found = BTreeMap::new();
     let mut value = |k: u32| {
@@ -218,9 +225,10 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     if found.is_empty() {
         ended?;
         driver.say("stopped before the first point was judged: nothing is written");
-        return Ok(Outcome::Interrupted);
+        return Ok(driver.stopped());
     }
-    write(&out.join(TABLE), options, &found)?;
+    let complete = ended.is_ok() && !driver.interrupted;
+    out.publish(vec![TABLE.to_owned()], complete, |folder| write(&folder.join(TABLE), options, &found))?;
     ended?;
     if let Some((k, verdict)) = best(&found, options.metric) {
         let (label, ts, value) =
@@ -229,10 +237,10 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
             "best of {} points by {label}: --ts {ts} (σ = {:.4}, {label} {value:.4})\n{}",
             found.len(),
             verdict.sigma,
-            written(out, &[TABLE])
+            written(out.path(), &[TABLE])
         ));
     }
-    Ok(if driver.interrupted { Outcome::Interrupted } else { Outcome::Done })
+    Ok(if driver.interrupted { driver.stopped() } else { Outcome::Done })
 }
 
 /// Both models must speak of the same classes, and the generator must be sampled in two steps.
@@ -356,7 +364,7 @@ fn row(k: u32, verdict: &Verdict) -> String {
 
 /// One row per point, in order.
 fn write(path: &Path, options: &SearchOptions, found: &BTreeMap<u32, Verdict>) -> Result<(), ExportError> {
-    export::atomically(path, |out| {
+    export::durably(path, |out| {
         let mut table = ::csv::Writer::from_writer(out);
         let metrics = Metric::ALL.iter().map(|metric| metric.option().key);
         table.write_record(["k", "ts", "sigma"].into_iter().chain(metrics))?;
@@ -370,8 +378,8 @@ fn write(path: &Path, options: &SearchOptions, found: &BTreeMap<u32, Verdict>) -
 }
 
 /// What a dry run says.
-fn plan(options: &SearchOptions, generator: &Described, classifier: &Described) -> String {
-    let RunOptions { settings, out, notes, .. } = &options.run;
+fn plan(options: &SearchOptions, generator: &Described, classifier: &Described, out: &Path) -> String {
+    let RunOptions { settings, notes, .. } = &options.run;
     let generate = &settings.generate;
     let mut lines = notes.clone();
     let (manifest, path) = generator;

@@ -41,6 +41,34 @@ impl Tally {
         self.stopped += stopped(after);
     }
 
+    /// As numbers, to be kept with what they are about.
+    pub(super) const fn to_sums(self) -> [f64; 8] {
+        let Self { pictures, objective: [before, after], agree, stopped } = self;
+        let [agree_before, agree_after] = agree;
+        [
+            pictures as f64,
+            before.0,
+            before.1 as f64,
+            after.0,
+            after.1 as f64,
+            agree_before as f64,
+            agree_after as f64,
+            stopped as f64,
+        ]
+    }
+
+    /// Adds what [`Self::to_sums`] made of another one.
+    pub(super) fn add_sums(&mut self, sums: &[f64]) {
+        let sum = |i: usize| sums.get(i).copied().unwrap_or(0.0);
+        self.pictures += sum(0) as usize;
+        for side in 0..2 {
+            self.objective[side].0 += sum(1 + 2 * side);
+            self.objective[side].1 += sum(2 + 2 * side) as usize;
+            self.agree[side] += sum(5 + side) as usize;
+        }
+        self.stopped += sum(7) as usize;
+    }
+
     /// The summary of a run.
     pub(super) fn describe(&self, iterations: u32, device: &str, settings: &Settings) -> String {
         let mean = |side: usize| self.objective[side].0 / self.objective[side].1 as f64;
@@ -96,6 +124,9 @@ mod tests {
         for _ in 0..2 {
             tally.add(&numbers([1.0, f32::NAN, 3.0]), &numbers([2.0, 4.0, 6.0]), &[1, 1, 1]);
         }
+        let mut again = Tally::default();
+        again.add_sums(&tally.to_sums());
+        assert_eq!(again, tally);
         let text = tally.describe(15, "CPU", &Settings::default());
         assert!(text.starts_with("6 pictures, 15 iterations on CPU"), "{text}");
         assert!(text.contains("2.0000 → 4.0000") && text.contains("66.7 % → 66.7 %"), "{text}");

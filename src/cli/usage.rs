@@ -7,7 +7,8 @@ use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 use super::search::{GRID, Method, Metric, STRIDE};
 use super::{DEFAULT_OUT, flags};
 use crate::data::MAX_COUNT;
-use crate::parameter::Parameter;
+use crate::generator::settings::SAMPLES;
+use crate::parameter::{Parameter, number};
 use crate::zoo::{BUNDLED, ManifestKind, bundled_manifest};
 
 /// Pictures that are left out first.
@@ -34,6 +35,8 @@ pub(super) const REFERENCES: &str = "references";
 pub(super) const MASK: &str = "mask";
 pub(super) const SESSION: &str = "session";
 pub(super) const OUT: &str = "out";
+pub(super) const OVERWRITE: &str = "overwrite";
+pub(super) const RESUME: &str = "resume";
 pub(super) const TRUNCATE: &str = "truncate";
 pub(super) const DRY_RUN: &str = "dry-run";
 pub(super) const QUIET: &str = "quiet";
@@ -95,11 +98,12 @@ const GENERATE_ABOUT: &str = "Generates pictures and writes them as PNG files, a
 const REFINE_ABOUT: &str = "Generates or opens pictures, refines them, and writes pairs and a contact sheet (PNG), float arrays (result.npz), every number of every iteration (trace.csv) and a recipe (session.json).
 
 An .npz archive as guided-diffusion writes them (arr_0 uint8 N×H×W×3, arr_1 int64 classes), or more than 256 files, are \
-refined batch by batch at any length, an archive's pictures at their own size; then samples.npz (the same keys, after), \
-refined.csv (one row per picture), a sheet of the first 64 pairs and the recipe are written.
+refined batch by batch at any length, an archive's pictures at their own size, and so are more than 256 seeds; then \
+samples.npz (the same keys, after), refined.csv (one row per picture), a sheet of the first 64 pairs and the recipe are written.
 
 Start with the defaults, which are the demo's best setting: no formula below has to be understood for that. Then change one \
-thing at a time, the radius first. Ctrl-C stops after the current iteration and writes what is done.";
+thing at a time, the radius first. Ctrl-C stops after the current iteration and writes what is done. Every finished \
+ batch is kept in parts/ until all are done: whatever ended the program, the same command with --resume goes on behind them.";
 
 const EDIT_ABOUT: &str = "Makes pictures from pictures with the generator, without any training for it: fills in what a mask leaves open, colours, adds detail, turns strokes into pictures, removes noise, or goes from one seed to another (Song et al. 2023, appendix D).
 
@@ -151,12 +155,19 @@ fn after(name: &str) -> String {
     format!("{}\n\n{EXIT_CODES}\n\n{}", examples(|command| command == name), bundled_models())
 }
 
+/// The flag for how many pictures, of a command that makes any number.
+fn samples(arg: Arg) -> Arg {
+    let (about, default) = (SAMPLES.help(), number::exact(SAMPLES.default));
+    arg.help(format!("{about} [1 to {MAX_COUNT}; default: {default}]"))
+}
+
 fn generate() -> Command {
     Command::new("generate")
         .about("Generate pictures without a window")
         .long_about(GENERATE_ABOUT)
         .after_help(after("generate"))
         .args(flags::generate_args())
+        .mut_arg(SAMPLES.flag, samples)
         .args(flags::compute_args())
         .args(file_args(Vec::new()))
 }
@@ -182,6 +193,7 @@ fn refine() -> Command {
         .after_help(after("refine"))
         .arg(files(pictures).conflicts_with(INPUT))
         .args(flags::generate_args())
+        .mut_arg(SAMPLES.flag, samples)
         .args(flags::refine_args())
         .args(flags::compute_args())
         .args(file_args(own))
@@ -189,7 +201,7 @@ fn refine() -> Command {
 
 fn edit() -> Command {
     let own = vec![
-        many(INPUT, "Pictures to edit: files, folders, or an .npz of samples; at most 256"),
+        many(INPUT, "Pictures to edit: files, folders, or an .npz of samples"),
         flags::flag_of(SKIP, None),
         flags::flag_of(LIMIT, Some("all")),
         strict(),
@@ -207,6 +219,7 @@ fn edit() -> Command {
         .arg(files("The same as --input").conflicts_with(INPUT))
         .args(flags::edit_args())
         .args(flags::generate_args())
+        .mut_arg(SAMPLES.flag, samples)
         .arg(flags::classifier_arg().help_heading("What to generate"))
         .args(flags::compute_args())
         .args(file_args(own))
@@ -261,7 +274,20 @@ fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
     let session = "A .lapidary file or session.json whose settings are the starting point; other flags override them";
     let shared = [
         file_arg(SESSION, "FILE", session.to_owned(), ValueHint::FilePath),
-        file_arg(OUT, "DIR", format!("Folder for the results [default: {DEFAULT_OUT}]"), ValueHint::DirPath),
+        file_arg(
+            OUT,
+            "DIR",
+            format!(
+                "Folder for the results [default: {DEFAULT_OUT}, or {DEFAULT_OUT}-2 and so on when that holds earlier ones]"
+            ),
+            ValueHint::DirPath,
+        ),
+        flags::plain_switch(OVERWRITE, "Replace earlier results of Lapidary in that folder, and nothing else"),
+        flags::plain_switch(
+            RESUME,
+            "Go on with what the same command left unfinished there; begin when there is nothing",
+        )
+        .conflicts_with(OVERWRITE),
         flags::plain_switch(DRY_RUN, "Say what would be done, and write nothing"),
         flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"),
     ];

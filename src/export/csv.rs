@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::{ExportError, Exporter, atomically};
+use super::{ExportError, Exporter, durably};
 use crate::origins::Origins;
 use crate::refiner::{Norm, Numbers};
 use crate::trace::{Quantity, RunId, Trace};
 
 /// Header of the trace. Lengths are on `[0, 1]` pixels, `clipped` is a share in `0..=1`. `target` is the class that the sample
-/// is refined towards, `class` its name; probability and energy are those of the target.
-const COLUMNS: [&str; 15] = [
+/// is refined towards, `class` its name; probability and energy are those of the target. `name` is the file of an opened picture.
+const COLUMNS: [&str; 17] = [
     "iteration",
     "sample",
     "seed",
@@ -25,11 +25,14 @@ const COLUMNS: [&str; 15] = [
     "delta_linf",
     "clipped",
     "state",
+    "name",
+    "label_class",
 ];
 
 /// Header of a long refinement: every picture before and after. `index` counts in the source, `label` is empty when the source
-/// does not say, `iterations` are those behind the picture that was kept, until it came to rest.
-pub const REFINED_COLUMNS: [&str; 11] = [
+/// does not say, `iterations` are those behind the picture that was kept, until it came to rest; `name` is its file, or its
+/// archive and its place there; `label_class` and `class` are the names of label and target.
+const REFINED_COLUMNS: [&str; 15] = [
     "index",
     "label",
     "target",
@@ -41,7 +44,14 @@ pub const REFINED_COLUMNS: [&str; 11] = [
     "delta_linf",
     "iterations",
     "state",
+    "name",
+    "label_class",
+    "class",
+    "seed",
 ];
+
+/// The table of a long refinement.
+pub(super) const REFINED: &str = "refined.csv";
 
 /// The trace of a refined batch.
 pub const TRACE: Exporter = Exporter {
@@ -54,7 +64,7 @@ pub const TRACE: Exporter = Exporter {
 
 /// Writes the path from the origins to the last state of `run`.
 fn write(path: &Path, trace: &Trace, run: RunId, origins: &Origins, classes: &[String]) -> Result<(), ExportError> {
-    atomically(path, |out| {
+    durably(path, |out| {
         let mut table = ::csv::Writer::from_writer(out);
         table.write_record(COLUMNS)?;
         for state in trace.path(run) {
@@ -94,12 +104,14 @@ fn row(
         list(&numbers.delta_linf),
         list(&numbers.clipped),
         numbers.state.get(sample).copied().unwrap_or_default().words().key.to_owned(),
+        origins.names.get(sample).cloned().unwrap_or_default(),
+        classes.get(origins.labels[sample]).cloned().unwrap_or_default(),
     ]
 }
 
 /// One picture of a long refinement.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RefinedRow<'a> {
+pub(super) struct RefinedRow<'a> {
     /// Its place in the source.
     pub index: usize,
     /// Its label, if the source says one.
@@ -114,12 +126,17 @@ pub struct RefinedRow<'a> {
     pub after: &'a Numbers,
     /// Iterations behind the picture after, until it came to rest.
     pub iterations: u32,
+    /// Its seed.
+    pub seed: u64,
+    /// Its file.
+    pub name: &'a str,
+    /// Class names.
+    pub classes: &'a [String],
 }
 
 impl RefinedRow<'_> {
     /// The row below [`REFINED_COLUMNS`].
-    #[must_use]
-    pub fn fields(&self) -> [String; REFINED_COLUMNS.len()] {
+    fn fields(&self) -> [String; REFINED_COLUMNS.len()] {
         let quantity =
             |quantity: Quantity, numbers: &Numbers| number(quantity.value(numbers, self.sample, self.target, Norm::L2));
         let list = |values: &[f32]| number(values.get(self.sample).copied().unwrap_or(f32::NAN));
@@ -135,8 +152,38 @@ impl RefinedRow<'_> {
             list(&self.after.delta_linf),
             self.iterations.to_string(),
             self.after.state.get(self.sample).copied().unwrap_or_default().words().key.to_owned(),
+            self.name.to_owned(),
+            self.label.and_then(|label| self.classes.get(label)).cloned().unwrap_or_default(),
+            self.classes.get(self.target).cloned().unwrap_or_default(),
+            self.seed.to_string(),
         ]
     }
+}
+
+/// The rows as text, without the header.
+pub(super) fn rows<'a>(rows: impl Iterator<Item = RefinedRow<'a>>) -> std::io::Result<Vec<u8>> {
+    let mut table = ::csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        table.write_record(row.fields())?;
+    }
+    table.into_inner().map_err(::csv::IntoInnerError::into_error)
+}
+
+/// Writes the table of a long refinement from [`rows`] of its parts.
+pub(super) fn write_refined(
+    path: &Path,
+    parts: impl Iterator<Item = std::io::Result<Vec<u8>>>,
+) -> Result<(), ExportError> {
+    durably(path, |out| {
+        let mut table = ::csv::Writer::from_writer(&mut *out);
+        table.write_record(REFINED_COLUMNS)?;
+        table.flush()?;
+        drop(table);
+        for rows in parts {
+            std::io::Write::write_all(out, &rows?)?;
+        }
+        Ok(())
+    })
 }
 
 /// `Debug` writes the shortest text that reads back as the same number, with an exponent where it helps.
@@ -158,7 +205,7 @@ mod tests {
             labels: vec![1, 0],
             classes: None,
             seeds: vec![5, 6],
-            names: Vec::new(),
+            names: vec!["a.png".to_owned(), "b, c.png".to_owned()],
             made_by: None,
             edited: None,
         };
@@ -178,6 +225,7 @@ mod tests {
         let rows: Vec<::csv::StringRecord> = table.records().map(Result::unwrap).collect();
         assert_eq!(rows.len(), 6);
         assert_eq!([&rows[2][0], &rows[2][2], &rows[2][5]], ["1", "5", "yield, slowly"]);
+        assert_eq!([&rows[3][15], &rows[3][16]], ["b, c.png", "stop"]);
         assert_eq!(rows[2][6].parse::<f32>().unwrap(), odd);
         assert_eq!(rows[3][6].parse::<f32>().unwrap(), -1e-30);
         assert_eq!(rows[2][8].parse::<f32>().unwrap(), -odd);

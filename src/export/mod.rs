@@ -4,19 +4,27 @@
 //! a file depends on the clock, so the same run gives the same bytes. This module knows no window and no command line.
 
 mod csv;
+mod folder;
 mod npz;
+mod parts;
 mod png;
-pub mod stream;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
+pub use self::folder::{Claim, Claimed, Earlier, OutFolder, abandon};
+pub use self::parts::{Parts, RefinedBatch, SHEET_OF_MANY, UnderWay};
+
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 use crate::session::document::Document;
-use crate::session::temporary_in;
+use crate::session::temporary_named;
 use crate::trace::{RunId, Trace};
+use crate::units::bytes;
+
+/// Beginning of the name of a file that is being written.
+const TEMPORARY: &str = ".lapidary-out-";
 
 /// One format: a file, or numbered ones.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +41,11 @@ pub const REFINED: [Exporter; 7] =
 /// What is written of a generated or edited batch.
 pub const GENERATED: [Exporter; 4] = [npz::GENERATED, DOCUMENT, png::SHEET, png::IMAGES];
 
-/// What is written of a long refinement, by [`stream::StreamWriter`].
-pub const STREAMED_FILES: [&str; 4] = ["samples.npz", "refined.csv", DOCUMENT.files, png::SHEET.files];
+/// What is written of a long refinement, from its [`Parts`].
+pub const LONG_REFINED: [&str; 4] = [npz::GENERATED.files, csv::REFINED, DOCUMENT.files, png::SHEET.files];
+
+/// What is written of many generated or edited pictures, likewise.
+pub const LONG_GENERATED: [&str; 3] = [npz::GENERATED.files, DOCUMENT.files, png::SHEET.files];
 
 /// The session's readable description.
 const DOCUMENT: Exporter = Exporter {
@@ -46,6 +57,16 @@ const DOCUMENT: Exporter = Exporter {
 #[must_use]
 pub fn files(exporters: &[Exporter]) -> Vec<&'static str> {
     exporters.iter().map(|exporter| exporter.files).collect()
+}
+
+/// The names behind `files`, with every seed in the place of a `*`.
+#[must_use]
+pub fn names(files: &[&str], seeds: &[u64]) -> Vec<String> {
+    let of = |files: &&str| match files.split_once('*') {
+        Some((before, after)) => seeds.iter().map(|seed| format!("{before}{seed:06}{after}")).collect(),
+        None => vec![(*files).to_owned()],
+    };
+    files.iter().flat_map(of).collect()
 }
 
 /// Why a result could not be written.
@@ -73,38 +94,117 @@ pub enum ExportError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Something finished cannot be read again.
+    #[error("what was finished before cannot be read again: begin anew with --overwrite, or choose another --out\n{}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another one works there.
+    #[error("another Lapidary works in this folder: wait until it is done, or choose another --out\n{}", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file is in the way that nobody may replace.
+    #[error("the folder holds other files where the results would go: choose another --out\n{}", path.display())]
+    Foreign {
+        /// The first of them.
+        path: PathBuf,
+    },
+    /// An input would be replaced.
+    #[error("this input lies where the results would be written: choose another --out\n{}", path.display())]
+    Input {
+        /// The input.
+        path: PathBuf,
+    },
+    /// A finished result is there.
+    #[error("the folder holds an earlier result: choose another --out, or replace it with --overwrite\n{}", path.display())]
+    Earlier {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// An unfinished result is there.
+    #[error("the folder holds an unfinished result: go on with it by the same command and --resume, begin anew with --overwrite, or choose another --out\n{}", path.display())]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// What is there is of another command.
+    #[error("--resume goes on with the same command only, but what is in this folder was made with other settings, inputs, models or on another device: give them as before, begin anew with --overwrite, or choose another --out\n{}", path.display())]
+    OtherRecipe {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The disk is too small.
+    #[error("the results need about {}, but only {} are free there: free some space, or choose an --out on another disk\n{}", bytes(*needed), bytes(*free), path.display())]
+    Space {
+        /// Bytes that the results need.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// The folder.
+        path: PathBuf,
+    },
 }
 
-/// Makes a folder and checks that files can be written there, so that long work does not end in vain.
+/// Checks that a disk has room for so many bytes in a folder, which need not be there yet; what is finished there counts.
 ///
 /// # Errors
-/// [`ExportError`] when something is in the way or the system refuses.
-pub fn prepare_folder(folder: &Path) -> Result<(), ExportError> {
-    if folder.exists() && !folder.is_dir() {
-        return Err(ExportError::NotAFolder { path: folder.to_owned() });
+/// [`ExportError::Space`]
+pub fn check_space(folder: &Path, needed: u64) -> Result<(), ExportError> {
+    let needed = needed.saturating_sub(folder::bytes_of_parts(folder));
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    // Where the system does not say, writing will.
+    let free = absolute.ancestors().find(|folder| folder.exists()).and_then(|place| fs4::available_space(place).ok());
+    match free.filter(|free| *free < needed) {
+        Some(free) => Err(ExportError::Space { needed, free, path: folder.to_owned() }),
+        None => Ok(()),
     }
-    let fail = |source| ExportError::Folder { path: folder.to_owned(), source };
-    std::fs::create_dir_all(folder).map_err(fail)?;
-    drop(temporary_in(folder).map_err(fail)?);
-    Ok(())
 }
+
+/// The file that is written to.
+type Out<'f> = BufWriter<&'f mut File>;
 
 /// Writes a file completely or not at all.
 ///
 /// # Errors
 /// [`ExportError::Write`] when `write` or the system fails; what lay there before stays.
-pub fn atomically(
+pub fn atomically(path: &Path, write: impl FnOnce(&mut Out<'_>) -> std::io::Result<()>) -> Result<(), ExportError> {
+    write_beside(path, false, write)
+}
+
+/// Likewise, and so that it is there after a power cut as well.
+///
+/// # Errors
+/// As [`atomically`].
+pub fn durably(path: &Path, write: impl FnOnce(&mut Out<'_>) -> std::io::Result<()>) -> Result<(), ExportError> {
+    write_beside(path, true, write)
+}
+
+fn write_beside(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<&mut File>) -> std::io::Result<()>,
+    sync: bool,
+    write: impl FnOnce(&mut Out<'_>) -> std::io::Result<()>,
 ) -> Result<(), ExportError> {
     let fail = |source| ExportError::Write { path: path.to_owned(), source };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut temporary = temporary_in(folder).map_err(fail)?;
+    let mut temporary = temporary_named(folder, TEMPORARY).map_err(fail)?;
     let mut out = BufWriter::new(temporary.as_file_mut());
     write(&mut out).map_err(fail)?;
     out.flush().map_err(fail)?;
     drop(out);
+    if sync {
+        temporary.as_file().sync_all().map_err(fail)?;
+    }
     temporary.persist(path).map_err(|error| fail(error.error))?;
+    #[cfg(unix)]
+    if sync && let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Not every file system can.
+        tracing::debug!(%error, "the folder is not synced");
+    }
     Ok(())
 }
 
@@ -146,17 +246,22 @@ impl Results<'_> {
         targets.unwrap_or(&self.origins.labels)
     }
 
-    /// Writes everything into a folder, in the place of what lies there of an earlier run.
+    const fn exporters(&self) -> &'static [Exporter] {
+        if self.refined.is_some() { &REFINED } else { &GENERATED }
+    }
+
+    /// The names of the files, in a folder.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        names(&files(self.exporters()), &self.origins.seeds)
+    }
+
+    /// Writes everything into a folder.
     ///
     /// # Errors
     /// [`ExportError`] of the first file that fails; those before it stay.
     pub fn write(&self, folder: &Path) -> Result<(), ExportError> {
-        prepare_folder(folder)?;
-        let exporters = if self.refined.is_some() { &REFINED[..] } else { &GENERATED };
-        for exporter in exporters {
-            remove_numbered(folder, exporter.files)?;
-        }
-        exporters.iter().try_for_each(|exporter| (exporter.write)(folder, self))
+        self.exporters().iter().try_for_each(|exporter| (exporter.write)(folder, self))
     }
 }
 
@@ -164,28 +269,8 @@ impl Results<'_> {
 ///
 /// # Errors
 /// [`ExportError::Write`]
-pub fn write_document(path: &Path, document: &Document) -> Result<(), ExportError> {
-    atomically(path, |out| out.write_all(document.to_json().as_bytes()))
-}
-
-/// Removes files of an earlier run, which would be taken for those of this one, where `files` has a `*`.
-fn remove_numbered(folder: &Path, files: &str) -> Result<(), ExportError> {
-    let Some((before, after)) = files.split_once('*') else { return Ok(()) };
-    let (below, prefix) = before.rsplit_once('/').unwrap_or(("", before));
-    let folder = folder.join(below);
-    let fail = |source| ExportError::Folder { path: folder.clone(), source };
-    if !folder.is_dir() {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(&folder).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let number = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(after));
-        if number.is_some_and(|number| number.len() == 6 && number.bytes().all(|digit| digit.is_ascii_digit())) {
-            std::fs::remove_file(entry.path()).map_err(fail)?;
-        }
-    }
-    Ok(())
+fn write_document(path: &Path, document: &Document) -> Result<(), ExportError> {
+    durably(path, |out| out.write_all(document.to_json().as_bytes()))
 }
 
 #[cfg(test)]
@@ -205,28 +290,5 @@ mod tests {
         assert!(error.to_string().contains("free some space"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
-    }
-
-    #[test]
-    fn only_numbered_pictures_of_an_earlier_run_are_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let kept = ["mine.png", "pair_mine.png", "pair_000001.jpg", "pair_00001.png"];
-        for name in kept.into_iter().chain(["pair_000001.png", "pair_123456.png"]) {
-            std::fs::write(folder.path().join(name), "").unwrap();
-        }
-        for files in ["pair_*.png", "before/*.png", "session.json"] {
-            remove_numbered(folder.path(), files).unwrap();
-        }
-        assert!(kept.iter().all(|name| folder.path().join(name).exists()));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), kept.len());
-    }
-
-    #[test]
-    fn a_file_in_the_way_of_the_folder_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out");
-        std::fs::write(&path, "I was here first").unwrap();
-        assert!(matches!(prepare_folder(&path), Err(ExportError::NotAFolder { .. })));
-        assert!(matches!(prepare_folder(&path.join("deeper")), Err(ExportError::Folder { .. })));
     }
 }

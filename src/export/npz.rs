@@ -1,14 +1,15 @@
 //! NumPy archives, `np.load`-able, with the keys of guided-diffusion (`arr_0`: pictures, `arr_1`: labels) and the floats.
 
 use std::fs::File;
-use std::io::{BufWriter, Read, Seek, Write};
-use std::path::Path;
+use std::io::{BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
-use npyz::WriterBuilder as _;
-use zip::ZipWriter;
+use npyz::{NpyFile, NpyHeader, WriterBuilder as _};
+use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
 
-use super::{ExportError, Exporter, Results, atomically};
+use super::{ExportError, Exporter, Out, Results, durably};
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 
@@ -37,7 +38,7 @@ fn write_refined(folder: &Path, results: &Results<'_>) -> Result<(), ExportError
     let Some(refined) = &results.refined else { return Ok(()) };
     archive(&folder.join(REFINED.files), |archive| {
         let origins = results.origins;
-        guided_diffusion(archive, refined.after, refined.levels, results.targets())?;
+        guided_diffusion(archive, refined.after, refined.levels, Some(results.targets()))?;
         pictures(archive, "before", &origins.images)?;
         pictures(archive, "after", refined.after)?;
         for (name, logits) in [("logits_before", refined.logits_before), ("logits_after", refined.logits_after)] {
@@ -49,73 +50,178 @@ fn write_refined(folder: &Path, results: &Results<'_>) -> Result<(), ExportError
 }
 
 fn write_generated(path: &Path, origins: &Origins) -> Result<(), ExportError> {
-    archive(path, |archive| {
-        guided_diffusion(archive, &origins.images, Levels::Rounded, &origins.labels)?;
-        pictures(archive, "images", &origins.images)?;
-        if let Some(edited) = &origins.edited {
-            pictures(archive, "reference", &edited.reference)?;
-            if let Some(mask) = &edited.mask {
-                let shape = [mask.height() as usize, mask.width() as usize];
-                array(archive, "mask", &shape, mask.missing().iter().map(|missing| u8::from(*missing)))?;
-            }
-        }
-        array(archive, "seeds", &[origins.seeds.len()], origins.seeds.iter().copied())
-    })
+    archive(path, |archive| generated(archive, origins))
 }
 
-/// Writes `arr_0` and `arr_1` as in [`REFINED`], of pictures whose levels come from a reader: `[N, H, W, C]`, row-major.
+/// The arrays of [`GENERATED`], in their order.
+pub(super) fn generated<W: Write + Seek>(archive: &mut ZipWriter<W>, origins: &Origins) -> std::io::Result<()> {
+    // An empty list means that the labels of the pictures mean nothing.
+    let labels = origins.classes.as_ref().is_none_or(|classes| !classes.is_empty()).then_some(&origins.labels[..]);
+    guided_diffusion(archive, &origins.images, Levels::Rounded, labels)?;
+    pictures(archive, "images", &origins.images)?;
+    if let Some(edited) = &origins.edited {
+        pictures(archive, "reference", &edited.reference)?;
+        if let Some(mask) = &edited.mask {
+            let shape = [mask.height() as usize, mask.width() as usize];
+            array(archive, "mask", &shape, mask.missing().iter().map(|missing| u8::from(*missing)))?;
+        }
+    }
+    array(archive, "seeds", &[origins.seeds.len()], origins.seeds.iter().copied())
+}
+
+/// An array of many archives.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Join {
+    /// One after the other.
+    Each(&'static str),
+    /// The same in all of them.
+    Same(&'static str),
+}
+
+/// The arrays of [`GENERATED`], in their order.
+pub(super) const OF_GENERATED: [Join; 6] = [
+    Join::Each("arr_0"),
+    Join::Each("arr_1"),
+    Join::Each("images"),
+    Join::Each("reference"),
+    Join::Same("mask"),
+    Join::Each("seeds"),
+];
+
+/// Writes one archive of many, with those of the arrays that they have; needs the memory of none of them.
 ///
 /// # Errors
-/// [`ExportError::Write`], also when the reader fails or holds another number of levels.
-pub fn write_streamed(
-    path: &Path,
-    shape: [usize; 4],
-    levels: &mut impl Read,
-    labels: &[usize],
-) -> Result<(), ExportError> {
-    archive(path, |archive| {
-        let bytes = shape.iter().product::<usize>() as u64;
-        begin_array(archive, "arr_0", bytes)?;
-        let shape = shape.map(|extent| extent as u64);
-        let options = npyz::WriteOptions::<u8>::new().default_dtype().shape(&shape);
-        let out = options.writer(archive).write_header_only()?;
-        if std::io::copy(levels, out)? != bytes {
-            return Err(std::io::Error::other("the pictures were not kept whole"));
-        }
-        array(out, "arr_1", &[labels.len()], labels.iter().map(|label| *label as i64))
+/// [`ExportError::Write`], also when one cannot be read.
+pub(super) fn join(path: &Path, parts: &[PathBuf], arrays: &[Join]) -> Result<(), ExportError> {
+    archive(path, |archive| arrays.iter().try_for_each(|join| join_array(archive, parts, *join)))
+}
+
+fn join_array<W: Write + Seek>(archive: &mut ZipWriter<W>, parts: &[PathBuf], join: Join) -> std::io::Result<()> {
+    let (name, parts) = match join {
+        Join::Each(name) => (name, parts),
+        Join::Same(name) => (name, &parts[..parts.len().min(1)]),
+    };
+    let mut all: Option<NpyHeader> = None;
+    let mut count = 0;
+    for part in parts {
+        let Some(header) = with_entry(part, name, |entry| NpyHeader::from_reader(entry))? else { return Ok(()) };
+        count += header.shape().first().copied().unwrap_or(0);
+        all.get_or_insert(header);
+    }
+    let Some(header) = all else { return Ok(()) };
+    let mut shape = header.shape().to_vec();
+    if let Some(first) = shape.first_mut() {
+        *first = count;
+    }
+    let bytes = shape.iter().product::<u64>() * header.dtype().num_bytes().unwrap_or(1) as u64;
+    begin_array(archive, name, bytes)?;
+    let options = npyz::WriteOptions::new_header_only().dtype(header.dtype()).shape(&shape);
+    let out = options.writer(archive).write_header_only()?;
+    let mut copied = 0;
+    for part in parts {
+        let copy = |entry: &mut dyn std::io::Read| {
+            NpyHeader::from_reader(&mut *entry)?;
+            std::io::copy(entry, out)
+        };
+        copied += with_entry(part, name, copy)?.unwrap_or(0);
+    }
+    if copied == bytes { Ok(()) } else { Err(std::io::Error::other("the pictures were not kept whole")) }
+}
+
+/// Shape and values of an array.
+pub(super) type Array<T> = (Vec<usize>, Vec<T>);
+
+/// One array of an archive; `None` when it has none of this name.
+pub(super) fn read<T: npyz::Deserialize>(path: &Path, name: &str) -> std::io::Result<Option<Array<T>>> {
+    with_entry(path, name, |entry| {
+        let file = NpyFile::new(entry)?;
+        let shape = file.shape().iter().map(|extent| *extent as usize).collect();
+        Ok((shape, file.into_vec()?))
     })
 }
 
-/// The file that a zip archive is written to.
-type Out<'a, 'f> = &'a mut BufWriter<&'f mut File>;
-
-fn archive(
+fn with_entry<T>(
     path: &Path,
-    fill: impl FnOnce(&mut ZipWriter<Out<'_, '_>>) -> std::io::Result<()>,
+    name: &str,
+    read: impl FnOnce(&mut dyn std::io::Read) -> std::io::Result<T>,
+) -> std::io::Result<Option<T>> {
+    let mut archive = ZipArchive::new(BufReader::new(File::open(path)?)).map_err(std::io::Error::other)?;
+    match archive.by_name(&format!("{name}.npy")) {
+        Ok(mut entry) => read(&mut entry).map(Some),
+        Err(ZipError::FileNotFound) => Ok(None),
+        Err(error) => Err(std::io::Error::other(error)),
+    }
+}
+
+/// What a zip archive is written to. After its first failure, which it tells, it takes everything: an archive that is given up
+/// is finished all the same, and would tell a second one to whoever reads the errors.
+pub(super) struct Once<W> {
+    inner: W,
+    failed: bool,
+}
+
+impl<W: Write> Write for Once<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.failed {
+            return Ok(bytes.len());
+        }
+        let written = self.inner.write(bytes);
+        self.failed = written.as_ref().is_err_and(|error| error.kind() != std::io::ErrorKind::Interrupted);
+        written
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        if self.failed {
+            return Ok(());
+        }
+        self.inner.flush().inspect_err(|_| self.failed = true)
+    }
+}
+
+impl<W: Seek> Seek for Once<W> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        if self.failed {
+            return Ok(0);
+        }
+        self.inner.seek(to).inspect_err(|_| self.failed = true)
+    }
+}
+
+/// Writes an archive that `fill` fills.
+///
+/// # Errors
+/// [`ExportError::Write`]
+pub(super) fn archive(
+    path: &Path,
+    fill: impl FnOnce(&mut ZipWriter<Once<&mut Out<'_>>>) -> std::io::Result<()>,
 ) -> Result<(), ExportError> {
-    atomically(path, |out| {
-        let mut archive = ZipWriter::new(out);
+    durably(path, |out| {
+        let mut archive = ZipWriter::new(Once { inner: out, failed: false });
         fill(&mut archive)?;
         archive.finish().map(drop).map_err(std::io::Error::other)
     })
 }
 
-fn guided_diffusion<W: Write + Seek>(
+pub(super) fn guided_diffusion<W: Write + Seek>(
     archive: &mut ZipWriter<W>,
     images: &ImageBatch,
     levels: Levels,
-    labels: &[usize],
+    labels: Option<&[usize]>,
 ) -> std::io::Result<()> {
     let [n, channels, height, width] = images.shape();
     array(archive, "arr_0", &[n, height, width, channels], (0..n).flat_map(|index| levels.all(images, index)))?;
-    array(archive, "arr_1", &[labels.len()], labels.iter().map(|label| *label as i64))
+    labels.map_or(Ok(()), |labels| array(archive, "arr_1", &[labels.len()], labels.iter().map(|label| *label as i64)))
 }
 
-fn pictures<W: Write + Seek>(archive: &mut ZipWriter<W>, name: &str, images: &ImageBatch) -> std::io::Result<()> {
+pub(super) fn pictures<W: Write + Seek>(
+    archive: &mut ZipWriter<W>,
+    name: &str,
+    images: &ImageBatch,
+) -> std::io::Result<()> {
     array(archive, name, &images.shape(), images.pixels().iter().copied())
 }
 
-fn array<W: Write + Seek, T: npyz::AutoSerialize>(
+pub(super) fn array<W: Write + Seek, T: npyz::AutoSerialize>(
     archive: &mut ZipWriter<W>,
     name: &str,
     shape: &[usize],
@@ -169,17 +275,43 @@ mod tests {
         assert_eq!(labels.into_vec::<i64>().unwrap(), [3, 1]);
         let images = npyz::NpyFile::new(archive.by_name("images.npy").unwrap()).unwrap();
         assert_eq!(images.into_vec::<f32>().unwrap(), origins.images.pixels());
-        // The same levels from a reader make the same arrays.
-        let levels: Vec<u8> = (0..2).flat_map(|index| Levels::Rounded.all(&origins.images, index)).collect();
-        let streamed = folder.path().join("streamed.npz");
-        write_streamed(&streamed, [2, 1, 2, 1], &mut levels.as_slice(), &origins.labels).unwrap();
-        let mut other = zip::ZipArchive::new(File::open(&streamed).unwrap()).unwrap();
-        for name in ["arr_0.npy", "arr_1.npy"] {
-            let [mut one, mut two] = [Vec::new(), Vec::new()];
-            archive.by_name(name).unwrap().read_to_end(&mut one).unwrap();
-            other.by_name(name).unwrap().read_to_end(&mut two).unwrap();
-            assert_eq!(one, two, "{name}");
+        // The same from two halves.
+        let half = |i: usize| Origins {
+            images: origins.images.slice(i, i + 1),
+            labels: vec![origins.labels[i]],
+            seeds: vec![origins.seeds[i]],
+            ..origins.clone()
+        };
+        let parts = [0, 1].map(|i| folder.path().join(format!("{i}.npz")));
+        for (i, part) in parts.iter().enumerate() {
+            write_generated(part, &half(i)).unwrap();
         }
-        assert!(write_streamed(&streamed, [3, 1, 2, 1], &mut levels.as_slice(), &origins.labels).is_err());
+        join(&b, &parts, &OF_GENERATED).unwrap();
+        assert_eq!(std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap(), "byte by byte");
+        assert_eq!(read::<u64>(&b, "seeds").unwrap(), Some((vec![2], vec![17, 18])));
+        assert_eq!(read::<u64>(&b, "mask").unwrap(), None);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_once() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Err(std::io::ErrorKind::StorageFull.into())
+            }
+        }
+        impl Seek for Full {
+            fn seek(&mut self, _: SeekFrom) -> std::io::Result<u64> {
+                Ok(0)
+            }
+        }
+        let mut out = Once { inner: Full, failed: false };
+        assert_eq!(out.write(b"a").unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        let mut archive = ZipWriter::new(out);
+        archive.start_file("a", SimpleFileOptions::default()).unwrap();
+        assert!(archive.finish().is_ok(), "nothing is told to the errors when it is given up");
     }
 }

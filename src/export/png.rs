@@ -7,8 +7,9 @@ use std::path::Path;
 
 use ::image::ImageEncoder as _;
 
-use super::{ExportError, Exporter, Results, atomically, prepare_folder};
+use super::{ExportError, Exporter, Results, atomically};
 use crate::image::{ImageBatch, Levels};
+use crate::origins::Origins;
 
 /// Grey around pictures: CIE lightness 50 in sRGB, which flatters neither bright nor dark ones.
 const NEUTRAL: u8 = 119;
@@ -27,15 +28,18 @@ const MARGIN: usize = 8;
 pub const SHEET: Exporter = Exporter {
     files: "contact_sheet.png",
     write: |folder, results| {
-        let images = &results.origins.images;
-        let sheet = match (&results.refined, &results.origins.edited) {
-            (Some(refined), _) => contact_sheet(images, Some(refined.after)),
-            (None, Some(edited)) => contact_sheet(&edited.reference, Some(images)),
-            (None, None) => contact_sheet(images, None),
-        };
-        sheet.write(&folder.join(SHEET.files))
+        sheet_of(results.origins, results.refined.map(|refined| refined.after)).write(&folder.join(SHEET.files))
     },
 };
+
+/// See [`SHEET`].
+pub(super) fn sheet_of(origins: &Origins, after: Option<&ImageBatch>) -> Picture {
+    match (after, &origins.edited) {
+        (Some(after), _) => contact_sheet(&origins.images, Some(after)),
+        (None, Some(edited)) => contact_sheet(&edited.reference, Some(&origins.images)),
+        (None, None) => contact_sheet(&origins.images, None),
+    }
+}
 
 /// The pictures at their own size.
 pub const IMAGES: Exporter = Exporter {
@@ -76,7 +80,8 @@ fn write_each(
         if index == 0
             && let Some(folder) = path.parent()
         {
-            prepare_folder(folder)?;
+            let fail = |source| ExportError::Folder { path: folder.to_owned(), source };
+            std::fs::create_dir_all(folder).map_err(fail)?;
         }
         if let Some(picture) = picture(index) {
             picture.write(&path)?;

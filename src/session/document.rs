@@ -44,6 +44,12 @@ pub struct Document {
     /// Picture files that were given instead of generating, relative to this file.
     #[serde(default)]
     pub inputs: Vec<String>,
+    /// SHA-256 of each of them; empty for those that were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub input_hashes: Vec<String>,
+    /// Pictures that were asked for, where they are more than are held at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
     /// Which of them were taken.
     #[serde(default, skip_serializing_if = "Part::is_all")]
     pub part: Part,
@@ -128,6 +134,8 @@ impl Document {
             samples,
             runs,
             inputs: Vec::new(),
+            input_hashes: Vec::new(),
+            count: None,
             part: Part::default(),
             references: Vec::new(),
             truncated: false,

@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use self::action::{Action, Compare, Verb};
-pub(crate) use self::disk::temporary_in;
+pub(crate) use self::disk::temporary_named;
 pub use self::disk::{Detail, Orphan};
 use self::disk::{DiskJob, Entry, Fact};
 pub use self::error::StorageError;

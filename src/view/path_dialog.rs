@@ -321,8 +321,8 @@ fn unreadable(paths: &[PathBuf]) -> Option<PictureError> {
         Err(error) => return Some(error),
     };
     // One that can be is enough: what is wrong with the others is told when they are read.
-    let (one, errors) = source.first(1, GLANCE);
-    let is_readable = one.is_some() || (source.count() > 1 && source.first(MAX_PICTURES, GLANCE).0.is_some());
+    let (one, errors) = source.readable(0..1, GLANCE);
+    let is_readable = one.is_some() || (source.count() > 1 && source.readable(0..MAX_PICTURES, GLANCE).0.is_some());
     errors.into_iter().next().filter(|_| !is_readable)
 }
 

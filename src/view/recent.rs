@@ -51,7 +51,7 @@ impl Recent {
                 std::fs::write(file.path(), text)?;
                 Ok(file.persist(&list)?)
             };
-            if let Err(error) = crate::session::temporary_in(folder).and_then(write) {
+            if let Err(error) = crate::session::temporary_named(folder, ".tmp").and_then(write) {
                 tracing::debug!(%error, "the list of recent sessions was not written");
             }
         });

@@ -29,6 +29,10 @@ pub(super) enum WorkError {
         "the pictures to be edited have labels that the generator does not know: choose the classes of the results (--classes), or a classifier of the generator's classes"
     )]
     EditedLabels(#[source] LabelError),
+    #[error(
+        "one picture at a time needs about {needed} MiB, but {limit} MiB are allowed: raise that limit, or take a smaller model or picture"
+    )]
+    Memory { needed: u64, limit: u32 },
     #[error("a setting is out of range")]
     Parameter(#[from] crate::parameter::ParameterError),
 }

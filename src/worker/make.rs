@@ -63,7 +63,7 @@ impl<R: Recipe> Make<R> {
         let loaded = context.load::<Generator>(self.recipe.generator(), &self.compute, &open)?;
         let n = self.recipe.count();
         let need = (false, loaded.model.weight_bytes(), loaded.model.activation_bytes());
-        let chunks = context.chunks(&self.compute, (n, None), need);
+        let chunks = context.chunks(&self.compute, (n, None), need)?;
         let begin = self.recipe.begin(&loaded.model, chunks, &open.device)?;
         let model = Arc::clone(&loaded.model);
         let begin = move |range| -> Result<Part, GenerateError> {

@@ -77,7 +77,7 @@ impl Refine {
         }
         let copies = if from.is_some() { 1 } else { settings.restarts.max(1) as usize };
         let need = (true, model.weight_bytes(), per_sample);
-        let chunks = context.chunks(compute, (n * copies, *chunk), need);
+        let chunks = context.chunks(compute, (n * copies, *chunk), need)?;
         self.warm = WarmUp::needed(context, &loaded, Some(&origins.images), (chunks, &open));
         self.classifier = Some((loaded, chunks, open));
         Ok(())

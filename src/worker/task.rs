@@ -174,12 +174,15 @@ impl<'a, 'c> Context<'a, 'c> {
 
     /// How a batch of `n` is cut, so that what one call needs fits into memory; tells the estimate. With `chunk` a GPU gets
     /// chunks of that many samples, also for fewer.
+    ///
+    /// # Errors
+    /// [`WorkError::Memory`] when not even one picture fits into what the user allows.
     pub(super) fn chunks(
         &mut self,
         compute: &ComputeSettings,
         (n, chunk): (usize, Option<usize>),
         (refines, weights, per_sample): (bool, u64, u64),
-    ) -> Chunks {
+    ) -> Result<Chunks, WorkError> {
         let cpu = self.device.as_ref().is_some_and(|(_, open)| open.info.cpu);
         let budget = memory::budget(compute.memory_mib, cpu, weights);
         let wanted = if cpu { n } else { chunk.unwrap_or(n).min(compute.batch.max(1) as usize) };
@@ -189,6 +192,9 @@ impl<'a, 'c> Context<'a, 'c> {
         let in_work = if cpu { at_once.min(rayon::current_num_threads()) as u32 } else { estimate.at_once };
         let estimate = MemoryEstimate { at_once: in_work, ..estimate };
         self.publish(Event::Estimate { job: self.job, estimate });
+        if let Some(limit) = compute.memory_mib.filter(|_| estimate.is_tight()) {
+            return Err(WorkError::Memory { needed: estimate.total() >> 20, limit });
+        }
         if estimate.is_tight() {
             self.publish(Event::Warning(format!(
                 "one picture at a time needs about {} MiB, but {} MiB may be used: close other programs, raise the limit, or take a smaller model or picture",
@@ -196,7 +202,7 @@ impl<'a, 'c> Context<'a, 'c> {
                 budget >> 20
             )));
         }
-        if cpu { Chunks { at_once, ..Chunks::CPU } } else { Chunks::gpu(at_once) }
+        Ok(if cpu { Chunks { at_once, ..Chunks::CPU } } else { Chunks::gpu(at_once) })
     }
 }
 
@@ -229,9 +235,24 @@ mod tests {
         // No device is open, so it is not the CPU.
         let mut context = Context::new(Inbox::new(&receiver), PathBuf::new(), &mut sink);
         let compute = ComputeSettings { batch: 64, ..Default::default() };
-        let mut size = |n, chunk| context.chunks(&compute, (n, chunk), (true, 0, 1)).size;
+        let mut size = |n, chunk| context.chunks(&compute, (n, chunk), (true, 0, 1)).unwrap().size;
         assert_eq!([size(64, Some(64)), size(16, Some(64)), size(16, None), size(200, None)], [64, 64, 16, 64]);
         assert_eq!(estimates, [64, 64, 16, 64], "memory is that of the shape");
         assert_eq!(Chunks::gpu(64).filled(&[7; 16]).len(), 64);
+    }
+
+    #[test]
+    fn a_limit_of_memory_is_one() {
+        let (_sender, receiver) = crossbeam::channel::bounded(1);
+        let mut sink = |_: Event| true;
+        let mut context = Context::new(Inbox::new(&receiver), PathBuf::new(), &mut sink);
+        let compute = ComputeSettings { memory_mib: Some(64), ..Default::default() };
+        assert_eq!(context.chunks(&compute, (8, None), (true, 20 << 20, 10 << 20)).unwrap().size, 2);
+        let error = context.chunks(&compute, (8, None), (true, 20 << 20, 100 << 20)).unwrap_err().to_string();
+        assert!(error.starts_with("one picture at a time needs about 195 MiB, but 64 MiB are allowed"), "{error}");
+        assert!(
+            context.chunks(&ComputeSettings::default(), (1, None), (true, 1 << 40, 1 << 40)).is_ok(),
+            "a guess warns"
+        );
     }
 }

@@ -21,9 +21,10 @@ use self::args::{PRESET, SEEDS, SIGMAS, TS, keys};
 pub(super) use self::session::{Saved, read_session};
 use super::CliError;
 use crate::checkpoint::CheckpointError;
+use crate::data::MAX_COUNT;
 use crate::generator::settings::{SAMPLES, SEED, STEPS};
 use crate::generator::{Classes, EditSettings, EditTask, GenerateSettings, TS_PRESETS, TimeSteps};
-use crate::parameter::{ChoiceOption, Choosable, Kind, Setting, Value, number, options};
+use crate::parameter::{ChoiceOption, Choosable, Kind, Parameter, Setting, Value, number, options};
 use crate::refiner::presets::{PRESETS, Preset};
 use crate::refiner::settings::{EPS, EPS_LINF, STEP_SIZE};
 use crate::refiner::{Norm, RefineSettings, StepUnit};
@@ -33,6 +34,9 @@ use crate::zoo::{self, Manifest, ManifestKind, PreconditioningName};
 
 /// Sampling steps of a model that needs many, unless told otherwise (Karras et al. 2022, CIFAR-10).
 const MANY_STEPS: u32 = 18;
+
+/// Pictures of one run of a command: it holds a batch of them at a time.
+const MANY: Parameter = Parameter { max: MAX_COUNT as f64, ..SAMPLES };
 
 /// What the flags of a command are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +60,7 @@ pub(super) fn switched(matches: &ArgMatches, flag: &str) -> Option<bool> {
 }
 
 /// Whether a flag was given; `false` also for commands without this flag.
-fn is_given(matches: &ArgMatches, flag: &str) -> bool {
+pub(super) fn is_given(matches: &ArgMatches, flag: &str) -> bool {
     matches.try_contains_id(flag).unwrap_or(false)
 }
 
@@ -82,6 +86,10 @@ pub(super) fn apply(matches: &ArgMatches, settings: &mut Settings, about: Use) -
 fn apply_table<S: Clone>(matches: &ArgMatches, table: &[Setting<S>], settings: &mut S) -> Result<(), CliError> {
     for row in table.iter().filter(|row| row.set_by.is_none()) {
         match row.kind {
+            // See `many`.
+            Kind::Number(parameter) if parameter.flag == SAMPLES.flag && many(matches)?.is_some() => {
+                row.type_in(settings, &number::exact(SAMPLES.max))?;
+            }
             Kind::Number(_) => {
                 if let Some(text) = given(matches, row.flag()) {
                     row.type_in(settings, text)?;
@@ -114,7 +122,8 @@ fn apply_lists(matches: &ArgMatches, settings: &mut Settings, about: Use) -> Res
         text.clone_into(&mut refine.classifier);
     }
     if let Some(text) = given(matches, SEEDS) {
-        (generate.first_seed, generate.samples) = parse_seeds(text)?;
+        let (first, count) = parse_seeds(text)?;
+        (generate.first_seed, generate.samples) = (first, count.min(SAMPLES.max as u64) as u32);
     }
     if let Some(text) = given(matches, SIGMAS) {
         generate.sigmas = parse_sigmas(text)?;
@@ -236,8 +245,23 @@ fn idle_flags<S>(table: &[Setting<S>], settings: &S) -> Vec<(&'static str, Strin
     rows.filter_map(|row| row.idle(settings).map(|idle| (row.flag(), idle.why))).collect()
 }
 
+/// Whether it is given how many pictures are to be made.
+pub(super) fn says_how_many(matches: &ArgMatches) -> bool {
+    is_given(matches, SEEDS) || is_given(matches, SAMPLES.flag)
+}
+
+/// How many pictures are to be made, where they are more than the settings can say, because they are not held at once.
+pub(super) fn many(matches: &ArgMatches) -> Result<Option<u64>, CliError> {
+    let count = match (given(matches, SEEDS), given(matches, SAMPLES.flag)) {
+        (Some(text), _) => parse_seeds(text)?.1,
+        (None, Some(text)) => MANY.parse(text)? as u64,
+        (None, None) => return Ok(None),
+    };
+    Ok((count > SAMPLES.max as u64).then_some(count))
+}
+
 /// First seed and number of seeds.
-fn parse_seeds(text: &str) -> Result<(u64, u32), CliError> {
+fn parse_seeds(text: &str) -> Result<(u64, u64), CliError> {
     let wrong = || CliError::Seeds { found: text.to_owned() };
     let seed = |part: &str| part.trim().parse::<u64>().map_err(|_no_number| wrong());
     // `4..8`, `4..=7`, `4-7`, `4,5,6,7`, one number; `..8` begins with 0.
@@ -258,7 +282,13 @@ fn parse_seeds(text: &str) -> Result<(u64, u32), CliError> {
     };
     let count = end.checked_sub(first).filter(|count| *count > 0).ok_or_else(wrong)?;
     SEED.check(first as f64)?;
-    Ok((first, SAMPLES.check(count as f64)? as u32))
+    if count > MAX_COUNT as u64 {
+        return Err(CliError::Many { found: text.to_owned(), count });
+    }
+    if count > SAMPLES.max as u64 {
+        SEED.check((end - 1) as f64)?;
+    }
+    Ok((first, count))
 }
 
 fn parse_sigmas(text: &str) -> Result<Vec<f64>, CliError> {

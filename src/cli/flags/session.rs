@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use crate::cli::recorded::{Recorded, strays};
 use crate::cli::{CliError, Part, Source};
 use crate::image::Levels;
 use crate::refiner::settings::ITERATIONS;
@@ -21,8 +22,12 @@ pub(in crate::cli) struct Saved {
     pub(in crate::cli) part: Part,
     /// How 8-bit levels are made for archives.
     pub(in crate::cli) levels: Levels,
+    /// Pictures to be made, where they are more than the settings can say.
+    pub(in crate::cli) count: Option<u64>,
+    /// What it says of its results.
+    pub(in crate::cli) recorded: Recorded,
     /// What the reader should know about it.
-    pub(in crate::cli) note: Option<String>,
+    pub(in crate::cli) notes: Vec<String>,
 }
 
 /// Reads the recipe of a `.lapidary` file or a `session.json`; paths in it are relative to the file. What was edited can be
@@ -30,9 +35,11 @@ pub(in crate::cli) struct Saved {
 pub(in crate::cli) fn read_session(path: &Path, edits: bool) -> Result<Saved, CliError> {
     let (document, packed) = Document::open(path)?;
     let source = source_of(&document, path, packed, edits);
+    let strays = strays(path, &document);
     let references = Document::files(&document.references, folder_of(path));
     let levels = if document.truncated { Levels::Truncated } else { Levels::Rounded };
-    let Document { mut settings, runs, part, .. } = document;
+    let Document { mut settings, runs, part, count, provenance, input_hashes, samples, .. } = document;
+    let recorded = Recorded { path: path.to_owned(), provenance, input_hashes, samples };
     absolute_models(&mut settings, folder_of(path));
     let last = runs.last();
     if settings.refine.iterations.is_none() {
@@ -52,7 +59,8 @@ pub(in crate::cli) fn read_session(path: &Path, edits: bool) -> Result<Saved, Cl
             )
         })
     });
-    Ok(Saved { settings, source, references, part, levels, note })
+    let notes = note.into_iter().chain(strays).collect();
+    Ok(Saved { settings, source, references, part, levels, count, recorded, notes })
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -280,9 +280,17 @@ pub(super) fn save(journal: &mut Journal, saving: &Saving, watch: &mut Watch<'_>
 ///
 /// # Errors
 /// Those of the system.
-pub fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
-    #[cfg_attr(not(unix), expect(unused_mut, reason = "permissions exist on Unix only"))]
+fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
+    temporary_named(folder, ".tmp")
+}
+
+/// Likewise; its name begins as `prefix` says.
+///
+/// # Errors
+/// Those of the system.
+pub fn temporary_named(folder: &Path, prefix: &str) -> std::io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;

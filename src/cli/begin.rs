@@ -1,0 +1,188 @@
+//! Before work begins: the folder of the results is looked at and taken, so that nothing of the user's is destroyed and no work
+//! is done in vain.
+
+use std::path::{Path, PathBuf};
+
+use sha2::Digest as _;
+
+use super::driver::Driver;
+use super::opened::{Opened, relative_to, sha256_of};
+use super::say::say_err;
+use super::{RunOptions, Source};
+use crate::checkpoint::hex;
+use crate::data::PictureSource;
+use crate::export::{self, Claim, Claimed, Earlier, OutFolder};
+use crate::image::Levels;
+use crate::origins::Origins;
+use crate::session::document::Document;
+use crate::trace::Trace;
+
+/// What a command is about to do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Job<'a> {
+    /// Its name, and what else decides about its results.
+    pub(super) command: &'a str,
+    /// What it writes.
+    pub(super) files: &'a [&'a str],
+    /// What it opens.
+    pub(super) pictures: Option<&'a Opened>,
+    /// What it opens as well.
+    pub(super) mask: Option<&'a Path>,
+    /// Bytes that it writes at least.
+    pub(super) bytes: u64,
+}
+
+/// A command that may begin.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// What was asked for; the folder is the one that was taken.
+    pub(super) options: RunOptions,
+    /// The folder of the results.
+    pub(super) out: OutFolder,
+    /// SHA-256 of the pictures that are opened.
+    pub(super) hashes: Vec<String>,
+}
+
+impl Begun {
+    /// The recipe of what was made, as seen from the folder of the results.
+    pub(super) fn document(
+        &self,
+        driver: &Driver,
+        pictures: Option<&Opened>,
+        origins: Option<&Origins>,
+        trace: &Trace,
+    ) -> Document {
+        let (options, out) = (&self.options, self.out.path());
+        let (settings, part, count) = (&options.settings, options.part, options.count);
+        let inputs = pictures.map_or_else(Vec::new, |pictures| pictures.inputs(out));
+        let input_hashes = self.hashes.clone();
+        let new = Document::new(settings, &driver.provenance, origins, trace, Some(out));
+        Document { inputs, input_hashes, count, part, ..new }
+    }
+
+    /// Likewise, of what was refined.
+    pub(super) fn refined_document(
+        &self,
+        driver: &Driver,
+        pictures: Option<&Opened>,
+        origins: Option<&Origins>,
+        trace: &Trace,
+    ) -> Document {
+        let references = relative_to(&self.options.references, self.out.path());
+        let truncated = self.options.levels == Levels::Truncated;
+        Document { references, truncated, ..self.document(driver, pictures, origins, trace) }
+    }
+}
+
+impl Job<'_> {
+    /// The folder that the results would go to, for a dry run, which refuses what the run refuses.
+    pub(super) fn look(&self, options: &RunOptions) -> anyhow::Result<PathBuf> {
+        let inputs = self.inputs(options);
+        let recipe =
+            if options.earlier == Earlier::Resume { self.recipe(options, &self.hashes()) } else { String::new() };
+        let folder = self.claim(options, &inputs, &recipe).look()?;
+        export::check_space(&folder, self.bytes)?;
+        Ok(folder)
+    }
+
+    /// Takes the folder; `None` when everything was done before, which is said.
+    pub(super) fn begin(&self, options: &RunOptions) -> anyhow::Result<Option<Begun>> {
+        let (inputs, hashes) = (self.inputs(options), self.hashes());
+        let recipe = self.recipe(options, &hashes);
+        let claim = self.claim(options, &inputs, &recipe);
+        export::check_space(&claim.look()?, self.bytes)?;
+        match claim.claim()? {
+            Claimed::Finished(folder) => {
+                say_err(&format!("nothing is left to do: the results are in {}", folder.display()));
+                Ok(None)
+            }
+            Claimed::Begun(out) => {
+                if out.path() != options.folder() {
+                    say_err(&format!(
+                        "note: {} holds earlier results, so these go to {}",
+                        options.folder().display(),
+                        out.path().display()
+                    ));
+                }
+                let options = RunOptions { out: Some(out.path().to_owned()), ..options.clone() };
+                Ok(Some(Begun { options, out, hashes }))
+            }
+        }
+    }
+
+    fn claim<'c>(&'c self, options: &'c RunOptions, inputs: &'c [PathBuf], recipe: &'c str) -> Claim<'c> {
+        let RunOptions { out, earlier, .. } = options;
+        let folder = options.folder();
+        Claim { folder, numbered: out.is_none(), earlier: *earlier, recipe, files: self.files, inputs }
+    }
+
+    fn hashes(&self) -> Vec<String> {
+        self.pictures.map_or_else(Vec::new, Opened::hashes)
+    }
+
+    /// Every file that is read; models have names of their own.
+    fn inputs(&self, options: &RunOptions) -> Vec<PathBuf> {
+        let mut inputs = self.pictures.map_or_else(Vec::new, Opened::files);
+        inputs.extend(files_of(&options.references));
+        inputs.extend(self.mask.map(Path::to_owned));
+        inputs.extend(options.recorded.as_ref().map(|recorded| recorded.path.clone()));
+        inputs
+    }
+
+    /// Stands for everything that the results depend on and that can be known before: settings and what the inputs hold. Where
+    /// the inputs are is no matter; whether models are the same is looked at when they are read.
+    fn recipe(&self, options: &RunOptions, hashes: &[String]) -> String {
+        let RunOptions { settings, source, part, relabel, levels, count, references, .. } = options;
+        let stored = match source {
+            Source::Stored(path) => Some((sha256_of(path).unwrap_or_default(), relabel)),
+            Source::Generator | Source::Pictures(_) => None,
+        };
+        let names: Vec<_> = self
+            .pictures
+            .map_or_else(Vec::new, Opened::files)
+            .iter()
+            .filter_map(|file| file.file_name().map(ToOwned::to_owned))
+            .collect();
+        let hash = |file: PathBuf| sha256_of(&file).unwrap_or_default();
+        let others: Vec<String> =
+            files_of(references).into_iter().chain(self.mask.map(Path::to_owned)).map(hash).collect();
+        let version = env!("CARGO_PKG_VERSION");
+        let all = (self.command, version, settings, part, levels, count);
+        hex(&sha2::Sha256::digest(format!("{all:?} {stored:?} {names:?} {hashes:?} {others:?}")))
+    }
+}
+
+/// The files of pictures; none where they cannot be opened, which is found out later.
+fn files_of(paths: &[PathBuf]) -> Vec<PathBuf> {
+    PictureSource::open(paths).map(|source| source.files()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::DEFAULT_OUT;
+    use crate::session::Settings;
+
+    #[test]
+    fn a_recipe_is_about_what_decides_and_not_where_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let picture = |place: &str, level: u8| {
+            let path = folder.path().join(place);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            ::image::RgbImage::from_pixel(2, 2, ::image::Rgb([level; 3])).save(&path).unwrap();
+            path
+        };
+        let recipe = |path: PathBuf, settings: &Settings| {
+            let opened = Opened::new(&[path], super::super::Part::default()).unwrap();
+            let job = Job { command: "refine", files: &[], pictures: Some(&opened), mask: None, bytes: 0 };
+            job.recipe(&RunOptions::new(settings.clone()), &job.hashes())
+        };
+        let mut settings = Settings::default();
+        let first = recipe(picture("a/x.png", 7), &settings);
+        assert_eq!(first, recipe(picture("b/x.png", 7), &settings));
+        assert_ne!(first, recipe(picture("c/x.png", 8), &settings));
+        settings.refine.eps = 1.5;
+        assert_ne!(first, recipe(picture("a/x.png", 7), &settings));
+        assert_eq!(RunOptions::new(settings).folder(), Path::new(DEFAULT_OUT));
+    }
+}

@@ -1,0 +1,153 @@
+//! Pictures that are made, any number of them: batch by batch, each on the disk before the next begins.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::Outcome;
+use super::begin::Begun;
+use super::describe::written;
+use super::driver::Driver;
+use super::opened::{MAX_TOGETHER, Opened};
+use super::say::say_out;
+use crate::export::{self, ExportError, Parts, Results};
+use crate::origins::{Edited, Origins};
+use crate::session::Settings;
+use crate::trace::Trace;
+
+/// Makes pictures batch by batch.
+pub(super) struct Maker {
+    pub(super) begun: Begun,
+    pub(super) driver: Driver,
+    parts: Parts,
+    /// What is done, for the progress.
+    what: &'static str,
+    /// Places of all pictures, those before the first of which were left out.
+    all: Range<usize>,
+    /// Pictures of every batch but the last.
+    pub(super) batch: usize,
+}
+
+impl Maker {
+    /// Goes on behind what was made before.
+    pub(super) fn new(
+        begun: Begun,
+        driver: Driver,
+        (what, all): (&'static str, Range<usize>),
+        batch: usize,
+    ) -> Result<Self, ExportError> {
+        let parts = Parts::open(begun.out.path(), all.start)?;
+        Ok(Self { begun, driver, parts, what, batch: batch.clamp(1, all.len().max(1)), all })
+    }
+
+    /// Places of what is left to do.
+    pub(super) fn rest(&self) -> Range<usize> {
+        self.parts.next(self.all.start).min(self.all.end)..self.all.end
+    }
+
+    /// Forgets what is unfinished, where the rest cannot be made by itself.
+    pub(super) fn begin_anew(&mut self) -> Result<(), ExportError> {
+        if self.rest().is_empty() { Ok(()) } else { self.parts.clear() }
+    }
+
+    /// The settings for the batch at `places`, which `filled` pictures are made for.
+    pub(super) fn settings(&self, places: &Range<usize>) -> (Settings, usize) {
+        let mut settings = self.begun.options.settings.clone();
+        let filled = if places.len() == self.all.len() { places.len() } else { self.driver.filled(places.len()) };
+        settings.generate.first_seed += (places.start - self.all.start) as u64;
+        settings.generate.samples = filled as u32;
+        (settings, filled)
+    }
+
+    /// Makes a batch by `make`, which may give more than the batch has places, or less when it was interrupted; returns whether
+    /// there is to be another one.
+    pub(super) fn make(
+        &mut self,
+        places: Range<usize>,
+        make: impl FnOnce(&mut Driver) -> anyhow::Result<Option<Arc<Origins>>>,
+    ) -> anyhow::Result<bool> {
+        if self.driver.interrupted {
+            return Ok(false);
+        }
+        self.driver.count_pictures(self.what, (self.parts.count(), self.all.len()), self.batch);
+        // What could not be read before the batch is behind it as well.
+        let start = self.rest().start.min(places.start);
+        if let Some(made) = make(&mut self.driver)? {
+            self.begun.out.set_provenance(&self.driver.provenance)?;
+            let n = made.images.len().min(places.len());
+            // A batch that was cut short goes on where it was cut.
+            let end = if self.driver.interrupted { places.start + n } else { places.end };
+            self.parts.add_made((start, end), &part_of(&made, 0..n))?;
+        }
+        Ok(!self.driver.interrupted)
+    }
+
+    /// Puts the results together and says what they are: `say` gets their number and the device, `hint` their folder. `ended`
+    /// has what was left out.
+    pub(super) fn finish(
+        self,
+        ended: anyhow::Result<Vec<String>>,
+        pictures: Option<&Opened>,
+        edits: bool,
+        say: impl FnOnce(usize, &str) -> String,
+        hint: impl FnOnce(&Path) -> String,
+    ) -> anyhow::Result<Outcome> {
+        let complete = ended.is_ok() && (self.rest().is_empty() || !self.driver.interrupted);
+        let Self { mut begun, mut driver, parts, all, .. } = self;
+        driver.finish();
+        let (done, of) = (parts.count(), all.len());
+        if done == 0 {
+            ended?;
+            driver.say("stopped before the first pictures were done: nothing is written");
+            return Ok(driver.stopped());
+        }
+        if let Some(known) = begun.out.provenance() {
+            driver.provenance = known.clone();
+        }
+        let Settings { generate, edit, .. } = &begun.options.settings;
+        let (few, edit) = (of <= MAX_TOGETHER, edits.then_some(edit));
+        let shown = parts.made(if few { MAX_TOGETHER } else { export::SHEET_OF_MANY }, generate, edit)?;
+        let mut document = begun.document(&driver, pictures, few.then_some(&shown), &Trace::default());
+        // An interpolation was made of nothing, but is an edit all the same.
+        document.edited = edit.cloned();
+        let files = if few { export::files(&export::GENERATED) } else { export::LONG_GENERATED.to_vec() };
+        let names = export::names(&files, &shown.seeds);
+        let put_together = begun.out.publish(names, complete, |folder| {
+            if few {
+                Results { origins: &shown, document: &document, refined: None }.write(folder)
+            } else {
+                parts.write_made(folder, &document, &shown)
+            }
+        });
+        let kept =
+            format!("{done} of {of} pictures are done and kept: the same command with --resume goes on behind them");
+        let left_out = ended.with_context(|| kept.clone())?;
+        put_together.with_context(|| kept)?;
+        driver.note(&left_out);
+        if !begun.options.quiet {
+            say_out(&say(done, driver.device()));
+            say_out(&format!("{}{}", written(begun.out.path(), &files), hint(begun.out.path())));
+        }
+        if !complete {
+            driver.say(&format!("stopped after {done} of {of} pictures; these are written, and --resume goes on"));
+            return Ok(driver.stopped());
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// Some of the pictures, with all that is known of them.
+pub(super) fn part_of(origins: &Origins, places: Range<usize>) -> Origins {
+    let slice = |images: &crate::image::ImageBatch| images.slice(places.start, places.end);
+    Origins {
+        images: slice(&origins.images),
+        labels: origins.labels[places.clone()].to_vec(),
+        seeds: origins.seeds[places.clone()].to_vec(),
+        classes: origins.classes.clone(),
+        names: origins.names.get(places.clone()).map_or_else(Vec::new, <[String]>::to_vec),
+        made_by: origins.made_by.clone(),
+        edited: origins.edited.as_ref().map(|edited| Edited { reference: slice(&edited.reference), ..edited.clone() }),
+    }
+}

@@ -1,0 +1,226 @@
+//! `lapidary refine` for more pictures than are held at once: batch by batch, in the memory of one, each on the disk before the
+//! next begins.
+
+use std::ops::Range;
+
+use anyhow::Context as _;
+
+use super::Outcome;
+use super::batch;
+use super::begin::Begun;
+use super::describe::written;
+use super::driver::Driver;
+use super::generate::windows;
+use super::opened::{self, Opened, labelled, listed_labels, origins_of};
+use super::say::say_out;
+use super::tally::Tally;
+use crate::data::Batch;
+use crate::export::{self, Parts, RefinedBatch};
+use crate::generator::GenerateSettings;
+use crate::image::ImageBatch;
+use crate::origins::Origins;
+use crate::refiner::Target;
+use crate::refiner::settings::ITERATIONS;
+use crate::session::Settings;
+use crate::trace::Trace;
+use crate::worker::Rest;
+use crate::zoo::Manifest;
+
+/// A long refinement.
+struct Many<'a> {
+    begun: Begun,
+    driver: Driver,
+    parts: Parts,
+    iterations: u32,
+    classifier: &'a Manifest,
+    references: Option<ImageBatch>,
+    /// Places of all pictures.
+    all: Range<usize>,
+    /// Pictures of every batch but the last.
+    batch: usize,
+}
+
+/// Refines and writes pictures: those that are opened, or those of the seeds.
+///
+/// # Errors
+/// The chain from what failed to why. When batches had been done before, they are written.
+pub(super) fn run(
+    begun: Begun,
+    driver: Driver,
+    (pictures, all): (Option<&Opened>, Range<usize>),
+    classifier: &Manifest,
+) -> anyhow::Result<Outcome> {
+    let options = &begun.options;
+    let settings = options.settings.clone();
+    if let Some(pictures) = pictures {
+        driver.note(&other_size(pictures, classifier));
+        driver.note(pictures.source.notes());
+    }
+    let references = opened::references(&options.references, classifier.shape(), &driver)?;
+    let iterations = settings.refine.iterations.map_or(ITERATIONS.default as u32, std::num::NonZeroU32::get);
+    let parts = Parts::open(begun.out.path(), all.start)?;
+    // Fewer pictures than a batch are a batch of their own.
+    let batch = (settings.compute.batch as usize).clamp(1, all.len().max(1));
+    let rest = parts.next(all.start).min(all.end)..all.end;
+    let mut many = Many { begun, driver, parts, iterations, classifier, references, all, batch };
+    let ended = match pictures {
+        Some(pictures) => {
+            pictures.for_each_batch(rest, (classifier.shape(), batch), &mut |read| many.refine_opened(&read))
+        }
+        None => windows(rest, batch)
+            .try_for_each(|places| many.refine_made(&settings, places).map(drop))
+            .map(|()| Vec::new()),
+    };
+    many.finish(ended, pictures)
+}
+
+/// A remark when an archive's pictures are not of the classifier's size: that is no fault, but good to know.
+fn other_size(pictures: &Opened, classifier: &Manifest) -> Vec<String> {
+    let trained @ [height, width] = classifier.size();
+    let size = pictures.source.native_size().filter(|size| *size != trained);
+    size.iter()
+        .map(|[h, w]| {
+            format!("note: pictures of {w}×{h} are used as they are; the classifier was trained at {width}×{height}")
+        })
+        .collect()
+}
+
+impl Many<'_> {
+    /// Refines pictures that were read; returns whether there is to be another batch.
+    fn refine_opened(&mut self, batch: &Batch) -> anyhow::Result<bool> {
+        let n = batch.images.len();
+        let mut settings = self.begun.options.settings.clone();
+        let listed = listed_labels(&settings.generate, batch.first, n, self.classifier.classes.len());
+        let labels = listed.or_else(|| batch.labels.clone());
+        let mut origins = origins_of(batch, labels.clone().unwrap_or_else(|| vec![0; n]));
+        self.count();
+        match (&labels, settings.refine.target) {
+            // What the classifier sees, without another evaluation.
+            (None, Target::Label) => (settings.refine.target, settings.refine.debias) = (Target::PseudoLabel, false),
+            (None, Target::Untargeted) => match labelled(&mut self.driver, &settings, batch, None)? {
+                Some(seen) => origins = seen,
+                None => return Ok(false),
+            },
+            _ => {}
+        }
+        // What could not be read before the batch is behind it as well.
+        let places = self.parts.next(self.all.start)..batch.first + n;
+        self.refine(&settings, &origins, labels.as_deref(), places)
+    }
+
+    /// Generates pictures and refines them; likewise.
+    fn refine_made(&mut self, all: &Settings, places: Range<usize>) -> anyhow::Result<bool> {
+        if self.driver.interrupted {
+            return Ok(false);
+        }
+        self.count();
+        let n = places.len();
+        let first_seed = all.generate.first_seed + places.start as u64;
+        let samples = self.driver.filled(n) as u32;
+        let settings =
+            Settings { generate: GenerateSettings { first_seed, samples, ..all.generate.clone() }, ..all.clone() };
+        let made = self.driver.generate(&settings)?.filter(|_| !self.driver.interrupted);
+        let Some(made) = made else { return Ok(false) };
+        let origins = std::sync::Arc::new(super::maker::part_of(&made, 0..n));
+        let labels = origins.labels.clone();
+        self.refine(&settings, &origins, Some(&labels), places)
+    }
+
+    fn count(&mut self) {
+        self.driver.count_pictures("refining", (self.parts.count(), self.all.len()), self.batch);
+    }
+
+    /// Refines one batch and puts it on the disk. A half-refined one would spoil the set.
+    fn refine(
+        &mut self,
+        settings: &Settings,
+        origins: &std::sync::Arc<Origins>,
+        labels: Option<&[usize]>,
+        places: Range<usize>,
+    ) -> anyhow::Result<bool> {
+        let n = origins.images.len();
+        let references = self.references.as_ref().map(|references| paired(references, places.start, n));
+        let (iterations, parts) = (self.iterations, &self.parts);
+        let one = batch::Batch { settings, origins, references, iterations, parts };
+        let (done, rest) = one.refine(&mut self.driver, &mut |_| {})?;
+        let Some(done) = done.filter(|_| !matches!(rest, Ok(Rest::Stopped | Rest::Paused))) else {
+            return rest.map(|_| false);
+        };
+        rest?;
+        self.begun.out.set_provenance(&self.driver.provenance)?;
+        let targets = self.driver.targets.take().unwrap_or_else(|| origins.labels.clone());
+        self.parts.add_refined(&RefinedBatch {
+            places: (places.start, places.end),
+            origins,
+            after: &done.after,
+            labels,
+            targets: &targets,
+            numbers_before: &done.before,
+            numbers_after: &done.numbers,
+            iterations: &done.iterations,
+            classes: &self.classifier.classes,
+            levels: self.begun.options.levels,
+            sums: &Tally::of(&done.before, &done.numbers, &targets).to_sums(),
+        })?;
+        Ok(!self.driver.interrupted)
+    }
+
+    /// Puts the results together; `ended` has what was left out.
+    fn finish(self, ended: anyhow::Result<Vec<String>>, pictures: Option<&Opened>) -> anyhow::Result<Outcome> {
+        let Self { mut begun, mut driver, parts, iterations, all, .. } = self;
+        driver.finish();
+        let (done, of) = (parts.count(), all.len());
+        if done == 0 {
+            ended?;
+            driver.say("stopped before the first batch was done: nothing is written");
+            return Ok(driver.stopped());
+        }
+        if let Some(known) = begun.out.provenance() {
+            driver.provenance = known.clone();
+        }
+        let complete = ended.is_ok() && (parts.next(all.start) >= all.end || !driver.interrupted);
+        let document = begun.refined_document(&driver, pictures, None, &Trace::default());
+        let mut tally = Tally::default();
+        for sums in parts.sums()? {
+            tally.add_sums(&sums);
+        }
+        let names = export::names(&export::LONG_REFINED, &[]);
+        let put_together = begun.out.publish(names, complete, |folder| parts.write_refined(folder, &document));
+        let kept =
+            format!("{done} of {of} pictures are refined and kept: the same command with --resume goes on behind them");
+        let left_out = ended.with_context(|| kept.clone())?;
+        put_together.with_context(|| kept)?;
+        driver.note(&left_out);
+        if !begun.options.quiet {
+            let files = written(begun.out.path(), &export::LONG_REFINED);
+            say_out(&format!("{}\n{files}", tally.describe(iterations, driver.device(), &begun.options.settings)));
+        }
+        if !complete {
+            driver.say(&format!("stopped after {done} of {of} pictures; these are written, and --resume goes on"));
+            return Ok(driver.stopped());
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// The references of `n` pictures, the first of which has the place `first`: picture i has reference i mod their number.
+fn paired(references: &ImageBatch, first: usize, n: usize) -> ImageBatch {
+    let count = references.len();
+    let start = first % count;
+    let turned = ImageBatch::concat(&[references.slice(start, count), references.slice(0, start)]);
+    turned.slice(0, n.min(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_has_the_same_reference_in_any_batch() {
+        let references = ImageBatch::new([3, 1, 1, 1], vec![0.0, 0.1, 0.2]);
+        assert_eq!(paired(&references, 0, 3).pixels(), [0.0, 0.1, 0.2]);
+        assert_eq!(paired(&references, 4, 2).pixels(), [0.1, 0.2]);
+        // The refiner takes reference i mod 3 for sample i of the batch.
+        assert_eq!(paired(&references, 5, 64).pixels(), [0.2, 0.0, 0.1]);
+    }
+}

@@ -1,0 +1,199 @@
+//! What a session file says of the results that it describes, compared with what is found here: whoever repeats something must
+//! hear when it cannot come out the same.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::CliError;
+use crate::session::Provenance;
+use crate::session::document::{Document, Sample};
+use crate::worker::ModelInfo;
+
+/// Names that are listed before the rest is only counted.
+const SHOWN: usize = 5;
+
+/// What a session file says of its results.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Recorded {
+    /// The file.
+    pub path: PathBuf,
+    /// What computed them.
+    pub provenance: Provenance,
+    /// SHA-256 of the pictures that were opened.
+    pub input_hashes: Vec<String>,
+    /// Seed and label of every picture.
+    pub samples: Vec<Sample>,
+}
+
+impl Recorded {
+    /// Leaves out what is about pictures, because others are taken.
+    pub(super) fn forget_pictures(&mut self) {
+        self.input_hashes.clear();
+        self.samples.clear();
+    }
+
+    /// A warning when a model is not the one that the results are of; another model is the user's own choice.
+    pub(super) fn compare_model(then: Option<&ModelInfo>, now: &ModelInfo) -> Option<String> {
+        let then = then.filter(|then| then.title == now.title && then.sha256 != now.sha256)?;
+        Some(format!(
+            "another version of {} is used here (SHA-256 {}, but the session was made with {}), so results will differ",
+            now.title, now.sha256, then.sha256
+        ))
+    }
+
+    /// A warning when pictures have changed; `inputs` are their files, `hashes` what is in them now.
+    pub(super) fn compare_inputs(&self, inputs: &[String], hashes: &[String]) -> Option<String> {
+        let differs = |(then, now): (&String, &String)| !then.is_empty() && !now.is_empty() && then != now;
+        let pairs = || self.input_hashes.iter().zip(hashes);
+        let first = pairs().position(differs)?;
+        let more = match pairs().filter(|pair| differs(*pair)).count() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let file = inputs.get(first).map_or("an input", String::as_str);
+        Some(format!("{file}{more} changed since the session was made, so results will differ"))
+    }
+
+    /// The labels of opened pictures; none when they are not those of `count` pictures.
+    ///
+    /// # Errors
+    /// [`CliError::Samples`] when the file lists others.
+    pub(super) fn labels(&self, count: usize) -> Result<Option<Vec<usize>>, CliError> {
+        match self.samples.len() {
+            0 => Ok(None),
+            found if found == count => Ok(Some(self.samples.iter().map(|sample| sample.label).collect())),
+            found => {
+                let what = format!("{found} pictures, but there are {count}");
+                Err(CliError::Samples { path: self.path.clone(), what })
+            }
+        }
+    }
+
+    /// Checks that the settings give the pictures that are listed.
+    ///
+    /// # Errors
+    /// [`CliError::Samples`] when they do not: the settings decide, and whoever wrote into the list meant something by it.
+    pub(super) fn check_samples(&self, seeds: &[u64], labels: &[usize]) -> Result<(), CliError> {
+        if self.samples.is_empty() {
+            return Ok(());
+        }
+        let refuse = |what: String| CliError::Samples { path: self.path.clone(), what };
+        let differs =
+            |(sample, (seed, label)): &(&Sample, (&u64, &usize))| sample.seed != **seed || sample.label != **label;
+        let mut pairs = self.samples.iter().zip(seeds.iter().zip(labels));
+        match pairs.find(differs) {
+            Some((sample, (seed, label))) => Err(refuse(format!(
+                "seed {} with class {}, but its settings give seed {seed} with class {label}",
+                sample.seed, sample.label
+            ))),
+            // Fewer are those that were done before an interruption.
+            None if self.samples.len() > seeds.len() => {
+                Err(refuse(format!("{} pictures, but its settings give {}", self.samples.len(), seeds.len())))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Notes about what a description says and nobody knows, such as a name with a typing error, and about settings that it does not
+/// say. `path` is its file.
+pub(super) fn strays(path: &Path, document: &Document) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    // What is packed was written by no hand.
+    let Ok(found) = serde_json::from_str::<Value>(&text) else { return Vec::new() };
+    let Ok(known) = serde_json::to_value(document) else { return Vec::new() };
+    let mut unknown = Vec::new();
+    lacking(&found, &known, "", &mut unknown);
+    let mut unsaid = Vec::new();
+    lacking(&known["settings"], &found["settings"], "settings.", &mut unsaid);
+    let list = |names: &[String]| match names.len() {
+        0..=SHOWN => names.join(", "),
+        n => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),
+    };
+    let mut notes = Vec::new();
+    if !unknown.is_empty() {
+        notes.push(format!("warning: the session says {}, which means nothing here and is left out", list(&unknown)));
+    }
+    if !unsaid.is_empty() {
+        notes.push(format!("note: the session does not say {}, so the defaults are taken", list(&unsaid)));
+    }
+    notes
+}
+
+/// Names in the objects of `these` that the same objects of `those` do not have.
+fn lacking(these: &Value, those: &Value, place: &str, names: &mut Vec<String>) {
+    let (Value::Object(these), Value::Object(those)) = (these, those) else { return };
+    for (name, value) in these.iter().filter(|(_, value)| !value.is_null()) {
+        match those.get(name) {
+            Some(other) => lacking(value, other, &format!("{place}{name}."), names),
+            None => names.push(format!("{place}{name}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_session_says_in_vain_and_what_it_does_not_say_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.json");
+        let trace = crate::trace::Trace::default();
+        let document = Document::new(&crate::session::Settings::default(), &Provenance::new(), None, &trace, None);
+        let mut json = serde_json::to_value(&document).unwrap();
+        std::fs::write(&path, json.to_string()).unwrap();
+        assert!(strays(&path, &document).is_empty());
+        let refine = json["settings"]["refine"].as_object_mut().unwrap();
+        refine.remove("eps");
+        refine.insert("epss".to_owned(), 2.into());
+        std::fs::write(&path, json.to_string()).unwrap();
+        let notes = strays(&path, &document);
+        assert!(notes[0].contains("settings.refine.epss, which means nothing"), "{notes:?}");
+        assert!(notes[1].contains("does not say settings.refine.eps, so"), "{notes:?}");
+    }
+
+    fn recorded() -> Recorded {
+        let sample = |seed, label| Sample { seed, label, name: String::new() };
+        let input_hashes = ["aa", "", "cc"].map(str::to_owned).to_vec();
+        Recorded { input_hashes, samples: vec![sample(3, 1), sample(4, 0)], ..Default::default() }
+    }
+
+    #[test]
+    fn pictures_that_changed_are_named() {
+        let inputs = ["a.png", "b.png", "c.png"].map(str::to_owned);
+        let compare = |hashes: [&str; 3]| recorded().compare_inputs(&inputs, &hashes.map(str::to_owned));
+        assert_eq!(compare(["aa", "bb", "cc"]), None, "one was left out then");
+        assert!(compare(["aa", "bb", "cd"]).unwrap().starts_with("c.png changed"));
+        assert!(compare(["ab", "bb", "cd"]).unwrap().starts_with("a.png and 1 more changed"));
+    }
+
+    #[test]
+    fn a_model_that_changed_is_named() {
+        let info = |title: &str, sha256: &str| ModelInfo {
+            reference: String::new(),
+            title: title.to_owned(),
+            sha256: sha256.to_owned(),
+            classes: Vec::new(),
+            sample_shape: [3, 2, 2],
+            report: crate::checkpoint::LoadReport::default(),
+        };
+        let compare = |then: &ModelInfo, now: &ModelInfo| Recorded::compare_model(Some(then), now);
+        assert_eq!(compare(&info("a", "1"), &info("a", "1")), None);
+        assert!(compare(&info("a", "1"), &info("a", "2")).unwrap().contains("another version of a"));
+        assert_eq!(compare(&info("a", "1"), &info("b", "2")), None, "another model was chosen");
+        assert_eq!(Recorded::compare_model(None, &info("a", "1")), None);
+    }
+
+    #[test]
+    fn a_list_of_pictures_is_used_or_refused() {
+        let recorded = recorded();
+        assert!(recorded.check_samples(&[3, 4], &[1, 0]).is_ok());
+        let text = recorded.check_samples(&[3, 4], &[1, 2]).unwrap_err().to_string();
+        assert!(text.contains("seed 4 with class 0, but its settings give seed 4 with class 2"), "{text}");
+        assert!(recorded.check_samples(&[3], &[1]).is_err() && recorded.labels(3).is_err());
+        assert_eq!(recorded.labels(2).unwrap(), Some(vec![1, 0]));
+        assert!(Recorded::default().check_samples(&[3], &[1]).is_ok());
+    }
+}

@@ -1,0 +1,215 @@
+//! What is claimed, what is refused, and what is left of it.
+
+use super::*;
+
+const FILES: &[&str] = &["samples.npz", "images/*.png", "pair_*.png"];
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn put(&self, name: &str) -> PathBuf {
+        let path = self.at(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, name).unwrap();
+        path
+    }
+
+    fn claim(&self, folder: &str, change: impl FnOnce(&mut Claim<'_>)) -> Result<Claimed, ExportError> {
+        let folder = self.at(folder);
+        let mut claim =
+            Claim { folder: &folder, numbered: false, earlier: Earlier::Keep, recipe: "a", files: FILES, inputs: &[] };
+        change(&mut claim);
+        claim.claim()
+    }
+
+    fn begin(&self, folder: &str, change: impl FnOnce(&mut Claim<'_>)) -> OutFolder {
+        match self.claim(folder, change) {
+            Ok(Claimed::Begun(out)) => out,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A finished result of these files.
+    fn finish(&self, folder: &str, names: &[&str]) {
+        publish(&mut self.begin(folder, |claim| claim.earlier = Earlier::Overwrite), names, true);
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.at(folder)).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn publish(out: &mut OutFolder, names: &[&str], finished: bool) {
+    let list = names.iter().map(|name| (*name).to_owned()).collect();
+    let write = |folder: &Path| {
+        for name in names {
+            std::fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
+            std::fs::write(folder.join(name), "new").unwrap();
+        }
+        Ok(())
+    };
+    out.publish(list, finished, write).unwrap();
+}
+
+#[test]
+fn files_of_others_are_never_in_the_way_of_their_owner() {
+    for name in ["samples.npz", "images/000123.png", "images/photo.png", "pair_000001.png", "parts/mine.npz"] {
+        let place = Place::new();
+        let file = place.put(&format!("out/{name}"));
+        let error = place.claim("out", |claim| claim.earlier = Earlier::Overwrite).unwrap_err();
+        assert!(error.to_string().starts_with("the folder holds other files"), "{name}: {error}");
+        assert!(file.exists() && !place.at("out/.lapidary.json").exists());
+    }
+    let place = Place::new();
+    place.put("out/notes.txt");
+    drop(place.begin("out", |_| {}));
+    assert_eq!(place.names("out"), ["notes.txt"], "nothing came of it, so everything is as before");
+}
+
+#[test]
+fn an_input_is_never_where_results_go() {
+    let place = Place::new();
+    place.finish("out", &["samples.npz", "images/000001.png"]);
+    for name in ["out/samples.npz", "out/images/000001.png"] {
+        let inputs = [place.at(name)];
+        for earlier in [Earlier::Keep, Earlier::Overwrite, Earlier::Resume] {
+            let folder = place.at("out");
+            let claim = Claim { folder: &folder, numbered: false, earlier, recipe: "a", files: FILES, inputs: &inputs };
+            assert!(matches!(claim.look(), Err(ExportError::Input { .. })), "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_earlier_result_stays_unless_it_is_to_be_replaced() {
+    let place = Place::new();
+    place.finish("out", &["samples.npz", "images/000001.png", "images/000002.png"]);
+    place.put("out/mine.txt");
+    assert!(matches!(place.claim("out", |_| {}), Err(ExportError::Earlier { .. })));
+    place.finish("out", &["samples.npz", "images/000002.png"]);
+    assert_eq!(place.names("out/images"), ["000002.png"], "what the new one has not is gone");
+    assert_eq!(place.names("out"), [".lapidary.json", "images", "mine.txt", "samples.npz"]);
+    // Whoever writes into a result makes it his own.
+    std::fs::write(place.at("out/samples.npz"), "longer than before").unwrap();
+    let error = place.claim("out", |claim| claim.earlier = Earlier::Overwrite).unwrap_err();
+    assert!(matches!(error, ExportError::Foreign { .. }), "{error}");
+}
+
+#[test]
+fn what_comes_to_nothing_leaves_the_earlier_result_as_it_was() {
+    let place = Place::new();
+    place.finish("out", &["samples.npz"]);
+    drop(place.begin("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Overwrite, "b")));
+    assert!(matches!(place.claim("out", |_| {}), Err(ExportError::Earlier { .. })), "still a finished one");
+    drop(place.begin("a/b/c", |_| {}));
+    assert!(!place.at("a").exists(), "no empty folder stays");
+}
+
+#[test]
+fn without_a_choice_of_the_users_the_next_number_is_taken() {
+    let place = Place::new();
+    place.finish("out", &["samples.npz"]);
+    place.put("out-2/pair_000009.png");
+    let next = |earlier| {
+        let folder = place.at("out");
+        Claim { folder: &folder, numbered: true, earlier, recipe: "a", files: FILES, inputs: &[] }.look().unwrap()
+    };
+    assert_eq!(next(Earlier::Keep), place.at("out-3"));
+    assert_eq!(next(Earlier::Overwrite), place.at("out"));
+    let busy = place.begin("out-3", |_| {});
+    assert_eq!(next(Earlier::Keep), place.at("out-4"));
+    drop(busy);
+}
+
+#[test]
+fn two_do_not_work_in_one_folder() {
+    let place = Place::new();
+    let first = place.begin("out", |_| {});
+    for earlier in [Earlier::Keep, Earlier::Overwrite, Earlier::Resume] {
+        let error = place.claim("out", |claim| claim.earlier = earlier).unwrap_err();
+        assert!(error.to_string().starts_with("another Lapidary works in this folder"), "{error}");
+    }
+    drop(first);
+    drop(place.begin("out", |_| {}));
+}
+
+#[test]
+fn what_is_unfinished_is_gone_on_with_by_the_same_command() {
+    let place = Place::new();
+    let mut out = place.begin("out", |_| {});
+    let made_here = Provenance::new();
+    out.set_provenance(&made_here).unwrap();
+    place.put("out/parts/00000000.npz");
+    drop(out);
+    assert!(matches!(place.claim("out", |_| {}), Err(ExportError::Unfinished { .. })));
+    let other = place.claim("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Resume, "b"));
+    assert!(matches!(other, Err(ExportError::OtherRecipe { .. })), "{other:?}");
+    let mut out = place.begin("out", |claim| claim.earlier = Earlier::Resume);
+    assert_eq!(out.provenance(), Some(&made_here));
+    let elsewhere = Provenance { burn: "another".to_owned(), ..made_here };
+    assert!(matches!(out.set_provenance(&elsewhere), Err(ExportError::OtherRecipe { .. })));
+    publish(&mut out, &["samples.npz"], false);
+    drop(out);
+    assert!(place.at("out/parts/00000000.npz").exists(), "an interruption keeps it");
+    let mut out = place.begin("out", |claim| claim.earlier = Earlier::Resume);
+    publish(&mut out, &["samples.npz"], true);
+    drop(out);
+    assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
+    // As if it were killed while it tidied up.
+    place.put("out/.lapidary.lock");
+    place.put("out/parts/00000000.npz");
+    let again = place.claim("out", |claim| claim.earlier = Earlier::Resume).unwrap();
+    assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
+    assert!(matches!(again, Claimed::Finished(_)), "{again:?}");
+}
+
+#[test]
+fn what_a_killed_program_was_writing_is_swept_up_and_its_results_are_ours() {
+    let place = Place::new();
+    let mut out = place.begin("out", |_| {});
+    place.put("out/images/.lapidary-out-abc");
+    // As if it were killed while it wrote the second file.
+    out.index.files = [("samples.npz".to_owned(), None), ("images/000001.png".to_owned(), None)].into();
+    out.index.write(&out.path).unwrap();
+    out.written = true;
+    drop(out);
+    place.put("out/samples.npz");
+    place.put("out/images/.lapidary-out-def");
+    let out = place.begin("out", |claim| claim.earlier = Earlier::Resume);
+    assert!(place.names("out/images").is_empty());
+    drop(out);
+}
+
+#[test]
+fn who_ends_at_once_leaves_what_is_finished() {
+    let place = Place::new();
+    let out = place.begin("out", |_| {});
+    place.put("out/.lapidary-out-abc");
+    abandon(out.path());
+    assert!(!place.at("out").exists(), "there was nothing");
+    std::mem::forget(out);
+    let out = place.begin("out", |_| {});
+    place.put("out/parts/00000000.npz");
+    abandon(out.path());
+    std::mem::forget(out);
+    assert_eq!(place.names("out"), [".lapidary.json", "parts"]);
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_refused_with_numbers() {
+    let place = Place::new();
+    let text = super::super::check_space(&place.at("not/yet/there"), u64::MAX).unwrap_err().to_string();
+    assert!(text.starts_with("the results need about 17179869184.00 GiB, but only "), "{text}");
+    assert!(super::super::check_space(&place.at("out"), 1).is_ok());
+}

@@ -1,0 +1,451 @@
+//! What is finished of something long: one archive per batch, put together at the end.
+//!
+//! Every batch is on the disk when the next one begins, in a named file that NumPy opens: whatever ends the program, what it
+//! had finished is there, and `--resume` goes on behind it. The results do not depend on how often that happened.
+
+use std::path::{Path, PathBuf};
+
+use super::csv::{self, RefinedRow};
+use super::folder::PARTS;
+use super::{ExportError, LONG_GENERATED, LONG_REFINED, npz, png, write_document};
+use crate::generator::{EditSettings, GenerateSettings, Mask};
+use crate::image::{ImageBatch, Levels};
+use crate::origins::{Edited, Origins};
+use crate::refiner::Numbers;
+use crate::session::document::Document;
+
+/// Pairs, or pictures, on the contact sheet of more than are held at once.
+pub const SHEET_OF_MANY: usize = 64;
+/// The batch that is being refined.
+const UNDER_WAY: &str = "under-way.npz";
+
+/// A refined batch.
+#[derive(Debug, Clone, Copy)]
+pub struct RefinedBatch<'a> {
+    /// Place of its first picture in the source, and that of the first one behind it.
+    pub places: (usize, usize),
+    /// The pictures before, their seeds and names.
+    pub origins: &'a Origins,
+    /// The pictures after.
+    pub after: &'a ImageBatch,
+    /// Labels, if the source says them.
+    pub labels: Option<&'a [usize]>,
+    /// What each picture was refined towards.
+    pub targets: &'a [usize],
+    /// What is known of the pictures before.
+    pub numbers_before: &'a Numbers,
+    /// What is known of the pictures after.
+    pub numbers_after: &'a Numbers,
+    /// Iterations behind each picture after.
+    pub iterations: &'a [u32],
+    /// Class names.
+    pub classes: &'a [String],
+    /// How 8-bit levels are made.
+    pub levels: Levels,
+    /// Sums for the summary of all batches.
+    pub sums: &'a [f64],
+}
+
+/// A batch that is being refined, as it is now.
+#[derive(Debug, Clone, Copy)]
+pub struct UnderWay<'a> {
+    /// The pictures before.
+    pub origins: &'a Origins,
+    /// The pictures now.
+    pub now: &'a ImageBatch,
+    /// What is known of them.
+    pub numbers: &'a Numbers,
+    /// Iterations behind them.
+    pub iteration: u32,
+}
+
+/// A finished batch.
+#[derive(Debug)]
+struct Part {
+    path: PathBuf,
+    /// The place behind its last picture.
+    end: usize,
+    count: usize,
+}
+
+/// Finished batches, in order.
+#[derive(Debug)]
+pub struct Parts {
+    folder: PathBuf,
+    list: Vec<Part>,
+}
+
+impl Parts {
+    /// Those that are in a folder of results, from the place `start` on and without a hole.
+    ///
+    /// # Errors
+    /// [`ExportError::Folder`] when the folder cannot be made or read.
+    pub fn open(results: &Path, start: usize) -> Result<Self, ExportError> {
+        let folder = results.join(PARTS);
+        let fail = |source| ExportError::Folder { path: folder.clone(), source };
+        std::fs::create_dir_all(&folder).map_err(fail)?;
+        let entries: std::io::Result<Vec<_>> = std::fs::read_dir(&folder).map_err(fail)?.collect();
+        let mut paths: Vec<PathBuf> = entries.map_err(fail)?.iter().map(std::fs::DirEntry::path).collect();
+        paths.sort();
+        let mut parts = Self { folder, list: Vec::new() };
+        for path in paths {
+            // What cannot be read is made anew.
+            let Ok(Some((_, places))) = npz::read::<i64>(&path, "places") else { continue };
+            let [first, end, count] = [0, 1, 2].map(|i| places.get(i).map_or(0, |place| *place as usize));
+            if first == parts.next(start) {
+                parts.list.push(Part { path, end, count });
+            }
+        }
+        Ok(parts)
+    }
+
+    /// The place to go on at.
+    #[must_use]
+    pub fn next(&self, start: usize) -> usize {
+        self.list.last().map_or(start, |part| part.end)
+    }
+
+    /// Pictures so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.list.iter().map(|part| part.count).sum()
+    }
+
+    /// Forgets all of them.
+    ///
+    /// # Errors
+    /// [`ExportError::Folder`]
+    pub fn clear(&mut self) -> Result<(), ExportError> {
+        for Part { path, .. } in self.list.drain(..) {
+            std::fs::remove_file(&path).map_err(|source| ExportError::Folder { path, source })?;
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        (first, end): (usize, usize),
+        count: usize,
+        fill: impl FnOnce(&mut zip::ZipWriter<npz::Once<&mut super::Out<'_>>>) -> std::io::Result<()>,
+    ) -> Result<(), ExportError> {
+        let path = self.folder.join(format!("{first:08}.npz"));
+        npz::archive(&path, |archive| {
+            fill(archive)?;
+            let places = [first, end, count];
+            npz::array(archive, "places", &[places.len()], places.iter().map(|place| *place as i64))
+        })?;
+        self.list.push(Part { path, end, count });
+        Ok(())
+    }
+
+    /// Adds pictures that were made, with the place of the first one, and that of the first one behind them.
+    ///
+    /// # Errors
+    /// [`ExportError::Write`]
+    pub fn add_made(&mut self, places: (usize, usize), origins: &Origins) -> Result<(), ExportError> {
+        self.add(places, origins.images.len(), |archive| {
+            npz::generated(archive, origins)?;
+            [("names", serde_json::to_vec(&origins.names)?), ("classes", serde_json::to_vec(&origins.classes)?)]
+                .iter()
+                .try_for_each(|(name, bytes)| npz::array(archive, name, &[bytes.len()], bytes.iter().copied()))
+        })
+    }
+
+    /// Adds a refined batch, and forgets what was kept of it before.
+    ///
+    /// # Errors
+    /// [`ExportError::Write`]
+    pub fn add_refined(&mut self, batch: &RefinedBatch<'_>) -> Result<(), ExportError> {
+        let RefinedBatch { places, origins, after, targets, .. } = *batch;
+        let n = after.len();
+        let shown = SHEET_OF_MANY.saturating_sub(self.count()).min(n);
+        self.add(places, n, |archive| {
+            npz::guided_diffusion(archive, after, batch.levels, Some(targets))?;
+            if shown > 0 {
+                npz::pictures(archive, "before", &origins.images.slice(0, shown))?;
+                npz::pictures(archive, "after", &after.slice(0, shown))?;
+            }
+            for (name, numbers) in [("logits_before", batch.numbers_before), ("logits_after", batch.numbers_after)] {
+                npz::array(archive, name, &[n, numbers.logits.len() / n.max(1)], numbers.logits.iter().copied())?;
+            }
+            npz::array(archive, "seeds", &[n], origins.seeds.iter().copied())?;
+            npz::array(archive, "sums", &[batch.sums.len()], batch.sums.iter().copied())?;
+            let rows = csv::rows((0..n).map(|sample| RefinedRow {
+                // Places of opened pictures may have holes, where one could not be read; their seeds are their places.
+                index: if origins.made_by.is_some() { places.0 + sample } else { origins.seeds[sample] as usize },
+                seed: origins.seeds[sample],
+                label: batch.labels.map(|labels| labels[sample]),
+                target: targets[sample],
+                sample,
+                before: batch.numbers_before,
+                after: batch.numbers_after,
+                iterations: batch.iterations[sample],
+                name: origins.names.get(sample).map_or("", String::as_str),
+                classes: batch.classes,
+            }))?;
+            npz::array(archive, "table", &[rows.len()], rows.iter().copied())
+        })?;
+        self.forget_under_way()
+    }
+
+    /// Keeps what is known of a batch that takes long: pictures before and now, logits, seeds, labels and the number of
+    /// iterations. It is there to be looked at; going on begins the batch anew.
+    ///
+    /// # Errors
+    /// [`ExportError::Write`]
+    pub fn keep_under_way(&self, state: &UnderWay<'_>) -> Result<(), ExportError> {
+        let (n, Numbers { logits, objective, .. }) = (state.now.len(), state.numbers);
+        npz::archive(&self.folder.join(UNDER_WAY), |archive| {
+            npz::guided_diffusion(archive, state.now, Levels::Rounded, Some(&state.origins.labels))?;
+            npz::pictures(archive, "before", &state.origins.images)?;
+            npz::pictures(archive, "after", state.now)?;
+            npz::array(archive, "logits_after", &[n, logits.len() / n.max(1)], logits.iter().copied())?;
+            npz::array(archive, "objective", &[n], objective.iter().copied())?;
+            npz::array(archive, "seeds", &[n], state.origins.seeds.iter().copied())?;
+            npz::array(archive, "iteration", &[1], [i64::from(state.iteration)].into_iter())
+        })
+    }
+
+    /// Forgets what [`Self::keep_under_way`] kept.
+    ///
+    /// # Errors
+    /// [`ExportError::Folder`]
+    pub fn forget_under_way(&self) -> Result<(), ExportError> {
+        let path = self.folder.join(UNDER_WAY);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(ExportError::Folder { path, source }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The sums of every refined batch.
+    ///
+    /// # Errors
+    /// [`ExportError::Read`]
+    pub fn sums(&self) -> Result<Vec<Vec<f64>>, ExportError> {
+        self.list
+            .iter()
+            .map(|part| Ok(read::<f64>(&part.path, "sums")?.map_or_else(Vec::new, |(_, sums)| sums)))
+            .collect()
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        self.list.iter().map(|part| part.path.clone()).collect()
+    }
+
+    /// The first pictures that were made, at most `n`; `edit` says how they were edited, if they were.
+    ///
+    /// # Errors
+    /// [`ExportError::Read`], also when there are none.
+    pub fn made(
+        &self,
+        n: usize,
+        made_by: &GenerateSettings,
+        edit: Option<&EditSettings>,
+    ) -> Result<Origins, ExportError> {
+        let (mut labels, mut seeds, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut images, mut references, mut mask, mut classes) = (Vec::new(), Vec::new(), None, None);
+        for Part { path, .. } in &self.list {
+            if labels.len() >= n {
+                break;
+            }
+            images.extend(pictures(path, "images")?);
+            references.extend(pictures(path, "reference")?);
+            let list = |found: Option<npz::Array<i64>>| found.map_or_else(Vec::new, |(_, values)| values);
+            labels.extend(list(read(path, "arr_1")?).into_iter().map(|label| label as usize));
+            seeds.extend(read::<u64>(path, "seeds")?.map_or_else(Vec::new, |(_, seeds)| seeds));
+            // Pictures without classes have no labels there.
+            labels.resize(seeds.len(), 0);
+            let bytes = |name| Ok::<_, ExportError>(read::<u8>(path, name)?.map_or_else(Vec::new, |(_, bytes)| bytes));
+            names.extend(serde_json::from_slice::<Vec<String>>(&bytes("names")?).unwrap_or_default());
+            classes = serde_json::from_slice(&bytes("classes")?).unwrap_or(classes);
+            if let Some((shape, missing)) = read::<u8>(path, "mask")?.filter(|_| mask.is_none()) {
+                let missing = missing.into_iter().map(|missing| missing == 1).collect();
+                mask = Mask::new(shape[1] as u32, shape[0] as u32, missing).ok();
+            }
+        }
+        if images.is_empty() {
+            let source = std::io::Error::other("there is nothing");
+            return Err(ExportError::Read { path: self.folder.clone(), source });
+        }
+        let n = n.min(labels.len());
+        let first = |images: &[ImageBatch]| ImageBatch::concat(images).slice(0, n);
+        labels.truncate(n);
+        seeds.truncate(n);
+        names.truncate(n);
+        let edited = edit.filter(|_| !references.is_empty()).map(|settings| Edited {
+            settings: settings.clone(),
+            reference: first(&references),
+            mask,
+        });
+        Ok(Origins { images: first(&images), labels, seeds, names, classes, made_by: Some(made_by.clone()), edited })
+    }
+
+    /// Puts together what many pictures that were made come to: [`LONG_GENERATED`]. `shown` are the first of them.
+    ///
+    /// # Errors
+    /// [`ExportError`] of the first file that fails; those before it stay.
+    pub fn write_made(&self, folder: &Path, document: &Document, shown: &Origins) -> Result<(), ExportError> {
+        let [samples, description, sheet] = LONG_GENERATED;
+        npz::join(&folder.join(samples), &self.paths(), &npz::OF_GENERATED)?;
+        write_document(&folder.join(description), document)?;
+        png::sheet_of(shown, None).write(&folder.join(sheet))
+    }
+
+    /// Puts together what a long refinement comes to: [`LONG_REFINED`].
+    ///
+    /// # Errors
+    /// [`ExportError`] of the first file that fails; those before it stay.
+    pub fn write_refined(&self, folder: &Path, document: &Document) -> Result<(), ExportError> {
+        let [samples, table, description, sheet] = LONG_REFINED;
+        npz::join(&folder.join(samples), &self.paths(), &[npz::Join::Each("arr_0"), npz::Join::Each("arr_1")])?;
+        let rows = self.list.iter().map(|part| {
+            let (_, rows) = npz::read::<u8>(&part.path, "table")?.unwrap_or_default();
+            Ok(rows)
+        });
+        csv::write_refined(&folder.join(table), rows)?;
+        write_document(&folder.join(description), document)?;
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for Part { path, .. } in &self.list {
+            let (Some(first), Some(second)) = (pictures(path, "before")?, pictures(path, "after")?) else { break };
+            before.push(first);
+            after.push(second);
+        }
+        if before.is_empty() {
+            return Ok(());
+        }
+        png::contact_sheet(&ImageBatch::concat(&before), Some(&ImageBatch::concat(&after))).write(&folder.join(sheet))
+    }
+}
+
+fn read<T: npyz::Deserialize>(path: &Path, name: &str) -> Result<Option<npz::Array<T>>, ExportError> {
+    npz::read(path, name).map_err(|source| ExportError::Read { path: path.to_owned(), source })
+}
+
+/// `[N, C, H, W]` of a part.
+fn pictures(path: &Path, name: &str) -> Result<Option<ImageBatch>, ExportError> {
+    let Some((shape, pixels)) = read::<f32>(path, name)? else { return Ok(None) };
+    let shape = <[usize; 4]>::try_from(shape).map_err(|_| ExportError::Read {
+        path: path.to_owned(),
+        source: std::io::Error::other("these are no pictures"),
+    })?;
+    Ok(Some(ImageBatch::new(shape, pixels)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Provenance, Settings};
+    use crate::trace::Trace;
+
+    fn document() -> Document {
+        Document::new(&Settings::default(), &Provenance::new(), None, &Trace::default(), None)
+    }
+
+    fn numbers(objective: f32) -> Numbers {
+        let (logits, objective, delta_l2) = (vec![0.0; 4], vec![objective; 2], vec![1.5; 2]);
+        Numbers { logits, objective, delta_l2, ..Default::default() }
+    }
+
+    fn origins(first: usize) -> Origins {
+        let images = ImageBatch::new([2, 3, 1, 1], vec![0.25; 6]);
+        let names = vec![format!("{first}.png"), "b, c.png".to_owned()];
+        Origins { seeds: vec![first as u64, first as u64 + 1], ..Origins::opened(images, vec![0, 1], names) }
+    }
+
+    fn add(parts: &mut Parts, first: usize) {
+        const LABELS: &[usize] = &[1, 1];
+        let classes = ["stop", "yield"].map(str::to_owned);
+        parts
+            .add_refined(&RefinedBatch {
+                places: (first, first + 2),
+                origins: &origins(first),
+                after: &ImageBatch::new([2, 3, 1, 1], vec![0.999; 6]),
+                labels: (first == 10).then_some(LABELS),
+                targets: &[1, 0],
+                numbers_before: &numbers(-1.0),
+                numbers_after: &numbers(2.0),
+                iterations: &[15, 3],
+                classes: &classes,
+                levels: Levels::Truncated,
+                sums: &[first as f64],
+            })
+            .unwrap();
+    }
+
+    fn contents(folder: &Path) -> Vec<Vec<u8>> {
+        LONG_REFINED.iter().map(|name| std::fs::read(folder.join(name)).unwrap()).collect()
+    }
+
+    #[test]
+    fn batches_become_one_archive_and_one_table_however_often_it_was_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut parts = Parts::open(folder.path(), 10).unwrap();
+        add(&mut parts, 10);
+        add(&mut parts, 12);
+        parts.write_refined(folder.path(), &document()).unwrap();
+        let (shape, levels) = npz::read::<u8>(&folder.path().join("samples.npz"), "arr_0").unwrap().unwrap();
+        assert_eq!((shape, levels), (vec![4, 1, 1, 3], vec![254; 12]), "truncated");
+        let targets = npz::read::<i64>(&folder.path().join("samples.npz"), "arr_1").unwrap().unwrap().1;
+        assert_eq!(targets, [1, 0, 1, 0]);
+        let mut table = ::csv::Reader::from_path(folder.path().join("refined.csv")).unwrap();
+        let rows: Vec<::csv::StringRecord> = table.records().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), 4);
+        assert_eq!(rows[1].iter().take(7).collect::<Vec<_>>(), ["11", "1", "0", "-1.0", "2.0", "0.5", "0.5"]);
+        assert_eq!(rows[1].iter().skip(11).collect::<Vec<_>>(), ["b, c.png", "yield", "stop", "11"]);
+        assert_eq!([&rows[3][0], &rows[3][1], &rows[3][7], &rows[3][9]], ["13", "", "1.5", "3"]);
+
+        // Another one, which was killed behind its first batch and while it wrote the second.
+        let other = tempfile::tempdir().unwrap();
+        add(&mut Parts::open(other.path(), 10).unwrap(), 10);
+        std::fs::write(other.path().join("parts/00000012.npz"), "half of it").unwrap();
+        let mut again = Parts::open(other.path(), 10).unwrap();
+        assert_eq!((again.next(10), again.count()), (12, 2));
+        add(&mut again, 12);
+        again.write_refined(other.path(), &document()).unwrap();
+        assert!(contents(folder.path()) == contents(other.path()), "byte by byte");
+        assert_eq!(again.sums().unwrap(), [vec![10.0], vec![12.0]]);
+    }
+
+    #[test]
+    fn what_is_under_way_can_be_looked_at_until_it_is_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut parts = Parts::open(folder.path(), 0).unwrap();
+        let (origins, now) = (origins(0), ImageBatch::new([2, 3, 1, 1], vec![0.5; 6]));
+        parts.keep_under_way(&UnderWay { origins: &origins, now: &now, numbers: &numbers(1.0), iteration: 7 }).unwrap();
+        let path = folder.path().join("parts").join(UNDER_WAY);
+        assert_eq!(pictures(&path, "after").unwrap().unwrap(), now);
+        assert_eq!(npz::read::<i64>(&path, "iteration").unwrap().unwrap().1, [7]);
+        assert_eq!(Parts::open(folder.path(), 0).unwrap().count(), 0, "it is begun anew");
+        add(&mut parts, 0);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn made_pictures_come_back_with_all_that_is_known_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut parts = Parts::open(folder.path(), 0).unwrap();
+        let settings = Settings::default();
+        let edited = |first| {
+            let made = origins(first);
+            let mask = Some(Mask::filled(1, 1, true));
+            let edited = Edited { settings: settings.edit.clone(), reference: made.images.clone(), mask };
+            Origins { made_by: Some(settings.generate.clone()), edited: Some(edited), ..made }
+        };
+        parts.add_made((0, 2), &edited(0)).unwrap();
+        parts.add_made((2, 4), &edited(2)).unwrap();
+        let found = Parts::open(folder.path(), 0).unwrap().made(3, &settings.generate, Some(&settings.edit)).unwrap();
+        assert_eq!(found.seeds, [0, 1, 2]);
+        assert_eq!(found.names, ["0.png", "b, c.png", "2.png"]);
+        assert!(
+            found.is_consistent()
+                && found.edited == edited(0).edited.map(|edited| Edited { reference: found.images.clone(), ..edited })
+        );
+        parts.write_made(folder.path(), &document(), &found).unwrap();
+        let seeds = npz::read::<u64>(&folder.path().join("samples.npz"), "seeds").unwrap().unwrap().1;
+        assert_eq!(seeds, [0, 1, 2, 3]);
+        assert_eq!(npz::read::<u8>(&folder.path().join("samples.npz"), "mask").unwrap().unwrap().0, [1, 1]);
+        parts.clear().unwrap();
+        assert!(parts.made(3, &settings.generate, None).is_err());
+    }
+}
