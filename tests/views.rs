@@ -195,7 +195,7 @@ fn a_user_scrubs_and_the_pictures_follow() {
     assert_eq!(start, origins.images.pixels(), "state 0 is the origin");
 
     // Dragging along a trace scrubs.
-    let rect = harness.get_by_label("Trace: Energy").rect();
+    let rect = harness.get_by_label("Trace: ‖δ‖₂").rect();
     harness.drag_at(rect.center());
     harness.step();
     harness.drop_at(rect.center());
@@ -734,4 +734,80 @@ fn a_rule_without_a_ball_gives_up_what_needs_one() {
     assert_eq!((refine.rule, refine.random_start, refine.restarts), (Rule::Sgld, false, 1));
     assert!((refine.step_size - 0.3).abs() < 1e-9, "a tenth of the radius 3: {}", refine.step_size);
     assert!(session(&harness).notices.list().is_empty(), "{:?}", session(&harness).notices.list());
+}
+
+#[test]
+fn pictures_and_numbers_leave_the_window_by_the_writers_of_the_command_line() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+    let save = |harness: &mut Harness<'static, Workbench>, item: &str, file: &Path| {
+        harness.get_by_role_and_label(Role::Button, "Export").click();
+        steps(harness, 3);
+        harness.get_by_role_and_label(Role::Button, item).click_accesskit();
+        steps(harness, 3);
+        harness.get_by_role_and_label(Role::TextInput, "Path").focus();
+        harness.step();
+        harness.key_press_modifiers(Modifiers::COMMAND, Key::A);
+        harness.step();
+        harness.get_by_role_and_label(Role::TextInput, "Path").type_text(file.to_str().unwrap());
+        harness.step();
+        click(harness, "Save file");
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        until(harness, "the file", move |session| {
+            session
+                .notices
+                .list()
+                .iter()
+                .any(|notice| notice.title.starts_with("Saved") && notice.title.contains(&name))
+        });
+        assert!(file.is_file(), "{}", file.display());
+    };
+    let file = |name: &str| root.path().join(name);
+    save(&mut harness, "Save contact sheet…", &file("sheet.png"));
+    save(&mut harness, "Save pair…", &file("pair.png"));
+    save(&mut harness, "Save trace…", &file("trace.csv"));
+    save(&mut harness, "Save results…", &file("results.npz"));
+    let rows = std::fs::read_to_string(file("trace.csv")).unwrap().lines().count();
+    assert_eq!(rows, 1 + 2 * 4, "a header, and two states of four samples");
+    assert!(
+        std::fs::read_dir(root.path()).unwrap().all(|entry| !entry
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with(".tmp"))
+    );
+    // A folder that is not there is named as what is wrong.
+    harness
+        .state_mut()
+        .host_mut()
+        .handle(Action::SaveSession(file("nowhere/a.lapidary"), lapidary::session::Detail::Full));
+    until(&mut harness, "the refusal", |session| {
+        session.notices.list().iter().any(|notice| notice.title.contains("folder is not there"))
+    });
+}
+
+#[test]
+fn a_run_is_named_and_its_settings_are_taken_from_the_list() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+    edit(&mut harness, |settings| settings.refine.eps = 6.0);
+    click(&mut harness, "Reset");
+    until(&mut harness, "a new run", |session| at_rest(session) && session.path().len() == 1);
+    harness.get_by_role_and_label(Role::ComboBox, "Shown run").click();
+    steps(&mut harness, 4);
+    harness.get_by_label_contains("ε = 6");
+    harness.get_by_role_and_label(Role::Button, "Run 1: 0 to 1").click_accesskit();
+    steps(&mut harness, 4);
+    harness.get_by_role_and_label(Role::TextInput, "Name").type_text("narrow");
+    steps(&mut harness, 2);
+    harness.get_by_role_and_label(Role::Button, "Use its settings").click_accesskit();
+    steps(&mut harness, 4);
+    assert_eq!(session(&harness).settings().refine.eps, 3.0);
+    assert_eq!(session(&harness).shown_run().map(|run| run.0), Some(1));
 }

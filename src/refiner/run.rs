@@ -118,7 +118,7 @@ impl Refiner {
         };
         refiner.aim(classifier)?;
         refiner.judge();
-        let state = refiner.state(&vec![Step::default(); count]);
+        let state = refiner.valued();
         Ok((refiner, state))
     }
 
@@ -154,6 +154,12 @@ impl Refiner {
             self.judge();
         }
         Ok(())
+    }
+
+    /// Where it is, valued under the settings in force; as if no step had led there.
+    #[must_use]
+    pub fn valued(&self) -> State {
+        self.state(&vec![Step::default(); self.states.len()])
     }
 
     /// Takes one iteration and returns the state that it leads to. The classifier does not see again what did not move.

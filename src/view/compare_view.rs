@@ -24,16 +24,19 @@ pub struct CompareView {
     pub brush: MaskBrush,
     /// Edited pictures are compared with what they were edited from.
     shows_reference: bool,
+    /// Names the pictures that were shown last.
+    epoch: u64,
 }
 
 impl CompareView {
-    /// Draws the pair of one sample; `shown` is the state to compare with the picture before.
+    /// Draws the pair of one sample; `shown` is the state to compare with the picture before, unless one `peeks` at that for a
+    /// moment on both sides.
     pub fn ui(
         &mut self,
         ui: &mut Ui,
         session: &Session,
         sample: usize,
-        shown: Option<&(StateId, Lookup)>,
+        (shown, peeks): (Option<&(StateId, Lookup)>, bool),
         actions: &mut Vec<Action>,
     ) {
         let Some(origins) = session.origins() else { return };
@@ -41,6 +44,7 @@ impl CompareView {
         self.controls_ui(ui, session, has_reference, actions);
         ui.add_space(2.0);
         let after: Option<&Arc<State>> = match shown {
+            _ if peeks => None,
             Some((_, Lookup::Ready(state))) => Some(state),
             Some((id, Lookup::Missing)) => {
                 ui.centered_and_justified(|ui| {
@@ -53,7 +57,8 @@ impl CompareView {
         };
         let [_, c, h, w] = origins.images.shape();
         let origin = origins.images.sample(sample);
-        let reference = reference(origins, sample).filter(|_| self.shows_reference);
+        // Until it is refined, an edited picture is compared with what it was edited from.
+        let reference = reference(origins, sample).filter(|_| self.shows_reference || session.shown() == 0);
         let shown_id = after.and(shown).map(|(id, _)| *id);
         let keys = [
             number((session.epoch(), sample, reference.is_some())),
@@ -71,13 +76,24 @@ impl CompareView {
             ui.ctx().request_repaint_after_secs(left.max(0.01) as f32);
         }
         let paints = self.brush.is_on && session.settings().edit.task.needs_mask();
+        if self.epoch != session.epoch() {
+            // What was painted is on other pictures now: its work is done.
+            self.brush.is_on &= origins.edited.is_none();
+            self.epoch = session.epoch();
+        }
+        let paints = paints && self.brush.is_on;
         if paints {
             self.brush.adopt(session.mask(), [w as u32, h as u32]);
         }
         let look = Look {
             compare: session.compare(),
             blink_after: (time / BLINK_SECS) as u64 % 2 == 1,
-            before: if reference.is_some() { "reference" } else { "before" },
+            before: if reference.is_some() { "input" } else { "before" },
+            after: match (peeks, reference.is_some()) {
+                (true, _) => "before",
+                (false, true) if session.shown() == 0 => "edited",
+                _ => "after",
+            },
             brush: paints.then_some(&mut self.brush),
         };
         actions.extend(self.canvas.ui(ui, &pair, look));

@@ -5,12 +5,16 @@ pub mod canvas;
 mod compare_view;
 mod compute_panel;
 mod edit_panel;
+mod export_menu;
+mod exports;
 mod generate_panel;
+mod grid_order;
 mod keys;
 mod overlays;
 mod pair_grid;
 mod path_dialog;
 mod refine_panel;
+mod run_list;
 mod sample_panel;
 mod setting_row;
 pub mod theme;
@@ -26,9 +30,10 @@ use egui::{RichText, Ui};
 
 use self::canvas::{Canvas, MaskBrush};
 use self::compare_view::CompareView;
+use self::exports::{Exports, suggested};
 use self::generate_panel::Wish;
 use self::overlays::NoticeTimes;
-use self::pair_grid::{After, Atlases, Shown};
+use self::pair_grid::{After, PairGrid, Shown};
 use self::path_dialog::{Answer, PathDialog, Purpose};
 use self::timeline::Traces;
 use self::ts_field::TsField;
@@ -57,11 +62,13 @@ pub struct Workbench {
     host: Host,
     compare: CompareView,
     typed: Typed,
-    atlases: Atlases,
+    grid: PairGrid,
+    exports: Exports,
     traces: Traces,
     notice_times: NoticeTimes,
     dialog: PathDialog,
     help_open: bool,
+    peeks: bool,
     memory: Option<usize>,
     memory_at: f64,
     film_at: f64,
@@ -80,11 +87,13 @@ impl Workbench {
             host,
             compare: CompareView::default(),
             typed: Typed::default(),
-            atlases: Atlases::default(),
+            grid: PairGrid::default(),
+            exports: Exports::default(),
             traces: Traces::default(),
             notice_times: NoticeTimes::default(),
             dialog: PathDialog::default(),
             help_open: false,
+            peeks: false,
             memory: None,
             memory_at: f64::NEG_INFINITY,
             film_at: 0.0,
@@ -123,6 +132,7 @@ impl Workbench {
     /// Between frames, also while the window is hidden: takes in what happened.
     pub fn logic(&mut self, ctx: &egui::Context) {
         self.host.pump();
+        self.exports.tell(&mut self.host.session.notices);
         let now = ctx.input(|input| input.time);
         if self.host.session.is_playing() {
             if now - self.film_at >= 1.0 / FILM_RATE {
@@ -151,6 +161,9 @@ impl Workbench {
             // Held, it pans the picture that is painted on; it must not also run or pause.
             ui.input_mut(|input| input.consume_key(egui::Modifiers::NONE, egui::Key::Space));
         }
+        // Held, it shows every picture as it was before.
+        self.peeks =
+            !covered && !ui.ctx().egui_wants_keyboard_input() && ui.input(|input| input.key_down(egui::Key::V));
         if !covered {
             actions.extend(keys::pressed(ui.ctx()).into_iter().map(Action::Do));
         }
@@ -226,9 +239,10 @@ impl Workbench {
             if session.origins().is_none() {
                 empty_ui(ui, &self.host, actions);
             } else if let Some(sample) = session.selected() {
-                self.compare.ui(ui, session, sample, self.shown.as_ref(), actions);
+                self.compare.ui(ui, session, sample, (self.shown.as_ref(), self.peeks), actions);
             } else {
                 let after = match &self.shown {
+                    _ if self.peeks => After::Before,
                     Some((id, Lookup::Ready(state))) => {
                         After::State(state_key(session.epoch(), *id, session.shows_best()), &state.images)
                     }
@@ -236,8 +250,8 @@ impl Workbench {
                     Some((_, Lookup::Missing)) => After::NotKept,
                     None => After::Before,
                 };
-                let shown = Shown { numbers_before, numbers_after, after };
-                pair_grid::pair_grid_ui(ui, session, &mut self.atlases, &shown, actions);
+                let shown = Shown { numbers_before, numbers_after, after, peeks: self.peeks };
+                pair_grid::pair_grid_ui(ui, session, &mut self.grid, &shown, actions);
             }
         });
         overlays::notices_ui(ui, session, &mut self.notice_times, theme::TIMELINE_HEIGHT, actions);
@@ -274,9 +288,21 @@ impl Workbench {
                 let named = if file.extension().is_none() { file.with_extension("lapidary") } else { file };
                 actions.push(Action::SaveSession(named, detail));
             }
+            (Purpose::Export(export), Some(file)) => {
+                let state = self.shown_state().cloned();
+                self.exports.save(ui.ctx(), &mut self.host.session, export, &file, state);
+            }
             (Purpose::References, Some(_)) => actions.push(Action::OpenReferences(paths)),
             (Purpose::OpenPictures, Some(_)) => actions.push(Action::OpenPictures(paths)),
             _ => {}
+        }
+    }
+
+    /// The state whose pictures are on the screen.
+    fn shown_state(&self) -> Option<&Arc<State>> {
+        match &self.shown {
+            Some((_, Lookup::Ready(state))) => Some(state),
+            _ => None,
         }
     }
 
@@ -288,6 +314,12 @@ impl Workbench {
             Action::Do(Verb::Theme) => {
                 let dark = ctx.theme() == egui::Theme::Dark;
                 ctx.set_theme(if dark { egui::Theme::Light } else { egui::Theme::Dark });
+            }
+            Action::Export(export) => {
+                let state = self.shown_state().cloned();
+                if !Exports::copy(ctx, &mut self.host.session, *export, state.as_deref()) {
+                    self.dialog.ask(Purpose::Export(*export), Some(suggested(&self.host.session, *export)));
+                }
             }
             Action::Do(Verb::Help) => self.help_open = !self.help_open,
             Action::Do(Verb::FitView) => self.compare.canvas.fit(),

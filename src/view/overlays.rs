@@ -96,7 +96,7 @@ pub fn question_ui(ui: &Ui, session: &Session, actions: &mut Vec<Action>) {
                 actions.push(Action::Cancel);
                 actions.push(Action::Do(Verb::Save));
             }
-            if ui.button("Replace").on_hover_text("Go on without saving").clicked() {
+            if ui.button(question.yes).on_hover_text("Go on without saving").clicked() {
                 actions.push(Action::Confirm);
             }
         });
@@ -128,6 +128,7 @@ pub fn help_ui(ui: &Ui, open: &mut bool) {
                 }
             });
             ui.add_space(6.0);
+            ui.label("Hold V to see every picture as it was before.");
             ui.label("Canvas: wheel zooms at the pointer, drag pans, double click fits, drag the handle to wipe.");
             ui.label("Mask: drag paints, the secondary button erases, [ and ] change the brush, space or the middle button pans.");
             ui.label("Drop picture or .npz files to use them as \"before\", or a .lapidary file to open it.");

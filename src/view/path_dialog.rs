@@ -6,7 +6,7 @@ use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use egui::{RichText, Ui};
 
 use crate::error::error_chain;
-use crate::session::Detail;
+use crate::session::{Detail, Export};
 use crate::zoo;
 
 /// What a path is asked for.
@@ -20,6 +20,8 @@ pub enum Purpose {
     References,
     /// Where to save.
     SaveSession,
+    /// Where to put something that is taken out.
+    Export(Export),
     /// Weights of a generator.
     Generator,
     /// A generator's folder, as diffusers writes it.
@@ -36,6 +38,10 @@ impl Purpose {
             Self::OpenPictures => ("Open images as \"before\"", "Open"),
             Self::References => ("Open real pictures as references", "Open"),
             Self::SaveSession => ("Save session", "Save file"),
+            Self::Export(Export::Pair(_)) => ("Save pair", "Save file"),
+            Self::Export(Export::Trace) => ("Save trace", "Save file"),
+            Self::Export(Export::Results) => ("Save results", "Save file"),
+            Self::Export(_) => ("Save contact sheet", "Save file"),
             Self::Generator => ("Open generator weights", "Open"),
             Self::GeneratorFolder => ("Open generator folder", "Open"),
             Self::Classifier => ("Open classifier weights", "Open"),
@@ -53,6 +59,7 @@ impl Purpose {
                 "A .safetensors or .pt file; one that is not recognised needs a .toml manifest beside it (see README)"
             }
             Self::GeneratorFolder => "A folder that diffusers wrote, with unet/config.json or config.json",
+            Self::Export(_) => "A file that is there already stays; the new one gets a number",
             Self::OpenSession | Self::SaveSession => "",
         }
     }
@@ -267,6 +274,7 @@ fn browse(purpose: Purpose, picked: Sender<(Purpose, Vec<PathBuf>)>, ctx: egui::
                 let dialog = dialog.add_filter("Lapidary session", &session[..1]).set_file_name("session.lapidary");
                 pollster::block_on(dialog.save_file()).map(one)
             }
+            Purpose::Export(_) => pollster::block_on(dialog.save_file()).map(one),
             Purpose::Generator | Purpose::Classifier => {
                 pollster::block_on(dialog.add_filter("Weights", &weights).pick_file()).map(one)
             }

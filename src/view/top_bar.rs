@@ -2,6 +2,7 @@
 
 use egui::{RichText, Ui};
 
+use super::export_menu::export_menu_ui;
 use super::keys;
 use super::theme;
 use crate::session::{Action, Activity, Session, Verb};
@@ -18,6 +19,7 @@ pub fn top_bar_ui(ui: &mut Ui, session: &Session, memory: Option<usize>, actions
                 }
             }
         });
+        export_menu_ui(ui, session, actions);
         verb_button(ui, session, Verb::Undo, "Undo", actions);
         verb_button(ui, session, Verb::Redo, "Redo", actions);
         ui.separator();
@@ -28,8 +30,8 @@ pub fn top_bar_ui(ui: &mut Ui, session: &Session, memory: Option<usize>, actions
         } else {
             // A button of fixed width: the bar does not jump when its text changes.
             let text = match activity {
-                Activity::Running => "Pause",
-                Activity::Paused => "Resume",
+                Activity::Running | Activity::Generating { .. } => "Pause",
+                Activity::Paused | Activity::Held { .. } => "Resume",
                 _ => "Run",
             };
             let label = RichText::new(text).strong();
@@ -101,12 +103,14 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
         Activity::Generating { done, of } => {
             (Some(*done as f32 / *of as f32), format!("Making pictures, {done} of {of} steps"))
         }
+        Activity::Held { done, of } => (share(u64::from(*done), u64::from(*of)), format!("Held, {done} of {of} steps")),
         Activity::Evaluating => (Some(0.0), "Evaluating the start".to_owned()),
         Activity::Running | Activity::Paused => {
-            let of = plan.of.map_or("∞".to_owned(), |of| of.to_string());
+            let (done, of) = session.goal();
+            let of = of.map_or("∞".to_owned(), |of| of.to_string());
             let fraction = plan.of.map_or(0.0, |of| plan.done as f32 / of.max(1) as f32);
             let paused = if activity == Activity::Paused { ", paused" } else { "" };
-            (Some(fraction), format!("Iteration {} of {of}{paused}", plan.done))
+            (Some(fraction), format!("Iteration {done} of {of}{paused}"))
         }
     };
     let width = 210.0;

@@ -40,13 +40,15 @@ pub(super) struct Refine {
     refiner: Option<Refiner>,
     /// Iterations behind the newest state.
     iteration: u32,
+    /// Iterations behind the start.
+    first: u32,
     /// Settings that came before the first state.
     later: Option<RefineSettings>,
 }
 
 impl Refine {
     pub(super) const fn new(start: Start) -> Self {
-        Self { start, classifier: None, warm: None, refiner: None, iteration: 0, later: None }
+        Self { start, classifier: None, warm: None, refiner: None, iteration: 0, first: 0, later: None }
     }
 
     /// Loads the classifier and finds out how to use it.
@@ -102,6 +104,7 @@ impl Refine {
             context.publish(Event::Targets { job: context.job, run: *run, targets });
         }
         self.refiner = Some(refiner);
+        self.first = state.iteration;
         self.publish(state, since, context);
         match self.later.take() {
             Some(settings) => self.update(settings, context),
@@ -161,12 +164,21 @@ impl Task for Refine {
             return Ok(());
         };
         settings.check()?;
+        let since = Instant::now();
         let before = refiner.targets().to_vec();
+        // The start has another value, or rests no more; should it lie elsewhere, another run is needed anyway.
+        let is_other_start = self.iteration == self.first
+            && refiner.settings().wakes(&settings)
+            && settings.starts_like(&self.start.settings);
         refiner.set_settings(&loaded.model, settings.clone())?;
         let (job, run) = (context.job, self.start.run);
         context.publish(Event::Updated { job, run, iteration: self.iteration, settings });
         if refiner.targets() != before {
             context.publish(Event::Targets { job, run, targets: refiner.targets().to_vec() });
+        }
+        if is_other_start {
+            let state = refiner.valued();
+            self.publish(state, since, context);
         }
         Ok(())
     }

@@ -130,6 +130,8 @@ pub struct Look<'a> {
     pub blink_after: bool,
     /// What the picture before is called.
     pub before: &'a str,
+    /// What the picture after is called.
+    pub after: &'a str,
     /// Paints on the picture before, where that is seen all the time: side by side and in a wipe.
     pub brush: Option<&'a mut MaskBrush>,
 }
@@ -181,7 +183,7 @@ impl Canvas {
 
     /// Fills the available space with the pair and reacts to pointer and keys; returns what the brush changed.
     pub fn ui(&mut self, ui: &mut Ui, pair: &Pair<'_>, look: Look<'_>) -> Option<Action> {
-        let Look { compare, blink_after, before, brush } = look;
+        let Look { compare, blink_after, before, after, brush } = look;
         let brush = brush.filter(|_| matches!(compare, Compare::Side | Compare::Wipe));
         let response = ui.allocate_response(ui.available_size(), Sense::click_and_drag());
         let rect = response.rect;
@@ -222,7 +224,7 @@ impl Canvas {
             let clip = self.before_rect(ui, rect, &uniforms, compare);
             brush.ui(ui, &response, &uniforms, clip)
         });
-        self.labels_ui(ui, rect, &uniforms, compare, before);
+        self.labels_ui(ui, rect, &uniforms, compare, [before, after]);
         if compare == Compare::Difference {
             legend_ui(ui, rect, self.gain);
         }
@@ -353,7 +355,7 @@ impl Canvas {
         }
     }
 
-    fn labels_ui(&self, ui: &Ui, rect: Rect, uniforms: &Uniforms, compare: Compare, before: &str) {
+    fn labels_ui(&self, ui: &Ui, rect: Rect, uniforms: &Uniforms, compare: Compare, [before, after]: [&str; 2]) {
         let scale = ui.pixels_per_point();
         let picture = |pane: Rect| {
             let size = Vec2::from(uniforms.picture.map(|side| side as f32)) * self.zoom;
@@ -366,18 +368,18 @@ impl Canvas {
                 let cut = rect.left() + left_pane_width(uniforms.size[0]) / scale;
                 let (left, right) = rect.split_left_right_at_x(cut);
                 label(left, left, Align2::LEFT_TOP, before);
-                label(right, right, Align2::LEFT_TOP, "after");
+                label(right, right, Align2::LEFT_TOP, after);
                 ui.painter_at(rect).vline(cut, rect.y_range(), ui.visuals().widgets.noninteractive.bg_stroke);
             }
             // Clipped at the cut: a label must not lie on the other picture.
             Compare::Wipe => {
                 let (left, right) = rect.split_left_right_at_fraction(self.wipe);
                 label(rect, left, Align2::LEFT_TOP, before);
-                label(rect, right, Align2::RIGHT_TOP, "after");
+                label(rect, right, Align2::RIGHT_TOP, after);
             }
-            Compare::Blink if uniforms.blink_after == 1 => label(rect, rect, Align2::LEFT_TOP, "after"),
+            Compare::Blink if uniforms.blink_after == 1 => label(rect, rect, Align2::LEFT_TOP, after),
             Compare::Blink => label(rect, rect, Align2::LEFT_TOP, before),
-            Compare::Difference => label(rect, rect, Align2::LEFT_TOP, &format!("after − {before}")),
+            Compare::Difference => label(rect, rect, Align2::LEFT_TOP, &format!("{after} − {before}")),
         }
     }
 }
@@ -460,7 +462,8 @@ mod tests {
             egui::__run_test_ui(|ui| {
                 let mut brush = MaskBrush::default();
                 brush.adopt(None, [3, 2]);
-                let look = Look { compare, blink_after: true, before: "before", brush: Some(&mut brush) };
+                let look =
+                    Look { compare, blink_after: true, before: "before", after: "after", brush: Some(&mut brush) };
                 assert_eq!(canvas.ui(ui, &pair(1), look), None, "nobody paints");
             });
         }

@@ -1,0 +1,169 @@
+//! All samples at once: how a number is spread over them, how many became better, how many are held by the ball.
+
+use super::{Quantity, Run, RunId, Trace};
+use crate::parameter::{Kind, captions};
+use crate::refiner::{Numbers, RefineSettings, Target};
+
+/// Share of the radius from which a picture is on the edge of the ball: where the share is written with no digits it is all of
+/// it. The clamp to `[0, 1]` takes a projected picture a little inside again.
+pub const EDGE: f32 = 0.995;
+/// Smallest change of a probability that counts: half of the last digit that is shown.
+const NOTED: f32 = 5e-4;
+
+/// How a number is spread over the samples; not a number when it is known of none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// The mean.
+    pub mean: f32,
+    /// A tenth of the samples lie below it.
+    pub low: f32,
+    /// Half of them do.
+    pub median: f32,
+    /// Nine tenths do.
+    pub high: f32,
+}
+
+impl Spread {
+    /// Of the finite ones among `values`.
+    #[must_use]
+    pub fn of(values: impl Iterator<Item = f32>) -> Self {
+        let mut sorted: Vec<f32> = values.filter(|value| value.is_finite()).collect();
+        sorted.sort_by(f32::total_cmp);
+        let sum: f64 = sorted.iter().map(|value| f64::from(*value)).sum();
+        let quantile = |share: f32| {
+            let place = share * sorted.len().saturating_sub(1) as f32;
+            let at = |place: f32| sorted.get(place as usize).copied().unwrap_or(f32::NAN);
+            at(place) + (at(place.ceil()) - at(place)) * place.fract()
+        };
+        let mean = (sum / sorted.len() as f64) as f32;
+        Self { mean, low: quantile(0.1), median: quantile(0.5), high: quantile(0.9) }
+    }
+}
+
+/// How much better a sample became: the gain in probability of its target, or the loss of what it is to leave.
+#[must_use]
+pub fn gain(before: f32, after: f32, target: Target) -> f32 {
+    if target == Target::Untargeted { before - after } else { after - before }
+}
+
+/// Whether a [`gain`] is none but a loss.
+#[must_use]
+pub fn is_loss(gain: f32) -> bool {
+    gain < -NOTED
+}
+
+/// Share of the radius that a sample uses; `None` without a ball.
+#[must_use]
+pub fn used_share(numbers: &Numbers, sample: usize, settings: &RefineSettings) -> Option<f32> {
+    let distance = Quantity::Distance.value(numbers, sample, 0, settings.norm);
+    settings.rule.has_ball().then_some(distance / settings.eps as f32)
+}
+
+/// All samples of a state beside those of the start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tally {
+    /// Samples.
+    pub samples: usize,
+    /// Probability of the target at the start, and at the state.
+    pub probability: [Spread; 2],
+    /// Distance from the origin, in the norm of the settings.
+    pub distance: Spread,
+    /// Samples that became better.
+    pub improved: usize,
+    /// Samples on the edge of the ball; `None` without one.
+    pub on_edge: Option<usize>,
+}
+
+impl Tally {
+    /// Of the samples whose targets are given; `settings` are those that led to the state.
+    #[must_use]
+    pub fn of((before, after): (&Numbers, &Numbers), targets: &[usize], settings: &RefineSettings) -> Self {
+        let value = |numbers: &Numbers, (sample, target): (usize, &usize), quantity: Quantity| {
+            quantity.value(numbers, sample, *target, settings.norm)
+        };
+        let all = || targets.iter().enumerate();
+        let probability = |numbers, at| value(numbers, at, Quantity::Probability);
+        let gained = |at| gain(probability(before, at), probability(after, at), settings.target) > NOTED;
+        let share = |sample| used_share(after, sample, settings).unwrap_or(0.0);
+        Self {
+            samples: targets.len(),
+            probability: [before, after].map(|numbers| Spread::of(all().map(|at| probability(numbers, at)))),
+            distance: Spread::of(all().map(|at| value(after, at, Quantity::Distance))),
+            improved: all().filter(|at| gained(*at)).count(),
+            on_edge: settings.rule.has_ball().then(|| all().filter(|(sample, _)| share(*sample) >= EDGE).count()),
+        }
+    }
+}
+
+/// Settings in few words, for a caption: those that most need, and the rare ones that are not as they are at first.
+#[must_use]
+pub fn caption(settings: &RefineSettings) -> String {
+    let usual = RefineSettings::default();
+    let words = captions(RefineSettings::TABLE, settings, |row| {
+        // A model's path, and the unit of a number that names it itself.
+        let is_aside = matches!(row.kind, Kind::Text(_)) || row.set_by.is_some();
+        !is_aside && (!row.is_rare || row.value(settings) != row.value(&usual))
+    });
+    words.join(", ")
+}
+
+/// What sets the runs apart: of each the settings, as it ended with them, that are not those of all.
+#[must_use]
+pub fn differences(trace: &Trace) -> Vec<(RunId, String)> {
+    let of = |run: &Run| run.settings_at(run.last_iteration().unwrap_or(0)).clone();
+    let runs: Vec<_> = trace.runs().map(|run| (run.id, of(run))).collect();
+    let Some((_, first)) = runs.first() else { return Vec::new() };
+    let words = |settings: &RefineSettings| {
+        let differs = |row: &crate::parameter::Setting<RefineSettings>| {
+            let words = |settings| row.words(settings, &row.value(settings));
+            runs.iter().any(|(_, other)| words(other) != words(first))
+        };
+        captions(RefineSettings::TABLE, settings, differs).join(", ")
+    };
+    runs.iter().map(|(id, settings)| (*id, words(settings))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_told_apart_by_what_differs() {
+        let mut trace = Trace::default();
+        for (id, eps) in [(1, 3.0), (2, 6.0)] {
+            trace.begin(RunId(id), None, RefineSettings { eps, ..Default::default() });
+        }
+        assert_eq!(differences(&trace), [(RunId(1), "ε = 3".to_owned()), (RunId(2), "ε = 6".to_owned())]);
+        let caption = caption(&RefineSettings::default());
+        assert!(["ε = 3", "α = ", "T = 15", "L2"].iter().all(|part| caption.contains(part)), "{caption}");
+        assert!(!caption.contains("restarts") && !caption.contains("gtsrb12"), "{caption}");
+    }
+    use crate::refiner::Rule;
+
+    #[test]
+    fn a_spread_is_of_what_is_known() {
+        let spread = Spread::of((0..11).map(|value| value as f32).chain([f32::NAN, f32::INFINITY]));
+        assert_eq!(spread, Spread { mean: 5.0, low: 1.0, median: 5.0, high: 9.0 });
+        assert_eq!(Spread::of([1.0, 2.0].into_iter()).median, 1.5);
+        assert!(Spread::of([f32::NAN].into_iter()).mean.is_nan());
+    }
+
+    #[test]
+    fn samples_are_counted_as_better_or_at_the_edge_by_what_is_shown() {
+        let numbers = |logits: [f32; 3], delta: [f32; 3]| Numbers {
+            logits: logits.into_iter().flat_map(|logit| [logit, 0.0]).collect(),
+            objective: vec![0.0; 3],
+            delta_l2: delta.to_vec(),
+            ..Default::default()
+        };
+        let before = numbers([0.0; 3], [0.0; 3]);
+        let after = numbers([1.0, -1.0, 0.0001], [3.0, 2.99, 2.5]);
+        let settings = RefineSettings::default();
+        let tally = Tally::of((&before, &after), &[0; 3], &settings);
+        assert_eq!((tally.samples, tally.improved, tally.on_edge), (3, 1, Some(2)), "2.99 of 3 is 99.7 %");
+        let away = RefineSettings { target: Target::Untargeted, ..settings.clone() };
+        assert_eq!(Tally::of((&before, &after), &[0; 3], &away).improved, 1, "less of it is better");
+        let free = RefineSettings { rule: Rule::Sgld, ..settings };
+        assert_eq!(Tally::of((&before, &after), &[0; 3], &free).on_edge, None);
+    }
+}
