@@ -122,11 +122,15 @@ impl Session {
             Verb::Branch => self.branch(),
             Verb::Undo => {
                 let now = self.undoable();
-                self.history.undo(now).into_iter().for_each(|before| self.take_back(before));
+                if let Some(before) = self.history.undo(now) {
+                    self.take_back(before);
+                }
             }
             Verb::Redo => {
                 let now = self.undoable();
-                self.history.redo(now).into_iter().for_each(|after| self.take_back(after));
+                if let Some(after) = self.history.redo(now) {
+                    self.take_back(after);
+                }
             }
             Verb::PreviousIteration => self.look.show(self.look.shown.saturating_sub(1)),
             Verb::NextIteration => self.look.show(self.look.shown + 1),
@@ -134,7 +138,9 @@ impl Session {
             Verb::LastIteration => self.look.show(usize::MAX),
             Verb::BestIteration => {
                 let best = self.trace().best(self.path(), self.shown(), self.focused());
-                best.into_iter().for_each(|place| self.look.show(place));
+                if let Some(place) = best {
+                    self.look.show(place);
+                }
             }
             Verb::Play => self.look.play(),
             Verb::PreviousSample => self.look.step_sample(false, self.record.count()),

@@ -19,7 +19,7 @@ impl Session {
         if self.is_busy() {
             self.commands.push(Command::Stop);
         }
-        self.work.secs_per_iteration = None;
+        (self.work.secs_per_iteration, self.work.secs_per_step) = (None, None);
         self.work.set(Phase::Making);
         Some(self.work.new_job())
     }

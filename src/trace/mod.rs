@@ -406,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_start_that_is_valued_anew_is_under_the_settings_that_came_before_the_first_iteration() {
-        let with = |eps, objective| RefineSettings { eps, objective, ..Default::default() };
+        let with = |eps, objective| RefineSettings { objective, eps, ..Default::default() };
         let (mut trace, run) = (Trace::default(), RunId(1));
         trace.begin(run, None, with(3.0, Objective::TargetLogit));
         assert!(trace.push(state(1, 0), numbers(-5.0)));

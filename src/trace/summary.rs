@@ -78,19 +78,19 @@ impl Tally {
     /// Of the samples whose targets are given; `settings` are those that led to the state.
     #[must_use]
     pub fn of((before, after): (&Numbers, &Numbers), targets: &[usize], settings: &RefineSettings) -> Self {
-        let value = |numbers: &Numbers, (sample, target): (usize, &usize), quantity: Quantity| {
-            quantity.value(numbers, sample, *target, settings.norm)
+        let values = |numbers: &Numbers, quantity: Quantity| -> Vec<f32> {
+            let value = |(sample, target): (usize, &usize)| quantity.value(numbers, sample, *target, settings.norm);
+            targets.iter().enumerate().map(value).collect()
         };
-        let all = || targets.iter().enumerate();
-        let probability = |numbers, at| value(numbers, at, Quantity::Probability);
-        let gained = |at| gain(probability(before, at), probability(after, at), settings.target) > NOTED;
-        let share = |sample| used_share(after, sample, settings).unwrap_or(0.0);
+        let [was, is] = [before, after].map(|numbers| values(numbers, Quantity::Probability));
+        let gains = was.iter().zip(&is).map(|(was, is)| gain(*was, *is, settings.target));
+        let at_edge = |sample: &usize| used_share(after, *sample, settings).is_some_and(|share| share >= EDGE);
         Self {
             samples: targets.len(),
-            probability: [before, after].map(|numbers| Spread::of(all().map(|at| probability(numbers, at)))),
-            distance: Spread::of(all().map(|at| value(after, at, Quantity::Distance))),
-            improved: all().filter(|at| gained(*at)).count(),
-            on_edge: settings.rule.has_ball().then(|| all().filter(|(sample, _)| share(*sample) >= EDGE).count()),
+            improved: gains.filter(|gain| *gain > NOTED).count(),
+            probability: [was, is].map(|values| Spread::of(values.into_iter())),
+            distance: Spread::of(values(after, Quantity::Distance).into_iter()),
+            on_edge: settings.rule.has_ball().then(|| (0..targets.len()).filter(at_edge).count()),
         }
     }
 }

@@ -29,6 +29,14 @@ pub struct CompareView {
 }
 
 impl CompareView {
+    /// Notices that there are other pictures: what was painted led to these, so its work is done.
+    pub fn notice_pictures(&mut self, session: &Session) {
+        if self.epoch != session.epoch() {
+            self.epoch = session.epoch();
+            self.brush.is_on &= session.origins().is_none_or(|origins| origins.edited.is_none());
+        }
+    }
+
     /// Draws the pair of one sample; `shown` is the state to compare with the picture before, unless one `peeks` at that for a
     /// moment on both sides.
     pub fn ui(
@@ -40,7 +48,7 @@ impl CompareView {
         actions: &mut Vec<Action>,
     ) {
         let Some(origins) = session.origins() else { return };
-        let has_reference = reference(origins, sample).is_some();
+        let has_reference = reference(origins, sample).is_some() && session.shown() > 0;
         self.controls_ui(ui, session, has_reference, actions);
         ui.add_space(2.0);
         let after: Option<&Arc<State>> = match shown {
@@ -76,12 +84,6 @@ impl CompareView {
             ui.ctx().request_repaint_after_secs(left.max(0.01) as f32);
         }
         let paints = self.brush.is_on && session.settings().edit.task.needs_mask();
-        if self.epoch != session.epoch() {
-            // What was painted is on other pictures now: its work is done.
-            self.brush.is_on &= origins.edited.is_none();
-            self.epoch = session.epoch();
-        }
-        let paints = paints && self.brush.is_on;
         if paints {
             self.brush.adopt(session.mask(), [w as u32, h as u32]);
         }

@@ -25,18 +25,21 @@ type Told = Result<PathBuf, Vec<String>>;
 /// Exports that are on their way.
 pub struct Exports {
     told: (Sender<Told>, Receiver<Told>),
+    /// What waits for a path.
+    asked: Option<Job>,
+    /// Where the last one went.
+    folder: Option<PathBuf>,
 }
 
 impl Default for Exports {
     fn default() -> Self {
-        Self { told: crossbeam::channel::bounded(TOLD) }
+        Self { told: crossbeam::channel::bounded(TOLD), asked: None, folder: None }
     }
 }
 
 /// What is exported: it stays as it was when it was asked for, whatever goes on meanwhile.
 struct Job {
     export: Export,
-    path: PathBuf,
     origins: Arc<Origins>,
     state: Option<Arc<State>>,
     run: Option<RunId>,
@@ -46,10 +49,16 @@ struct Job {
 }
 
 impl Exports {
-    /// Copies to the clipboard; false when the export needs a file.
-    pub fn copy(ctx: &Context, session: &mut Session, export: Export, state: Option<&State>) -> bool {
-        let Some(origins) = session.origins().cloned() else { return true };
-        let after = state.map_or(&origins.images, |state| &state.images);
+    /// Takes out what is shown: to the clipboard at once; else gives back where a file might go, for [`Self::save`].
+    pub fn begin(
+        &mut self,
+        ctx: &Context,
+        session: &mut Session,
+        export: Export,
+        state: Option<Arc<State>>,
+    ) -> Option<PathBuf> {
+        let origins = session.origins()?.clone();
+        let after = state.as_ref().map_or(&origins.images, |state| &state.images);
         let what = match export {
             Export::CopyPicture(sample) => {
                 let [_, _, height, width] = after.shape();
@@ -68,42 +77,62 @@ impl Exports {
                 ctx.copy_text(text.clone());
                 text
             }
-            Export::Pair(_) | Export::Sheet | Export::Trace | Export::Results => return false,
+            Export::Pair(_) | Export::Sheet | Export::Trace | Export::Results => {
+                let (settings, provenance, trace) = (session.settings(), session.provenance(), session.trace());
+                self.asked = Some(Job {
+                    export,
+                    document: Document::new(settings, provenance, Some(&origins), trace, None),
+                    origins,
+                    state,
+                    run: session.shown_run(),
+                    trace: trace.clone(),
+                    classes: session.class_names().to_vec(),
+                });
+                return Some(self.suggest(session, export));
+            }
         };
         session.notices.add(Severity::Info, format!("Copied: {what}"), Vec::new());
-        true
+        None
     }
 
-    /// Writes a file on a thread of its own.
-    pub fn save(&self, ctx: &Context, session: &mut Session, export: Export, path: &Path, state: Option<Arc<State>>) {
-        let Some(origins) = session.origins().cloned() else { return };
-        let path = free_path(&with_ending(path, export));
+    /// Writes what was asked for to a file, on a thread of its own.
+    pub fn save(&mut self, ctx: &Context, notices: &mut Notices, path: &Path) {
+        let Some(mut job) = self.asked.take() else { return };
+        let path = free_path(&with_ending(path, job.export));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         if !folder.is_dir() {
             let what = format!("the folder is not there: make it first, or choose another one\n{}", folder.display());
-            return session.notices.failure(&[what]);
+            return notices.failure(&[what]);
         }
-        let (settings, provenance, trace) = (session.settings(), session.provenance(), session.trace());
-        let job = Job {
-            export,
-            document: Document::new(settings, provenance, Some(&origins), trace, Some(folder)),
-            origins,
-            state,
-            run: session.shown_run(),
-            trace: trace.clone(),
-            classes: session.class_names().to_vec(),
-            path,
-        };
+        job.document = job.document.relative_to(folder);
+        self.folder = Some(folder.to_owned());
         let (sender, ctx) = (self.told.0.clone(), ctx.clone());
         let spawned = std::thread::Builder::new().name("lapidary-export".to_owned()).spawn(move || {
-            let told = job.write().map(|()| job.path).map_err(|error| error_chain(&error));
+            let told = job.write(&path).map(|()| path).map_err(|error| error_chain(&error));
             // The window may be gone.
             drop(sender.send(told));
             ctx.request_repaint();
         });
         if let Err(error) = spawned {
-            session.notices.failure(&error_chain(&error));
+            notices.failure(&error_chain(&error));
         }
+    }
+
+    /// Where a file would go unless somebody says otherwise: where the last one went, else beside the session, else where the
+    /// program was started.
+    fn suggest(&self, session: &Session, export: Export) -> PathBuf {
+        let beside = session.file().and_then(Path::parent).map(Path::to_owned);
+        let here = || std::env::current_dir().unwrap_or_default();
+        let name = match export {
+            Export::Pair(sample) => {
+                let seed = session.origins().and_then(|origins| origins.seeds.get(sample)).copied().unwrap_or(0);
+                format!("pair_{seed:06}")
+            }
+            Export::Trace => "trace".to_owned(),
+            Export::Results => "result".to_owned(),
+            _ => "contact_sheet".to_owned(),
+        };
+        self.folder.clone().or(beside).unwrap_or_else(here).join(name + ending(export))
     }
 
     /// Says what became of those that are done.
@@ -118,11 +147,11 @@ impl Exports {
 }
 
 impl Job {
-    fn write(&self) -> Result<(), ExportError> {
+    fn write(&self, to: &Path) -> Result<(), ExportError> {
         let Self { origins, state, trace, classes, .. } = self;
         if let Export::Pair(sample) = self.export {
             let after: &ImageBatch = state.as_ref().map_or(&origins.images, |state| &state.images);
-            return pair(&origins.images, after, sample).write(&self.path);
+            return pair(&origins.images, after, sample).write(to);
         }
         let path = self.run.map_or_else(Vec::new, |run| trace.path(run));
         let before = path.first().and_then(|id| trace.numbers(*id));
@@ -140,7 +169,7 @@ impl Job {
         let ending = ending(self.export);
         let wanted = |files: &str| files.ends_with(ending) && !files.contains('*');
         match exporters.iter().find(|exporter| wanted(exporter.files)) {
-            Some(exporter) => exporter.write_to(&self.path, &results),
+            Some(exporter) => exporter.write_to(to, &results),
             None => Ok(()),
         }
     }
@@ -153,22 +182,6 @@ const fn ending(export: Export) -> &'static str {
         Export::Results => ".npz",
         _ => ".png",
     }
-}
-
-/// What a file is called unless somebody says otherwise.
-#[must_use]
-pub fn suggested(session: &Session, export: Export) -> PathBuf {
-    let name = match export {
-        Export::Pair(sample) => {
-            let seed = session.origins().and_then(|origins| origins.seeds.get(sample)).copied().unwrap_or(0);
-            format!("pair_{seed:06}")
-        }
-        Export::Trace => "trace".to_owned(),
-        Export::Results => "result".to_owned(),
-        _ => "contact_sheet".to_owned(),
-    };
-    // Beside the session is where it is looked for.
-    session.file().map_or_else(PathBuf::new, |file| file.with_file_name("")).join(name + ending(export))
 }
 
 fn with_ending(path: &Path, export: Export) -> PathBuf {

@@ -6,8 +6,8 @@ use super::widgets;
 use crate::classifier::probability_of;
 use crate::refiner::Numbers;
 use crate::session::Session;
-use crate::trace::Quantity;
 use crate::trace::summary::gain;
+use crate::trace::{Quantity, StateId};
 
 /// What samples are ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,6 +36,8 @@ impl Key {
 
 /// What the order was made for: origins, key, direction and class.
 type Made = (u64, Key, bool, Option<usize>);
+/// The state that it was made for, and whether that was every sample's best.
+type At = (Option<StateId>, bool);
 
 /// Which samples are shown, in which order.
 #[derive(Debug, Default)]
@@ -45,7 +47,7 @@ pub struct Order {
     /// The target class that is shown; none for all.
     class: Option<usize>,
     samples: Vec<usize>,
-    made: Option<Made>,
+    made: Option<(Made, At)>,
 }
 
 impl Order {
@@ -54,17 +56,24 @@ impl Order {
         &self.samples
     }
 
-    /// Orders anew; while a run goes on, only what was asked for meanwhile, so that no picture moves while it is looked at.
-    pub fn update(&mut self, session: &Session, (before, after): (Option<&Numbers>, Option<&Numbers>)) {
+    /// Orders anew by the numbers of the state `id`, which is on the screen; while a run goes on, only what was asked for meanwhile, so that no picture moves while it is looked at.
+    pub fn update(
+        &mut self,
+        session: &Session,
+        id: Option<StateId>,
+        (before, after): (Option<&Numbers>, Option<&Numbers>),
+    ) {
         let count = session.count();
         if !(0..count).any(|sample| self.class == Some(session.target(sample))) {
             self.class = None;
         }
         let made = (session.epoch(), self.key, self.is_reversed, self.class);
-        if session.is_busy() && self.made == Some(made) && !self.samples.is_empty() {
+        let at = (id, session.shows_best());
+        let is_made = self.made.is_some_and(|(as_wished, then)| as_wished == made && (session.is_busy() || then == at));
+        if is_made && !self.samples.is_empty() {
             return;
         }
-        self.made = Some(made);
+        self.made = Some((made, at));
         let chosen = |sample: &usize| self.class.is_none_or(|class| session.target(*sample) == class);
         self.samples = (0..count).filter(chosen).collect();
         let value = |sample: usize| -> f64 {
@@ -85,8 +94,10 @@ impl Order {
                 }
             }
         };
+        let mut valued: Vec<(f64, usize)> = self.samples.iter().map(|sample| (value(*sample), *sample)).collect();
         // Stable: equals stay in the order of their numbers.
-        self.samples.sort_by(|a, b| value(*a).total_cmp(&value(*b)));
+        valued.sort_by(|a, b| a.0.total_cmp(&b.0));
+        self.samples = valued.into_iter().map(|(_, sample)| sample).collect();
         if self.is_reversed {
             self.samples.reverse();
         }
@@ -156,7 +167,7 @@ mod tests {
         let mut order = Order::default();
         let mut sorted = |key, class, is_reversed| {
             (order.key, order.class, order.is_reversed, order.made) = (key, class, is_reversed, None);
-            order.update(&session, (Some(&before), Some(&after)));
+            order.update(&session, None, (Some(&before), Some(&after)));
             order.samples().to_vec()
         };
         assert_eq!(sorted(Key::Number, None, false), [0, 1, 2]);

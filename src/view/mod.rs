@@ -10,6 +10,7 @@ mod exports;
 mod generate_panel;
 mod grid_order;
 mod keys;
+mod other_runs;
 mod overlays;
 mod pair_grid;
 mod path_dialog;
@@ -17,6 +18,7 @@ mod refine_panel;
 mod run_list;
 mod sample_panel;
 mod setting_row;
+mod tallied;
 pub mod theme;
 mod timeline;
 mod top_bar;
@@ -30,11 +32,12 @@ use egui::{RichText, Ui};
 
 use self::canvas::{Canvas, MaskBrush};
 use self::compare_view::CompareView;
-use self::exports::{Exports, suggested};
+use self::exports::Exports;
 use self::generate_panel::Wish;
 use self::overlays::NoticeTimes;
 use self::pair_grid::{After, PairGrid, Shown};
 use self::path_dialog::{Answer, PathDialog, Purpose};
+use self::tallied::Tallied;
 use self::timeline::Traces;
 use self::ts_field::TsField;
 use crate::refiner::State;
@@ -64,6 +67,7 @@ pub struct Workbench {
     typed: Typed,
     grid: PairGrid,
     exports: Exports,
+    tallied: Tallied,
     traces: Traces,
     notice_times: NoticeTimes,
     dialog: PathDialog,
@@ -89,6 +93,7 @@ impl Workbench {
             typed: Typed::default(),
             grid: PairGrid::default(),
             exports: Exports::default(),
+            tallied: Tallied::default(),
             traces: Traces::default(),
             notice_times: NoticeTimes::default(),
             dialog: PathDialog::default(),
@@ -184,6 +189,7 @@ impl Workbench {
 
     /// Finds the shown pictures.
     fn look_up(&mut self) {
+        self.compare.notice_pictures(&self.host.session);
         let session = &mut self.host.session;
         self.shown = session.shown_id().and_then(|id| Some((id, session.shown_state()?)));
         let epoch = session.epoch();
@@ -230,9 +236,17 @@ impl Workbench {
             _ => session.shown_id().and_then(|id| session.trace().numbers(id)),
         };
         let readout = session.selected().and_then(|_| self.compare.canvas.readout());
+        let id = self.shown.as_ref().map(|(id, _)| *id);
+        let tally = self.tallied.of(session, id, (numbers_before, numbers_after));
         egui::Panel::right("sample").resizable(false).exact_size(theme::SAMPLE_WIDTH).show(ui, |ui| {
             egui::ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| {
-                sample_panel::sample_panel_ui(ui, session, (numbers_before, numbers_after), readout, actions);
+                sample_panel::sample_panel_ui(
+                    ui,
+                    session,
+                    (numbers_before, numbers_after, tally.as_ref()),
+                    readout,
+                    actions,
+                );
             });
         });
         egui::CentralPanel::default().show(ui, |ui| {
@@ -241,16 +255,8 @@ impl Workbench {
             } else if let Some(sample) = session.selected() {
                 self.compare.ui(ui, session, sample, (self.shown.as_ref(), self.peeks), actions);
             } else {
-                let after = match &self.shown {
-                    _ if self.peeks => After::Before,
-                    Some((id, Lookup::Ready(state))) => {
-                        After::State(state_key(session.epoch(), *id, session.shows_best()), &state.images)
-                    }
-                    Some((_, Lookup::Loading)) => After::Last,
-                    Some((_, Lookup::Missing)) => After::NotKept,
-                    None => After::Before,
-                };
-                let shown = Shown { numbers_before, numbers_after, after, peeks: self.peeks };
+                let after = After::of(session, self.shown.as_ref(), self.peeks);
+                let shown = Shown { id, numbers_before, numbers_after, tally, after, peeks: self.peeks };
                 pair_grid::pair_grid_ui(ui, session, &mut self.grid, &shown, actions);
             }
         });
@@ -288,21 +294,10 @@ impl Workbench {
                 let named = if file.extension().is_none() { file.with_extension("lapidary") } else { file };
                 actions.push(Action::SaveSession(named, detail));
             }
-            (Purpose::Export(export), Some(file)) => {
-                let state = self.shown_state().cloned();
-                self.exports.save(ui.ctx(), &mut self.host.session, export, &file, state);
-            }
+            (Purpose::Export(_), Some(file)) => self.exports.save(ui.ctx(), &mut self.host.session.notices, &file),
             (Purpose::References, Some(_)) => actions.push(Action::OpenReferences(paths)),
             (Purpose::OpenPictures, Some(_)) => actions.push(Action::OpenPictures(paths)),
             _ => {}
-        }
-    }
-
-    /// The state whose pictures are on the screen.
-    fn shown_state(&self) -> Option<&Arc<State>> {
-        match &self.shown {
-            Some((_, Lookup::Ready(state))) => Some(state),
-            _ => None,
         }
     }
 
@@ -316,9 +311,10 @@ impl Workbench {
                 ctx.set_theme(if dark { egui::Theme::Light } else { egui::Theme::Dark });
             }
             Action::Export(export) => {
-                let state = self.shown_state().cloned();
-                if !Exports::copy(ctx, &mut self.host.session, *export, state.as_deref()) {
-                    self.dialog.ask(Purpose::Export(*export), Some(suggested(&self.host.session, *export)));
+                let shown = self.shown.as_ref().map(|(_, lookup)| lookup.clone());
+                let state = if let Some(Lookup::Ready(state)) = shown { Some(state) } else { None };
+                if let Some(path) = self.exports.begin(ctx, &mut self.host.session, *export, state) {
+                    self.dialog.ask(Purpose::Export(*export), Some(path));
                 }
             }
             Action::Do(Verb::Help) => self.help_open = !self.help_open,
@@ -350,14 +346,6 @@ impl eframe::App for Workbench {
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
         Self::ui(self, ui);
     }
-}
-
-/// Names a state of a batch of origins as one number, for textures.
-fn state_key(origins: u64, id: StateId, is_best: bool) -> u64 {
-    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-    let mut hasher = DefaultHasher::new();
-    (origins, id, is_best).hash(&mut hasher);
-    hasher.finish()
 }
 
 /// Draws the settings and turns what was edited into one action.

@@ -1,5 +1,7 @@
 //! Centre: all pairs, before beside after, with class, probability and status.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use egui::{
     self, Align2, Color32, CornerRadius, Pos2, Rect, RichText, Role, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
     pos2, vec2,
@@ -14,7 +16,8 @@ use crate::classifier::probability_of;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{Numbers, SampleState};
-use crate::session::{Action, Session};
+use crate::session::{Action, Lookup, Session};
+use crate::trace::StateId;
 use crate::trace::summary::{Tally, gain, is_loss};
 
 /// Space between the two pictures of a pair.
@@ -57,12 +60,33 @@ pub enum After<'a> {
     NotKept,
 }
 
+impl<'a> After<'a> {
+    /// Of the state that is shown, unless one looks at the pictures before for a moment.
+    #[must_use]
+    pub fn of(session: &Session, shown: Option<&'a (StateId, Lookup)>, peeks: bool) -> Self {
+        match shown.filter(|_| !peeks) {
+            Some((id, Lookup::Ready(state))) => {
+                let mut name = DefaultHasher::new();
+                (session.epoch(), id, session.shows_best()).hash(&mut name);
+                Self::State(name.finish(), &state.images)
+            }
+            Some((_, Lookup::Loading)) => Self::Last,
+            Some((_, Lookup::Missing)) => Self::NotKept,
+            None => Self::Before,
+        }
+    }
+}
+
 /// What the grid shows.
 pub struct Shown<'a> {
+    /// The state on the screen.
+    pub id: Option<StateId>,
     /// Numbers at the start of the path.
     pub numbers_before: Option<&'a Numbers>,
     /// Numbers at the shown state.
     pub numbers_after: Option<&'a Numbers>,
+    /// All samples together.
+    pub tally: Option<Tally>,
     /// The right pictures.
     pub after: After<'a>,
     /// The pictures before are looked at for a moment.
@@ -139,11 +163,11 @@ pub fn pair_grid_ui(ui: &mut Ui, session: &Session, grid: &mut PairGrid, shown: 
     let left = Left::of(session, origins, shown.peeks);
     header_ui(ui, session, shown);
     arrange_ui(ui, session, grid);
-    grid.order.update(session, (shown.numbers_before, shown.numbers_after));
+    grid.order.update(session, shown.id, (shown.numbers_before, shown.numbers_after));
     let [_, _, h, w] = origins.images.shape();
     let n = grid.order.samples().len();
     let room = ui.available_size() - vec2(10.0, HEADS + CELL_GAP);
-    let zoom = ui.input(|input| input.zoom_delta());
+    let zoom = ui.input(egui::InputState::zoom_delta);
     let scale = ui.pixels_per_point();
     let layout = Layout::new(room, n, vec2(w as f32, h as f32), grid.side, scale);
     if (zoom - 1.0).abs() > f32::EPSILON && ui.rect_contains_pointer(ui.available_rect_before_wrap()) {
@@ -195,12 +219,8 @@ fn header_ui(ui: &mut Ui, session: &Session, shown: &Shown<'_>) {
     ui.horizontal_wrapped(|ui| {
         let pairs = if n == 1 { "pair" } else { "pairs" };
         ui.label(RichText::new(format!("{n} {pairs}: {what} | {after}")).strong());
-        let settings = session.shown_id().and_then(|id| session.trace().settings(id));
-        if let (Some(before), Some(after), Some(settings)) = (shown.numbers_before, shown.numbers_after, settings)
-            && session.shown() > 0
-        {
-            let targets: Vec<usize> = (0..n).map(|sample| session.target(sample)).collect();
-            let Tally { probability: [was, is], improved, on_edge, .. } = Tally::of((before, after), &targets, settings);
+        if let Some(tally) = shown.tally.filter(|_| session.shown() > 0) {
+            let Tally { probability: [was, is], improved, on_edge, .. } = tally;
             let mean = format!("mean p {} → {}, {improved} better", percent(was.mean), percent(is.mean));
             let edge = on_edge.map_or_else(String::new, |count| format!(", {count} on the edge"));
             ui.label(format!("{mean}{edge}")).on_hover_text(

@@ -1,10 +1,12 @@
 //! The list of runs: where each goes, what sets it apart, its name; and what can be done with the one that is shown.
 
+use std::collections::BTreeMap;
+
 use egui::{RichText, Role, Ui};
 
 use super::widgets::{self, percent};
 use crate::session::{Action, Export, Session};
-use crate::trace::summary::{caption, differences};
+use crate::trace::summary::{Spread, caption, differences};
 use crate::trace::{Quantity, Run, RunId};
 
 /// Width of the list, in points: a line has room for what sets a run apart.
@@ -17,6 +19,8 @@ const BUTTON_WIDTH: f32 = 190.0;
 pub struct RunList {
     /// The name that is being typed, and of which run.
     name: Option<(RunId, String)>,
+    /// Mean probability of the targets at the end of each run that was listed: of which origins, and with how many iterations.
+    means: BTreeMap<RunId, ((u64, u32), f32)>,
 }
 
 /// Draws the button that opens the list.
@@ -38,7 +42,7 @@ pub fn run_list_ui(ui: &mut Ui, session: &Session, list: &mut RunList, actions: 
                     }
                     let apart =
                         differences.iter().find(|(id, _)| *id == run.id).map_or("", |(_, words)| words.as_str());
-                    let text = [apart, &mean_probability(session, run)].map(str::to_owned).join("  ");
+                    let text = [apart, &list.mean_probability(session, run)].map(str::to_owned).join("  ");
                     ui.add(egui::Label::new(RichText::new(text.trim()).weak().small()).truncate());
                 });
             }
@@ -60,16 +64,29 @@ fn title(run: &Run) -> String {
     }
 }
 
-/// Mean probability of the targets at the end of a run, in words.
-fn mean_probability(session: &Session, run: &Run) -> String {
-    let Some(numbers) = run.last_iteration().and_then(|last| run.numbers(last)) else { return String::new() };
+impl RunList {
+    /// Mean probability of the targets at the end of a run, in words; nothing before its first state.
+    fn mean_probability(&mut self, session: &Session, run: &Run) -> String {
+        let Some(last) = run.last_iteration() else { return String::new() };
+        let of = (session.epoch(), last);
+        let mean = match self.means.get(&run.id) {
+            Some((known, mean)) if *known == of => *mean,
+            _ => mean_probability(session, run, last),
+        };
+        self.means.insert(run.id, (of, mean));
+        format!("mean p {}", percent(mean))
+    }
+}
+
+fn mean_probability(session: &Session, run: &Run, last: u32) -> f32 {
+    let Some(numbers) = run.numbers(last) else { return f32::NAN };
     let labels = session.origins().map_or(&[][..], |origins| &origins.labels);
     let targets = run.targets.as_deref().unwrap_or(labels);
     let values = targets
         .iter()
         .enumerate()
         .map(|(sample, target)| Quantity::Probability.value(numbers, sample, *target, run.settings.norm));
-    format!("mean p {}", percent(crate::trace::summary::Spread::of(values).mean))
+    Spread::of(values).mean
 }
 
 /// The run that is shown: its name, its settings, its end.

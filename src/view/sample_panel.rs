@@ -15,11 +15,11 @@ use crate::trace::summary::{EDGE, Spread, Tally, used_share};
 /// Classes that are listed at first.
 const TOP: usize = 5;
 
-/// Draws the panel; `before` and `after` are the numbers at the start and at the shown state.
+/// Draws the panel; `before` and `after` are the numbers at the start and at the shown state, `tally` those of all samples.
 pub fn sample_panel_ui(
     ui: &mut Ui,
     session: &Session,
-    (before, after): (Option<&Numbers>, Option<&Numbers>),
+    (before, after, tally): (Option<&Numbers>, Option<&Numbers>, Option<&Tally>),
     readout: Option<Readout>,
     actions: &mut Vec<Action>,
 ) {
@@ -51,19 +51,16 @@ pub fn sample_panel_ui(
     budget_ui(ui, after, sample, &settings);
     widgets::heading(ui, "Numbers");
     numbers_ui(ui, (before, session.comparable_start(), after), sample, target);
-    all_ui(ui, session, (before, after), &settings);
+    if let Some(tally) = tally.filter(|tally| tally.samples > 1) {
+        all_ui(ui, tally);
+    }
     widgets::heading(ui, "Pixel");
     pixel_ui(ui, readout);
 }
 
 /// All samples together.
-fn all_ui(ui: &mut Ui, session: &Session, (before, after): (&Numbers, &Numbers), settings: &RefineSettings) {
-    let targets: Vec<usize> = (0..session.count()).map(|sample| session.target(sample)).collect();
-    if targets.len() < 2 {
-        return;
-    }
-    let Tally { samples, probability: [was, is], distance, improved, on_edge } =
-        Tally::of((before, after), &targets, settings);
+fn all_ui(ui: &mut Ui, tally: &Tally) {
+    let Tally { samples, probability: [was, is], distance, improved, on_edge } = *tally;
     let range = |spread: Spread, words: fn(f32) -> String| {
         format!("median {}, eight of ten from {} to {}", words(spread.median), words(spread.low), words(spread.high))
     };

@@ -6,6 +6,7 @@ use egui::{
     self, Align2, CornerRadius, Mesh, Rect, Response, RichText, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2, vec2,
 };
 
+use super::other_runs::OtherRuns;
 use super::run_list::{RunList, run_list_ui};
 use super::theme;
 use super::top_bar::verb_button;
@@ -42,6 +43,7 @@ pub struct Traces {
     /// Places after which settings changed, or a branch began.
     marks: Vec<(usize, String)>,
     crowd: Crowd,
+    others: OtherRuns,
     /// Where the axis of the iterations ended last, and for which origins.
     axis: (u64, usize),
     /// The list of runs.
@@ -90,8 +92,8 @@ impl Traces {
         let key = ((epoch, run, norm, start), sample, target);
         // A run only grows, and settings that change bear on the states that come after: what was computed stays.
         if self.key.as_ref() != Some(&key) || self.radius.len() > path.len() {
-            let Self { crowd, axis, runs, .. } = std::mem::take(self);
-            *self = Self { key: Some(key), crowd, axis, runs, ..Self::default() };
+            let Self { crowd, others, axis, runs, .. } = std::mem::take(self);
+            *self = Self { key: Some(key), crowd, others, axis, runs, ..Self::default() };
         }
         for place in self.radius.len()..path.len() {
             let id = &path[place];
@@ -143,6 +145,7 @@ pub fn timeline_ui(ui: &mut Ui, session: &Session, traces: &mut Traces, actions:
         return;
     }
     let settings = session.shown_id().and_then(|id| trace.settings(id)).unwrap_or(&session.settings().refine);
+    traces.others.update(session, settings);
     let quantities = Quantity::plotted(settings);
     let comparable = trace.comparable(path, session.shown());
     let gap = 8.0;
@@ -235,7 +238,10 @@ fn plot_ui(
         Some(radius) if radius.is_finite() => traces.radius.as_slice(),
         _ => &[],
     };
-    let bounds = curve::bounds(quantity, &[values.as_slice(), &low, &high].concat(), radius);
+    let others: Vec<&[f32]> = traces.others.curves(index).collect();
+    let has_others = !others.is_empty();
+    let all = [vec![values.as_slice(), &low, &high], others].concat().concat();
+    let bounds = curve::bounds(quantity, &all, radius);
     let x = |place: usize| plot.left() + plot.width() * place as f32 / end as f32;
     let y = |value: f32| plot.bottom() - plot.height() * (value.min(bounds.1) - bounds.0) / (bounds.1 - bounds.0);
 
@@ -249,6 +255,9 @@ fn plot_ui(
     }
     painter.add(band(&low, &high, &x, &y, tokens.before.gamma_multiply(0.22)));
     painter.extend(line(&mean, &x, &y, Stroke::new(1.0, tokens.before)));
+    for other in traces.others.curves(index) {
+        painter.extend(line(other, &x, &y, Stroke::new(1.0, tokens.info.gamma_multiply(0.6))));
+    }
     if quantity == Quantity::Distance {
         painter.extend(line(&traces.radius, &x, &y, Stroke::new(1.0, tokens.limit)));
     }
@@ -267,7 +276,8 @@ fn plot_ui(
     let text_color = ui.visuals().text_color();
     let title = painter.text(rect.min + vec2(6.0, 3.0), Align2::LEFT_TOP, name, small.clone(), text_color);
     if number == 0 && count > 1 && rect.width() > ROOM_FOR_LEGEND {
-        let legend = format!("sample {}; grey: all {count}", session.focused());
+        let blue = if has_others { "; blue: other runs" } else { "" };
+        let legend = format!("sample {}; grey: all {count}{blue}", session.focused());
         painter.text(title.right_top() + vec2(8.0, 0.0), Align2::LEFT_TOP, legend, small.clone(), weak);
     }
     let value_at = pos2(rect.right() - 6.0, rect.top() + 3.0);
