@@ -1,7 +1,7 @@
 //! All samples at once: how a number is spread over them, how many became better, how many are held by the ball.
 
 use super::{Quantity, Run, RunId, Trace};
-use crate::parameter::{Kind, captions};
+use crate::parameter::{Kind, Setting, captions, marks};
 use crate::refiner::{Numbers, RefineSettings, Target};
 
 /// Share of the radius from which a picture is on the edge of the ball: where the share is written with no digits it is all of
@@ -107,25 +107,30 @@ pub fn caption(settings: &RefineSettings) -> String {
     words.join(", ")
 }
 
-/// What sets the runs apart: of each the settings, as it ended with them, that are not those of all.
+/// What sets the runs apart: of each the settings, as it ended with them, that are not those of all, and what was changed on
+/// its way.
 #[must_use]
 pub fn differences(trace: &Trace) -> Vec<(RunId, String)> {
-    let of = |run: &Run| run.settings_at(run.last_iteration().unwrap_or(0)).clone();
-    let runs: Vec<_> = trace.runs().map(|run| (run.id, of(run))).collect();
-    let Some((_, first)) = runs.first() else { return Vec::new() };
-    let words = |settings: &RefineSettings| {
-        let differs = |row: &crate::parameter::Setting<RefineSettings>| {
-            let words = |settings| row.words(settings, &row.value(settings));
-            runs.iter().any(|(_, other)| words(other) != words(first))
-        };
-        captions(RefineSettings::TABLE, settings, differs).join(", ")
+    fn end(run: &Run) -> &RefineSettings {
+        run.settings_at(run.last_iteration().unwrap_or(0))
+    }
+    let Some(first) = trace.runs().next().map(end) else { return Vec::new() };
+    let differs = |row: &Setting<RefineSettings>| {
+        let words = |settings| row.words(settings, &row.value(settings));
+        trace.runs().any(|run| words(end(run)) != words(first))
     };
-    runs.iter().map(|(id, settings)| (*id, words(settings))).collect()
+    let words = |run: &Run| {
+        let apart = captions(RefineSettings::TABLE, end(run), differs);
+        [apart, marks(RefineSettings::TABLE, &run.settings, end(run))].concat().join(", ")
+    };
+    trace.runs().map(|run| (run.id, words(run))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refiner::Rule;
+    use crate::trace::{Change, StateId};
 
     #[test]
     fn runs_are_told_apart_by_what_differs() {
@@ -134,11 +139,16 @@ mod tests {
             trace.begin(RunId(id), None, RefineSettings { eps, ..Default::default() });
         }
         assert_eq!(differences(&trace), [(RunId(1), "ε = 3".to_owned()), (RunId(2), "ε = 6".to_owned())]);
+        for iteration in 0..3 {
+            assert!(trace.push(StateId { run: RunId(1), iteration }, Numbers::default()));
+        }
+        let settings = RefineSettings { eps: 6.0, ..Default::default() };
+        trace.change(RunId(1), Change { iteration: 1, settings });
+        assert_eq!(differences(&trace), [(RunId(1), "radius 3 → 6".to_owned()), (RunId(2), String::new())]);
         let caption = caption(&RefineSettings::default());
         assert!(["ε = 3", "α = ", "T = 15", "L2"].iter().all(|part| caption.contains(part)), "{caption}");
         assert!(!caption.contains("restarts") && !caption.contains("gtsrb12"), "{caption}");
     }
-    use crate::refiner::Rule;
 
     #[test]
     fn a_spread_is_of_what_is_known() {

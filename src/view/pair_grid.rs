@@ -254,7 +254,7 @@ fn arrange_ui(ui: &mut Ui, session: &Session, grid: &mut PairGrid) {
         if fit.clicked() {
             grid.side = None;
         }
-        if ui.available_width() < ROOM_FOR_HINT {
+        if ui.available_size_before_wrap().x < ROOM_FOR_HINT {
             return;
         }
         ui.separator();
