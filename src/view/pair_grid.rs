@@ -383,7 +383,15 @@ const fn badge_color(state: SampleState, tokens: &Tokens) -> Color32 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::generator::EditSettings;
+    use crate::origins::Edited;
+    use crate::refiner::State;
+    use crate::session::{Settings, Verb};
+    use crate::trace::RunId;
+    use crate::worker::{Command, Event};
 
     #[test]
     fn pictures_fill_the_room_whatever_their_number_and_its_size() {
@@ -406,5 +414,23 @@ mod tests {
         assert!((wide.picture.x - 2.0 * wide.picture.y).abs() < 1.0 && wide.picture.x > 180.0, "{wide:?}");
         let many = Layout::new(vec2(500.0, 500.0), 256, pixels, None, 1.0);
         assert!(many.picture.x >= SIDE.0 - 1.0 && many.columns == 4, "what is too small to see scrolls: {many:?}");
+    }
+    #[test]
+    fn the_grid_says_which_side_is_which() {
+        let mut session = Session::new(Settings::default());
+        session.handle(Action::Do(Verb::Generate));
+        let Some(Command::Generate { job, .. }) = session.take_commands().pop() else { panic!("asked for") };
+        let images = |value| ImageBatch::new([1, 1, 1, 1], vec![value]);
+        let plain = Origins::opened(images(0.5), vec![0], Vec::new());
+        session.apply(Event::Generated { job, origins: Arc::new(plain.clone()), secs: 0.0 });
+        let heads = |origins: &Origins, peeks| Left::of(&session, origins, peeks).heads;
+        assert_eq!([heads(&plain, false), heads(&plain, true)], [["before", "after"], ["before", "before"]]);
+        let edited = Edited { settings: EditSettings::default(), reference: images(0.25), mask: None };
+        let edited = Origins { edited: Some(edited), ..plain };
+        assert_eq!(heads(&edited, false), ["input", "edited"], "until it is refined");
+        let state = State { iteration: 0, images: images(0.5), numbers: Numbers::default() };
+        let shown = (StateId { run: RunId(1), iteration: 0 }, Lookup::Ready(Arc::new(state)));
+        assert!(matches!(After::of(&session, Some(&shown), false), After::State(..)));
+        assert!(matches!(After::of(&session, Some(&shown), true), After::Before), "while V is held");
     }
 }

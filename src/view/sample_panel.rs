@@ -283,3 +283,46 @@ fn pixel_ui(ui: &mut Ui, readout: Option<Readout>) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::image::ImageBatch;
+    use crate::origins::Origins;
+    use crate::refiner::{SampleState, State};
+    use crate::session::{Settings, Verb};
+    use crate::worker::{Command, Event};
+
+    #[test]
+    fn classes_keep_their_places_while_one_scrubs() {
+        let mut session = Session::new(Settings::default());
+        session.handle(Action::Do(Verb::Generate));
+        let Some(Command::Generate { job, .. }) = session.take_commands().pop() else { panic!("asked for") };
+        let images = ImageBatch::new([1, 1, 1, 1], vec![0.5]);
+        let origins = Arc::new(Origins::opened(images.clone(), vec![3], Vec::new()));
+        session.apply(Event::Generated { job, origins, secs: 0.0 });
+        let Some(Command::Refine { job, run, .. }) = session.take_commands().pop() else { panic!("judged") };
+        for (iteration, logits) in [(0, [0.0, 4.0, 1.0, 0.0]), (1, [5.0, 2.0, 1.0, 3.0])] {
+            let list = vec![0.0];
+            let numbers = Numbers {
+                logits: logits.to_vec(),
+                objective: list.clone(),
+                gradient_l2: list.clone(),
+                step_l2: list.clone(),
+                delta_l2: list.clone(),
+                delta_linf: list.clone(),
+                clipped: list,
+                state: vec![SampleState::Active],
+            };
+            let state = Arc::new(State { iteration, images: images.clone(), numbers });
+            session.apply(Event::State { job, run, state, secs: 0.1 });
+        }
+        let listed = [0, 1].map(|place| {
+            session.handle(Action::Show(place));
+            likely(&session, 0, 3)
+        });
+        assert_eq!(listed, [[3, 1, 0, 2]; 2], "the target, then what is likely at either end");
+    }
+}
