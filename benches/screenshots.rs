@@ -114,13 +114,13 @@ fn main() -> anyhow::Result<()> {
     // A home of its own: the pictures do not depend on what the user did before.
     let home = tempfile::tempdir()?;
     let folders = Folders { cache: Folders::of_user().cache, autosave: home.path().to_owned() };
-    // eframe allows one event loop per process, so both sizes are taken from one window.
+    // eframe allows one event loop per process, so all sizes are taken from one window.
     let (sender, receiver) = crossbeam::channel::bounded(1);
     run_in([1280.0, 800.0], Settings::default(), Vec::new(), folders, move |workbench| {
         Box::new(Tour {
             workbench,
             folder,
-            sizes: vec![[1920.0, 1080.0], [1280.0, 800.0]],
+            sizes: vec![[1920.0, 1080.0], [960.0, 600.0], [1280.0, 800.0]],
             scene: 0,
             frames: 0,
             since: Instant::now(),
@@ -212,7 +212,8 @@ impl eframe::App for Tour {
                 if self.result.try_send(finished.map(|_| ())).is_err() {
                     tracing::debug!("already closing");
                 }
-                ctx.send_viewport_cmd(egui::ViewportCommand::Close);
+                // Nobody would answer the question about unsaved work.
+                self.workbench.close(ctx);
             }
         }
     }

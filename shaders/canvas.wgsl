@@ -1,4 +1,5 @@
-// Draws one before/after pair, each screen pixel from the one picture pixel under its centre: no interpolation.
+// Draws one before/after pair, each screen pixel from the one picture pixel under its centre, or, when it is asked for and the
+// picture is enlarged, smoothly from its neighbours.
 //
 // Input:  two pictures of one size, RGBA32Float, in [0, 1], sRGB-encoded; alpha is not read.
 // Output: the same encoding, so that a picture's bytes reach a Unorm target unchanged; for an sRGB target the
@@ -43,8 +44,8 @@ struct View {
     linear_target: u32,
     // Strength of the pixel grid, 0 for none, 1 for black and white lines.
     grid: f32,
-    // Fills the struct to a multiple of 16 bytes.
-    unused: u32,
+    // 1 when enlarged pictures are drawn smoothly between their pixels.
+    smoothing: u32,
 }
 
 @group(0) @binding(0) var<uniform> view: View;
@@ -90,6 +91,37 @@ fn is_inside(point: vec2f) -> bool {
     return all(point >= vec2f(0.0)) && all(point < vec2f(view.picture));
 }
 
+// Shares of four neighbours in the value at `t` between the second and the third: a Catmull-Rom spline.
+fn spline(t: f32) -> vec4f {
+    let t2 = t * t;
+    let t3 = t2 * t;
+    return vec4f(
+        -0.5 * t + t2 - 0.5 * t3,
+        1.0 - 2.5 * t2 + 1.5 * t3,
+        0.5 * t + 2.0 * t2 - 1.5 * t3,
+        -0.5 * t2 + 0.5 * t3,
+    );
+}
+
+// The colour of a picture at a point of it.
+fn color_at(picture: texture_2d<f32>, point: vec2f) -> vec3f {
+    if view.smoothing == 0u || view.zoom <= 1.0 {
+        return textureLoad(picture, vec2i(floor(point)), 0).rgb;
+    }
+    let base = floor(point - 0.5);
+    let last = vec2f(view.picture) - 1.0;
+    var across = spline(point.x - 0.5 - base.x);
+    var down = spline(point.y - 0.5 - base.y);
+    var sum = vec3f(0.0);
+    for (var row = 0; row < 4; row++) {
+        for (var column = 0; column < 4; column++) {
+            let texel = clamp(base + vec2f(f32(column - 1), f32(row - 1)), vec2f(0.0), last);
+            sum += down[row] * across[column] * textureLoad(picture, vec2i(texel), 0).rgb;
+        }
+    }
+    return clamp(sum, vec3f(0.0), vec3f(1.0));
+}
+
 // Draws the first screen pixel of each picture pixel lighter or darker, against its own brightness.
 fn with_grid(color: vec3f, point: vec2f) -> vec3f {
     let is_line = any(fract(point) * view.zoom < vec2f(1.0));
@@ -107,10 +139,17 @@ fn canvas_color(local: vec2f) -> vec3f {
     if !is_inside(point) {
         return view.background.rgb;
     }
-    let texel = vec2i(floor(point));
-    let before = textureLoad(before_picture, texel, 0).rgb;
-    let after = textureLoad(after_picture, texel, 0).rgb;
     let use_after = shows_after(view.mode, local.x, view.size.x, view.wipe, view.blink_after != 0u);
+    // Only what is seen is read: smoothly, that is sixteen pixels.
+    let both = view.mode == MODE_DIFFERENCE;
+    var before = vec3f(0.0);
+    var after = vec3f(0.0);
+    if both || !use_after {
+        before = color_at(before_picture, point);
+    }
+    if both || use_after {
+        after = color_at(after_picture, point);
+    }
     return with_grid(shade(view.mode, before, after, use_after, view.gain), point);
 }
 

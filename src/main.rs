@@ -1,6 +1,8 @@
 //! Parse the arguments, open the window or run a command, and print what went wrong once.
 
 use std::io::{IsTerminal as _, Write as _};
+#[cfg(target_os = "linux")]
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,10 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(error) => return refuse(&error),
     };
+    #[cfg(target_os = "linux")]
+    if !matches!(invocation, Invocation::Inspect { .. }) {
+        without_device_layer();
+    }
     match run(invocation) {
         Ok(outcome) => ExitCode::from(outcome.exit_code()),
         Err(error) => match error.downcast_ref::<CliError>() {
@@ -27,6 +33,23 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+/// Begins the program anew without Mesa's Vulkan layer that chooses among devices, where there is no session to ask: the layer
+/// asks Wayland all the same, which complains on stderr (over ssh, in cron, in containers, in batch systems). Only the
+/// environment that a process begins with turns it off.
+#[cfg(target_os = "linux")]
+fn without_device_layer() {
+    use std::os::unix::process::CommandExt as _;
+    const OFF: &str = "NODEVICE_SELECT";
+    let is_asked = std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_absolute());
+    let mut args = std::env::args_os();
+    if let (false, None, Some(name), Ok(program)) =
+        (is_asked, std::env::var_os(OFF), args.next(), std::env::current_exe())
+    {
+        let error = std::process::Command::new(program).arg0(name).args(args).env(OFF, "1").exec();
+        tracing::debug!(%error, "the program goes on as it is");
     }
 }
 
@@ -78,8 +101,7 @@ fn headless(options: WindowOptions, folders: &Folders, why: &str) -> anyhow::Res
 /// What was typed cannot be done.
 fn refuse(error: &CliError) -> ExitCode {
     match error {
-        // Help goes to the output, a wrong flag to the errors; clap knows.
-        CliError::Clap(text) => {
+        CliError::Help(text) => {
             if let Err(error) = text.print() {
                 tracing::debug!(%error, "nobody reads the help");
             }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::classifier::{LabelError, translation};
 use crate::generator::{EditSettings, GenerateSettings, Mask};
 use crate::image::ImageBatch;
 
@@ -13,6 +14,9 @@ pub struct Origins {
     pub images: ImageBatch,
     /// Class of every picture: the generator's, or the one chosen by hand.
     pub labels: Vec<usize>,
+    /// The names that [`Self::labels`] count: the generator's, or the classifier's that chose them; no names where the labels
+    /// mean nothing. `None` where only the numbers are known, as in archives and in files of earlier versions.
+    pub classes: Option<Vec<String>>,
     /// Seed of every picture.
     pub seeds: Vec<u64>,
     /// File name of every picture that was opened; empty for generated ones.
@@ -46,6 +50,7 @@ struct PackedOrigins {
 #[serde(default)]
 struct OriginFacts {
     labels: Vec<usize>,
+    classes: Option<Vec<String>>,
     seeds: Vec<u64>,
     names: Vec<String>,
     made_by: Option<GenerateSettings>,
@@ -55,12 +60,12 @@ struct OriginFacts {
 
 impl From<Origins> for PackedOrigins {
     fn from(origins: Origins) -> Self {
-        let Origins { images, labels, seeds, names, made_by, edited } = origins;
+        let Origins { images, labels, classes, seeds, names, made_by, edited } = origins;
         let (edit, reference, mask) = match edited {
             Some(edited) => (Some(edited.settings), Some(edited.reference), edited.mask),
             None => (None, None, None),
         };
-        let facts = OriginFacts { labels, seeds, names, made_by, edit, mask };
+        let facts = OriginFacts { labels, classes, seeds, names, made_by, edit, mask };
         Self { images, reference, facts: serde_json::to_string(&facts).expect("facts are plain values") }
     }
 }
@@ -69,9 +74,9 @@ impl TryFrom<PackedOrigins> for Origins {
     type Error = serde_json::Error;
 
     fn try_from(packed: PackedOrigins) -> Result<Self, serde_json::Error> {
-        let OriginFacts { labels, seeds, names, made_by, edit, mask } = serde_json::from_str(&packed.facts)?;
+        let OriginFacts { labels, classes, seeds, names, made_by, edit, mask } = serde_json::from_str(&packed.facts)?;
         let edited = edit.zip(packed.reference).map(|(settings, reference)| Edited { settings, reference, mask });
-        Ok(Self { images: packed.images, labels, seeds, names, made_by, edited })
+        Ok(Self { images: packed.images, labels, classes, seeds, names, made_by, edited })
     }
 }
 
@@ -80,7 +85,18 @@ impl Origins {
     #[must_use]
     pub fn opened(images: ImageBatch, labels: Vec<usize>, names: Vec<String>) -> Self {
         let seeds = (0..images.len() as u64).collect();
-        Self { images, labels, seeds, names, made_by: None, edited: None }
+        Self { images, labels, classes: None, seeds, names, made_by: None, edited: None }
+    }
+
+    /// The labels as places in another list of class names. Numbers without names are taken as they are.
+    ///
+    /// # Errors
+    /// [`LabelError`] when the labels mean nothing, or nothing to that list.
+    pub fn labels_among(&self, classes: &[String]) -> Result<Vec<usize>, LabelError> {
+        let Some(own) = &self.classes else { return Ok(self.labels.clone()) };
+        let places = translation(own, classes)?;
+        // A label beyond its own list is refused by whoever knows how many classes there are.
+        Ok(self.labels.iter().map(|label| places.get(*label).copied().unwrap_or(*label)).collect())
     }
 
     /// What an edit starts from: one picture, or all; of edited pictures, what they were edited from, once each.
@@ -96,7 +112,7 @@ impl Origins {
         let parts: Vec<_> = chosen.iter().map(|i| images.slice(*i, i + 1)).collect();
         let labels = chosen.iter().map(|i| self.labels[*i]).collect();
         let names = chosen.iter().filter_map(|i| self.names.get(*i).cloned()).collect();
-        Self::opened(ImageBatch::concat(&parts), labels, names)
+        Self { classes: self.classes.clone(), ..Self::opened(ImageBatch::concat(&parts), labels, names) }
     }
 
     /// Whether all lists belong together; data from files may lie.
@@ -129,5 +145,20 @@ mod tests {
         let found = origins.to_edit(None);
         assert_eq!((found.images.pixels(), found.labels.as_slice()), ([0.5, 0.25].as_slice(), [7, 8].as_slice()));
         assert_eq!(origins.to_edit(Some(1)).images.pixels(), [0.5], "the chosen one");
+    }
+
+    #[test]
+    fn labels_mean_names_wherever_names_are_known() {
+        let list = |names: &str| names.split('|').map(str::to_owned).collect::<Vec<_>>();
+        let images = ImageBatch::new([2, 1, 1, 1], vec![0.0, 1.0]);
+        let numbers = Origins::opened(images, vec![1, 0], Vec::new());
+        assert_eq!(numbers.labels_among(&list("cat|dog")), Ok(vec![1, 0]), "only numbers are known");
+        let named = Origins { classes: Some(list("stop|yield")), ..numbers.clone() };
+        assert_eq!(named.labels_among(&list("yield|no entry|stop")), Ok(vec![0, 2]));
+        assert!(named.labels_among(&list("cat|dog")).is_err());
+        let nothing = Origins { classes: Some(Vec::new()), ..numbers };
+        assert_eq!(nothing.labels_among(&list("cat|dog")), Err(LabelError::Unlabelled));
+        let back: Origins = serde_json::from_str(&serde_json::to_string(&named).unwrap()).unwrap();
+        assert_eq!(back, named);
     }
 }

@@ -425,8 +425,8 @@ fn bad_files_end_with_1_and_one_message() {
         let args = ["refine", "--input", name, "--device", "cpu", "--out", "out"];
         check_refused(folder.path(), &args, 1, expected);
     };
-    input("poem.png", "the picture cannot be read");
-    write_samples(&folder.path().join("centred.npz"), [1, 1, 1, 3], &[-1.0_f32, 0.0, 1.0], None);
+    input("poem.png", "this is a text file, but no picture");
+    write_samples(&folder.path().join("centred.npz"), [1, 4, 4, 3], &[-1.0_f32; 48], None);
     input("centred.npz", "arr_0 holds -1, which is outside of [0,1]");
     write_samples(&folder.path().join("wide.npz"), [1, 1, 2, 3], &[0_u8; 6], None);
     input("wide.npz", "which it cannot halve: give pictures whose sides are multiples of 4");
@@ -527,4 +527,33 @@ fn without_a_display_the_job_is_done_all_the_same() {
     let text = stderr(&output);
     assert!(output.status.success() && text.starts_with("there is no display"), "{text}");
     assert!(folder.path().join("lapidary-out/contact_sheet.png").exists());
+}
+
+/// Without a session of the system's (over ssh, in cron, in containers) graphics libraries have nobody to ask.
+#[test]
+fn where_no_session_is_nothing_complains() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_lapidary"))
+        .args(["generate", "--seeds", "1", "--quiet"])
+        .current_dir(folder.path())
+        .env("LAPIDARY_HOME", home())
+        .env_remove("XDG_RUNTIME_DIR")
+        .env_remove("NODEVICE_SELECT")
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success() && !stderr(&output).contains("XDG_RUNTIME_DIR"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_edit_needs_a_classifier_of_the_generators_classes_to_say_what_a_picture_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    image::RgbImage::new(32, 32).save(folder.path().join("a.png")).unwrap();
+    let joint = lapidary::zoo::BUNDLED.iter().find(|bundled| bundled.name == "gtsrb12-joint").unwrap();
+    let mut manifest = lapidary::zoo::bundled_manifest(joint);
+    manifest.classes = vec!["cat".to_owned(), "dog".to_owned()];
+    std::fs::write(folder.path().join("pets.toml"), toml::to_string(&manifest).unwrap()).unwrap();
+    let args = ["edit", "--task", "colorize", "a.png", "--classifier", "pets.toml", "--dry-run"];
+    check_refused(folder.path(), &args, 1, "the classifier knows 2 classes (cat, dog)");
+    let output = lapidary(folder.path(), &[&args[..], &["--classes", "stop"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
 }

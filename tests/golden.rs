@@ -255,6 +255,7 @@ impl Case {
             title: name.to_owned(),
             file: format!("{name}.pt"),
             sha256: None,
+            prefix: None,
             resolution: side,
             width: None,
             channels: 3,

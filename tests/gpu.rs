@@ -56,6 +56,15 @@ const GENERATOR: &str = r#"
     preconditioning = "consistency"
 "#;
 
+/// Tuning tries few candidates, each once: which kernel is fastest here is nobody's question.
+const TUNING: &str = r#"
+    [autotune]
+    level = "minimal"
+    [autotune.bench]
+    min_samples = 1
+    max_samples = 1
+"#;
+
 /// Pictures after generating and refining; `None` when there is no adapter at all.
 fn refined(folder: &Path, device: &str) -> Option<Vec<f32>> {
     let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("gpu-home");
@@ -69,6 +78,7 @@ fn refined(folder: &Path, device: &str) -> Option<Vec<f32>> {
         .arg("--out")
         .arg(&out)
         .env("LAPIDARY_HOME", home)
+        .current_dir(folder)
         .output()
         .expect("the program starts");
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -86,6 +96,7 @@ fn refined(folder: &Path, device: &str) -> Option<Vec<f32>> {
 #[test]
 fn a_gpu_gives_the_pictures_of_the_cpu() {
     let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("cubecl.toml"), TUNING).expect("a writable folder");
     for (name, manifest, conv_gain) in [("classifier", CLASSIFIER, 6.0), ("generator", GENERATOR, 3.0)] {
         let folder = folder.path().join(name);
         std::fs::create_dir(&folder).expect("a folder");

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use lapidary::checkpoint::{Checkpoint, CheckpointError, Container};
 use lapidary::cli::inspect;
 use lapidary::session::host::Folders;
-use lapidary::zoo::{self, Dialect, Manifest, ManifestKind, PreconditioningName, expected, find, recognise};
+use lapidary::zoo::{
+    self, BUNDLED, Dialect, Manifest, ManifestKind, PreconditioningName, bundled_manifest, expected, find, recognise,
+};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use serde_json::{Value, json};
@@ -221,7 +223,7 @@ fn a_pipeline_of_another_network_is_refused_by_what_differs() {
         let folder = tempfile::tempdir().unwrap();
         pipeline(folder.path(), &original, &[(key, value)]);
         let error = zoo::open(folder.path()).unwrap_err();
-        assert!(matches!(error, CheckpointError::Diffusers { .. }), "{key}: {error:?}");
+        assert!(matches!(error, CheckpointError::Configuration { .. }), "{key}: {error:?}");
         let text = error.to_string();
         assert!(text.contains(advice) && text.contains("config.json"), "{text}");
     }
@@ -229,7 +231,7 @@ fn a_pipeline_of_another_network_is_refused_by_what_differs() {
     pipeline(folder.path(), &original, &[]);
     let unet = folder.path().join("unet");
     std::fs::write(folder.path().join("model_index.json"), "{\"vqvae\": [\"diffusers\", \"VQModel\"]}").unwrap();
-    assert!(matches!(zoo::open(folder.path()), Err(CheckpointError::Diffusers { .. })), "codes are no pixels");
+    assert!(matches!(zoo::open(folder.path()), Err(CheckpointError::Configuration { .. })), "codes are no pixels");
     std::fs::remove_file(folder.path().join("model_index.json")).unwrap();
     let weights = unet.join("diffusion_pytorch_model.safetensors");
     for index in ["safetensors.index.json", "safetensors.index.fp16.json", "bin.index.json"] {
@@ -238,7 +240,7 @@ fn a_pipeline_of_another_network_is_refused_by_what_differs() {
         zoo::open(&unet).expect("the whole file is there, whatever was there before");
         let aside = folder.path().join("aside");
         std::fs::rename(&weights, &aside).unwrap();
-        assert!(matches!(zoo::open(&unet), Err(CheckpointError::Sharded { .. })), "{}", index.display());
+        assert!(matches!(zoo::open(&unet), Err(CheckpointError::NoWeights { .. })), "{}", index.display());
         std::fs::rename(&aside, &weights).unwrap();
         std::fs::remove_file(&index).unwrap();
     }
@@ -478,6 +480,41 @@ fn inspect_says_what_a_file_is_and_how_to_say_otherwise() {
     assert_eq!(facts["network"]["manifest"]["name"], "gtsrb12-joint");
     assert_eq!((&facts["network"]["missing"], &facts["network"]["unused"]), (&json!([]), &json!([])));
     assert_eq!(facts["file"]["format"], "safetensors");
+}
+
+#[test]
+fn a_reader_of_json_gets_json_also_when_there_is_nothing() {
+    let (text, error) = report(Path::new("/no/such/file.pt"), true);
+    let facts: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&facts["opens"], facts["refused"][0].as_str()), (&json!(false), error.as_deref()));
+    assert!(facts["file"].is_null() && facts["network"].is_null(), "{facts}");
+    assert_eq!(report(Path::new("/no/such/file.pt"), false).0, "", "lines are for eyes: there the error says it");
+}
+
+#[test]
+fn a_size_that_a_classifier_cannot_halve_is_refused_with_its_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut manifest = bundled_manifest(&BUNDLED[1]);
+    (manifest.resolution, manifest.sha256) = (33, None);
+    let path = folder.path().join("mine.toml");
+    std::fs::write(&path, toml::to_string(&manifest).unwrap()).unwrap();
+    let (_, error) = report(&path, false);
+    assert!(error.unwrap().contains("resolution = 33 for a network that needs multiples of 4"));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["pipe.pt", "pipe.toml", "pipe.safetensors"] {
+        let pipe = folder.path().join(name);
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (_, error) = report(&pipe, false);
+        assert!(error.unwrap().starts_with("this is a pipe, not a file"), "{name}");
+        std::fs::remove_file(&pipe).unwrap();
+    }
+    let (_, error) = report(Path::new("/dev/zero"), false);
+    assert!(error.unwrap().starts_with("this is a device, not a file"));
 }
 
 #[test]

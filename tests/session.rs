@@ -308,7 +308,11 @@ fn edited_pictures_and_targets_that_are_no_labels_come_back_from_a_file() {
     let seen = first.session.target(0);
     first.handle(Action::SetTarget { sample: 0, class: (seen + 1) % 12 });
     settle(&mut first);
-    assert_eq!(first.session.target(0), seen, "the classifier's verdict decides, not the label");
+    assert_eq!(first.session.target(0), (seen + 1) % 12, "a class that is chosen is a label");
+    assert_eq!(first.session.settings().refine.target, Target::Label);
+    first.handle(Action::Edit(Box::new(settings)));
+    let verdict = |host: &mut Host| (host.session.target(0) == seen).then_some(());
+    until(&mut first, "the classifier's verdict, which decides and not the label", verdict);
     save(&mut first, &file, Detail::Full);
     let made = first.session.origins().unwrap().clone();
 

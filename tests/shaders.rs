@@ -52,7 +52,7 @@ fn the_uniforms_have_the_layout_of_the_shader() {
         ("blink_after", std::mem::offset_of!(Uniforms, blink_after)),
         ("linear_target", std::mem::offset_of!(Uniforms, linear_target)),
         ("grid", std::mem::offset_of!(Uniforms, grid)),
-        ("unused", std::mem::offset_of!(Uniforms, unused)),
+        ("smoothing", std::mem::offset_of!(Uniforms, smoothing)),
     ];
     assert_eq!(offsets, expected);
 }
@@ -74,7 +74,7 @@ fn the_modes_are_the_discriminants_of_compare() {
 
 #[test]
 fn the_gpu_paints_what_the_cpu_twin_says() {
-    let Some((device, queue)) = gpu() else {
+    let Some((_, device, queue)) = gpu() else {
         eprintln!("skipped: no graphics adapter, not even a software one");
         return;
     };
@@ -86,14 +86,15 @@ fn the_gpu_paints_what_the_cpu_twin_says() {
     );
     for format in [wgpu::TextureFormat::Rgba8Unorm, wgpu::TextureFormat::Rgba8UnormSrgb] {
         let mut pipeline = Pipeline::new(&device, format);
-        for (compare, blink_after) in [
+        let modes = [
             (Compare::Side, false),
             (Compare::Wipe, false),
             (Compare::Blink, false),
             (Compare::Blink, true),
             (Compare::Difference, false),
-        ] {
-            let uniforms = uniforms(compare, blink_after);
+        ];
+        for (smoothing, (compare, blink_after)) in [0, 1].into_iter().flat_map(|on| modes.map(|mode| (on, mode))) {
+            let uniforms = Uniforms { smoothing, ..uniforms(compare, blink_after) };
             pipeline.prepare(&device, &queue, &pictures, uniforms);
             let painted = paint(&device, &queue, &pipeline, format);
             for y in 0..TARGET as usize {
@@ -117,6 +118,30 @@ fn the_gpu_paints_what_the_cpu_twin_says() {
     }
 }
 
+#[test]
+fn a_frame_leaves_nothing_behind_on_the_gpu() {
+    let Some((instance, device, queue)) = gpu() else {
+        eprintln!("skipped: no graphics adapter, not even a software one");
+        return;
+    };
+    let format = wgpu::TextureFormat::Rgba8Unorm;
+    let values = ramp(|i| i as f32 / 47.0);
+    let pair = Pair { before: &values, after: &values, shape: [3, SIDE, SIDE], keys: [1; 2] };
+    let pictures = Arc::new(Pictures::new(&pair).expect("a valid pair"));
+    let mut pipeline = Pipeline::new(&device, format);
+    let mut held = Vec::new();
+    for frame in 0..40_u16 {
+        // Another view of the same pair, as while it is dragged.
+        let uniforms = Uniforms { zoom: 6.0 + f32::from(frame), ..uniforms(Compare::Side, false) };
+        pipeline.prepare(&device, &queue, &pictures, uniforms);
+        drop(paint(&device, &queue, &pipeline, format));
+        let Some(report) = instance.generate_report() else { return };
+        let hub = report.hub;
+        held.push([hub.buffers, hub.textures, hub.bind_groups].map(|kind| kind.num_allocated));
+    }
+    assert_eq!(held[4], held[39], "buffers, textures and bind groups");
+}
+
 /// A 4x4 RGB picture from the index of each value.
 fn ramp(value: impl Fn(usize) -> f32) -> Vec<f32> {
     (0..3 * SIDE * SIDE).map(value).collect()
@@ -137,7 +162,7 @@ fn uniforms(compare: Compare, blink_after: bool) -> Uniforms {
         blink_after: u32::from(blink_after),
         linear_target: 0,
         grid: 0.0,
-        unused: 0,
+        smoothing: 0,
     }
 }
 
@@ -147,13 +172,18 @@ fn twin(uniforms: &Uniforms, compare: Compare, x: usize, y: usize, before: &[f32
     let Some([column, row]) = uniforms.picture_pixel(local) else {
         return [BACKGROUND[0], BACKGROUND[1], BACKGROUND[2]];
     };
-    let rgb = |values: &[f32]| std::array::from_fn(|channel| values[(channel * SIDE + row) * SIDE + column]);
+    let pixel =
+        |values: &[f32], x: usize, y: usize| std::array::from_fn(|channel| values[(channel * SIDE + y) * SIDE + x]);
+    let rgb = |values: &[f32]| match uniforms.smoothing {
+        0 => pixel(values, column, row),
+        _ => canvas::smoothed(&|x, y| pixel(values, x, y), uniforms.picture, uniforms.picture_point(local)),
+    };
     let use_after = canvas::shows_after(compare, local[0], uniforms.size[0], uniforms.wipe, uniforms.blink_after == 1);
     canvas::shade(compare, rgb(before), rgb(after), use_after, uniforms.gain)
 }
 
 /// A device of any adapter; a software one will do.
-fn gpu() -> Option<(wgpu::Device, wgpu::Queue)> {
+fn gpu() -> Option<(wgpu::Instance, wgpu::Device, wgpu::Queue)> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).ok()?;
     let descriptor = wgpu::DeviceDescriptor {
@@ -161,7 +191,8 @@ fn gpu() -> Option<(wgpu::Device, wgpu::Queue)> {
         required_limits: wgpu::Limits::downlevel_defaults(),
         ..Default::default()
     };
-    pollster::block_on(adapter.request_device(&descriptor)).ok()
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).ok()?;
+    Some((instance, device, queue))
 }
 
 /// Draws into a new target and reads it back, RGBA8.

@@ -154,3 +154,44 @@ fn generators_make_pictures_that_are_not_square_where_every_level_can_halve_them
     let numbers = "resolution = 8 and width = 10 with patch_size = 1 and 3 levels, which need multiples of 4";
     assert!(text.contains(numbers), "{text}");
 }
+
+#[test]
+fn a_folder_of_classes_is_read_upright_on_white_and_without_what_cannot_be_read() {
+    use image::ImageEncoder as _;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    classifier(folder, [3, 16, 16], "shortcut = \"conv\"\n");
+    for class in ["A", "c"] {
+        std::fs::create_dir_all(folder.join("pictures").join(class)).unwrap();
+    }
+    let at = |name: &str| folder.join("pictures").join(name);
+    // Red above and blue below, to be turned by a quarter to the right.
+    let flag = image::RgbImage::from_fn(16, 16, |_, y| image::Rgb(if y < 8 { [255, 0, 0] } else { [0, 0, 255] }));
+    let mut bytes = Vec::new();
+    let mut encoder = image::codecs::png::PngEncoder::new(&mut bytes);
+    let exif = [b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".as_slice(), &[6, 0, 0, 0, 0, 0, 0, 0]].concat();
+    encoder.set_exif_metadata(exif).unwrap();
+    encoder.write_image(&flag, 16, 16, image::ExtendedColorType::Rgb8).unwrap();
+    std::fs::write(at("A/turned.png"), bytes).unwrap();
+    image::RgbaImage::from_pixel(16, 16, image::Rgba([255, 0, 0, 0])).save(at("c/clear.png")).unwrap();
+    let mut jpeg = Vec::new();
+    flag.write_to(&mut std::io::Cursor::new(&mut jpeg), image::ImageFormat::Jpeg).unwrap();
+    std::fs::write(at("c/cut.jpg"), &jpeg[..jpeg.len() - 20]).unwrap();
+    let args = ["refine", "--input", "pictures", "--classifier", "net.toml", "--iterations", "1"];
+    let output = lapidary(folder, &args);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("cut.jpg is left out: the picture was cut off"), "{told}");
+    assert!(told.contains("c/clear.png: 16×16, transparency laid on white"), "{told}");
+    let (shape, before) = array::<f32>(&folder.join("out/result.npz"), "before");
+    assert_eq!(shape, [2, 3, 16, 16]);
+    let value = |picture: usize, channel: usize, x: usize| before[((picture * 3 + channel) * 16 + 8) * 16 + x];
+    assert_eq!([value(0, 0, 2), value(0, 2, 2), value(0, 0, 13), value(0, 2, 13)], [0.0, 1.0, 1.0, 0.0]);
+    assert!(before[3 * 256..].iter().all(|value| *value == 1.0), "hidden colours stay hidden");
+    let session = std::fs::read_to_string(folder.join("out/session.json")).unwrap();
+    let session: serde_json::Value = serde_json::from_str(&session).unwrap();
+    let labels: Vec<&serde_json::Value> = session["samples"].as_array().unwrap().iter().map(|s| &s["label"]).collect();
+    assert_eq!(labels, [0, 2], "the folders are named as classes");
+    let strict = refused(folder, &[&args[..], &["--strict"]].concat());
+    assert!(strict.contains("the picture was cut off"), "{strict}");
+}

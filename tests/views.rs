@@ -1,5 +1,8 @@
 //! The real panels over the real compute and disk threads, driven by their labels as a user drives them.
 
+#[path = "views/frame.rs"]
+mod frame;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -310,8 +313,11 @@ fn a_model_is_looked_at_before_it_is_taken_while_the_window_goes_on() {
     let broken = root.path().join("broken.pt");
     std::fs::write(&broken, "no weights").unwrap();
     choose(&mut harness, &broken);
-    until(&mut harness, "the refusal", |session| !session.notices.list().is_empty());
+    frame::wait_for(&mut harness, "This is a text file");
     assert_eq!(session(&harness).settings().refine.classifier, before, "the old one stays");
+    let typed = harness.get_by_role_and_label(Role::TextInput, "Path").value();
+    assert_eq!(typed.as_deref(), broken.to_str(), "what was typed can be mended");
+    click(&mut harness, "Cancel");
     let mine = root.path().join("mine; yours.pt");
     std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/gtsrb12-robust.pt"), &mine).unwrap();
     choose(&mut harness, &mine);
@@ -356,7 +362,7 @@ fn every_interactive_widget_has_a_name() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = workbench(root.path());
     generate(&mut harness);
-    for title in ["Sampler", "Edit", "More"] {
+    for title in ["Sampler", "Edit", "More", "Compute"] {
         open_section(&mut harness, title);
     }
     tick(&mut harness, "Paint mask");
@@ -466,7 +472,7 @@ fn a_preset_replaces_the_settings_but_the_classifier() {
     harness.step();
     edit(&mut harness, |settings| settings.refine.classifier = "gtsrb12-robust".to_owned());
     let preset = PRESETS.iter().find(|preset| preset.key == "golan-2024-sgld").unwrap();
-    click(&mut harness, "Presets");
+    harness.get_by_role_and_label(Role::ComboBox, "Preset").click();
     steps(&mut harness, 3);
     harness.get_by_role_and_label(Role::Button, preset.label).click_accesskit();
     steps(&mut harness, 3);
@@ -486,7 +492,7 @@ fn nothing_in_the_settings_is_clipped() {
     // High enough that nothing is scrolled away.
     let height = 2400.0;
     harness.set_size(vec2(1280.0, height));
-    for title in ["Sampler", "Edit", "More"] {
+    for title in ["Sampler", "Edit", "More", "Compute"] {
         open_section(&mut harness, title);
     }
     tick(&mut harness, "Paint mask");
@@ -497,6 +503,7 @@ fn nothing_in_the_settings_is_clipped() {
                 (settings.edit.task, settings.refine.rule) = (task, rule);
                 settings.refine.target = Target::PseudoLabel;
                 settings.compute.memory_mib = Some(1 << 20);
+                (settings.refine.eps, settings.refine.step_size) = (0.012_345_6, 0.001_234_56);
             });
             steps(&mut harness, 2);
             for node in harness.root().children_recursive() {

@@ -18,6 +18,8 @@ use self::wait::wait;
 mod cache;
 #[path = "support/drive.rs"]
 mod drive;
+#[path = "worker/labels.rs"]
+mod labels;
 #[path = "worker/tasks.rs"]
 mod tasks;
 #[path = "support/wait.rs"]

@@ -8,18 +8,22 @@ use super::{Checkpoint, Content};
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum CheckpointError {
+    #[error(transparent)]
+    NotAFile(#[from] crate::file::NotAFile),
     #[error("no file is there: give the path of a .safetensors or .pt file, or one of the bundled models\n{}", path.display())]
     NotFound { path: PathBuf },
-    #[error("this folder is no diffusers pipeline (there is neither unet/config.json nor config.json): give the .safetensors or .pt file inside it\n{}", path.display())]
+    #[error("this folder is none of diffusers or of a Hugging Face classifier (there is neither unet/config.json nor config.json, and no weights of their names): give the .safetensors or .pt file inside it\n{}", path.display())]
     Folder { path: PathBuf },
+    #[error("this folder is an unpacked PyTorch file (it has a data.pkl): pack it again, in the folder above it, with `zip -0 -r {name}.pt {name}`\n{}", path.display())]
+    Unpacked { path: PathBuf, name: String },
     #[error("the folder has a config.json but no weights ({looked_for}): download them too, or give the .safetensors or .pt file itself\n{}", path.display())]
     NoWeights { path: PathBuf, looked_for: String },
-    #[error("the weights lie in several files, but one file is read: load them with diffusers and save them again with save_pretrained(folder, max_shard_size=\"20GB\")\n{}", path.display())]
-    Sharded { path: PathBuf },
+    #[error("the weights lie in several files, of which {missing} is not there: download it too, into the same folder\n{}", path.display())]
+    Sharded { path: PathBuf, missing: String },
     #[error("the file is no valid JSON: fetch it again\n{}", path.display())]
     Config { path: PathBuf, source: serde_json::Error },
-    #[error("the configuration says {found}, but {expected}: choose a pipeline of OpenAI's U-Net, such as openai/diffusers-cd_imagenet64_l2\n{}", path.display())]
-    Diffusers { path: PathBuf, found: String, expected: String },
+    #[error("the configuration says {found}, but {expected}: choose a pipeline of OpenAI's U-Net, such as openai/diffusers-cd_imagenet64_l2, or a ResNet of transformers, timm or torchvision\n{}", path.display())]
+    Configuration { path: PathBuf, found: String, expected: String },
     #[error("the file cannot be read: check its permissions and the disk\n{}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("this is {found}, but a checkpoint is a .safetensors or PyTorch file: {}\n{}", found.hint(), path.display())]
@@ -28,6 +32,8 @@ pub enum CheckpointError {
     Truncated { path: PathBuf, expected: u64, found: u64 },
     #[error("the header claims {found} bytes, but at most {limit} are accepted: the file is damaged or hostile, fetch it again from its source\n{}", path.display())]
     HeaderTooLarge { path: PathBuf, found: u64, limit: u64 },
+    #[error("the file describes much besides its tensors ({found} bytes, but at most {limit} are read), such as the history of a training: save the weights alone with torch.save(model.state_dict(), file)\n{}", path.display())]
+    Crowded { path: PathBuf, found: u64, limit: u64 },
     #[error("the safetensors header contradicts itself: the file is damaged, fetch it again\n{}", path.display())]
     Header { path: PathBuf, source: serde_json::Error },
     #[error("this PyTorch file holds something else than a plain dictionary of tensors, and nothing in it is executed: save it again with torch.save(model.state_dict(), file)\n{}", path.display())]
@@ -44,12 +50,16 @@ pub enum CheckpointError {
     TooMany { path: PathBuf, found: usize, limit: usize },
     #[error("the file holds no tensors: save the weights with torch.save(model.state_dict(), file)\n{}", path.display())]
     NoTensors { path: PathBuf },
-    #[error("{tensor:?} brings the tensors to {claimed} bytes, but the whole file has {found}: it is damaged or hostile, fetch it again from its source\n{}", path.display())]
+    #[error("the file holds NumPy arrays, but no tensors: turn each into one with torch.from_numpy(array), and save them with torch.save(dictionary, file)\n{}", path.display())]
+    NumpyArrays { path: PathBuf },
+    #[error("{tensor:?} brings the tensors to {claimed} bytes, but no more than {found} can be in this file: it is damaged or hostile, fetch it again from its source\n{}", path.display())]
     Claim { path: PathBuf, tensor: String, claimed: u64, found: u64 },
     #[error("the values of {tensor:?} cannot be read: the file is damaged, fetch it again\n{}", path.display())]
     Damaged { path: PathBuf, tensor: String, source: std::io::Error },
     #[error("{tensor:?} does not hold floating-point numbers, but the network needs f16, bf16, f32 or f64: export the weights in one of these\n{}", path.display())]
     NotFloat { path: PathBuf, tensor: String },
+    #[error("{count} of the {of} values of {tensor:?} cannot be ({what}): the weights are broken, so take an earlier checkpoint of their training, or fetch the file again\n{}", path.display())]
+    Broken { path: PathBuf, tensor: String, count: usize, of: usize, what: &'static str },
     #[error("{tensor:?} is missing{}: the architecture does not fit this file, so compare them with `lapidary inspect` and correct the manifest, or write one\n{}", nearest_hint(nearest.as_deref()), path.display())]
     Missing { path: PathBuf, tensor: String, nearest: Option<String> },
     #[error("{tensor:?} has shape {found:?}, but the architecture needs {expected:?}: compare them with `lapidary inspect` and correct the manifest, or write one\n{}", path.display())]
@@ -60,6 +70,10 @@ pub enum CheckpointError {
     Unknown { name: String, known: String },
     #[error("{what}, so the file needs a manifest: write {} beside it (README, \"Bring your own checkpoint\", shows one)\n{}", manifest.display(), path.display())]
     NoManifest { path: PathBuf, manifest: PathBuf, what: String },
+    #[error("this network is not whole: {tensor:?} is missing, although {beside:?} is there, so save all of it with torch.save(model.state_dict(), file), or fetch the file again\n{}", path.display())]
+    Incomplete { path: PathBuf, tensor: String, beside: String },
+    #[error("the file holds several networks, after {}: choose one by a line such as prefix = {:?} in a manifest, {}\n{}", quoted(prefixes), prefixes.first().map_or("", String::as_str), manifest.display(), path.display())]
+    Ambiguous { path: PathBuf, manifest: PathBuf, prefixes: Vec<String> },
     #[error("{what}, but a generator must be OpenAI's U-Net (its own names, diffusers' or NVlabs') and a classifier a ResNet (torchvision's names, CIFAR's or RobustBench's): choose another file\n{}", path.display())]
     Foreign { path: PathBuf, what: String },
     #[error("loading was cancelled")]
@@ -68,7 +82,7 @@ pub enum CheckpointError {
     Manifest { path: PathBuf, source: Box<toml::de::Error> },
     #[error("the manifest says {what}, but {expected}\n{}", path.display())]
     ManifestValue { path: PathBuf, what: String, expected: String },
-    #[error("the bundled model cannot be unpacked: make room or allow writing there\n{}", path.display())]
+    #[error("the bundled model cannot be unpacked, nor in the folder for temporary files: make room, allow writing there, or name another folder in the variable XDG_CACHE_HOME\n{}", path.display())]
     Unpack { path: PathBuf, source: std::io::Error },
     #[error("{name:?} is a {found}, but a {expected} is needed here: choose another model")]
     Role { name: String, expected: &'static str, found: &'static str },
@@ -82,6 +96,10 @@ impl CheckpointError {
         let nearest = nearest.or_else(|| checkpoint.tensors().keys().find(|name| name.ends_with(leaf)));
         Self::Missing { path: checkpoint.path().to_owned(), tensor: tensor.to_owned(), nearest: nearest.cloned() }
     }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
 fn nearest_hint(nearest: Option<&str>) -> String {

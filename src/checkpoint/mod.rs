@@ -7,6 +7,7 @@
 
 mod element;
 mod error;
+mod pickle;
 mod sniff;
 mod store;
 mod view;
@@ -54,7 +55,7 @@ impl TensorInfo {
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
-    file: PathBuf,
+    files: Vec<PathBuf>,
     store: store::Store,
     view: View,
 }
@@ -67,9 +68,14 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError`] says in one sentence what was found, what was expected and what to do.
     pub fn open(file: &Path) -> Result<Self, CheckpointError> {
-        let store = store::Store::open(file)?;
+        Self::open_parts(vec![file.to_owned()])
+    }
+
+    /// Likewise for weights that lie in several files, in order; at least one.
+    pub(crate) fn open_parts(files: Vec<PathBuf>) -> Result<Self, CheckpointError> {
+        let store = store::Store::open_parts(&files)?;
         let view = View::plain(&store.tensors);
-        Ok(Self { path: file.to_owned(), file: file.to_owned(), store, view })
+        Ok(Self { path: files.first().cloned().unwrap_or_default(), files, store, view })
     }
 
     /// The same under other names, and under the path of what was opened, which errors show.
@@ -83,13 +89,13 @@ impl Checkpoint {
         &self.path
     }
 
-    /// The file of the weights.
+    /// The files of the weights, usually one.
     #[must_use]
-    pub fn file(&self) -> &Path {
-        &self.file
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
-    /// Length of the file of the weights.
+    /// Length of the files of the weights.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.store.bytes
@@ -112,41 +118,35 @@ impl Checkpoint {
         &self.view.tensors
     }
 
-    /// SHA-256 of the whole file of the weights, lower-case hexadecimal.
+    /// SHA-256 of the whole file of the weights, or of all of them one behind the other, lower-case hexadecimal.
     ///
     /// # Errors
     /// [`CheckpointError::Read`], or [`CheckpointError::Cancelled`] when `watch` says so.
     pub fn sha256(&self, watch: &mut Watch<'_>) -> Result<String, CheckpointError> {
         use std::io::Read as _;
-        let io = |source| CheckpointError::Read { path: self.file.clone(), source };
-        let mut file = std::fs::File::open(&self.file).map_err(io)?;
         let mut hasher = sha2::Sha256::new();
         let mut buffer = vec![0; 1 << 20];
         let mut done = 0;
-        loop {
-            let read = file.read(&mut buffer).map_err(io)?;
-            if read == 0 {
-                return Ok(hex(&hasher.finalize()));
-            }
-            hasher.update(&buffer[..read]);
-            done += read as u64;
-            if !watch(done, self.store.bytes) {
-                return Err(CheckpointError::Cancelled);
+        for path in &self.files {
+            let io = |source| CheckpointError::Read { path: path.clone(), source };
+            let mut file = open_file(path)?;
+            loop {
+                let read = file.read(&mut buffer).map_err(io)?;
+                if read == 0 {
+                    break;
+                }
+                hasher.update(&buffer[..read]);
+                done += read as u64;
+                if !watch(done, self.store.bytes) {
+                    return Err(CheckpointError::Cancelled);
+                }
             }
         }
-    }
-
-    /// Says whether these tensors, by name and shape, can be read from the file, without reading them.
-    ///
-    /// # Errors
-    /// The first [`CheckpointError`] of [`Weights::take`] over all of them.
-    pub fn fits(&self, tensors: &[(String, Vec<usize>)]) -> Result<(), CheckpointError> {
-        let mut done = 0;
-        tensors.iter().try_for_each(|(name, shape)| self.claim(name, shape, &mut done))
+        Ok(hex(&hasher.finalize()))
     }
 
     /// Refuses a tensor that is absent, of another shape or no float, or that brings the bytes of all, which are
-    /// counted in `done`, beyond the length of the file.
+    /// counted in `done`, beyond what the file can hold.
     fn claim(&self, name: &str, shape: &[usize], done: &mut u64) -> Result<(), CheckpointError> {
         let path = || self.path.clone();
         let tensor = || name.to_owned();
@@ -159,8 +159,8 @@ impl Checkpoint {
             return Err(CheckpointError::NotFloat { path: path(), tensor: tensor() });
         }
         *done = done.saturating_add(self.bytes_of(name));
-        if *done > self.store.bytes {
-            let (claimed, found) = (*done, self.store.bytes);
+        if *done > self.store.most {
+            let (claimed, found) = (*done, self.store.most);
             return Err(CheckpointError::Claim { path: path(), tensor: tensor(), claimed, found });
         }
         Ok(())
@@ -192,8 +192,18 @@ impl Checkpoint {
 
     /// Reads one tensor as it is stored, by its own name.
     pub(crate) fn read_stored(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
-        self.store.read(&self.file, name)
+        self.store.read(name)
     }
+}
+
+/// Opens a file to read; what is no file, such as a named pipe, may have no end and is refused.
+pub(crate) fn open_file(path: &Path) -> Result<std::fs::File, CheckpointError> {
+    let io = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => CheckpointError::NotFound { path: path.to_owned() },
+        _ => CheckpointError::Read { path: path.to_owned(), source },
+    };
+    crate::file::check(path)?;
+    std::fs::File::open(path).map_err(io)
 }
 
 fn hex(bytes: &[u8]) -> String {

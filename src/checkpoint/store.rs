@@ -3,26 +3,38 @@
 //! Which container a file is, its content decides. Nothing in it is executed.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pytorch_reader::{FileFormat, PickleError, PytorchError, PytorchReader};
+use serde::de::{Error as _, IgnoredAny};
 
+use super::pickle::with_plain_dictionaries;
 use super::sniff::MAX_HEADER_BYTES;
-use super::{CheckpointError, Content, Element, TensorInfo, sniff};
+use super::{CheckpointError, Content, Element, TensorInfo, open_file, sniff};
 
 /// Largest number of tensors that a file may declare.
 const MAX_TENSORS: usize = 100_000;
-/// Largest `data.pkl` of a PyTorch zip. A tensor takes less than 200 bytes of it, and a byte of it up to a hundred of
-/// memory; compressed, 100 kB of an archive may become 100 MB of it.
+/// Largest `data.pkl` of a PyTorch zip, whatever the archive. A tensor takes less than 200 bytes of it, and a byte of it up to
+/// a hundred of memory; compressed, 100 kB of an archive may become 100 MB of it.
 const MAX_PICKLE_BYTES: u64 = 4 << 20;
+/// Likewise of one that is hardly packed, which the history of a training makes so large.
+const MAX_UNPACKED_PICKLE_BYTES: u64 = 16 << 20;
+/// How often what is packed may be found in what it unpacks to. Weights shrink to a half at most, pruned ones to a tenth.
+const MAX_RATIO: u64 = 10;
+/// Bytes of tensors that a packed file may have in any case: those of a small network whose values are all alike.
+const SMALL: u64 = 64 << 20;
+/// Longest file that is copied to make its dictionaries plain.
+const MAX_COPIED: u64 = 2 << 30;
 /// Where the magic number of torch's legacy container is looked for, and the number.
 const LEGACY_HEAD: usize = 64;
 const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 /// How much of a file is searched at a time.
 const BLOCK: usize = 1 << 20;
+/// What a pickle names that holds arrays of NumPy, of version 1 and 2.
+const NUMPY: [&str; 2] = ["numpy.core.multiarray", "numpy._core.multiarray"];
 /// What a pickle names that rebuilds objects from source code inside it.
 const PERSISTENCE: [&str; 2] = ["torch_utils.persistence", "_reconstruct_persistent_obj"];
 
@@ -50,9 +62,13 @@ impl std::fmt::Display for Container {
 /// A file of tensors, opened.
 #[derive(Debug)]
 pub(super) struct Store {
+    /// Which file it is, for errors.
+    path: PathBuf,
     pub(super) container: Container,
     /// Length of the file.
     pub(super) bytes: u64,
+    /// Bytes that its tensors may have: no more than the file, but for one that is packed.
+    pub(super) most: u64,
     /// Names, shapes and types as stored; names of nested dictionaries are joined by dots.
     pub(super) tensors: BTreeMap<String, TensorInfo>,
     values: Values,
@@ -66,16 +82,38 @@ enum Values {
         offsets: BTreeMap<String, (u64, u64)>,
     },
     Pytorch(PytorchReader),
+    /// Several files, and which of them has a tensor.
+    Parts(Vec<Store>, BTreeMap<String, usize>),
 }
 
 impl Store {
+    /// Opens files that hold one network together.
+    pub(super) fn open_parts(files: &[PathBuf]) -> Result<Self, CheckpointError> {
+        let mut parts: Vec<Self> = files.iter().map(|file| Self::open(file)).collect::<Result<_, _>>()?;
+        if parts.len() == 1 {
+            return Ok(parts.remove(0));
+        }
+        let mut whole = Self {
+            path: files.first().cloned().unwrap_or_default(),
+            container: parts.first().map_or(Container::Safetensors, |part| part.container),
+            bytes: parts.iter().map(|part| part.bytes).sum(),
+            most: parts.iter().map(|part| part.most).sum(),
+            tensors: BTreeMap::new(),
+            values: Values::Parts(Vec::new(), BTreeMap::new()),
+        };
+        let mut places = BTreeMap::new();
+        for (place, part) in parts.iter().enumerate() {
+            whole.tensors.extend(part.tensors.clone());
+            places.extend(part.tensors.keys().map(|name| (name.clone(), place)));
+        }
+        whole.values = Values::Parts(parts, places);
+        Ok(whole)
+    }
+
     /// Opens a `.safetensors` file or a PyTorch file (zip, legacy or tar).
-    pub(super) fn open(path: &Path) -> Result<Self, CheckpointError> {
+    fn open(path: &Path) -> Result<Self, CheckpointError> {
         let io = |source| CheckpointError::Read { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => CheckpointError::NotFound { path: path.to_owned() },
-            _ => io(source),
-        })?;
+        let mut file = open_file(path)?;
         let mut head = Vec::new();
         file.by_ref().take(512).read_to_end(&mut head).map_err(io)?;
         let bytes = file.metadata().map_err(io)?.len();
@@ -88,7 +126,7 @@ impl Store {
             // Any other pickle has no place for the values of tensors, so it is not even parsed.
             Content::Pickle if !contains(&head[..head.len().min(LEGACY_HEAD)], &LEGACY_MAGIC) => {
                 file.seek(SeekFrom::Start(0)).map_err(io)?;
-                return Err(if mentions_persistence(&mut file).map_err(io)? {
+                return Err(if mentions(&mut file, &PERSISTENCE).map_err(io)? {
                     CheckpointError::PersistentPickle { path: path.to_owned() }
                 } else {
                     bare_pickle(path)
@@ -99,6 +137,9 @@ impl Store {
         };
         let found = store.tensors.len();
         match found {
+            0 if mentions(&mut open_file(path)?, &NUMPY).map_err(io)? => {
+                Err(CheckpointError::NumpyArrays { path: path.to_owned() })
+            }
             0 => Err(CheckpointError::NoTensors { path: path.to_owned() }),
             1..=MAX_TENSORS => Ok(store),
             _ => Err(CheckpointError::TooMany { path: path.to_owned(), found, limit: MAX_TENSORS }),
@@ -115,9 +156,10 @@ impl Store {
     ///
     /// A stored `f32` tensor of a safetensors file is read into its place. Any other is held as bytes and as `f32` while
     /// it is converted, and a view of PyTorch's that is not contiguous once more while it is gathered.
-    pub(super) fn read(&self, path: &Path, name: &str) -> Result<Vec<f32>, CheckpointError> {
-        let damaged = |source| CheckpointError::Damaged { path: path.to_owned(), tensor: name.to_owned(), source };
-        let not_float = || CheckpointError::NotFloat { path: path.to_owned(), tensor: name.to_owned() };
+    pub(super) fn read(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        let path = &self.path;
+        let damaged = |source| CheckpointError::Damaged { path: path.clone(), tensor: name.to_owned(), source };
+        let not_float = || CheckpointError::NotFloat { path: path.clone(), tensor: name.to_owned() };
         let element = self.tensors.get(name).map_or(Element::Other("none"), |info| info.element);
         if !element.is_float() {
             return Err(not_float());
@@ -147,6 +189,7 @@ impl Store {
                 Some(tensor) => tensor.read().map_err(damaged)?,
                 None => Vec::new(),
             },
+            Values::Parts(parts, places) => return parts[places[name]].read(name),
         };
         element.to_f32(&bytes).ok_or_else(not_float)
     }
@@ -156,9 +199,9 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
 }
 
-/// Whether what is left of a file names [`PERSISTENCE`] anywhere.
-fn mentions_persistence(file: &mut File) -> std::io::Result<bool> {
-    let overlap = PERSISTENCE.iter().map(|word| word.len() - 1).max().unwrap_or(0);
+/// Whether what is left of a file has one of the words anywhere.
+fn mentions(file: &mut File, words: &[&str]) -> std::io::Result<bool> {
+    let overlap = words.iter().map(|word| word.len() - 1).max().unwrap_or(0);
     let mut text = Vec::new();
     loop {
         // A word may begin in one block and end in the next.
@@ -166,7 +209,7 @@ fn mentions_persistence(file: &mut File) -> std::io::Result<bool> {
         if file.by_ref().take(BLOCK as u64).read_to_end(&mut text)? == 0 {
             return Ok(false);
         }
-        if PERSISTENCE.iter().any(|word| contains(&text, word.as_bytes())) {
+        if words.iter().any(|word| contains(&text, word.as_bytes())) {
             return Ok(true);
         }
     }
@@ -189,13 +232,18 @@ fn check_zip(path: &Path, file: File) -> Result<(), CheckpointError> {
         found = true;
         let options = zip::ZipReadOptions::new().ignore_crc32(true);
         let entry = archive.by_index_with_options(index, options).map_err(damaged)?;
-        let size = entry.size();
-        if size > MAX_PICKLE_BYTES {
+        let (found, packed) = (entry.size(), entry.compressed_size());
+        let limit = packed.saturating_mul(MAX_RATIO).clamp(MAX_PICKLE_BYTES, MAX_UNPACKED_PICKLE_BYTES);
+        if found > limit {
             let path = path.to_owned();
-            return Err(CheckpointError::HeaderTooLarge { path, found: size, limit: MAX_PICKLE_BYTES });
+            return Err(if limit < MAX_UNPACKED_PICKLE_BYTES {
+                CheckpointError::HeaderTooLarge { path, found, limit }
+            } else {
+                CheckpointError::Crowded { path, found, limit }
+            });
         }
         let mut pickle = Vec::new();
-        let read = entry.take(MAX_PICKLE_BYTES).read_to_end(&mut pickle);
+        let read = entry.take(limit).read_to_end(&mut pickle);
         read.map_err(|source| damaged(zip::result::ZipError::Io(source)))?;
         if PERSISTENCE.iter().any(|word| contains(&pickle, word.as_bytes())) {
             return Err(CheckpointError::TrainingState { path: path.to_owned() });
@@ -223,9 +271,13 @@ fn open_safetensors(path: &Path, mut file: File, bytes: u64) -> Result<Store, Ch
     }
     let mut header = vec![0; usize::try_from(header_len).unwrap_or(0)];
     file.read_exact(&mut header).map_err(io)?;
+    let refuse = |source| CheckpointError::Header { path: path.to_owned(), source };
+    let header: Header = serde_json::from_slice(&header).map_err(refuse)?;
+    let mut listed: Vec<_> = header.tensors.into_iter().collect();
+    listed.sort_by_key(|(_, info)| info.data_offsets);
     // Overlaps, holes, and shapes that disagree with their byte range are refused in here.
-    let metadata: safetensors::tensor::Metadata =
-        serde_json::from_slice(&header).map_err(|source| CheckpointError::Header { path: path.to_owned(), source })?;
+    let metadata =
+        safetensors::tensor::Metadata::new(None, listed).map_err(|error| refuse(serde_json::Error::custom(error)))?;
     let data_start = 8 + header_len;
     let expected = data_start + metadata.data_len() as u64;
     if bytes < expected {
@@ -255,11 +307,28 @@ fn open_safetensors(path: &Path, mut file: File, bytes: u64) -> Result<Store, Ch
         offsets.insert(name, (data_start + start as u64, data_start + end as u64));
     }
     let values = Values::Safetensors { file, offsets };
-    Ok(Store { container: Container::Safetensors, bytes, tensors, values })
+    Ok(Store { path: path.to_owned(), container: Container::Safetensors, bytes, most: bytes, tensors, values })
+}
+
+/// The header of a safetensors file. What it says besides tensors is not used, and may therefore be of any type.
+#[derive(serde::Deserialize)]
+struct Header {
+    #[serde(rename = "__metadata__", default)]
+    _about: IgnoredAny,
+    #[serde(flatten)]
+    tensors: HashMap<String, safetensors::tensor::TensorInfo>,
 }
 
 fn open_pytorch(path: &Path, bytes: u64) -> Result<Store, CheckpointError> {
-    let reader = PytorchReader::new(path).map_err(|source| refusal(path, source))?;
+    let reader = PytorchReader::new(path).or_else(|source| {
+        let odd = matches!(source, PytorchError::Pickle(PickleError::UnexpectedOpCode(_))) && bytes <= MAX_COPIED;
+        let copy = if odd { with_plain_dictionaries(open_file(path)?).ok().flatten() } else { None };
+        let again = copy.and_then(|copy| PytorchReader::new(copy.path()).ok());
+        again.ok_or_else(|| refusal(path, source))
+    })?;
+    let facts = reader.metadata();
+    let unpacked = facts.total_data_size.filter(|_| facts.format_type == FileFormat::Zip).unwrap_or(0) as u64;
+    let most = unpacked.min(bytes.saturating_mul(MAX_RATIO).max(SMALL)).max(bytes);
     let mut tensors = BTreeMap::new();
     for (name, tensor) in reader.tensors().iter().collect::<BTreeMap<_, _>>() {
         use pytorch_reader::DType;
@@ -280,19 +349,19 @@ fn open_pytorch(path: &Path, bytes: u64) -> Result<Store, CheckpointError> {
         };
         // A stride of zero makes any number of elements out of one.
         let claimed = tensor.byte_len() as u64;
-        if claimed > bytes {
+        if claimed > most {
             let (path, tensor) = (path.to_owned(), name.clone());
-            return Err(CheckpointError::Claim { path, tensor, claimed, found: bytes });
+            return Err(CheckpointError::Claim { path, tensor, claimed, found: most });
         }
         tensors.insert(name.clone(), TensorInfo { shape: tensor.shape().to_vec(), element });
     }
-    let container = match reader.metadata().format_type {
+    let container = match facts.format_type {
         FileFormat::Zip => Container::PytorchZip,
         FileFormat::Legacy => Container::PytorchLegacy,
         FileFormat::Tar => Container::PytorchTar,
         FileFormat::Pickle => return Err(bare_pickle(path)),
     };
-    Ok(Store { container, bytes, tensors, values: Values::Pytorch(reader) })
+    Ok(Store { path: path.to_owned(), container, bytes, most, tensors, values: Values::Pytorch(reader) })
 }
 
 fn refusal(path: &Path, source: PytorchError) -> CheckpointError {

@@ -52,12 +52,13 @@ impl<'a> Weights<'a> {
     /// Takes the tensor `name`, which must have exactly this shape.
     ///
     /// # Errors
-    /// [`CheckpointError`] when it is missing, of another shape, or unreadable, when all that was taken would be larger
-    /// than the file, and when the watch cancels.
+    /// [`CheckpointError`] when it is missing, of another shape, or unreadable, when it holds values that cannot be
+    /// ([`CheckpointError::Broken`]), when all that was taken would be larger than the file, and when the watch cancels.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
         let mut done = self.done;
         self.checkpoint.claim(name, shape, &mut done)?;
         let values = self.checkpoint.read(name)?;
+        self.check(name, &values)?;
         self.taken.insert(name.to_owned());
         self.parameters += values.len();
         self.done = done;
@@ -67,6 +68,20 @@ impl<'a> Weights<'a> {
             return Err(CheckpointError::Cancelled);
         }
         Ok(values)
+    }
+
+    /// Refuses values that no network can have: one of them makes every result of it worthless, and none would say so.
+    fn check(&self, name: &str, values: &[f32]) -> Result<(), CheckpointError> {
+        let count = |is_odd: fn(&f32) -> bool| values.iter().filter(|value| is_odd(value)).count();
+        let (count, what) = match count(|value| !value.is_finite()) {
+            0 if name.ends_with(".running_var") => (count(|value| *value < 0.0), "a negative variance"),
+            odd => (odd, "not a number, or infinite"),
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        let (path, tensor) = (self.checkpoint.path().to_owned(), name.to_owned());
+        Err(CheckpointError::Broken { path, tensor, count, of: values.len(), what })
     }
 
     /// Closes the account.

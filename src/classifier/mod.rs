@@ -4,16 +4,20 @@
 //! `f_y(x)` is the logit of class `y`; `sigmoid(f_y)` reads as "real picture of class y", and the energy is
 //! `E(x, y) = -f_y(x)` (Golan, Ganz, Elad 2024).
 
+pub mod labels;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
+pub use self::labels::{LabelError, translation};
 use crate::checkpoint::{CheckpointError, LoadReport, Weights};
-use crate::net::resnet::{OddSize, Resnet};
+use crate::net::resnet::{OddSize, Resnet, ResnetManifest};
 use crate::zoo::{Manifest, ManifestKind};
 
 /// A classifier, ready to judge.
 #[derive(Debug)]
 pub struct Classifier {
     net: Resnet,
+    arch: ResnetManifest,
     /// `[1, C, 1, 1]`
     mean: Tensor<4>,
     /// `[1, C, 1, 1]`
@@ -44,7 +48,8 @@ impl Classifier {
         let column =
             |values: &[f32]| Tensor::from_data(TensorData::new(values.to_vec(), [1, manifest.channels, 1, 1]), device);
         let sample_shape = manifest.shape();
-        let classifier = Self { net, mean: column(&spec.mean), std: column(&spec.std), num_classes, sample_shape };
+        let (mean, std) = (column(&spec.mean), column(&spec.std));
+        let classifier = Self { net, arch: config.arch, mean, std, num_classes, sample_shape };
         Ok((classifier, weights.report()))
     }
 
@@ -63,12 +68,12 @@ impl Classifier {
         self.sample_shape
     }
 
-    /// Says whether pictures of `[H, W]` pixels can pass ([`Resnet::check_size`]).
+    /// Says whether pictures of `[H, W]` pixels can pass ([`ResnetManifest::check_size`]).
     ///
     /// # Errors
     /// [`OddSize`]
     pub fn check_size(&self, size: [usize; 2]) -> Result<(), OddSize> {
-        self.net.check_size(size)
+        self.arch.check_size(size)
     }
 
     /// Logits.

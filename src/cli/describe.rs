@@ -9,7 +9,7 @@ use crate::refiner::RefineSettings;
 use crate::session::Settings;
 use crate::units::counted;
 use crate::worker::ComputeSettings;
-use crate::zoo::{DiffusionManifest, Manifest, ManifestKind};
+use crate::zoo::{self, DiffusionManifest, Manifest, ManifestKind};
 
 /// A line about a model: title, hash, and where it was found.
 pub(super) fn describe_model(role: &str, reference: &str, manifest: &Manifest, path: Option<&Path>) -> String {
@@ -17,7 +17,9 @@ pub(super) fn describe_model(role: &str, reference: &str, manifest: &Manifest, p
     let hash = manifest.sha256.as_deref().unwrap_or("not in its manifest");
     let Manifest { title, channels, .. } = manifest;
     let [height, width] = manifest.size();
-    format!("{role:<11}{reference}: {title} ({channels}x{height}x{width}, {place})\n{:<11}SHA-256 {hash}", "")
+    let notes = zoo::notes(reference).into_iter().map(|note| format!("\n{:<11}assumed: {note}", ""));
+    let notes = notes.collect::<Vec<_>>().concat();
+    format!("{role:<11}{reference}: {title} ({channels}x{height}x{width}, {place})\n{:<11}SHA-256 {hash}{notes}", "")
 }
 
 /// Lines about seeds, classes and sampling.
@@ -164,6 +166,24 @@ mod tests {
     fn labels_are_counted_by_name() {
         let classes = ["stop", "yield", "no entry"].map(str::to_owned);
         assert_eq!(describe_labels(&[0, 2, 0], &classes), "stop ×2, no entry ×1");
+    }
+
+    #[test]
+    fn what_was_assumed_of_a_file_stands_below_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = zoo::resolve("gtsrb12-cm", folder.path()).unwrap();
+        let bytes = std::fs::read(&model.weights).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let path = folder.path().join("mine.safetensors");
+        // No copy of the bundled file, and without a manifest.
+        let other = [("epoch".to_owned(), "3".to_owned())].into_iter().collect();
+        safetensors::serialize_to_file(file.tensors(), Some(other), &path).unwrap();
+        let reference = path.to_string_lossy();
+        let (manifest, weights) = zoo::find(&reference).unwrap();
+        let text = describe_model("generator", &reference, &manifest, weights.as_deref());
+        assert!(text.contains("\n           assumed: ") && text.contains("are numbered"), "{text}");
+        let bundled = describe_model("generator", "gtsrb12-cm", &model.manifest, None);
+        assert!(!bundled.contains("assumed"), "{bundled}");
     }
 
     #[test]

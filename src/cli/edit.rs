@@ -11,6 +11,8 @@ use super::generate::check_sampling;
 use super::opened::{Opened, changed, document, labelled, stored_pictures};
 use super::refine::Described;
 use super::{CliError, Outcome, RunOptions, Source, flags};
+use crate::classifier::labels::listed;
+use crate::classifier::translation;
 use crate::data::read_picture;
 use crate::export::{self, Results};
 use crate::generator::settings::SAMPLES;
@@ -63,7 +65,9 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let task = settings.edit.task;
     let generator = flags::find(&settings.generate.generator, true)?;
     let pictures = match source {
-        Source::Pictures(paths) if task.needs_reference() => Some(Opened::new(paths, options.run.part)?),
+        Source::Pictures(paths) if task.needs_reference() => {
+            Some(Opened::new(paths, options.run.part)?.strictly(options.run.strict))
+        }
         _ => None,
     };
     if let Some(pictures) = &pictures {
@@ -71,7 +75,7 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     }
     check(options, &generator.0, pictures.as_ref())?;
     let sizes = match &pictures {
-        Some(pictures) if options.mask.is_some() => pictures.sizes()?,
+        Some(pictures) if options.mask.is_some() => pictures.sizes(),
         // Stored pictures are square.
         _ => vec![[1, 1]],
     };
@@ -147,8 +151,25 @@ fn check(options: &EditOptions, generator: &Manifest, pictures: Option<&Opened>)
     }
     if let Some(pictures) = pictures.filter(|_| !classes.is_empty()) {
         pictures.check_labels(&options.run.settings, &generate.generator, classes.len())?;
+        check_verdict(&options.run.settings, generator, pictures)?;
     }
     check_sampling(generate, generator)
+}
+
+/// A classifier that is to say of which class a picture is must know the generator's classes.
+fn check_verdict(settings: &Settings, generator: &Manifest, pictures: &Opened) -> anyhow::Result<()> {
+    if settings.generate.classes != Classes::All || pictures.source.has_labels() {
+        return Ok(());
+    }
+    let (classifier, _) = flags::find(&settings.refine.classifier, false)?;
+    if translation(&classifier.classes, &generator.classes).is_err() {
+        bail!(
+            "the generator makes pictures of {}, but the classifier knows {}, so it cannot say of which class a picture is: say it with --classes, or choose another --classifier",
+            listed(&generator.classes),
+            listed(&classifier.classes)
+        );
+    }
+    Ok(())
 }
 
 fn nothing_done(driver: &Driver) -> Outcome {
@@ -173,14 +194,8 @@ fn open_pictures(
         return labelled(driver, settings, &batch, labels);
     }
     let (classifier, _) = flags::find(&settings.refine.classifier, false)?;
-    if classifier.classes.len() != generator.classes.len() {
-        bail!(
-            "the generator makes pictures of {} classes, but the classifier knows {}, so it cannot say of which class a picture is: say it with --classes, or choose another --classifier",
-            generator.classes.len(),
-            classifier.classes.len()
-        );
-    }
-    labelled(driver, settings, &batch, None)
+    let seen = labelled(driver, settings, &batch, None)?;
+    Ok(seen.map(|origins| Arc::new(Origins { classes: Some(classifier.classes), ..Origins::clone(&origins) })))
 }
 
 /// Whether a mask covers what is kept of a picture: it is as square as that, or has the picture's shape to half a pixel.
@@ -193,7 +208,7 @@ fn covers(mask: [u32; 2], picture: [u32; 2]) -> bool {
 /// is not transparent.
 /// `pictures`: widths and heights of the pictures that it is for.
 fn read_mask(path: &Path, [rows, columns]: [usize; 2], pictures: &[[u32; 2]]) -> anyhow::Result<Mask> {
-    let picture = read_picture(path)?;
+    let picture = read_picture(path)?.image;
     let (width, height) = (picture.width(), picture.height());
     if let Some([w, h]) = pictures.iter().find(|picture| !covers([width, height], **picture)) {
         let shape = if w == h { "a square".to_owned() } else { format!("a square or {w}×{h}") };

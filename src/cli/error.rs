@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
 use crate::checkpoint::CheckpointError;
+use crate::classifier::LabelError;
 use crate::generator::TimeStepsError;
+use crate::net::resnet::OddSize;
 use crate::parameter::ParameterError;
 use crate::session::StorageError;
 use crate::worker::DeviceError;
@@ -11,9 +15,12 @@ use crate::worker::DeviceError;
 /// Why what was typed cannot be done.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// Help, the version, or a flag that does not exist.
+    /// Help or the version.
     #[error(transparent)]
-    Clap(#[from] clap::Error),
+    Help(clap::Error),
+    /// Flags that do not exist, exclude each other or lack something, in words.
+    #[error("{0}")]
+    Usage(String),
     /// A number out of range.
     #[error(transparent)]
     Parameter(#[from] ParameterError),
@@ -39,6 +46,30 @@ pub enum CliError {
         /// What was given.
         found: String,
     },
+    /// Seeds that do not follow each other.
+    #[error(
+        "--seeds is {found:?}, but seeds must follow each other, as in 0..4: give every range a run and an --out of its own"
+    )]
+    SeedList {
+        /// What was given.
+        found: String,
+    },
+    /// The labels of the pictures mean nothing to the classifier.
+    #[error(transparent)]
+    Labels(#[from] LabelError),
+    /// Channels of another number.
+    #[error(
+        "the pictures have {found} channels, but the classifier takes {expected}: choose models that fit each other"
+    )]
+    Channels {
+        /// Of the pictures.
+        found: usize,
+        /// Of the classifier.
+        expected: usize,
+    },
+    /// Sides that the classifier cannot halve.
+    #[error(transparent)]
+    Size(#[from] OddSize),
     /// No list of noise levels.
     #[error("--sigmas is {found:?}, but must be a list of falling numbers such as 80,1.2: correct it")]
     Sigmas {
@@ -67,6 +98,18 @@ pub enum CliError {
     )]
     NoFile {
         /// What was given.
+        found: String,
+    },
+    /// Pictures that are opened, and a flag of pictures that are made.
+    #[error("--{flag} is about pictures that are made, but some are given to be opened: leave one of the two out")]
+    MadeAndOpened {
+        /// The flag.
+        flag: &'static str,
+    },
+    /// A command behind its flags.
+    #[error("flags stand before the command {found}, but belong behind it: write the command first, then its flags")]
+    LateCommand {
+        /// The command.
         found: String,
     },
     /// Nothing is left after the pictures that are skipped.
@@ -141,9 +184,74 @@ impl CliError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Clap(error) => u8::try_from(error.exit_code()).unwrap_or(2),
-            Self::Checkpoint(_) | Self::Session(_) | Self::NoPictures { .. } | Self::Label { .. } => 1,
+            Self::Help(_) => 0,
+            Self::Checkpoint(_)
+            | Self::Session(_)
+            | Self::NoPictures { .. }
+            | Self::Label { .. }
+            | Self::Channels { .. }
+            | Self::Size(_) => 1,
             _ => 2,
         }
     }
+}
+
+impl CliError {
+    /// What clap found in the flags of a command, `lapidary refine` for example, in a sentence that says what to do.
+    pub(super) fn usage(error: clap::Error, command: &str) -> Self {
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Help(error),
+            kind => Self::Usage(sentence(&error, kind, command)),
+        }
+    }
+}
+
+fn sentence(error: &clap::Error, kind: ErrorKind, command: &str) -> String {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => bare(text).to_owned(),
+        Some(ContextValue::Strings(texts)) => texts.iter().map(|text| bare(text)).collect::<Vec<_>>().join(" and "),
+        _ => String::new(),
+    };
+    let flag = context(ContextKind::InvalidArg);
+    let help = format!("`{command} --help` lists what it takes");
+    match kind {
+        ErrorKind::UnknownArgument if !flag.starts_with('-') => {
+            format!("{flag:?} is one more than this command takes: leave it out; {help}")
+        }
+        ErrorKind::InvalidSubcommand => {
+            format!("{:?} is no command: {help}", context(ContextKind::InvalidSubcommand))
+        }
+        ErrorKind::UnknownArgument => {
+            let near = context(ContextKind::SuggestedArg);
+            let near = if near.is_empty() { String::new() } else { format!("did you mean {near}? ") };
+            format!("{flag} is no flag of this command: {near}{help}")
+        }
+        ErrorKind::ArgumentConflict => {
+            let other = context(ContextKind::PriorArg);
+            if other == flag {
+                format!("{flag} is given more than once: give it once")
+            } else {
+                format!("{flag} and {other} are given, but they exclude each other: leave one of them out")
+            }
+        }
+        ErrorKind::InvalidValue | ErrorKind::NoEquals if context(ContextKind::InvalidValue).is_empty() => {
+            format!("{flag} is given without a value: give one; {help}")
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            format!("{flag} is {:?}, which it does not take: {help}", context(ContextKind::InvalidValue))
+        }
+        ErrorKind::MissingRequiredArgument => format!("{flag} is missing: give it; {help}"),
+        ErrorKind::InvalidUtf8 => "an argument is no valid UTF-8, which only paths may be: type it anew".to_owned(),
+        _ => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            format!("{first}: {help}")
+        }
+    }
+}
+
+/// A flag without its values: `--random-start` of `--random-start[=<true|false>]`.
+fn bare(flag: &str) -> &str {
+    let end = if flag.starts_with("--") { flag.find([' ', '[', '=', '<']) } else { None };
+    end.map_or(flag, |end| &flag[..end])
 }

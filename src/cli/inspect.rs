@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::checkpoint::{Checkpoint, CheckpointError, unwatched};
+use crate::checkpoint::{Checkpoint, CheckpointError, Weights, unwatched};
 use crate::session::host::Folders;
 use crate::units::counted;
 use crate::zoo::{
@@ -77,10 +77,24 @@ struct WrongShape {
 /// # Errors
 /// When the file cannot be opened, the network in it is refused or does not fit, or `out` cannot be written.
 pub fn run(path: &Path, json: bool, folders: &Folders, out: &mut dyn Write) -> anyhow::Result<()> {
-    let (path, described) = subject(path, folders)?;
-    let opened = zoo::open(&path)?;
+    let read = || -> Result<_, CheckpointError> {
+        let (path, described) = subject(path, folders)?;
+        let prefix = described.as_ref().and_then(|described| described.manifest.prefix.as_deref());
+        let opened = if described.is_some() { zoo::open_as(&path, prefix)? } else { zoo::open(&path)? };
+        let file = FileFacts::of(&opened)?;
+        Ok((path, described, opened, file))
+    };
+    let (path, described, opened, file) = match read() {
+        Ok(found) => found,
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            if json {
+                write_json(None, None, Some(&error), out)?;
+            }
+            return Err(error);
+        }
+    };
     let checkpoint = &opened.checkpoint;
-    let file = FileFacts::of(&opened)?;
     let described = described.map_or_else(|| describe(&opened), Ok);
     let network = described.map(|described| NetworkFacts::of(checkpoint, described, &file.sha256));
     let (network, refused) = match network {
@@ -91,9 +105,7 @@ pub fn run(path: &Path, json: bool, folders: &Folders, out: &mut dyn Write) -> a
         Err(error) => (None, Some(anyhow::Error::from(error))),
     };
     if json {
-        let chain: Vec<String> = refused.iter().flat_map(|error| error.chain().map(ToString::to_string)).collect();
-        let (network, opens) = (&network, refused.is_none());
-        writeln!(out, "{:#}", json!({ "file": file, "network": network, "opens": opens, "refused": chain }))?;
+        write_json(Some(&file), network.as_ref(), refused.as_ref(), out)?;
     } else {
         file.write(out)?;
         if let Some(network) = &network {
@@ -108,6 +120,18 @@ pub fn run(path: &Path, json: bool, folders: &Folders, out: &mut dyn Write) -> a
         }
     }
     refused.map_or(Ok(()), Err)
+}
+
+/// What is known, and why it does not open: a program that reads this reads no lines of errors.
+fn write_json(
+    file: Option<&FileFacts>,
+    network: Option<&NetworkFacts>,
+    refused: Option<&anyhow::Error>,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let chain: Vec<String> = refused.into_iter().flat_map(|error| error.chain().map(ToString::to_string)).collect();
+    let opens = refused.is_none();
+    writeln!(out, "{:#}", json!({ "file": file, "network": network, "opens": opens, "refused": chain }))
 }
 
 /// The file to open, and what a manifest that was named says.
@@ -131,7 +155,11 @@ impl FileFacts {
         for info in checkpoint.tensors().values() {
             *types.entry(info.element.to_string()).or_insert(0) += 1;
         }
-        let folder = if checkpoint.path() == checkpoint.file() { "" } else { "diffusers folder, " };
+        let folder = match checkpoint.files() {
+            [file] if file == checkpoint.path() => String::new(),
+            [_] => "folder, ".to_owned(),
+            files => format!("{} files, ", files.len()),
+        };
         Ok(Self {
             path: checkpoint.path().to_owned(),
             format: format!("{folder}{}", checkpoint.container()),
@@ -223,10 +251,14 @@ impl NetworkFacts {
     fn refusal(&self, checkpoint: &Checkpoint, sha256: &str) -> Option<CheckpointError> {
         match &self.manifest.sha256 {
             Some(expected) if expected != sha256 => {
-                let (path, expected, found) = (checkpoint.file().to_owned(), expected.clone(), sha256.to_owned());
+                let (path, expected, found) = (checkpoint.path().to_owned(), expected.clone(), sha256.to_owned());
                 Some(CheckpointError::Hash { path, expected, found })
             }
-            _ => checkpoint.fits(&expected(&self.manifest)).err(),
+            _ => {
+                let mut weights = Weights::new(checkpoint);
+                let mut take = |(name, shape): (String, Vec<usize>)| weights.take(&name, &shape).map(drop);
+                expected(&self.manifest).into_iter().try_for_each(&mut take).err()
+            }
         }
     }
 

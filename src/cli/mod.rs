@@ -29,7 +29,7 @@ pub use self::error::CliError;
 use self::flags::Use;
 pub use self::search::SearchOptions;
 pub use self::usage::command;
-use self::usage::{DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, QUIET, REFERENCES, SESSION, SKIP, TRUNCATE};
+use self::usage::{DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, QUIET, REFERENCES, SESSION, SKIP, STRICT, TRUNCATE};
 pub use crate::data::Part;
 use crate::generator::{EditTask, GenerateSettings};
 use crate::image::Levels;
@@ -84,7 +84,7 @@ pub struct WindowOptions {
 }
 
 impl WindowOptions {
-    /// The session file among [`Self::files`], told by its name.
+    /// The session file among [`Self::files`].
     #[must_use]
     fn session_file(&self) -> Option<&Path> {
         self.files.iter().map(PathBuf::as_path).find(|path| is_session(path))
@@ -124,6 +124,8 @@ pub struct RunOptions {
     pub dry_run: bool,
     /// Say nothing but warnings and errors.
     pub quiet: bool,
+    /// Stop at a picture that cannot be read.
+    pub strict: bool,
     /// What the user should know first, one line each.
     pub notes: Vec<String>,
 }
@@ -142,6 +144,7 @@ impl RunOptions {
             out: PathBuf::from(DEFAULT_OUT),
             dry_run: false,
             quiet: false,
+            strict: false,
             notes: Vec::new(),
         }
     }
@@ -172,7 +175,17 @@ impl RunOptions {
         };
         options.check_references()?;
         options.check_end()?;
+        let mut options = options;
+        options.suit_target(true)?;
         Ok(options)
+    }
+
+    /// What is generated to be refined needs a target that the generator's pictures have.
+    fn suit_target(&mut self, refines: bool) -> Result<(), CliError> {
+        if refines && self.source == Source::Generator {
+            self.notes.extend(flags::suit_target(&mut self.settings)?);
+        }
+        Ok(())
     }
 
     /// A session's settings, and its pictures or why it does not give them.
@@ -231,7 +244,11 @@ impl Outcome {
 /// # Errors
 /// [`CliError`] says in one sentence what was found, what was expected and what to do.
 pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Invocation, CliError> {
-    let matches = command().try_get_matches_from(args)?;
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let mut command = command();
+    let called = args.get(1).and_then(|name| command.find_subcommand(name)).map(clap::Command::get_name);
+    let called = called.map_or_else(|| "lapidary".to_owned(), |name| format!("lapidary {name}"));
+    let matches = command.try_get_matches_from_mut(args).map_err(|error| CliError::usage(error, &called))?;
     match matches.subcommand() {
         Some(("generate", matches)) => Ok(Invocation::Generate(run_options(matches, Job::Generate)?)),
         Some(("refine", matches)) => Ok(Invocation::Refine(run_options(matches, Job::Refine)?)),
@@ -273,7 +290,9 @@ fn is_on(matches: &ArgMatches, flag: &str) -> bool {
 fn window_options(matches: &ArgMatches) -> Result<WindowOptions, CliError> {
     let files = paths(matches, FILES);
     if let Some(missing) = files.iter().find(|file| !file.exists()) {
-        return Err(CliError::NoFile { found: missing.display().to_string() });
+        let found = missing.display().to_string();
+        let is_command = command().find_subcommand(&found).is_some();
+        return Err(if is_command { CliError::LateCommand { found } } else { CliError::NoFile { found } });
     }
     let mut options = WindowOptions { settings: Settings::default(), files };
     let mut about = if options.files.is_empty() { Use::Generated } else { Use::Opened };
@@ -298,15 +317,24 @@ enum Job {
 }
 
 fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
-    let (mut options, mut source) = match path(matches, SESSION) {
+    // A session is known by its content, also without its flag.
+    let files = paths(matches, FILES);
+    let lone = files.first().filter(|file| files.len() == 1 && path(matches, SESSION).is_none() && is_session(file));
+    let lone = lone.cloned();
+    let inputs = if lone.is_some() { Vec::new() } else { [paths(matches, INPUT), files].concat() };
+    let session = path(matches, SESSION).or(lone);
+    let (mut options, mut source) = match session.clone() {
         Some(path) => RunOptions::of_session(&path, job)?,
         None => (RunOptions::new(Settings::default()), Ok(Source::Generator)),
     };
     let mut generates = flags::OF_GENERATION.into_iter().chain(flags::of_sampling());
-    if job == Job::Generate || job == Job::Refine && generates.any(|flag| flags::given(matches, flag).is_some()) {
+    let made = generates.find(|flag| flags::given(matches, flag).is_some()).filter(|_| job == Job::Refine);
+    if job == Job::Generate || made.is_some() {
         (source, options.part) = (Ok(Source::Generator), Part::default());
     }
-    let inputs = paths(matches, INPUT);
+    if let Some(flag) = made.filter(|_| !inputs.is_empty()) {
+        return Err(CliError::MadeAndOpened { flag });
+    }
     if !inputs.is_empty() {
         (source, options.part) = (Ok(Source::Pictures(inputs)), Part::default());
     }
@@ -323,7 +351,7 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         Job::Refine => options.source == Source::Generator,
         Job::Edit => options.settings.edit.task == EditTask::Interpolate,
     };
-    if samples && path(matches, SESSION).is_none() {
+    if samples && session.is_none() {
         options.notes.extend(flags::default_steps(matches, &mut options.settings.generate));
     }
     options.notes.extend(flags::without_effect(matches, &options.settings, job == Job::Edit));
@@ -337,6 +365,7 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         options.check_references()?;
         options.check_end()?;
     }
+    options.suit_target(job == Job::Refine)?;
     options.part = part(matches, &options.source, options.part)?;
     if let Some(truncate) = flags::switched(matches, TRUNCATE) {
         options.levels = if truncate { Levels::Truncated } else { Levels::Rounded };
@@ -344,6 +373,7 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     options.out = path(matches, OUT).unwrap_or(options.out);
     options.dry_run = is_on(matches, DRY_RUN);
     options.quiet = is_on(matches, QUIET);
+    options.strict = is_on(matches, STRICT);
     Ok(options)
 }
 

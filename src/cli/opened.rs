@@ -4,18 +4,18 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, ensure};
 
 use super::driver::Driver;
 use super::{CliError, Part, RunOptions};
-use crate::data::{Batch, PictureError, PictureSource};
+use crate::data::{Batch, PictureError, PictureSource, picture_size};
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, GenerateSettings};
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State, Target};
-use crate::session::document::{Document, relative};
-use crate::session::{Settings, StorageError, disk};
+use crate::session::document::{Document, relative_file};
+use crate::session::{Settings, disk};
 use crate::trace::{RunId, Trace};
 
 /// Most pictures that are held at once.
@@ -59,17 +59,18 @@ impl Opened {
     }
 
     /// Width and height of every picture; of an archive once.
-    pub(super) fn sizes(&self) -> anyhow::Result<Vec<[u32; 2]>> {
+    pub(super) fn sizes(&self) -> Vec<[u32; 2]> {
         if let Some([height, width]) = self.source.native_size() {
-            return Ok(vec![[width as u32, height as u32]]);
+            return vec![[width as u32, height as u32]];
         }
-        let size = |path: &PathBuf| -> anyhow::Result<[u32; 2]> {
-            let fail = |source| PictureError::Picture { path: path.clone(), source };
-            let reader = ::image::ImageReader::open(path).and_then(::image::ImageReader::with_guessed_format);
-            let (width, height) = reader.map_err(|error| fail(error.into()))?.into_dimensions().map_err(fail)?;
-            Ok([width, height])
-        };
-        self.source.files()[self.range.clone()].iter().map(size).collect()
+        // What is wrong with a file is told when it is read.
+        self.files().iter().filter_map(|path| picture_size(path).ok()).collect()
+    }
+
+    /// `[C, H, W]` that the classifier sees: an archive's own height and width, else those that files are fitted to.
+    pub(super) fn shape(&self, [channels, height, width]: [usize; 3]) -> [usize; 3] {
+        let [height, width] = self.source.native_size().unwrap_or([height, width]);
+        [channels, height, width]
     }
 
     /// Number of pictures.
@@ -82,15 +83,22 @@ impl Opened {
         self.source.native_size().is_some() || self.count() > MAX_TOGETHER
     }
 
-    /// All of them, files fitted to `shape`, `[C, H, W]`.
+    /// A file that cannot be read is an error when `strict`, else it is left out and told of.
+    pub(super) fn strictly(self, strict: bool) -> Self {
+        Self { source: self.source.strictly(strict), ..self }
+    }
+
+    /// All of them that can be read, files fitted to `shape`, `[C, H, W]`; what was left out is told with what was fitted.
     pub(super) fn read(&self, shape: [usize; 3]) -> anyhow::Result<Batch> {
         SAMPLES.check(self.count() as f64).context("too many pictures are given")?;
-        let mut all = None;
-        self.source.for_each_batch(self.range.clone(), (shape, self.count()), &mut |batch| {
-            all = Some(batch);
-            Ok::<_, StorageError>(false)
-        })?;
-        all.ok_or_else(|| anyhow!("no pictures are given: give some with --input"))
+        let (batch, mut errors) = self.source.readable(self.range.clone(), shape);
+        let Some(mut batch) = batch else {
+            ensure!(!errors.is_empty(), "no pictures are given: give some with --input");
+            return Err(errors.swap_remove(0).into());
+        };
+        batch.fits.extend(self.source.notes().iter().cloned());
+        batch.fits.extend(errors.iter().map(PictureError::left_out));
+        Ok(batch)
     }
 
     /// Their files and those that were left out before them, or that of the archive, as seen from `folder`.
@@ -120,7 +128,8 @@ impl Opened {
         let native = self.source.native_size().map_or_else(String::new, |[height, width]| {
             format!(" at their own {width}×{height}, {} to {}", self.range.start, self.range.end - 1)
         });
-        format!("{:<11}{} ({}){native}", "pictures", self.count(), names.join(", "))
+        let line = format!("{:<11}{} ({}){native}", "pictures", self.count(), names.join(", "));
+        [std::slice::from_ref(&line), self.source.notes()].concat().join("\n")
     }
 }
 
@@ -151,7 +160,7 @@ pub(super) fn refined_document(
 
 /// Files as seen from `folder`.
 fn relative_to(files: &[PathBuf], folder: &Path) -> Vec<String> {
-    files.iter().map(|file| relative(&file.to_string_lossy(), folder)).collect()
+    files.iter().map(|file| relative_file(file, folder)).collect()
 }
 
 /// What was done to pictures that were changed to fit.
@@ -173,7 +182,8 @@ pub(super) fn relabelled(origins: &Arc<Origins>, settings: &GenerateSettings, cl
         one.labels(classes).first().copied().unwrap_or(0)
     };
     let labels = origins.seeds.iter().map(label).collect();
-    Arc::new(Origins { labels, ..Origins::clone(origins) })
+    // They are the classifier's numbers.
+    Arc::new(Origins { labels, classes: None, ..Origins::clone(origins) })
 }
 
 /// Classes that are listed for `n` opened pictures, the first of which has the place `first`; `None` when none are listed.
@@ -218,12 +228,15 @@ pub(super) fn references(paths: &[PathBuf], shape: [usize; 3], driver: &Driver) 
     if paths.is_empty() {
         return Ok(None);
     }
-    let mut opened = Opened::new(paths, Part::default())?;
+    // Each has a partner, so none may be left out.
+    let mut opened = Opened::new(paths, Part::default())?.strictly(true);
     if opened.count() > MAX_TOGETHER {
         driver.note(&[format!("note: of {} real pictures the first {MAX_TOGETHER} are used", opened.count())]);
         opened.range.end = MAX_TOGETHER;
     }
-    Ok(Some(opened.read(shape)?.images))
+    let batch = opened.read(shape)?;
+    driver.note(&changed(&batch.fits));
+    Ok(Some(batch.images))
 }
 
 /// Pictures that a session file holds, and the real ones that it compares with.
@@ -256,7 +269,7 @@ mod tests {
         assert_eq!((opened.count(), opened.streams()), (1, false));
         assert_eq!(opened.read([3, 2, 2]).unwrap().names, ["b.png"]);
         assert_eq!(opened.inputs(folder.path()), ["a.png", "b.png"], "with the part they say the same again");
-        assert_eq!(opened.sizes().unwrap(), [[2, 2]]);
+        assert_eq!(opened.sizes(), [[2, 2]]);
         assert!(Opened::new(&[folder.path().to_owned()], Part { skip: 3, limit: None }).is_err());
         let missing = Opened::new(&[folder.path().join("d.png")], Part::default()).unwrap_err();
         assert!(missing.to_string().starts_with("no file is there"), "{missing}");

@@ -35,8 +35,8 @@ pub(super) type Described = (Manifest, Option<PathBuf>);
 /// The chain from what failed to why. When iterations had been done before, they are written.
 pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let RunOptions { settings, source, out, quiet, .. } = options;
-    let pictures = match source {
-        Source::Pictures(paths) => Some(Opened::new(paths, options.part)?),
+    let mut pictures = match source {
+        Source::Pictures(paths) => Some(Opened::new(paths, options.part)?.strictly(options.strict)),
         Source::Generator | Source::Stored(_) => None,
     };
     let classifier = flags::find(&settings.refine.classifier, false)?;
@@ -47,9 +47,18 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     if let Some((manifest, _)) = &generator {
         check_sampling(&settings.generate, manifest)?;
     }
+    if let Some(pictures) = &mut pictures {
+        pictures.source.take_classes(&classifier.0.classes);
+    }
     if let Some(pictures) = pictures.as_ref().filter(|_| settings.refine.target != Target::PseudoLabel) {
         pictures.check_labels(settings, &settings.refine.classifier, classifier.0.classes.len())?;
     }
+    let shape = match (&generator, &pictures) {
+        (Some((generator, _)), _) => Some(generator.shape()),
+        (_, Some(pictures)) => Some(pictures.shape(classifier.0.shape())),
+        (None, None) => None,
+    };
+    shape.map_or(Ok(()), |shape| flags::check_shape(&classifier.0, shape))?;
     if options.dry_run {
         check_references(options)?;
         say_out(&plan(options, generator.as_ref(), &classifier, pictures.as_ref()));
@@ -153,7 +162,7 @@ fn open_pictures(
     let batch = pictures.read(classifier.shape())?;
     driver.note(&opened::changed(&batch.fits));
     let listed = listed_labels(&settings.generate, batch.first, batch.images.len(), classifier.classes.len());
-    labelled(driver, settings, &batch, listed)
+    labelled(driver, settings, &batch, listed.or_else(|| batch.labels.clone()))
 }
 
 /// What is asked for but not there: the run would refuse it, and so does a dry run.

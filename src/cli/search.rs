@@ -11,7 +11,8 @@ use super::driver::{Driver, say_out};
 use super::opened::judge;
 use super::refine::Described;
 use super::{CliError, Outcome, RunOptions, flags};
-use crate::classifier::probability_of;
+use crate::classifier::labels::listed;
+use crate::classifier::{probability_of, translation};
 use crate::export::{self, ExportError};
 use crate::generator::schedule::time_step_sigmas;
 use crate::generator::{SamplerKind, TimeSteps};
@@ -249,13 +250,14 @@ fn check(
             settings.generate.generator
         ),
     };
-    if generator.classes.is_empty() || generator.classes.len() != classifier.classes.len() {
+    if translation(&generator.classes, &classifier.classes).is_err() {
         bail!(
-            "the generator knows {} classes and the classifier {}, so it cannot judge whether a picture is of its class: choose models that fit each other",
-            generator.classes.len(),
-            classifier.classes.len()
+            "the generator knows {} and the classifier {}, so it cannot judge whether a picture is of its class: choose models that fit each other",
+            listed(&generator.classes),
+            listed(&classifier.classes)
         );
     }
+    flags::check_shape(classifier, generator.shape())?;
     Ok(diffusion)
 }
 
@@ -279,7 +281,9 @@ fn evaluate(
     }
     let Some(origins) = driver.generate(&settings)?.filter(|_| !driver.interrupted) else { return Ok(None) };
     let Some(state) = judge(driver, &settings, &origins)? else { return Ok(None) };
-    Ok(Some(Verdict::of(&state.numbers, &origins.labels, sigma)))
+    // The classifier may count the same classes otherwise.
+    let targets = driver.targets.take().unwrap_or_else(|| origins.labels.clone());
+    Ok(Some(Verdict::of(&state.numbers, &targets, sigma)))
 }
 
 /// Tries points between 0 and `end` (both not included) until one is left; `value` is asked once per point and may give

@@ -54,6 +54,7 @@ pub(super) fn run(
     let mut driver = Driver::start(folders, *quiet)?;
     driver.note(&options.notes);
     driver.note(&other_size(pictures, classifier));
+    driver.note(pictures.source.notes());
     let plan = Plan {
         settings,
         iterations: settings.refine.iterations.map_or(ITERATIONS.default as u32, std::num::NonZeroU32::get),
@@ -88,12 +89,14 @@ pub(super) fn run(
         return Ok(Outcome::Interrupted);
     }
     writer.finish(&opened::refined_document(options, &driver, Some(pictures), None, &Trace::default()))?;
-    ended.with_context(|| format!("refining failed after {done} of {of} pictures; these are written"))?;
+    let left_out =
+        ended.with_context(|| format!("refining failed after {done} of {of} pictures; these are written"))?;
+    driver.note(&left_out);
     if !*quiet {
         let files = written(out, &export::STREAMED_FILES);
         say_out(&format!("{}\n{files}", tally.describe(plan.iterations, driver.device(), settings)));
     }
-    if done < of {
+    if driver.interrupted && done + left_out.len() < of {
         driver.say(&format!("stopped after {done} of {of} pictures; these are written"));
         return Ok(Outcome::Interrupted);
     }

@@ -37,6 +37,7 @@ pub(super) const OUT: &str = "out";
 pub(super) const TRUNCATE: &str = "truncate";
 pub(super) const DRY_RUN: &str = "dry-run";
 pub(super) const QUIET: &str = "quiet";
+pub(super) const STRICT: &str = "strict";
 pub(super) const JSON: &str = "json";
 pub(super) const FILES: &str = "file";
 
@@ -45,30 +46,49 @@ const LONG_ABOUT: &str = "A consistency model makes images; a joint classifier-d
 
 Every iteration moves each image a small step (step size α) in the direction in which the objective grows fastest, by \
 default the logit f_y of its class y, and brings it back into a ball (radius ε) around the generated image. What you \
-choose is how far it may go, how fast, and what grows.
+choose is how far it may go, how fast, and what grows. Start with the defaults; the formulas below can wait.
 
 Without a command a window opens. `lapidary refine`, `lapidary generate` and `lapidary edit` do the same job without one, with \
 the same settings; a session saved in the window runs there with --session, and their session.json opens in the window.";
 
-const EXAMPLES: &str = "Examples:
-  lapidary refine --seeds 0..64 --iterations 20 --out out
-      64 pictures, the same bytes each time
-  lapidary refine --classes stop,yield --norm linf --radius 0.03 --step-size 0.1x
-      two classes; no value changes by more than 0.03; each step is a tenth of that
-  lapidary refine --input photos/ --radius 1
-      your own pictures, each towards the class that the classifier sees in it
-  lapidary refine --input samples.npz --preset bigroc-adm-g-256 --truncate --out boosted
-      50,000 samples of another program, batch by batch, with the settings of a paper
-  lapidary refine --session figure3.lapidary --dry-run
-      what a saved session would do, without doing it
-  lapidary generate --seeds 0..16 --ts 0,22,39/40
-      pictures only, with two sampling steps at published noise levels
-  lapidary edit --task inpaint --input photo.png --mask mask.png --samples 8
-      eight ways to fill in what is white in the mask
-  lapidary search --seeds 0..64 --grid 40
-      the best noise level between the two steps, for this generator and this classifier
+/// Examples: the command that each belongs to, what is typed, what it does.
+const EXAMPLES: [(&str, &str, &str); 9] = [
+    ("refine", "refine --seeds 0..64 --iterations 20 --out out", "64 pictures, the same bytes each time"),
+    (
+        "refine",
+        "refine --classes stop,yield --norm linf --radius 8/255 --step-size 0.1x",
+        "two classes; no value changes by more than 8/255; each step is a tenth of that",
+    ),
+    (
+        "refine",
+        "refine --input photos/ --radius 1",
+        "your own pictures, each towards the class that the classifier sees in it",
+    ),
+    (
+        "refine",
+        "refine --input samples.npz --preset bigroc-adm-g-256 --truncate --out boosted",
+        "50,000 samples of another program, batch by batch, with the settings of a paper",
+    ),
+    ("refine", "refine --session figure3.lapidary --dry-run", "what a saved session would do, without doing it"),
+    (
+        "generate",
+        "generate --seeds 0..16 --ts 0,22,39/40",
+        "pictures only, with two sampling steps at published noise levels",
+    ),
+    (
+        "edit",
+        "edit --task inpaint --input photo.png --mask mask.png --samples 8",
+        "eight ways to fill in what is white in the mask",
+    ),
+    (
+        "search",
+        "search --seeds 0..64 --grid 40",
+        "the best noise level between the two steps, for this generator and this classifier",
+    ),
+    ("inspect", "inspect cd_imagenet64_lpips.pt", "what a downloaded file is, and whether it opens here"),
+];
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C (what was done is written).";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C, 143 by the system (what was done is written).";
 
 const GENERATE_ABOUT: &str = "Generates pictures and writes them as PNG files, a contact sheet, float arrays (samples.npz) and a recipe (session.json).";
 
@@ -78,7 +98,8 @@ An .npz archive as guided-diffusion writes them (arr_0 uint8 N×H×W×3, arr_1 i
 refined batch by batch at any length, an archive's pictures at their own size; then samples.npz (the same keys, after), \
 refined.csv (one row per picture), a sheet of the first 64 pairs and the recipe are written.
 
-The defaults are the demo's best setting. Ctrl-C stops after the current iteration and writes what is done.";
+Start with the defaults, which are the demo's best setting: no formula below has to be understood for that. Then change one \
+thing at a time, the radius first. Ctrl-C stops after the current iteration and writes what is done.";
 
 const EDIT_ABOUT: &str = "Makes pictures from pictures with the generator, without any training for it: fills in what a mask leaves open, colours, adds detail, turns strokes into pictures, removes noise, or goes from one seed to another (Song et al. 2023, appendix D).
 
@@ -86,6 +107,13 @@ One picture gives --samples results, several give one each. Pictures are cropped
 generator's resolution, the mask likewise. Each has the class that --classes says, by default the one that the classifier \
 sees in it. Writes PNG files, a contact sheet with each picture beside what it was made from, float arrays (samples.npz) \
 and a recipe (session.json); `lapidary refine --input` refines samples.npz.";
+
+const INSPECT_ABOUT: &str = "Says what a checkpoint holds: its format, tensors, architecture, and whether it opens here.
+
+A generator that opens is used with `lapidary generate --generator FILE`, a classifier with `lapidary refine --classifier FILE`. \
+What could not be known from the file and was assumed stands behind \"note\"; where that is wrong, save the manifest at the end \
+beside the file under the name that stands above it, and change it. Where the file does not open, the line \"opens\" says why and \
+what to do.";
 
 const SEARCH_ABOUT: &str = "Finds the noise level between the two steps of a consistency model that the classifier likes best: --ts 0,k,N-1/N is tried for different k, and the pictures of --seeds are judged.
 
@@ -96,74 +124,75 @@ the classifier judges, which needs no data but favours what it is sure of. Write
 /// The command line's description.
 #[must_use]
 pub fn command() -> Command {
-    let after = format!("{EXAMPLES}\n\n{}", bundled_models());
+    let all = examples(|_| true);
     Command::new("lapidary")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .long_about(LONG_ABOUT)
-        .after_help(after.clone())
+        .after_help(format!("{all}\n\n{EXIT_CODES}\n\n{}", bundled_models()))
         .args_conflicts_with_subcommands(true)
-        .disable_help_subcommand(true)
         .max_term_width(110)
-        .arg(
-            Arg::new(FILES)
-                .value_name("FILE")
-                .num_args(1..)
-                .value_parser(value_parser!(PathBuf))
-                .value_hint(ValueHint::FilePath)
-                .help("A session (.lapidary or session.json) or pictures (files, a folder, or an .npz of samples) to open in the window"),
-        )
+        .arg(files("A session (.lapidary or session.json) or pictures (files, a folder, or an .npz of samples) to open in the window"))
         .args(flags::generate_args())
         .args(flags::refine_args())
         .args(flags::compute_args())
-        .subcommands([
-            generate(&after),
-            refine(&after),
-            edit(&after),
-            search(&after),
-            inspect(),
-            bench(),
-        ])
+        .subcommands([generate(), refine(), edit(), search(), inspect(), bench()])
 }
 
-fn generate(after: &str) -> Command {
+/// The examples of the commands that `wanted` names.
+fn examples(wanted: impl Fn(&str) -> bool) -> String {
+    let wanted = EXAMPLES.iter().filter(|(command, ..)| wanted(command));
+    let lines = wanted.map(|(_, typed, about)| format!("\n  lapidary {typed}\n      {about}"));
+    format!("Examples:{}", lines.collect::<Vec<_>>().concat())
+}
+
+/// What stands below the flags of a command.
+fn after(name: &str) -> String {
+    format!("{}\n\n{EXIT_CODES}\n\n{}", examples(|command| command == name), bundled_models())
+}
+
+fn generate() -> Command {
     Command::new("generate")
         .about("Generate pictures without a window")
         .long_about(GENERATE_ABOUT)
-        .after_help(after.to_owned())
+        .after_help(after("generate"))
         .args(flags::generate_args())
         .args(flags::compute_args())
         .args(file_args(Vec::new()))
 }
 
-fn refine(after: &str) -> Command {
-    let input = "Pictures (PNG, JPEG, WebP, ...), folders of them, or an .npz of samples, to refine instead of generating; --classes all means the archive's, else those that the classifier sees";
+fn refine() -> Command {
+    let input = "Pictures (PNG, JPEG, WebP, ...), folders of them, or an .npz of samples, to refine instead of generating; --classes all means the archive's or those that the folders are named as, else those that the classifier sees";
     let references = "Real pictures (files, folders, or an .npz): early stop rests a picture once the classifier believes in it more than in its reference; picture i has reference i mod their number";
     let own = vec![
-        many(INPUT, input).conflicts_with_all(flags::OF_GENERATION).conflicts_with_all(flags::of_sampling()),
+        many(INPUT, input),
         many(REFERENCES, references),
         flags::flag_of(SKIP, None),
         flags::flag_of(LIMIT, Some("all")),
+        strict(),
         flags::switch(
             TRUNCATE,
             "Cut levels in the .npz down instead of rounding them, as the scripts of BIGRoC and Golan et al. 2024 do",
         ),
     ];
+    let pictures = "The same as --input, or a session instead of --session";
     Command::new("refine")
         .about("Generate or open pictures and refine them without a window")
         .long_about(REFINE_ABOUT)
-        .after_help(after.to_owned())
+        .after_help(after("refine"))
+        .arg(files(pictures).conflicts_with(INPUT))
         .args(flags::generate_args())
         .args(flags::refine_args())
         .args(flags::compute_args())
         .args(file_args(own))
 }
 
-fn edit(after: &str) -> Command {
+fn edit() -> Command {
     let own = vec![
         many(INPUT, "Pictures to edit: files, folders, or an .npz of samples; at most 256"),
         flags::flag_of(SKIP, None),
         flags::flag_of(LIMIT, Some("all")),
+        strict(),
         file_arg(
             MASK,
             "FILE",
@@ -174,7 +203,8 @@ fn edit(after: &str) -> Command {
     Command::new("edit")
         .about("Make pictures from pictures: inpaint, colorize, enlarge, and more")
         .long_about(EDIT_ABOUT)
-        .after_help(after.to_owned())
+        .after_help(after("edit"))
+        .arg(files("The same as --input").conflicts_with(INPUT))
         .args(flags::edit_args())
         .args(flags::generate_args())
         .arg(flags::classifier_arg().help_heading("What to generate"))
@@ -182,7 +212,7 @@ fn edit(after: &str) -> Command {
         .args(file_args(own))
 }
 
-fn search(after: &str) -> Command {
+fn search() -> Command {
     let own = [
         flags::choice::<Metric>(),
         flags::choice::<Method>(),
@@ -193,7 +223,7 @@ fn search(after: &str) -> Command {
     Command::new("search")
         .about("Find the best noise level between the two steps of a consistency model")
         .long_about(SEARCH_ABOUT)
-        .after_help(after.to_owned())
+        .after_help(after("search"))
         .args(own.into_iter().map(|arg| arg.help_heading("How to search")))
         // The search sets these itself.
         .args(flags::generate_args().filter(|arg| flags::of_sampling().all(|flag| flag != arg.get_id().as_str())))
@@ -204,13 +234,15 @@ fn search(after: &str) -> Command {
 fn inspect() -> Command {
     Command::new("inspect")
         .about("Say what a checkpoint holds: its format, tensors, architecture and manifest")
+        .long_about(INSPECT_ABOUT)
+        .after_help(format!("{}\n\n{EXIT_CODES}", examples(|command| command == "inspect")))
         .arg(
             Arg::new(FILES)
                 .value_name("FILE")
                 .required(true)
                 .value_parser(value_parser!(PathBuf))
                 .value_hint(ValueHint::AnyPath)
-                .help("A checkpoint, its manifest, a folder of diffusers, or a bundled name"),
+                .help("A checkpoint, its manifest, a folder of diffusers or of a Hugging Face classifier, or a bundled name"),
         )
         .arg(flags::plain_switch(JSON, "Print JSON"))
 }
@@ -238,6 +270,24 @@ fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
 
 fn file_arg(flag: &'static str, value: &'static str, help: String, hint: ValueHint) -> Arg {
     Arg::new(flag).long(flag).value_name(value).value_parser(value_parser!(PathBuf)).value_hint(hint).help(help)
+}
+
+/// Files that are named without a flag.
+fn files(help: &'static str) -> Arg {
+    Arg::new(FILES)
+        .value_name("FILE")
+        .num_args(1..)
+        .value_parser(value_parser!(PathBuf))
+        .value_hint(ValueHint::AnyPath)
+        .help(help)
+}
+
+/// Whether a picture that cannot be read is an error.
+fn strict() -> Arg {
+    flags::plain_switch(
+        STRICT,
+        "Stop at a picture of --input that cannot be read, instead of leaving it out and naming it",
+    )
 }
 
 /// Any number of files and folders.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::MAX_PICTURES;
+use super::{MAX_BYTES, MAX_PICTURES, MAX_SIDE};
+use crate::checkpoint::Content;
 
 /// Why pictures cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +25,7 @@ pub enum PictureError {
         source: std::io::Error,
     },
     /// A folder without pictures.
-    #[error("no picture is in this folder: give one with PNG, JPEG, WebP or other common pictures\n{}", path.display())]
+    #[error("no picture is in this folder or below it: give one with PNG, JPEG, WebP or other common pictures\n{}", path.display())]
     EmptyFolder {
         /// Which.
         path: PathBuf,
@@ -36,16 +37,35 @@ pub enum PictureError {
         path: PathBuf,
     },
     /// An archive whose pictures cannot be used.
-    #[error("the pictures of this archive cannot be used ({what}): give an .npz whose arr_0 holds pictures of 1 to 4 channels, N×H×W×C, as uint8 or as float32 in [0,1]\n{}", path.display())]
+    #[error("the pictures of this archive cannot be used ({what}): {advice}\n{}", path.display())]
     Archive {
         /// Which.
         path: PathBuf,
         /// What is wrong with it.
         what: String,
+        /// What to do.
+        advice: &'static str,
+        /// Why it failed, where the system or a library says so.
+        source: Option<std::io::Error>,
     },
     /// A single array, which knows no other beside it.
     #[error("this is a single NumPy array (.npy), but an archive (.npz) is needed: np.savez(\"samples.npz\", pictures) makes one, with the pictures as arr_0\n{}", path.display())]
     SingleArray {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It is no file.
+    #[error(transparent)]
+    NotAFile(#[from] crate::file::NotAFile),
+    /// It is a checkpoint.
+    #[error("this is a checkpoint, not a picture: give it with --generator or --classifier, or open it in the window's lists of models; `lapidary inspect` says what it is\n{}", path.display())]
+    Checkpoint {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It is a session.
+    #[error("this is a session, not a picture: give it with --session, or open it in the window as a session\n{}", path.display())]
+    Session {
         /// Which.
         path: PathBuf,
     },
@@ -55,12 +75,77 @@ pub enum PictureError {
         /// Where.
         path: PathBuf,
     },
-    /// It is no picture.
-    #[error("the picture cannot be read: give a PNG, JPEG, WebP, TIFF, BMP or another common format\n{}", path.display())]
-    Picture {
+    /// The system does not give it.
+    #[error("the file cannot be read: check its permissions and the disk\n{}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// It is something else.
+    #[error("this is {found}, but no picture: {}\n{}", advice(*found), path.display())]
+    NotAPicture {
+        /// Which.
+        path: PathBuf,
+        /// What it is.
+        found: Content,
+    },
+    /// A format that is known and not read.
+    #[error("this is a picture of the format {format}, which is not read: convert it to PNG, whatever its name says\n{}", path.display())]
+    Format {
+        /// Which.
+        path: PathBuf,
+        /// Its name.
+        format: String,
+    },
+    /// A format that is read, but in a form that is not.
+    #[error("this picture has a form of {format} that is not read: save it as PNG with another program\n{}", path.display())]
+    Kind {
+        /// Which.
+        path: PathBuf,
+        /// The format's name.
+        format: String,
+    },
+    /// More pixels than are read.
+    #[error("the picture is too large, for a side may have at most {MAX_SIDE} pixels and the whole {} in memory: make it smaller\n{}", crate::units::bytes(MAX_BYTES), path.display())]
+    TooLarge {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Its end is missing.
+    #[error("the picture was cut off, for its end is missing: fetch or copy it again\n{}", path.display())]
+    CutOff {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It cannot be decoded.
+    #[error("the picture is damaged or was cut off: fetch or copy it again, or save it as PNG with a program that opens it\n{}", path.display())]
+    Damaged {
         /// Which.
         path: PathBuf,
         /// Why it failed.
         source: image::ImageError,
     },
+}
+
+impl PictureError {
+    /// In one line, for a file that is left out.
+    #[must_use]
+    pub fn left_out(&self) -> String {
+        let text = self.to_string();
+        let (sentence, path) = text.split_once('\n').unwrap_or((&text, "a picture"));
+        format!("{path} is left out: {sentence}")
+    }
+}
+
+const fn advice(found: Content) -> &'static str {
+    match found {
+        Content::Safetensors | Content::Pickle => "give it to --classifier or --generator",
+        Content::Gzip => "unpack it first",
+        Content::Empty => "fetch or copy it again",
+        Content::Html => "open the address in a browser and download the picture itself",
+        Content::GitLfsPointer => "run `git lfs pull`, or download the file itself",
+        _ => "give a PNG, JPEG, WebP, TIFF, BMP or another common format",
+    }
 }

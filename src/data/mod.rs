@@ -4,8 +4,12 @@
 //! Files are fitted to one size. Pictures of an archive are used as they are, at their own size, as the original scripts do
 //! (Golan et al. 2024, `boost.py`). An archive is read as a stream: 50,000 pictures need no more memory than one batch.
 
+mod array;
 mod error;
+mod folder;
+mod foreign;
 mod npz;
+mod picture;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -13,12 +17,16 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use self::error::PictureError;
+use self::folder::{Listed, classes_of, pictures_in};
 use self::npz::Archive;
 pub use self::npz::MAX_COUNT;
+pub use self::picture::{Picture, picture_size, read_picture};
 use crate::image::ImageBatch;
 
 /// Largest picture file side that is opened; larger ones would be reduced a hundredfold anyway.
-const MAX_PICTURE_SIDE: u32 = 20_000;
+const MAX_SIDE: u32 = 20_000;
+/// Memory that the values of one picture may take.
+const MAX_BYTES: u64 = 512 << 20;
 /// Pictures that can be opened together.
 pub const MAX_PICTURES: usize = crate::generator::settings::SAMPLES.max as usize;
 
@@ -31,7 +39,7 @@ pub struct Batch {
     pub images: ImageBatch,
     /// What each is called: its file's name, or that of its archive and its place in it.
     pub names: Vec<String>,
-    /// Class of each, if the archive says so.
+    /// Class of each, if the archive or the folders say so.
     pub labels: Option<Vec<usize>>,
     /// How each was fitted, in words.
     pub fits: Vec<String>,
@@ -66,46 +74,78 @@ impl Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PictureSource {
     kind: Kind,
+    /// Class of each, if it is known.
+    labels: Option<Vec<usize>>,
+    /// What is to be said of it, one line each.
+    notes: Vec<String>,
+    strict: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
-    Files(Vec<PathBuf>),
+    Files(Vec<Listed>),
     Archive(Archive),
 }
 
 impl PictureSource {
-    /// Finds the pictures: files as given, those of a folder in order of their names, or one archive. Files are not read
-    /// yet; of an archive, its headers and labels are.
+    /// Finds the pictures: files as given, those of a folder and of the folders in it in order of their names, or one
+    /// archive. Files are not read yet; of an archive, its headers and labels are.
     ///
     /// # Errors
     /// [`PictureError`] when a folder holds no picture, an archive cannot be used or is not alone, or an array has none.
     pub fn open(paths: &[PathBuf]) -> Result<Self, PictureError> {
+        paths.iter().filter(|path| !path.is_dir()).try_for_each(|path| foreign::check(path))?;
         if let Some(path) = paths.iter().find(|path| npz::is_archive(path)) {
             if paths.len() > 1 {
                 return Err(PictureError::ArchiveAmongOthers { path: path.clone() });
             }
-            return Ok(Self { kind: Kind::Archive(Archive::open(path)?) });
+            let mut archive = Archive::open(path)?;
+            let (labels, notes) = (archive.labels.take(), std::mem::take(&mut archive.notes));
+            return Ok(Self { kind: Kind::Archive(archive), labels, notes, strict: false });
         }
         if let Some(path) = paths.iter().find(|path| npz::is_single_array(path)) {
             return Err(PictureError::SingleArray { path: path.clone() });
         }
-        let mut files = Vec::new();
+        let (mut files, mut notes) = (Vec::new(), Vec::new());
         for path in paths {
             if path.is_dir() {
-                files.append(&mut pictures_in(path)?);
+                let (mut found, note) = pictures_in(path)?;
+                files.append(&mut found);
+                notes.extend(note);
             } else {
-                files.push(path.clone());
+                files.push(Listed { path: path.clone(), name: file_name(path), folder: None });
             }
         }
-        Ok(Self { kind: Kind::Files(files) })
+        Ok(Self { kind: Kind::Files(files), labels: None, notes, strict: false })
+    }
+
+    /// Likewise; when `strict`, a file that cannot be read is an error, else it is left out and told of.
+    #[must_use]
+    pub fn strictly(self, strict: bool) -> Self {
+        Self { strict, ..self }
+    }
+
+    /// Takes the classes of pictures from the names of the folders that they lie in, where all of these are names of
+    /// classes.
+    pub fn take_classes(&mut self, names: &[String]) {
+        let Kind::Files(files) = &self.kind else { return };
+        match classes_of(files, names) {
+            Ok(labels) => self.labels = Some(labels),
+            Err(note) => self.notes.extend(note),
+        }
+    }
+
+    /// What is to be said of it before it is read: what was left out or converted, one line each.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Number of pictures.
     #[must_use]
     pub const fn count(&self) -> usize {
         match &self.kind {
-            Kind::Files(paths) => paths.len(),
+            Kind::Files(files) => files.len(),
             Kind::Archive(archive) => archive.count,
         }
     }
@@ -122,79 +162,108 @@ impl PictureSource {
     /// Whether it says the class of every picture.
     #[must_use]
     pub const fn has_labels(&self) -> bool {
-        matches!(&self.kind, Kind::Archive(Archive { labels: Some(_), .. }))
+        self.labels.is_some()
     }
 
     /// The class of every picture, if it says so.
     #[must_use]
     pub fn labels(&self) -> Option<&[usize]> {
-        match &self.kind {
-            Kind::Files(_) => None,
-            Kind::Archive(archive) => archive.labels.as_deref(),
-        }
+        self.labels.as_deref()
     }
 
     /// The files that pictures are read from: each picture's own, or the archive.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         match &self.kind {
-            Kind::Files(paths) => paths.clone(),
+            Kind::Files(files) => files.iter().map(|file| file.path.clone()).collect(),
             Kind::Archive(archive) => vec![archive.path.clone()],
         }
     }
 
-    /// Reads the pictures at `range`, `batch` at a time, and calls `each` with them until it returns false. Files are fitted
-    /// to `shape`, `[C, H, W]`.
+    /// Reads the pictures at `range`, at most `batch` at a time, and calls `each` with them until it returns false. Files are
+    /// fitted to `shape`, `[C, H, W]`. A file that cannot be read is left out, and the batch ends before it: places stay
+    /// what they are. Returns what is to be said of them, one line each.
     ///
     /// # Errors
-    /// [`PictureError`] of the first picture that cannot be read, or what `each` returns.
+    /// [`PictureError`] of an archive that cannot be read, or of the first file where none can be or the source is strict;
+    /// or what `each` returns.
     pub fn for_each_batch<E: From<PictureError>>(
         &self,
         range: Range<usize>,
         (shape, batch): ([usize; 3], usize),
         each: &mut dyn FnMut(Batch) -> Result<bool, E>,
-    ) -> Result<(), E> {
+    ) -> Result<Vec<String>, E> {
         let range = range.start.min(self.count())..range.end.min(self.count());
         let batch = batch.max(1);
-        match &self.kind {
-            Kind::Files(paths) => {
-                for first in range.clone().step_by(batch) {
-                    let end = (first + batch).min(range.end);
-                    let read: Result<Vec<_>, PictureError> =
-                        paths[first..end].iter().map(|path| fitted(path, shape)).collect();
-                    if !each(join(first, read?))? {
-                        break;
-                    }
-                }
-                Ok(())
+        let mut each = |batch: Batch| {
+            let places = batch.first..batch.first + batch.names.len();
+            each(Batch { labels: self.labels.as_ref().map(|labels| labels[places].to_vec()), ..batch })
+        };
+        let files = match &self.kind {
+            Kind::Files(files) => files,
+            Kind::Archive(archive) => return archive.for_each_batch(range, batch, &mut each),
+        };
+        let (mut run, mut left_out, mut any) = (Vec::new(), Vec::new(), false);
+        for place in range.clone() {
+            match fitted(&files[place], shape) {
+                Ok(picture) => run.push(picture),
+                Err(error) if self.strict => return Err(error.into()),
+                Err(error) => left_out.push((place, error)),
             }
-            Kind::Archive(archive) => archive.for_each_batch(range, batch, each),
+            let ended = left_out.last().is_some_and(|(last, _)| *last == place);
+            if ended || run.len() == batch || place + 1 == range.end {
+                let first = place + usize::from(!ended) - run.len();
+                any |= !run.is_empty();
+                if !run.is_empty() && !each(join(first, std::mem::take(&mut run)))? {
+                    break;
+                }
+            }
+        }
+        match left_out.first() {
+            Some(_) if !any => Err(left_out.swap_remove(0).1.into()),
+            _ => Ok(left_out.iter().map(|(_, error)| error.left_out()).collect()),
         }
     }
 
-    /// Of the first `n` pictures those that can be read, and what is wrong with the others; files are fitted to `shape`,
-    /// `[C, H, W]`.
+    /// Of the pictures at `range` those that can be read, one behind the other, and what is wrong with the others; files are
+    /// fitted to `shape`, `[C, H, W]`.
     #[must_use]
-    pub fn first(&self, n: usize, shape: [usize; 3]) -> (Option<Batch>, Vec<PictureError>) {
+    pub fn readable(&self, range: Range<usize>, shape: [usize; 3]) -> (Option<Batch>, Vec<PictureError>) {
+        let end = range.end.min(self.count());
         match &self.kind {
-            Kind::Files(paths) => {
-                let (mut read, mut errors) = (Vec::new(), Vec::new());
-                for path in paths.iter().take(n) {
-                    match fitted(path, shape) {
-                        Ok(picture) => read.push(picture),
+            Kind::Files(files) => {
+                let (mut read, mut places, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+                for (place, file) in files.iter().enumerate().take(end).skip(range.start) {
+                    match fitted(file, shape) {
+                        Ok(picture) => {
+                            read.push(picture);
+                            places.push(place);
+                        }
                         Err(error) => errors.push(error),
                     }
+                    if self.strict && !errors.is_empty() {
+                        return (None, errors);
+                    }
                 }
-                ((!read.is_empty()).then(|| join(0, read)), errors)
+                let labels = self.labels.as_ref().map(|labels| places.iter().map(|place| labels[*place]).collect());
+                ((!read.is_empty()).then(|| Batch { labels, ..join(range.start, read) }), errors)
             }
-            Kind::Archive(archive) => {
+            Kind::Archive(_) => {
                 let mut first = None;
-                let end = n.min(archive.count);
-                let ended = archive.for_each_batch(0..end, end.max(1), &mut |batch| {
+                let range = range.start..end;
+                let batch = range.len().max(1);
+                let ended = self.for_each_batch(range, (shape, batch), &mut |batch| {
                     first = Some(batch);
                     Ok::<_, PictureError>(false)
                 });
-                (first, ended.err().into_iter().collect())
+                let (notes, errors) = match ended {
+                    Ok(notes) => (notes, Vec::new()),
+                    Err(error) => (Vec::new(), vec![error]),
+                };
+                if let Some(batch) = &mut first {
+                    batch.fits.extend(notes);
+                }
+                (first, errors)
             }
         }
     }
@@ -207,13 +276,13 @@ struct Fitted {
     fit: String,
 }
 
-fn fitted(path: &Path, shape: [usize; 3]) -> Result<Fitted, PictureError> {
-    if !path.exists() {
-        return Err(PictureError::Missing { path: path.to_owned() });
-    }
-    let (image, fit) = ImageBatch::from_picture(&read_picture(path)?, shape);
-    let name = file_name(path);
-    Ok(Fitted { image, fit: format!("{name}: {fit}"), name })
+fn fitted(file: &Listed, shape: [usize; 3]) -> Result<Fitted, PictureError> {
+    let picture = read_picture(&file.path)?;
+    let (image, fit) = ImageBatch::from_picture(&picture.image, shape);
+    let fit = fit.to_string();
+    let fit = if picture.notes.is_empty() { fit.as_str() } else { fit.trim_end_matches(", pixels unchanged") };
+    let parts: Vec<&str> = std::iter::once(fit).chain(picture.notes).collect();
+    Ok(Fitted { image, fit: format!("{}: {}", file.name, parts.join(", ")), name: file.name.clone() })
 }
 
 /// At least one picture.
@@ -231,39 +300,10 @@ fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
-/// The pictures in a folder, in order of their names.
-fn pictures_in(folder: &Path) -> Result<Vec<PathBuf>, PictureError> {
-    let fail = |source| PictureError::Folder { path: folder.to_owned(), source };
-    let entries: std::io::Result<Vec<_>> = std::fs::read_dir(folder).map_err(fail)?.collect();
-    let mut files: Vec<PathBuf> = entries.map_err(fail)?.iter().map(std::fs::DirEntry::path).collect();
-    files.retain(|file| is_picture(file));
-    files.sort();
-    if files.is_empty() {
-        return Err(PictureError::EmptyFolder { path: folder.to_owned() });
-    }
-    Ok(files)
-}
-
-/// By content, or by name for formats that cannot be told by content.
-fn is_picture(path: &Path) -> bool {
-    let reader = || Some(image::ImageReader::open(path).ok()?.with_guessed_format().ok()?.format().is_some());
-    path.is_file() && reader().unwrap_or(false)
-}
-
-/// Decodes a picture by its content, with limits on its size.
-///
-/// # Errors
-/// [`PictureError::Picture`] when it is none or too large.
-pub fn read_picture(path: &Path) -> Result<image::DynamicImage, PictureError> {
-    let fail = |source| PictureError::Picture { path: path.to_owned(), source };
-    let mut reader = image::ImageReader::open(path)
-        .and_then(image::ImageReader::with_guessed_format)
-        .map_err(|error| fail(error.into()))?;
-    let mut limits = image::Limits::default();
-    limits.max_image_width = Some(MAX_PICTURE_SIDE);
-    limits.max_image_height = Some(MAX_PICTURE_SIDE);
-    reader.limits(limits);
-    reader.decode().map_err(fail)
+/// Whether a file is a session of ours, by its content.
+#[must_use]
+pub fn is_session(path: &Path) -> bool {
+    matches!(foreign::check(path), Err(PictureError::Session { .. }))
 }
 
 #[cfg(test)]
@@ -271,17 +311,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_gives_its_pictures_in_order_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["b.png", "a.png"] {
-            image::RgbImage::new(2, 2).save(folder.path().join(name)).unwrap();
-        }
-        std::fs::write(folder.path().join("notes.txt"), "not a picture").unwrap();
-        let source = PictureSource::open(&[folder.path().to_owned()]).unwrap();
-        assert_eq!(source.first(256, [3, 2, 2]).0.unwrap().names, ["a.png", "b.png"]);
-        let (empty, archive) = (tempfile::tempdir().unwrap(), folder.path().join("c.npz"));
+    fn a_folder_without_pictures_and_an_archive_among_others_are_refused() {
+        let (folder, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let error = PictureSource::open(&[empty.path().to_owned()]).unwrap_err().to_string();
         assert!(error.starts_with("no picture is in this folder"), "{error}");
+        let archive = folder.path().join("c.npz");
         std::fs::write(&archive, b"PK\x03\x04").unwrap();
         let error = PictureSource::open(&[folder.path().join("a.png"), archive]).unwrap_err().to_string();
         assert!(error.contains("is opened alone"), "{error}");
@@ -300,12 +334,31 @@ mod tests {
     #[test]
     fn one_bad_file_does_not_hide_the_good_ones() {
         let folder = tempfile::tempdir().unwrap();
-        let (good, bad) = (folder.path().join("good.png"), folder.path().join("bad.png"));
-        image::RgbImage::new(4, 2).save(&good).unwrap();
-        std::fs::write(&bad, "no picture").unwrap();
-        let source = PictureSource::open(&[bad, good]).unwrap();
-        let (batch, errors) = source.first(256, [3, 2, 2]);
-        assert_eq!(batch.unwrap().fits, ["good.png: cropped 4×2 to its centre 2×2, pixels unchanged"]);
-        assert_eq!(errors.len(), 1);
+        let at = |name: &str| folder.path().join(name);
+        for name in ["stop/a.png", "stop/c.png", "yield/d.png", "yield/e.png"] {
+            std::fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+            image::RgbImage::new(4, 2).save(at(name)).unwrap();
+        }
+        std::fs::write(at("stop/b.png"), "no picture").unwrap();
+        let mut source = PictureSource::open(&[folder.path().to_owned()]).unwrap();
+        source.take_classes(&["yield".to_owned(), "stop".to_owned()]);
+        let (batch, errors) = source.readable(0..3, [3, 2, 2]);
+        let batch = batch.unwrap();
+        assert_eq!((batch.names.len(), errors.len(), batch.labels), (2, 1, Some(vec![1, 1])));
+        assert_eq!(batch.fits[0], "stop/a.png: cropped 4×2 to its centre 2×2, pixels unchanged");
+        let mut batches = Vec::new();
+        let each = &mut |batch: Batch| {
+            batches.push((batch.first, batch.names.concat(), batch.labels.unwrap()));
+            Ok::<_, PictureError>(true)
+        };
+        let told = source.for_each_batch(0..9, ([3, 2, 2], 3), each).unwrap();
+        let wanted = [(0, "stop/a.png", vec![1]), (2, "stop/c.pngyield/d.pngyield/e.png", vec![1, 0, 0])];
+        assert_eq!(batches, wanted.map(|(first, names, labels)| (first, names.to_owned(), labels)), "places stay");
+        assert!(told.len() == 1 && told[0].contains("b.png is left out: this is a text file"), "{told:?}");
+        let strict = source.strictly(true);
+        assert!(strict.for_each_batch(0..9, ([3, 2, 2], 2), &mut |_| Ok::<_, PictureError>(true)).is_err());
+        assert!(strict.readable(0..9, [3, 2, 2]).0.is_none());
+        let bad = PictureSource::open(&[at("stop/b.png")]).unwrap();
+        assert!(bad.for_each_batch(0..1, ([3, 2, 2], 2), &mut |_| Ok::<_, PictureError>(true)).is_err());
     }
 }

@@ -1,32 +1,45 @@
 //! Archives of samples, `.npz`, as guided-diffusion writes them: `arr_0` holds pictures, `arr_1` perhaps their classes.
+//!
+//! What other programs write is converted where it can mean one thing only, and a note says so.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use npyz::{DType, Endianness, NpyFile, NpyHeader, Order, TypeChar};
+use npyz::Order;
 use zip::ZipArchive;
 use zip::read::ZipFile;
 use zip::result::ZipError;
 
+use super::array::{self, LabelFault, Number};
 use super::{Batch, PictureError, file_name};
 use crate::image::{Fit, ImageBatch};
 
-/// Key of the pictures, uint8 or float32, `[N, H, W, C]`.
+/// Key of the pictures, `[N, H, W, C]` or `[N, C, H, W]`.
 const PICTURES: &str = "arr_0.npy";
-/// Key of their classes, integers of any length, `[N]`.
+/// Key of their classes, `[N]`, `[N, 1]` or one-hot `[N, K]`.
 const LABELS: &str = "arr_1.npy";
 /// Most pictures that an archive may hold; their labels are kept in memory.
 pub const MAX_COUNT: usize = 10_000_000;
 /// Largest height and width of an archive's pictures.
 const MAX_SIDE: u64 = 4096;
-/// Longest header of an array in bytes; NumPy's own are below 200.
-const MAX_HEADER: usize = 4096;
-/// Most brackets in a header: those of a dictionary and of a shape, and a few to spare.
-const MAX_BRACKETS: usize = 8;
 /// Most channels of a picture.
 const MAX_CHANNELS: u64 = 4;
+/// Most bytes of pictures in Fortran order, which are scattered over the whole array.
+const MAX_SCATTERED: usize = 1 << 30;
+/// How far a value may be outside of `[0, 1]`, as sums of rounded numbers are: a quarter of a level.
+const TOLERANCE: f32 = 0.001;
+/// Names of arrays that are listed.
+const LISTED: usize = 8;
+
+/// What to do about pictures of the wrong kind, labels of the wrong kind, a damaged archive, and one that is packed in an odd way.
+const ABOUT_PICTURES: &str =
+    "give an .npz whose arr_0 holds pictures of 1 to 4 channels, N×H×W×C, as uint8 or as float32 in [0,1]";
+const ABOUT_LABELS: &str =
+    "give the number of each picture's class as arr_1, or leave it out and name classes with --classes";
+const DAMAGED: &str = "it is damaged or was cut off, so write or copy it again";
+const PACKED: &str = "write it again with np.savez or np.savez_compressed";
 
 /// An archive whose headers and labels were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,27 +49,23 @@ pub(super) struct Archive {
     pub(super) count: usize,
     /// `[C, H, W]` of each.
     pub(super) shape: [usize; 3],
-    values: Values,
+    layout: Layout,
     /// Class of each.
     pub(super) labels: Option<Vec<usize>>,
+    /// What was converted, one line each.
+    pub(super) notes: Vec<String>,
 }
 
-/// How an archive holds values.
+/// How an archive holds pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Values {
-    /// Levels from 0 to 255.
-    Levels,
-    /// Single precision in `[0, 1]`.
-    Floats { big_endian: bool },
-}
-
-impl Values {
-    const fn bytes(self) -> usize {
-        match self {
-            Self::Levels => 1,
-            Self::Floats { .. } => 4,
-        }
-    }
+struct Layout {
+    number: Number,
+    /// Extents of the array, the pictures first.
+    extents: [usize; 4],
+    /// Which of them are channels, height and width.
+    axes: [usize; 3],
+    /// Whether the first extent changes fastest.
+    fortran: bool,
 }
 
 /// By content: a zip archive is no picture.
@@ -77,129 +86,164 @@ fn begins_with<const N: usize>(path: &Path, expected: [u8; N]) -> bool {
 impl Archive {
     /// Reads the headers and the labels.
     pub(super) fn open(path: &Path) -> Result<Self, PictureError> {
-        let refuse = |what: String| PictureError::Archive { path: path.to_owned(), what };
+        let refuse = |what: String| refusal(path, what, ABOUT_PICTURES);
         let mut archive = unzip(path)?;
+        let absent = without_pictures(&archive, path);
         let header = {
-            let mut entry = entry(&mut archive, path, PICTURES)?.ok_or_else(|| refuse("it has no arr_0".to_owned()))?;
-            read_header(&mut entry).map_err(|error| refuse(format!("arr_0: {error}")))?
+            let mut entry = entry(&mut archive, path, PICTURES)?.ok_or(absent)?;
+            array::read_header(&mut entry).map_err(|source| broken(path, "the header of arr_0", source))?
         };
-        let [n, height, width, channels] = *header.shape() else {
-            return Err(refuse(format!("arr_0 has the shape {:?}", header.shape())));
+        let shape = header.shape();
+        let &[n, first, second, last] = shape else {
+            return Err(refuse(format!("arr_0 has the shape {shape:?}")));
         };
-        if !(1..=MAX_CHANNELS).contains(&channels) || header.order() == Order::Fortran {
-            let order = if header.order() == Order::Fortran { " in Fortran order" } else { "" };
-            return Err(refuse(format!("arr_0 has the shape {:?}{order}", header.shape())));
-        }
-        let sides = 1..=MAX_SIDE;
-        if !sides.contains(&height) || !sides.contains(&width) || !(1..=MAX_COUNT as u64).contains(&n) {
+        let channels = 1..=MAX_CHANNELS;
+        let (axes, sides) = match (channels.contains(&last), channels.contains(&first)) {
+            (true, _) => ([3, 1, 2], [first, second]),
+            (false, true) => ([1, 2, 3], [second, last]),
+            (false, false) => return Err(refuse(format!("arr_0 has the shape {shape:?}"))),
+        };
+        if sides.iter().any(|side| !(1..=MAX_SIDE).contains(side)) || !(1..=MAX_COUNT as u64).contains(&n) {
             let what = format!(
-                "arr_0 has the shape {:?}, but 1 to {MAX_COUNT} pictures of at most {MAX_SIDE}×{MAX_SIDE} are read",
-                header.shape()
+                "arr_0 has the shape {shape:?}, but 1 to {MAX_COUNT} pictures of at most {MAX_SIDE}×{MAX_SIDE} are read"
             );
             return Err(refuse(what));
         }
-        let values =
-            values(&header.dtype()).ok_or_else(|| refuse(format!("arr_0 is of type {}", header.dtype().descr())))?;
-        let (count, shape) = (n as usize, [channels, height, width].map(|extent| extent as usize));
-        let labels = read_labels(&mut archive, path, count)?;
-        Ok(Self { path: path.to_owned(), count, shape, values, labels })
+        let descr = header.dtype().descr();
+        let number = Number::of(&header.dtype()).ok_or_else(|| refuse(format!("arr_0 is of type {descr}")))?;
+        let extents = [n, first, second, last].map(|extent| extent as usize);
+        let layout = Layout { number, extents, axes, fortran: header.order() == Order::Fortran };
+        if layout.fortran && extents.iter().product::<usize>() * number.bytes() > MAX_SCATTERED {
+            let advice = "write it again with np.ascontiguousarray(pictures), which a part of can be read";
+            return Err(refusal(path, "arr_0 is in Fortran order, and larger than 1 GiB".to_owned(), advice));
+        }
+        let mut converted = Vec::new();
+        converted.extend((axes[0] == 1).then(|| "it is N×C×H×W".to_owned()));
+        converted.extend(layout.fortran.then(|| "it is in Fortran order".to_owned()));
+        converted.extend(number.conversion().map(|to| format!("{descr} is read as {to}")));
+        let mut notes = Vec::new();
+        if !converted.is_empty() {
+            notes.push(format!("note: arr_0 of {} is converted: {}", file_name(path), converted.join(", ")));
+        }
+        let labels = read_labels(&mut archive, path, n as usize, &mut notes)?;
+        let shape = axes.map(|axis| extents[axis]);
+        Ok(Self { path: path.to_owned(), count: n as usize, shape, layout, labels, notes })
     }
 
-    /// Reads the pictures at `range`, `batch` at a time, and calls `each` with them until it returns false.
+    /// Reads the pictures at `range`, `batch` at a time, and calls `each` with them until it returns false. Returns what is
+    /// to be said of them.
     pub(super) fn for_each_batch<E: From<PictureError>>(
         &self,
         range: Range<usize>,
         batch: usize,
         each: &mut dyn FnMut(Batch) -> Result<bool, E>,
-    ) -> Result<(), E> {
+    ) -> Result<Vec<String>, E> {
+        let broken = |source| broken(&self.path, "arr_0", source);
         let mut archive = unzip(&self.path)?;
-        let mut entry =
-            entry(&mut archive, &self.path, PICTURES)?.ok_or_else(|| self.refuse("it has no arr_0".to_owned()))?;
-        read_header(&mut entry).map_err(|error| self.broken(&error))?;
-        let before = range.start as u64 * self.sample_bytes() as u64;
-        std::io::copy(&mut entry.by_ref().take(before), &mut std::io::sink()).map_err(|error| self.broken(&error))?;
+        let entry = entry(&mut archive, &self.path, PICTURES)?;
+        let mut entry = entry.ok_or_else(|| refusal(&self.path, "it has no arr_0".to_owned(), ABOUT_PICTURES))?;
+        array::read_header(&mut entry).map_err(broken)?;
+        let scattered = if self.layout.fortran { Some(self.bytes(&mut entry, self.count)?) } else { None };
+        if scattered.is_none() {
+            let before = range.start as u64 * self.sample_bytes() as u64;
+            std::io::copy(&mut entry.by_ref().take(before), &mut std::io::sink()).map_err(broken)?;
+        }
         let [_, height, width] = self.shape;
         let (name, native) = (file_name(&self.path), [width as u32, height as u32]);
-        let fit = Fit { from: native, kept: native, to: native };
+        let fit = Fit { from: native, kept: native, to: native, flattened: false };
+        let mut cut = 0;
         for first in range.clone().step_by(batch) {
             let end = (first + batch).min(range.end);
-            let images = self.read(&mut entry, end - first)?;
-            if end == self.count {
+            let images = match &scattered {
+                Some(bytes) => self.pictures(bytes, first..end, &mut cut)?,
+                None => self.pictures(&self.bytes(&mut entry, end - first)?, 0..end - first, &mut cut)?,
+            };
+            if end == self.count || scattered.is_some() {
                 // The end is where the checksum is compared.
-                std::io::copy(&mut entry.by_ref().take(1), &mut std::io::sink())
-                    .map_err(|error| self.broken(&error))?;
+                std::io::copy(&mut entry.by_ref().take(1), &mut std::io::sink()).map_err(broken)?;
             }
             let names: Vec<String> = (first..end).map(|place| format!("{name} #{place}")).collect();
             let fits = names.iter().map(|name| format!("{name}: {fit}")).collect();
-            let labels = self.labels.as_ref().map(|labels| labels[first..end].to_vec());
-            if !each(Batch { first, images, names, labels, fits })? {
+            if !each(Batch { first, images, names, labels: None, fits })? {
                 break;
             }
         }
-        Ok(())
+        let note =
+            || format!("note: {cut} values of {name} were outside of [0,1] by less than {TOLERANCE} and were cut");
+        Ok((cut > 0).then(note).into_iter().collect())
     }
 
     const fn sample_bytes(&self) -> usize {
-        self.shape[0] * self.shape[1] * self.shape[2] * self.values.bytes()
+        self.shape[0] * self.shape[1] * self.shape[2] * self.layout.number.bytes()
     }
 
-    /// The next `n` pictures, `[n, H, W, C]` in the file.
-    fn read(&self, input: &mut impl Read, n: usize) -> Result<ImageBatch, PictureError> {
+    /// The bytes of the next `n` pictures.
+    fn bytes(&self, input: &mut impl Read, n: usize) -> Result<Vec<u8>, PictureError> {
         let expected = n * self.sample_bytes();
         // Grows with what is really there: the header may lie.
         let mut bytes = Vec::new();
-        input.take(expected as u64).read_to_end(&mut bytes).map_err(|error| self.broken(&error))?;
-        if bytes.len() != expected {
-            return Err(self.refuse(format!("it ends before its {} pictures do", self.count)));
+        let read = input.take(expected as u64).read_to_end(&mut bytes);
+        read.map_err(|source| broken(&self.path, "arr_0", source))?;
+        if bytes.len() == expected {
+            return Ok(bytes);
         }
-        let values: Vec<f32> = match self.values {
-            Values::Levels => bytes.iter().map(|level| f32::from(*level) / 255.0).collect(),
-            Values::Floats { big_endian } => bytes.chunks_exact(4).map(|four| float(four, big_endian)).collect(),
-        };
-        if let Some(value) = values.iter().find(|value| !(0.0..=1.0).contains(*value)) {
-            let turn = if *value > 1.0 { "x / 255 turns [0,255] into it" } else { "(x + 1) / 2 turns [-1,1] into it" };
-            let what = format!("arr_0 holds {value}, which is outside of [0,1]: {turn}");
-            return Err(self.refuse(what));
-        }
+        Err(refusal(&self.path, format!("it ends before its {} pictures do", self.count), DAMAGED))
+    }
+
+    /// The pictures at `places` of what was read; counts the values that were cut.
+    fn pictures(&self, bytes: &[u8], places: Range<usize>, cut: &mut usize) -> Result<ImageBatch, PictureError> {
+        let Layout { number, extents: [n, a, b, c], axes, fortran } = self.layout;
+        let strides = if fortran { [1, n, n * a, n * a * b] } else { [a * b * c, b * c, c, 1] };
         let [channels, height, width] = self.shape;
-        let plane = height * width;
-        let mut pixels = vec![0.0; values.len()];
-        for (place, pixel) in values.chunks_exact(channels).enumerate() {
-            let (sample, place) = (place / plane, place % plane);
-            for (channel, value) in pixel.iter().enumerate() {
-                pixels[(sample * channels + channel) * plane + place] = *value;
+        let [channel_step, row_step, column_step] = axes.map(|axis| strides[axis]);
+        let size = number.bytes();
+        let mut pixels = Vec::with_capacity(places.len() * channels * height * width);
+        for place in places.clone() {
+            for channel in 0..channels {
+                for row in 0..height {
+                    let start = place * strides[0] + channel * channel_step + row * row_step;
+                    for column in 0..width {
+                        let at = (start + column * column_step) * size;
+                        pixels.push(number.colour(&bytes[at..at + size]));
+                    }
+                }
             }
         }
-        Ok(ImageBatch::new([n, channels, height, width], pixels))
+        for value in &mut pixels {
+            if (0.0..=1.0).contains(value) {
+                continue;
+            }
+            if !(-TOLERANCE..=1.0 + TOLERANCE).contains(value) {
+                return Err(self.out_of_range(*value));
+            }
+            *cut += 1;
+            *value = value.clamp(0.0, 1.0);
+        }
+        Ok(ImageBatch::new([places.len(), channels, height, width], pixels))
     }
 
-    fn refuse(&self, what: String) -> PictureError {
-        PictureError::Archive { path: self.path.clone(), what }
-    }
-
-    fn broken(&self, error: &std::io::Error) -> PictureError {
-        self.refuse(format!("arr_0: {error}"))
+    fn out_of_range(&self, value: f32) -> PictureError {
+        if self.layout.number.is_level() {
+            let what = format!("arr_0 holds {}, which is no level from 0 to 255", (value * 255.0).round());
+            return refusal(&self.path, what, ABOUT_PICTURES);
+        }
+        let turn = if value > 1.0 { "x / 255 turns [0,255] into it" } else { "(x + 1) / 2 turns [-1,1] into it" };
+        refusal(&self.path, format!("arr_0 holds {value}, which is outside of [0,1]: {turn}"), ABOUT_PICTURES)
     }
 }
 
-fn float(four: &[u8], big_endian: bool) -> f32 {
-    let bytes = [four[0], four[1], four[2], four[3]];
-    if big_endian { f32::from_be_bytes(bytes) } else { f32::from_le_bytes(bytes) }
+fn refusal(path: &Path, what: String, advice: &'static str) -> PictureError {
+    PictureError::Archive { path: path.to_owned(), what, advice, source: None }
 }
 
-fn values(dtype: &DType) -> Option<Values> {
-    let DType::Plain(plain) = dtype else { return None };
-    match (plain.type_char(), plain.size_field()) {
-        (TypeChar::Uint, 1) => Some(Values::Levels),
-        (TypeChar::Float, 4) => Some(Values::Floats { big_endian: plain.endianness() == Endianness::Big }),
-        _ => None,
-    }
+fn broken(path: &Path, what: &str, source: std::io::Error) -> PictureError {
+    let what = format!("{what} cannot be read");
+    PictureError::Archive { path: path.to_owned(), what, advice: DAMAGED, source: Some(source) }
 }
 
 fn unzip(path: &Path) -> Result<ZipArchive<BufReader<File>>, PictureError> {
-    let refuse = |what: String| PictureError::Archive { path: path.to_owned(), what };
-    let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
-    ZipArchive::new(BufReader::new(file)).map_err(|error| refuse(error.to_string()))
+    let file = File::open(path).map_err(|source| PictureError::Unreadable { path: path.to_owned(), source })?;
+    ZipArchive::new(BufReader::new(file)).map_err(|error| broken(path, "its list of arrays", error.into()))
 }
 
 /// An entry; `None` when it is not there.
@@ -211,32 +255,25 @@ fn entry<'a>(
     match archive.by_name(name) {
         Ok(entry) => Ok(Some(entry)),
         Err(ZipError::FileNotFound) => Ok(None),
-        Err(error) => Err(PictureError::Archive { path: path.to_owned(), what: format!("{name}: {error}") }),
+        Err(error @ ZipError::UnsupportedArchive(_)) => {
+            let what = format!("{name} is packed in a way that is not read");
+            Err(PictureError::Archive { path: path.to_owned(), what, advice: PACKED, source: Some(error.into()) })
+        }
+        Err(error) => Err(broken(path, name, error.into())),
     }
 }
 
-/// Reads the header of an array, within limits: a damaged one may claim any length, or be nested without end.
-fn read_header(input: &mut impl Read) -> std::io::Result<NpyHeader> {
-    let invalid = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
-    let mut head = vec![0; 10];
-    input.read_exact(&mut head)?;
-    // Bytes 6 and 7 are the version. The first has a length of 16 bits, later ones of 32.
-    if head[6] > 1 {
-        head.resize(12, 0);
-        input.read_exact(&mut head[10..])?;
+/// What an archive holds instead of pictures.
+fn without_pictures(archive: &ZipArchive<BufReader<File>>, path: &Path) -> PictureError {
+    let names: Vec<String> =
+        archive.file_names().flatten().map(|name| name.trim_end_matches(".npy").to_owned()).collect();
+    if names.iter().any(|name| name == "data.pkl" || name.ends_with("/data.pkl")) {
+        return PictureError::Checkpoint { path: path.to_owned() };
     }
-    let length = head[8..].iter().rev().fold(0, |length, byte| (length << 8) | usize::from(*byte));
-    if length > MAX_HEADER {
-        return Err(invalid("its header is too long"));
-    }
-    let start = head.len();
-    head.resize(start + length, 0);
-    input.read_exact(&mut head[start..])?;
-    let brackets = head[start..].iter().filter(|byte| matches!(byte, b'(' | b'[' | b'{')).count();
-    if brackets > MAX_BRACKETS {
-        return Err(invalid("its header is nested"));
-    }
-    NpyHeader::from_reader(head.as_slice())
+    let listed = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if names.len() > LISTED { format!(" and {} more", names.len() - LISTED) } else { String::new() };
+    let there = if names.is_empty() { "nothing".to_owned() } else { format!("{listed}{more}") };
+    refusal(path, format!("it has {there}, but no arr_0"), ABOUT_PICTURES)
 }
 
 /// The class of every picture; `None` when the archive does not say.
@@ -244,190 +281,17 @@ fn read_labels(
     archive: &mut ZipArchive<BufReader<File>>,
     path: &Path,
     count: usize,
+    notes: &mut Vec<String>,
 ) -> Result<Option<Vec<usize>>, PictureError> {
-    let refuse = |what: String| PictureError::Archive { path: path.to_owned(), what: format!("arr_1 {what}") };
     let Some(entry) = entry(archive, path, LABELS)? else { return Ok(None) };
-    let mut input = BufReader::new(entry);
-    let header = read_header(&mut input).map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    if header.shape() != [count as u64] {
-        return Err(refuse(format!("has the shape {:?}, but there are {count} pictures", header.shape())));
-    }
-    let dtype = header.dtype();
-    let read = integers(NpyFile::with_header(header, input))
-        .ok_or_else(|| refuse(format!("is of type {}, but labels are integers", dtype.descr())))?
-        .map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    let class = |label: &i128| usize::try_from(*label).map_err(|_negative| refuse(format!("holds the label {label}")));
-    read.iter().map(class).collect::<Result<_, _>>().map(Some)
-}
-
-/// The values of an array of integers of any length; `None` for another type.
-fn integers<R: Read>(file: NpyFile<R>) -> Option<std::io::Result<Vec<i128>>> {
-    fn wide<T: npyz::Deserialize + Into<i128>, R: Read>(
-        file: NpyFile<R>,
-    ) -> Result<std::io::Result<Vec<i128>>, NpyFile<R>> {
-        file.try_data::<T>().map(|values| values.map(|value| value.map(Into::into)).collect())
-    }
-    wide::<i64, R>(file)
-        .or_else(wide::<i32, R>)
-        .or_else(wide::<i16, R>)
-        .or_else(wide::<i8, R>)
-        .or_else(wide::<u64, R>)
-        .or_else(wide::<u32, R>)
-        .or_else(wide::<u16, R>)
-        .or_else(wide::<u8, R>)
-        .ok()
+    let (labels, converted) = array::labels(BufReader::new(entry), count).map_err(|fault| match fault {
+        LabelFault::Unreadable(source) => broken(path, "arr_1", source),
+        LabelFault::Odd(what) => refusal(path, format!("arr_1 {what}"), ABOUT_LABELS),
+    })?;
+    let note = |from| format!("note: arr_1 of {} is read as class numbers: {from}", file_name(path));
+    notes.extend(converted.map(note));
+    Ok(Some(labels))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use npyz::{AutoSerialize, WriterBuilder as _};
-
-    use super::*;
-    use crate::data::PictureSource;
-
-    /// An array as `np.save` writes it.
-    fn npy<T: AutoSerialize>(shape: &[u64], values: Vec<T>) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let options = npyz::WriteOptions::<T>::new().default_dtype().shape(shape);
-        let mut writer = options.writer(&mut bytes).begin_nd().unwrap();
-        writer.extend(values).unwrap();
-        writer.finish().unwrap();
-        bytes
-    }
-
-    fn write(path: &Path, arrays: &[(&str, Vec<u8>)], method: zip::CompressionMethod) {
-        let mut archive = zip::ZipWriter::new(File::create(path).unwrap());
-        for (name, bytes) in arrays {
-            let options = zip::write::SimpleFileOptions::default().compression_method(method);
-            archive.start_file(*name, options).unwrap();
-            archive.write_all(bytes).unwrap();
-        }
-        archive.finish().unwrap();
-    }
-
-    /// Five pictures of 2×2; level of picture i, pixel p, channel c: `40 i + 10 p + c`.
-    fn levels() -> Vec<u8> {
-        (0..5_u8).flat_map(|i| (0..4).flat_map(move |p| (0..3).map(move |c| 40 * i + 10 * p + c))).collect()
-    }
-
-    fn batches(source: &PictureSource, range: Range<usize>, batch: usize) -> Vec<Batch> {
-        let mut all = Vec::new();
-        source
-            .for_each_batch(range, ([3, 32, 32], batch), &mut |batch| {
-                all.push(batch);
-                Ok::<_, PictureError>(true)
-            })
-            .unwrap();
-        all
-    }
-
-    #[test]
-    fn an_archive_comes_batch_by_batch_at_its_own_size() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("samples.npz");
-        for method in [zip::CompressionMethod::Stored, zip::CompressionMethod::Deflated] {
-            let labels = npy(&[5], vec![7_i64, 1, 0, 3, 9]);
-            write(&path, &[(PICTURES, npy(&[5, 2, 2, 3], levels())), (LABELS, labels)], method);
-            let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
-            assert_eq!((source.count(), source.native_size(), source.has_labels()), (5, Some([2, 2]), true));
-            let all = batches(&source, 1..9, 3);
-            assert_eq!(all.iter().map(|batch| (batch.first, batch.images.len())).collect::<Vec<_>>(), [(1, 3), (4, 1)]);
-            assert_eq!(all[0].labels, Some(vec![1, 0, 3]));
-            assert_eq!(all[1].names, ["samples.npz #4"]);
-            let value = all[0].images.get(1, 2, 1, 0).unwrap();
-            assert_eq!(value, f32::from(40_u8 * 2 + 20 + 2) / 255.0, "picture 2, third pixel, blue");
-            assert_eq!(all[1].fits, ["samples.npz #4: 2×2, pixels unchanged"]);
-        }
-    }
-
-    #[test]
-    fn floats_are_taken_as_they_are() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("floats.npz");
-        write(&path, &[(PICTURES, npy(&[1, 1, 1, 3], vec![0.125_f32, 0.5, 1.0]))], zip::CompressionMethod::Stored);
-        let source = PictureSource::open(&[path]).unwrap();
-        assert_eq!(batches(&source, 0..1, 1)[0].images.pixels(), [0.125, 0.5, 1.0]);
-        assert!(!source.has_labels());
-    }
-
-    #[test]
-    fn pictures_have_any_form_and_up_to_four_channels() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("wide.npz");
-        for channels in 1..=4_usize {
-            let levels: Vec<u8> = (0..2 * 3 * channels).map(|level| level as u8).collect();
-            write(&path, &[(PICTURES, npy(&[1, 2, 3, channels as u64], levels))], zip::CompressionMethod::Stored);
-            let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
-            assert_eq!(source.native_size(), Some([2, 3]));
-            let batch = batches(&source, 0..1, 1).remove(0);
-            assert_eq!(batch.images.shape(), [1, channels, 2, 3]);
-            let last = batch.images.get(0, channels - 1, 1, 0).unwrap();
-            assert_eq!(last, (3 * channels + channels - 1) as f32 / 255.0);
-            assert_eq!(batch.fits, ["wide.npz #0: 3×2, pixels unchanged"]);
-        }
-    }
-
-    #[test]
-    fn labels_are_integers_of_any_length() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("samples.npz");
-        let arrays = [
-            npy(&[5], vec![0_u8, 1, 2, 3, 200]),
-            npy(&[5], vec![0_i16, 1, 2, 3, 200]),
-            npy(&[5], vec![0_u32, 1, 2, 3, 200]),
-            npy(&[5], vec![0_u64, 1, 2, 3, 200]),
-        ];
-        for labels in arrays {
-            write(&path, &[(PICTURES, npy(&[5, 2, 2, 3], levels())), (LABELS, labels)], zip::CompressionMethod::Stored);
-            let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
-            assert_eq!(source.labels(), Some([0, 1, 2, 3, 200].as_slice()));
-        }
-        let alone = folder.path().join("alone.npy");
-        std::fs::write(&alone, npy(&[5, 2, 2, 3], levels())).unwrap();
-        assert!(PictureSource::open(&[alone]).unwrap_err().to_string().contains("np.savez"));
-    }
-
-    #[test]
-    fn archives_that_cannot_be_used_are_refused_in_one_sentence() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("bad.npz");
-        let refused = |arrays: &[(&str, Vec<u8>)]| {
-            write(&path, arrays, zip::CompressionMethod::Stored);
-            let source = match PictureSource::open(std::slice::from_ref(&path)) {
-                Ok(source) => source,
-                Err(error) => return error.to_string(),
-            };
-            let (batch, errors) = source.first(256, [3, 32, 32]);
-            assert!(batch.is_none());
-            errors[0].to_string()
-        };
-        let pictures = || (PICTURES, npy(&[5, 2, 2, 3], levels()));
-        assert!(refused(&[("images.npy", npy(&[1], vec![1_u8]))]).contains("it has no arr_0"));
-        for channels in [0, 5] {
-            let text = refused(&[(PICTURES, npy(&[1, 1, 2, channels], vec![0_u8; 2 * channels as usize]))]);
-            assert!(text.contains(&format!("arr_0 has the shape [1, 1, 2, {channels}]")), "{text}");
-        }
-        let text = refused(&[(PICTURES, npy(&[1, 1, 1, 3], vec![0.5_f32, -0.5, 1.0]))]);
-        assert!(text.contains("arr_0 holds -0.5") && text.contains("(x + 1) / 2"), "{text}");
-        let text = refused(&[(PICTURES, npy(&[1, 1, 1, 3], vec![0.5_f32, 254.0, 1.0]))]);
-        assert!(text.contains("arr_0 holds 254") && text.contains("x / 255"), "{text}");
-        let text = refused(&[pictures(), (LABELS, npy(&[5], vec![0.0_f32; 5]))]);
-        assert!(text.contains("arr_1 is of type '<f4', but labels are integers"), "{text}");
-        let text = refused(&[(PICTURES, npy(&[1, 1, 1, 3], vec![0.5_f64; 3]))]);
-        assert!(text.contains("arr_0 is of type '<f8'"), "{text}");
-        let text = refused(&[pictures(), (LABELS, npy(&[4], vec![0_i64; 4]))]);
-        assert!(text.contains("arr_1 has the shape [4], but there are 5 pictures"), "{text}");
-        let text = refused(&[pictures(), (LABELS, npy(&[5], vec![0_i32, 1, 2, 3, -1]))]);
-        assert!(text.contains("arr_1 holds the label -1"), "{text}");
-        let mut short = npy(&[5, 2, 2, 3], levels());
-        short.truncate(short.len() - 1);
-        assert!(refused(&[(PICTURES, short)]).contains("it ends before its 5 pictures do"));
-        let mut long = b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec();
-        long.extend([b' '; 64]);
-        assert!(refused(&[(PICTURES, long)]).contains("its header is too long"));
-        let nested = [b"\x93NUMPY\x01\x00\x40\x00".to_vec(), vec![b'('; 64]].concat();
-        assert!(refused(&[(PICTURES, nested)]).contains("its header is nested"));
-    }
-}
+mod tests;

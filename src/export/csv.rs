@@ -156,6 +156,7 @@ mod tests {
         let origins = Origins {
             images: ImageBatch::new([2, 1, 1, 1], vec![0.0, 1.0]),
             labels: vec![1, 0],
+            classes: None,
             seeds: vec![5, 6],
             names: Vec::new(),
             made_by: None,

@@ -151,6 +151,7 @@ mod tests {
         let origins = Origins {
             images: ImageBatch::new([2, 1, 1, 2], vec![0.0, 0.25, 0.5, 1.0]),
             labels: vec![3, 1],
+            classes: None,
             seeds: vec![17, 18],
             names: Vec::new(),
             made_by: None,

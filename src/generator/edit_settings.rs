@@ -17,7 +17,7 @@ const BELOW: f64 = 0.99;
 /// Points of the grid of noise levels.
 pub const GRID: Parameter = Parameter {
     flag: "edit-grid",
-    label: "Grid",
+    label: "Grid of levels",
     symbol: "N",
     unit: "noise levels",
     min: 2.0,
@@ -32,7 +32,7 @@ pub const GRID: Parameter = Parameter {
 /// Side of a patch.
 pub const PATCH: Parameter = Parameter {
     flag: "patch",
-    label: "Patch",
+    label: "Patch side",
     symbol: "p",
     unit: "pixels",
     min: 2.0,

@@ -126,11 +126,17 @@ impl Making {
     /// The pictures as they are now, in `[0, 1]`.
     ///
     /// # Errors
-    /// When the device fails.
+    /// When the device fails, or [`GenerateError::NotFinite`].
     pub fn images(&self) -> Result<ImageBatch, GenerateError> {
-        match &self.work {
+        let images = match &self.work {
             Work::Sampling(sampling) => sampling.images(),
             Work::Editing(editing) => editing.images(),
+        }?;
+        let count = images.len();
+        let is_broken = |i: &usize| images.sample(*i).iter().any(|value| !value.is_finite());
+        match (0..count).filter(is_broken).count() {
+            0 => Ok(images),
+            broken => Err(GenerateError::NotFinite { broken, count }),
         }
     }
 }

@@ -31,8 +31,18 @@ use crate::zoo::{DiffusionManifest, Manifest, ManifestKind, PreconditioningName}
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
     /// The device failed.
-    #[error("the compute device failed while generating: choose another device or fewer samples at once ({0})")]
-    Device(String),
+    #[error("the compute device failed while generating: choose another device or fewer samples at once")]
+    Device(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The network's values are no numbers.
+    #[error(
+        "the generator makes values that are not finite numbers in {broken} of {count} pictures: its weights are broken, so fetch its file again or choose another generator; on a GPU try --device cpu too"
+    )]
+    NotFinite {
+        /// Pictures with such a value.
+        broken: usize,
+        /// Pictures in all.
+        count: usize,
+    },
     /// A sampler that does not fit the model.
     #[error("the sampler multistep needs a consistency model, which this is not: choose auto or heun")]
     Sampler,
@@ -83,7 +93,7 @@ fn size([c, h, w]: &[usize; 3]) -> String {
 
 impl GenerateError {
     fn device(cause: impl std::fmt::Debug) -> Self {
-        Self::Device(format!("{cause:?}"))
+        Self::Device(format!("{cause:?}").into())
     }
 }
 
@@ -93,7 +103,7 @@ pub struct Generator {
     net: Unet,
     preconditioning: Preconditioning,
     sample_shape: [usize; 3],
-    num_classes: Option<usize>,
+    classes: Vec<String>,
 }
 
 impl Generator {
@@ -113,11 +123,11 @@ impl Generator {
                 found: manifest.role(),
             });
         };
-        let num_classes = config.num_classes;
+        let classes = manifest.classes.clone();
         let net = Unet::load(config, &mut weights, device)?.fold();
         let sample_shape = manifest.shape();
         let preconditioning = Preconditioning::new(&spec.diffusion);
-        Ok((Self { net, preconditioning, sample_shape, num_classes }, weights.report()))
+        Ok((Self { net, preconditioning, sample_shape, classes }, weights.report()))
     }
 
     /// `[C, H, W]` of a picture.
@@ -126,10 +136,10 @@ impl Generator {
         self.sample_shape
     }
 
-    /// Number of classes; `None` for an unconditional generator.
+    /// Names of the classes; none for an unconditional generator.
     #[must_use]
-    pub const fn num_classes(&self) -> Option<usize> {
-        self.num_classes
+    pub fn classes(&self) -> &[String] {
+        &self.classes
     }
 
     /// Bytes that one picture needs at the peak of a network call ([`Unet::activation_bytes`]).
@@ -171,7 +181,7 @@ impl Generator {
             Tensor::<4>::from_data(TensorData::new(values, [sigmas.len(), 1, 1, 1]), &device)
         };
         let times: Vec<f32> = coefficients.iter().map(|c| c.time).collect();
-        let labels = self.num_classes.map(|_| labels);
+        let labels = (!self.classes.is_empty()).then_some(labels);
         let raw = self.net.forward(x.clone() * column(&|c| c.c_in), &times, labels);
         raw * column(&|c| c.c_out) + x * column(&|c| c.c_skip)
     }

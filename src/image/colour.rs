@@ -15,6 +15,14 @@ pub fn signed_colour(before: [f32; 3], after: [f32; 3], gain: f32) -> [f32; 3] {
     std::array::from_fn(|channel| signed(after[channel] - before[channel], gain))
 }
 
+/// Linear light as an sRGB level; both are in `[0, 1]`, and what is not is brought there.
+#[must_use]
+pub fn encoded(light: f32) -> f32 {
+    // IEC 61966-2-1.
+    let light = if light.is_nan() { 0.0 } else { light.clamp(0.0, 1.0) };
+    if light <= 0.003_130_8 { 12.92 * light } else { 1.055 * libm::powf(light, 1.0 / 2.4) - 0.055 }
+}
+
 /// One mark of a legend.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stop {
@@ -63,6 +71,14 @@ mod tests {
         let [low, middle, high] = legend(4.0);
         assert_eq!((low.value, middle.value, high.value), (-0.25, 0.0, 0.25));
         assert_eq!((low.colour, middle.colour, high.colour), ([0.0; 3], [0.5; 3], [1.0; 3]));
+    }
+
+    #[test]
+    fn light_is_encoded_as_srgb_says() {
+        for (light, level) in [(0.0, 0.0), (0.003, 0.038_76), (0.213_9, 0.5), (1.0, 1.0), (7.0, 1.0), (-1.0, 0.0)] {
+            assert!((encoded(light) - level).abs() < 1e-3, "{light}");
+        }
+        assert_eq!(encoded(f32::NAN), 0.0);
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl ImageBatch {
     ///
     /// Shrinking uses Lanczos; enlarging uses Catmull-Rom. The crop is reported so that the window can say it. One channel
     /// is grey, by ITU-R 601 as PIL and torchvision mix it; three are red, green and blue; two and four have alpha behind
-    /// them, which is dropped otherwise.
+    /// them. Otherwise what is transparent is laid on white: the colours that it hides are nobody's picture.
     ///
     /// # Panics
     /// When a side does not fit 32 bits, or `C` is not from 1 to 4.
@@ -173,6 +173,9 @@ impl ImageBatch {
         let to = [width, height].map(|side| u32::try_from(side).expect("picture sizes fit 32 bits"));
         let [left, top, kept_width, kept_height] = centre(from, to);
         let part = picture.crop_imm(left, top, kept_width, kept_height);
+        let on_white = if matches!(channels, 1 | 3) { on_white(&part) } else { None };
+        let flattened = on_white.is_some();
+        let part = on_white.unwrap_or(part);
         let pixels = match channels {
             1 => planes(grey(&part, |pixel| ::image::Luma([pixel[0]])), to),
             2 => planes(grey(&part, ::image::LumaA), to),
@@ -180,7 +183,10 @@ impl ImageBatch {
             4 => planes(part.to_rgba32f(), to),
             _ => panic!("{channels} channels are no picture's"),
         };
-        (Self::new([1, shape[0], shape[1], shape[2]], pixels), Fit { from, kept: [kept_width, kept_height], to })
+        (
+            Self::new([1, shape[0], shape[1], shape[2]], pixels),
+            Fit { from, kept: [kept_width, kept_height], to, flattened },
+        )
     }
 
     /// Every picture at `[H, W]`, as [`Self::from_picture`] does it; unchanged when it has that size already.
@@ -225,6 +231,23 @@ pub fn centre([width, height]: [u32; 2], to: [u32; 2]) -> [u32; 4] {
         [width.max(1), share(w, form_h, form_w, height)]
     };
     [width.saturating_sub(kept_w) / 2, height.saturating_sub(kept_h) / 2, kept_w, kept_h]
+}
+
+/// A picture with whatever is transparent laid on white; `None` where nothing is.
+fn on_white(picture: &::image::DynamicImage) -> Option<::image::DynamicImage> {
+    if !picture.color().has_alpha() {
+        return None;
+    }
+    let mut pixels = picture.to_rgba32f();
+    if pixels.pixels().all(|pixel| pixel.0[3] >= 1.0) {
+        return None;
+    }
+    for ::image::Rgba([colours @ .., alpha]) in pixels.pixels_mut() {
+        let cover = alpha.clamp(0.0, 1.0);
+        *colours = colours.map(|colour| colour * cover + (1.0 - cover));
+        *alpha = 1.0;
+    }
+    Some(pixels.into())
 }
 
 /// Grey and alpha of a picture: as they are, or mixed of its colours.
@@ -289,6 +312,8 @@ pub struct Fit {
     pub kept: [u32; 2],
     /// Size after resampling.
     pub to: [u32; 2],
+    /// Whether something was transparent, which lies on white now.
+    pub flattened: bool,
 }
 
 impl std::fmt::Display for Fit {
@@ -300,8 +325,11 @@ impl std::fmt::Display for Fit {
             write!(out, "cropped {width}×{height} to its centre {kept_width}×{kept_height}")?;
         }
         let area = |[width, height]: [u32; 2]| u64::from(width) * u64::from(height);
+        if self.flattened {
+            write!(out, ", transparency laid on white")?;
+        }
         if self.to == self.kept {
-            write!(out, ", pixels unchanged")
+            if self.flattened { Ok(()) } else { write!(out, ", pixels unchanged") }
         } else if area(self.to) < area(self.kept) {
             write!(out, ", reduced to {to_width}×{to_height} (Lanczos)")
         } else {
@@ -361,15 +389,26 @@ mod tests {
         let of = |channels: usize| ImageBatch::from_picture(&picture, [channels, 2, 6]);
         let (colour, fit) = of(3);
         assert_eq!(colour.shape(), [1, 3, 2, 6]);
-        assert_eq!(fit.to_string(), "cropped 6×4 to its centre 6×2, pixels unchanged");
-        let (grey, alpha) = (of(1).0, of(2).0);
+        assert_eq!(fit.to_string(), "cropped 6×4 to its centre 6×2, transparency laid on white");
+        let (grey, alpha, both) = (of(1).0, of(2).0, of(4));
+        assert!(both.1.to_string().ends_with("pixels unchanged"));
+        let on_white = |value: f32| (value - 1.0) * 128.0 / 255.0 + 1.0;
         for x in 0..6 {
             let blue = 51.0 * x as f32 / 255.0;
-            assert!((grey.get(0, 0, 1, x).unwrap() - (0.299 + 0.114 * blue)).abs() < 1e-6, "ITU-R 601");
-            assert_eq!(alpha.get(0, 0, 1, x), grey.get(0, 0, 1, x));
-            assert_eq!(of(4).0.get(0, 2, 1, x), colour.get(0, 2, 1, x));
+            let mixed = 0.299 + 0.114 * blue;
+            assert!((alpha.get(0, 0, 1, x).unwrap() - mixed).abs() < 1e-6, "ITU-R 601");
+            assert!((grey.get(0, 0, 1, x).unwrap() - on_white(mixed)).abs() < 1e-6);
+            assert!((both.0.get(0, 2, 1, x).unwrap() - blue).abs() < 1e-6, "alpha has a channel");
+            assert!((colour.get(0, 2, 1, x).unwrap() - on_white(blue)).abs() < 1e-6);
         }
-        assert_eq!([alpha.get(0, 1, 0, 0), of(4).0.get(0, 3, 0, 0)], [Some(128.0 / 255.0); 2]);
+        assert_eq!([alpha.get(0, 1, 0, 0), both.0.get(0, 3, 0, 0)], [Some(128.0 / 255.0); 2]);
+        let hidden = ::image::RgbaImage::from_pixel(2, 2, ::image::Rgba([255, 0, 0, 0])).into();
+        assert!(
+            ImageBatch::from_picture(&hidden, [3, 2, 2]).0.pixels().iter().all(|v| *v == 1.0),
+            "nothing is to be seen"
+        );
+        let opaque = ::image::RgbaImage::from_pixel(2, 2, ::image::Rgba([9, 8, 7, 255])).into();
+        assert!(!ImageBatch::from_picture(&opaque, [3, 2, 2]).1.flattened);
         let grey = ::image::GrayImage::from_pixel(2, 2, ::image::Luma([77])).into();
         assert!(ImageBatch::from_picture(&grey, [1, 2, 2]).0.pixels().iter().all(|v| *v == 77.0 / 255.0), "as it is");
         let (tall, fit) = ImageBatch::from_picture(&picture, [1, 8, 4]);

@@ -62,7 +62,7 @@ pub struct Range {
 
 /// A value that a [`Parameter`] does not accept.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{label} is {found}, but must be {expected}; give a value such as {default}")]
+#[error("{label} is {found}, but must be {expected}; give a value such as {}", number::show(*default))]
 pub struct ParameterError {
     /// Label of the parameter.
     pub label: &'static str,
@@ -103,7 +103,7 @@ impl Parameter {
             Some(number::Typed { value, unit: number::Unit::Times }) => self.check(value * self.default),
             Some(number::Typed { value, .. }) => self.check(value),
             // NaN and infinities are refused by name.
-            None => self.check(text.trim().parse().map_err(|_not_a_number| self.refuse(&format!("{text:?}")))?),
+            None => self.check(text.trim().parse().map_err(|_not_a_number| self.refuse(&as_typed(text)))?),
         }
     }
 
@@ -136,6 +136,12 @@ impl Parameter {
     pub fn help(&self) -> String {
         format!("{} ({}, {})", self.about, self.symbol, self.unit)
     }
+}
+
+/// What was typed, and what is wrong with it where that is plain.
+fn as_typed(text: &str) -> String {
+    let is_comma = text.contains(',') && number::parse(&text.replace(',', ".")).is_some();
+    format!("{text:?}{}", if is_comma { ", with a comma instead of a point" } else { "" })
 }
 
 /// One value of a [`Choice`].

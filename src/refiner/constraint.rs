@@ -196,6 +196,26 @@ mod tests {
         }
     }
 
+    /// A black and a white picture, as people report them: no value that is not a number, and none outside the ball.
+    #[test]
+    fn pictures_at_the_ends_of_the_range_stay_in_the_ball_however_large_the_step() {
+        for (norm, end, gradient) in [Norm::L2, Norm::Linf].into_iter().flat_map(|norm| {
+            [0.0_f32, 1.0].into_iter().flat_map(move |end| {
+                [[0.0_f32; 3], [1e-30, 0.0, -1e-30], [1e30, -1e30, 0.0]].map(|gradient| (norm, end, gradient))
+            })
+        }) {
+            let origin = [end; 3];
+            let mut x = origin;
+            for _ in 0..3 {
+                norm.ascend(&mut x, &gradient, 1000.0, true);
+                norm.project(&mut x, &origin, 0.5);
+                clamp(&mut x);
+            }
+            assert!(x.iter().all(|value| (0.0..=1.0).contains(value)), "{norm:?} {end} {gradient:?}: {x:?}");
+            assert!(norm.distance(&x, &origin) <= 0.5 + 1e-6, "{norm:?} {end} {gradient:?}: {x:?}");
+        }
+    }
+
     #[test]
     fn a_zero_gradient_moves_nothing() {
         for norm in NORMS {

@@ -14,8 +14,8 @@ use crate::net::resnet::OddSize;
 #[derive(Debug, thiserror::Error)]
 pub enum RefineError {
     /// The device failed.
-    #[error("the compute device failed while refining: choose another device or a smaller batch ({0})")]
-    Device(String),
+    #[error("the compute device failed while refining: choose another device or a smaller batch")]
+    Device(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Pictures and classifier do not fit each other.
     #[error("the pictures have {found} channels, but the classifier needs {expected}: choose another classifier")]
     Channels {
@@ -27,6 +27,16 @@ pub enum RefineError {
     /// The classifier cannot halve the pictures.
     #[error(transparent)]
     Size(#[from] OddSize),
+    /// The classifier's answers are no numbers, before anything was changed.
+    #[error(
+        "the classifier answers to {broken} of {count} pictures with values that are not finite numbers: its weights are broken, so fetch its file again or choose another classifier; on a GPU try --device cpu too"
+    )]
+    NotFinite {
+        /// Pictures with such an answer.
+        broken: usize,
+        /// Pictures in all.
+        count: usize,
+    },
     /// A label is no class of the classifier.
     #[error("class {label} is asked for, but the classifier knows {classes} classes (0 to {}): choose another class", classes - 1)]
     Label {
@@ -39,7 +49,7 @@ pub enum RefineError {
 
 impl RefineError {
     fn device(cause: &dyn std::fmt::Debug) -> Self {
-        Self::Device(format!("{cause:?}"))
+        Self::Device(format!("{cause:?}").into())
     }
 }
 

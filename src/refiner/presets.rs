@@ -128,7 +128,7 @@ pub const PRESETS: &[Preset] = &[
     Preset {
         key: "golan-2024-sgld",
         label: "Golan 2024 release (SGLD)",
-        about: "Target logit, 15 Langevin steps of 0.2 / 100 × gradient with noise 0.0001, clamped once at the end; the script's gradient is that of a mean over 100 pictures",
+        about: "Target logit, 15 Langevin steps of 0.2 / 100 × gradient with noise 0.0001, clamped once at the end; the script's gradient is that of a mean over 100 pictures, so where gradients are small, as with the demo's classifier, a picture hardly moves",
         source: "boost.py of github Shelley-Golan/Boosting-via-Joint-Model (Golan, Ganz, Elad 2024, arXiv 2405.16260)",
         recipe: Recipe::Langevin { step_size: 0.2, divisor: 100.0, noise: 1e-4, iterations: 15 },
     },

@@ -7,7 +7,7 @@ use rayon::iter::{
 use rayon::slice::ParallelSliceMut as _;
 
 use super::constraint::{GRADIENT_FLOOR, Norm, clamp};
-use super::evaluate::{Chunks, Evaluation, Evaluator, RefineError, logits, reality};
+use super::evaluate::{Chunks, Evaluation, Evaluator, RefineError, logits, reality, rows};
 use super::langevin::langevin_step;
 use super::rule::Rule;
 use super::settings::RefineSettings;
@@ -117,9 +117,23 @@ impl Refiner {
             device,
         };
         refiner.aim(classifier)?;
+        refiner.check_answers()?;
         refiner.judge();
         let state = refiner.valued();
         Ok((refiner, state))
+    }
+
+    /// A classifier that does not answer with numbers to pictures of finite values can judge nothing.
+    fn check_answers(&self) -> Result<(), RefineError> {
+        let count = self.iterate.len();
+        let is_broken = |(i, answer): &(usize, &[f32])| {
+            let is_finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+            !is_finite(answer) && is_finite(self.iterate.sample(*i))
+        };
+        match rows(&self.evaluation.logits, count).enumerate().filter(is_broken).count() {
+            0 => Ok(()),
+            broken => Err(RefineError::NotFinite { broken, count }),
+        }
     }
 
     /// The settings in force.

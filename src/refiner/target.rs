@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluate::rows;
 use super::state::first_highest;
+use crate::classifier::{LabelError, translation};
 use crate::parameter::{Choice, ChoiceOption, Choosable};
 
 /// Which class every sample is refined towards, or away from.
@@ -44,6 +45,27 @@ impl Choosable for Target {
     }
 }
 
+/// Why the target is not the one that was asked for.
+const PSEUDO_LABELLED: &str = "the generator knows no classes, so each picture is refined towards the class that the classifier sees in it: the target is pseudo-label";
+
+impl Target {
+    /// Becomes one that generated pictures have: `made` are the generator's class names, `seen` the classifier's. Where the
+    /// generator knows no classes, the pseudo-label takes the label's place; then a sentence says so.
+    ///
+    /// # Errors
+    /// [`LabelError`] when the labels of the pictures mean nothing to the classifier.
+    pub fn suit(&mut self, made: &[String], seen: &[String]) -> Result<Option<&'static str>, LabelError> {
+        match self {
+            Self::PseudoLabel => Ok(None),
+            Self::Label if made.is_empty() => {
+                *self = Self::PseudoLabel;
+                Ok(Some(PSEUDO_LABELLED))
+            }
+            Self::Label | Self::Untargeted => translation(made, seen).map(|_all_are_known| None),
+        }
+    }
+}
+
 /// The class with the largest logit of every row, the first of equals; 0 for a row without a finite logit.
 ///
 /// `logits`: `[N, K]`, row-major, of `n` pictures. With `debias`, `d_k = 1 - mean_i f_k(x_i)` is added to the logits of class k
@@ -70,6 +92,20 @@ mod tests {
     use super::*;
 
     const LOGITS: [f32; 8] = [5.0, 4.0, 5.0, 1.0, 6.0, 2.0, 4.0, 4.0];
+
+    #[test]
+    fn without_labels_the_target_is_what_the_classifier_sees() {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let (none, signs, pets) = (list(&[]), list(&["stop", "yield"]), list(&["cat", "dog"]));
+        let suited = |mut target: Target, made: &[String], seen: &[String]| {
+            target.suit(made, seen).map(|note| (target, note.is_some()))
+        };
+        assert_eq!(suited(Target::Label, &none, &signs), Ok((Target::PseudoLabel, true)));
+        assert_eq!(suited(Target::Untargeted, &none, &signs), Err(LabelError::Unlabelled));
+        assert_eq!(suited(Target::Label, &signs, &signs), Ok((Target::Label, false)));
+        assert!(matches!(suited(Target::Label, &signs, &pets), Err(LabelError::Foreign { .. })));
+        assert_eq!(suited(Target::PseudoLabel, &signs, &pets), Ok((Target::PseudoLabel, false)));
+    }
 
     #[test]
     fn a_pseudo_label_is_the_first_largest_logit() {

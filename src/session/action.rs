@@ -81,14 +81,17 @@ pub enum Verb {
     Blink,
     Difference,
     FitView,
+    ActualSize,
+    Smooth,
     Theme,
     Help,
     RestartCompute,
+    Quit,
 }
 
 impl Verb {
     /// All, in the order of the help list.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: &'static [Self] = &[
         Self::Generate,
         Self::Edit,
         Self::RunOrPause,
@@ -118,9 +121,12 @@ impl Verb {
         Self::Blink,
         Self::Difference,
         Self::FitView,
+        Self::ActualSize,
+        Self::Smooth,
         Self::Theme,
         Self::Help,
         Self::RestartCompute,
+        Self::Quit,
     ];
 
     /// Name on buttons.
@@ -156,9 +162,12 @@ impl Verb {
             Self::Blink => "Blink",
             Self::Difference => "Difference",
             Self::FitView => "Fit view",
+            Self::ActualSize => "Actual size",
+            Self::Smooth => "Smooth",
             Self::Theme => "Light / dark",
             Self::Help => "Help",
             Self::RestartCompute => "Restart compute",
+            Self::Quit => "Quit",
         }
     }
 
@@ -205,9 +214,14 @@ impl Verb {
             Self::Blink => Compare::Blink.about(),
             Self::Difference => Compare::Difference.about(),
             Self::FitView => "Show the whole picture",
+            Self::ActualSize => "One screen pixel per picture pixel",
+            Self::Smooth => {
+                "Draw enlarged pictures smoothly between their pixels, or every pixel as a square; display only"
+            }
             Self::Theme => "Change between light and dark",
             Self::Help => "Show this list",
             Self::RestartCompute => "Start the compute thread again; nothing of the session is lost",
+            Self::Quit => "Close the window; asks when there are iterates that no file holds",
         }
     }
 }

@@ -30,7 +30,6 @@ impl Session {
             Event::Classifier { job, info } if job == current => {
                 self.compare_model(&info);
                 self.class_names.clone_from(&info.classes);
-                self.compare_classes();
                 self.record.provenance.classifier = Some(info);
                 self.remember_provenance();
             }
@@ -143,7 +142,7 @@ impl Session {
         if labels == origins.labels && self.settings().refine.starts_at_origin() {
             return false;
         }
-        let changed = Origins { labels, ..Origins::clone(origins) };
+        let changed = Origins { labels, classes: Some(self.class_names.clone()), ..Origins::clone(origins) };
         self.set_origins(Arc::new(changed));
         self.begin_run(None, Some(0));
         true
@@ -206,23 +205,6 @@ impl Session {
                 format!("Here it is {}; results will differ.", info.sha256),
             ];
             self.notices.add(Severity::Warning, format!("Another version of {} is used here", info.title), details);
-        }
-    }
-
-    /// Warns when the labels of generated pictures mean other classes to the classifier.
-    fn compare_classes(&mut self) {
-        let generated = self.origins().is_some_and(|origins| origins.made_by.is_some());
-        let (made, seen) = (&self.generator_classes, &self.class_names);
-        if !generated || made.is_empty() || made == seen {
-            return;
-        }
-        let title = format!("The generator's {} classes are not the classifier's {}", made.len(), seen.len());
-        if !self.notices.list().iter().any(|notice| notice.title == title) {
-            let details = vec![
-                "A label is only a number there. The target \"Pseudo-label\" takes the class that the classifier sees."
-                    .to_owned(),
-            ];
-            self.notices.add(Severity::Warning, title, details);
         }
     }
 

@@ -163,7 +163,7 @@ impl Document {
     /// The files that `listed` names, for a description that lies in `folder`.
     #[must_use]
     pub fn files(listed: &[String], folder: &Path) -> Vec<PathBuf> {
-        listed.iter().map(|file| folder.join(file)).collect()
+        listed.iter().map(|file| folder.join(path_of(file))).collect()
     }
 
     /// As text.
@@ -189,6 +189,7 @@ impl Document {
     /// # Errors
     /// As [`Self::read`], and when the file cannot be read.
     pub fn open(path: &Path) -> Result<(Self, bool), StorageError> {
+        crate::file::check(path)?;
         let file = File::open(path).map_err(|source| StorageError::Read { path: path.to_owned(), source })?;
         if !Self::is_packed(path, &file)? {
             return Ok((Self::read(path, file)?, false));
@@ -215,9 +216,7 @@ impl Document {
         }
         let version = value.get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
         if version > u64::from(VERSION) {
-            return Err(damaged(format!(
-                "it has version {version}, this program reads up to {VERSION}: update Lapidary"
-            )));
+            return Err(StorageError::Future { path: path.to_owned() });
         }
         let document: Self = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
         document.settings.check().map_err(|error| damaged(error.to_string()))?;
@@ -225,10 +224,11 @@ impl Document {
     }
 }
 
-/// Whether a file is a session by its name: `.lapidary` or `.json`, in whatever case.
+/// Whether a file is a session by its name, `.lapidary` or `.json` in whatever case, or by what it holds.
 #[must_use]
 pub fn is_session(path: &Path) -> bool {
-    path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("lapidary") || kind.eq_ignore_ascii_case("json"))
+    let is_named = |kind: &std::ffi::OsStr| kind.eq_ignore_ascii_case("lapidary") || kind.eq_ignore_ascii_case("json");
+    path.extension().is_some_and(is_named) || crate::data::is_session(path)
 }
 
 fn is_bundled(reference: &str) -> bool {
@@ -241,11 +241,70 @@ pub fn relative(reference: &str, folder: &Path) -> String {
     if is_bundled(reference) {
         return reference.to_owned();
     }
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let (file, folder) = without_detours(Path::new(reference), folder)
-        .unwrap_or_else(|| (absolute(Path::new(reference)), absolute(folder)));
+        .unwrap_or_else(|| (absolute_path(Path::new(reference)), absolute_path(folder)));
     let seen = pathdiff::diff_paths(file, folder);
-    seen.map_or_else(|| reference.to_owned(), |path| path.to_string_lossy().replace('\\', "/"))
+    seen.map_or_else(|| reference.to_owned(), |path| written(&path))
+}
+
+/// A file as seen from `folder`, in a form that leads back to it though its name may be no text.
+#[must_use]
+pub fn relative_file(file: &Path, folder: &Path) -> String {
+    match file.to_str() {
+        Some(reference) => relative(reference, folder),
+        None => written(
+            &pathdiff::diff_paths(absolute_path(file), absolute_path(folder)).unwrap_or_else(|| file.to_owned()),
+        ),
+    }
+}
+
+fn absolute_path(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// What a path begins with whose bytes are no text, and which are therefore written as in an address, `%E9` for one of them.
+const BYTES: &str = "bytes:";
+
+/// A path as text: itself, or where it is none, its bytes.
+fn written(path: &Path) -> String {
+    if let Some(text) = path.to_str().filter(|text| !text.starts_with(BYTES)) {
+        return text.replace('\\', "/");
+    }
+    let escaped = |byte: &u8| match byte {
+        b'%' | 0x80.. => format!("%{byte:02X}"),
+        byte => char::from(*byte).to_string(),
+    };
+    BYTES.chars().map(String::from).chain(path.as_os_str().as_encoded_bytes().iter().map(escaped)).collect()
+}
+
+/// Undoes [`written`].
+fn path_of(text: &str) -> PathBuf {
+    let Some(escaped) = text.strip_prefix(BYTES) else { return PathBuf::from(text) };
+    let (mut bytes, mut rest) = (Vec::new(), escaped.as_bytes());
+    while let Some((first, behind)) = rest.split_first() {
+        let hex = behind.get(..2).and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
+        match hex.filter(|_| *first == b'%') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &behind[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    path_from(bytes)
+}
+
+#[cfg(unix)]
+fn path_from(bytes: Vec<u8>) -> PathBuf {
+    <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into()
+}
+
+#[cfg(not(unix))]
+fn path_from(bytes: Vec<u8>) -> PathBuf {
+    String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
 /// Both paths as the system knows them, for a file whose path goes up again; or the same recipe would name it by a longer way
@@ -263,7 +322,7 @@ pub(super) fn absolute(reference: &str, folder: &Path) -> String {
     if is_bundled(reference) {
         return reference.to_owned();
     }
-    folder.join(reference).to_string_lossy().into_owned()
+    folder.join(path_of(reference)).to_string_lossy().into_owned()
 }
 
 /// Undoes [`relative`] after reading a session that lies in `folder`.
@@ -279,9 +338,35 @@ mod tests {
     use crate::refiner::RefineSettings;
 
     #[test]
-    fn a_session_is_told_by_its_name_in_any_case() {
+    fn a_session_is_told_by_its_name_in_any_case_and_by_its_content() {
         assert!(["a.lapidary", "A.LAPIDARY", "b/session.Json"].iter().all(|name| is_session(Path::new(name))));
         assert!(!["a.png", "lapidary", "a.lapidary.npz", ""].iter().any(|name| is_session(Path::new(name))));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("radius0.5");
+        let document = Document::new(&Settings::default(), &Provenance::new(), None, &Trace::default(), None);
+        std::fs::write(&path, document.to_json()).unwrap();
+        assert!(is_session(&path));
+        let mut archive = zip::ZipWriter::new(File::create(&path).unwrap());
+        archive.start_file(DOCUMENT, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.finish().unwrap();
+        assert!(is_session(&path));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_whose_name_is_no_text_is_found_again() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        for name in [b"caf\xe9 100%.png".as_slice(), b"bytes:a.png", "交通 %20.png".as_bytes(), b"plain.png"] {
+            let file = folder.path().join(std::ffi::OsStr::from_bytes(name));
+            std::fs::write(&file, "").unwrap();
+            let out = folder.path().join("out");
+            let listed = relative_file(&file, &out);
+            assert!(!listed.contains('\u{fffd}'), "{listed}");
+            std::fs::create_dir_all(&out).unwrap();
+            assert!(Document::files(std::slice::from_ref(&listed), &out)[0].exists(), "{listed}");
+        }
+        assert_eq!(written(Path::new("../a.png")), "../a.png");
     }
 
     #[test]

@@ -31,6 +31,15 @@ pub enum StorageError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// It is no file.
+    #[error(transparent)]
+    NotAFile(#[from] crate::file::NotAFile),
+    /// It is of a later version.
+    #[error("this session was written by a later version of Lapidary: update Lapidary, then it opens\n{}", path.display())]
+    Future {
+        /// Which.
+        path: PathBuf,
+    },
     /// It is no session.
     #[error("this is no Lapidary session (expected a .lapidary file or a session.json): choose another file\n{}", path.display())]
     NotASession {

@@ -118,7 +118,12 @@ impl Session {
             Verb::RunOrPause => self.run(),
             Verb::Step => self.step(),
             Verb::Stop => self.stop(),
-            Verb::Reset => self.begin_run(None, Some(0)),
+            Verb::Reset => {
+                if self.is_busy() {
+                    self.commands.push(Command::Stop);
+                }
+                self.begin_run(None, Some(0));
+            }
             Verb::Branch => self.branch(),
             Verb::Undo => {
                 let now = self.undoable();
@@ -157,6 +162,9 @@ impl Session {
             | Verb::OpenImages
             | Verb::OpenReferences
             | Verb::FitView
+            | Verb::ActualSize
+            | Verb::Smooth
+            | Verb::Quit
             | Verb::Theme
             | Verb::Help
             | Verb::RestartCompute => {}
@@ -332,7 +340,8 @@ impl Session {
         // They become as large as the classifier's.
         let classifier = zoo::find(&self.settings().refine.classifier);
         let shape = classifier.map_or([3, 32, 32], |(manifest, _)| manifest.shape());
-        self.jobs.push(DiskJob::OpenImages { paths, shape, epoch: self.epoch(), references });
+        let classes = self.class_names.clone();
+        self.jobs.push(DiskJob::OpenImages { paths, shape, classes, epoch: self.epoch(), references });
     }
 
     fn open(&mut self, path: PathBuf, recovers: bool) {

@@ -65,6 +65,12 @@ impl Host {
         })
     }
 
+    /// Folders of the user that the program writes to.
+    #[must_use]
+    pub const fn folders(&self) -> &Folders {
+        &self.folders
+    }
+
     /// Takes in everything that has happened and hands over everything that is to be done. Never waits.
     ///
     /// States that the disk is too slow for stay with the compute thread, which waits by itself when its queue is full.

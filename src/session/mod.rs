@@ -236,6 +236,12 @@ impl Session {
         self.work.is_busy()
     }
 
+    /// Whether a session file is being written.
+    #[must_use]
+    pub fn is_saving(&self) -> bool {
+        !self.work.savings.is_empty()
+    }
+
     /// Running mean of the seconds per iteration.
     #[must_use]
     pub const fn secs_per_iteration(&self) -> Option<f64> {
@@ -406,7 +412,9 @@ impl Session {
                     self.is_busy() || is_held || !work.savings.is_empty()
                 }
             },
-            Verb::Reset | Verb::Branch => can_compute && has_states && !self.is_busy(),
+            // What goes on is stopped by it.
+            Verb::Reset => can_compute && has_states && (!self.is_busy() || self.activity() == Activity::Running),
+            Verb::Branch => can_compute && has_states && !self.is_busy(),
             Verb::Undo => is_open && self.history.can_undo(),
             Verb::Redo => is_open && self.history.can_redo(),
             Verb::Save | Verb::SaveAs => is_open && has_origins,
@@ -415,11 +423,11 @@ impl Session {
             Verb::LastIteration | Verb::BestIteration => has_states,
             Verb::Play => look.path.len() > 1,
             Verb::PreviousSample | Verb::NextSample => has_origins,
-            Verb::Grid | Verb::FitView => look.selected.is_some(),
+            Verb::Grid | Verb::FitView | Verb::ActualSize | Verb::Smooth => look.selected.is_some(),
             Verb::Side | Verb::Wipe | Verb::Blink | Verb::Difference => has_origins,
             Verb::RestartCompute => work.is_dead(),
             Verb::Open | Verb::NewSession => is_open,
-            Verb::Theme | Verb::Help => true,
+            Verb::Theme | Verb::Help | Verb::Quit => true,
         }
     }
 

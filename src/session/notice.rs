@@ -74,7 +74,8 @@ impl Notices {
 }
 
 /// A message with its first letter in upper case.
-fn sentence(text: &str) -> String {
+#[must_use]
+pub fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

@@ -7,8 +7,10 @@ use super::disk::Fact;
 use super::work::{Going, Phase};
 use super::{Activity, Lookup, Plan, Session, Settings, Severity};
 use crate::origins::Origins;
+use crate::refiner::Target;
 use crate::trace::{Run, RunId, StateId, Tag};
 use crate::worker::{Command, JobId};
+use crate::zoo;
 
 impl Session {
     /// Ends what goes on and begins to make pictures; `None` when nobody could make them.
@@ -25,9 +27,34 @@ impl Session {
     }
 
     pub(super) fn generate(&mut self) {
+        if !self.suit_target() {
+            return;
+        }
         let Some(job) = self.begin_making() else { return };
         let (settings, compute) = (self.settings().generate.clone(), self.settings().compute.clone());
         self.commands.push(Command::Generate { job, settings, compute });
+    }
+
+    /// Makes the target one that the generator's pictures have, and says so. False, with a message, when they can have none: they
+    /// would be refined towards classes that mean something else.
+    fn suit_target(&mut self) -> bool {
+        let mut settings = self.settings().clone();
+        let models = [&settings.generate.generator, &settings.refine.classifier].map(|model| zoo::class_names(model));
+        // Why a model cannot be used is said when it is.
+        let [Ok(made), Ok(seen)] = models else { return true };
+        match settings.refine.target.suit(&made, &seen) {
+            Ok(None) => {}
+            Ok(Some(note)) => {
+                self.edit(settings);
+                self.history.close();
+                self.notices.add(Severity::Info, "The target is now the pseudo-label", vec![note.to_owned()]);
+            }
+            Err(error) => {
+                self.notices.failure(&["no pictures are made".to_owned(), error.to_string()]);
+                return false;
+            }
+        }
+        true
     }
 
     /// Makes pictures from these.
@@ -201,13 +228,22 @@ impl Session {
     }
 
     pub(super) fn set_target(&mut self, sample: usize, class: usize) {
-        let Some(origins) = self.origins() else { return };
-        if origins.labels.get(sample).is_none_or(|label| *label == class) || self.is_busy() {
+        let Some(origins) = self.origins().cloned() else { return };
+        let mut settings = self.settings().clone();
+        // A class that is chosen is the classifier's, so all are from now on; where labels say nothing, what is aimed at does.
+        let own = settings.refine.target != Target::PseudoLabel;
+        let known = origins.labels_among(&self.class_names).ok().filter(|_| own);
+        let mut labels = known.unwrap_or_else(|| (0..origins.labels.len()).map(|i| self.target(i)).collect());
+        if labels.get(sample).is_none_or(|label| *label == class) || self.is_busy() {
             return;
         }
-        let mut changed = Origins::clone(origins);
-        changed.labels[sample] = class;
-        self.set_origins(Arc::new(changed));
+        labels[sample] = class;
+        let classes = Some(self.class_names.clone()).filter(|names| !names.is_empty());
+        self.set_origins(Arc::new(Origins { labels, classes, ..Origins::clone(&origins) }));
+        if !own {
+            settings.refine.target = Target::Label;
+            self.edit(settings);
+        }
         self.begin_run(None, Some(0));
     }
 

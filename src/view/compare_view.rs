@@ -6,7 +6,7 @@ use std::sync::Arc;
 use egui::{RichText, Ui};
 
 use super::canvas::{Canvas, Look, MaskBrush, Pair};
-use super::{top_bar, widgets};
+use super::top_bar;
 use crate::origins::Origins;
 use crate::refiner::State;
 use crate::session::{Action, Compare, Lookup, Session, Verb};
@@ -102,7 +102,8 @@ impl CompareView {
     }
 
     fn controls_ui(&mut self, ui: &mut Ui, session: &Session, has_reference: bool, actions: &mut Vec<Action>) {
-        ui.horizontal(|ui| {
+        // A line that is too narrow for everything is two lines.
+        ui.horizontal_wrapped(|ui| {
             top_bar::verb_button(ui, session, Verb::Grid, "◀ All pairs", actions);
             top_bar::verb_button(ui, session, Verb::PreviousSample, "▲", actions);
             top_bar::verb_button(ui, session, Verb::NextSample, "▼", actions);
@@ -118,14 +119,7 @@ impl CompareView {
                 ui.checkbox(&mut self.shows_reference, "Reference").on_hover_text(about);
             }
             ui.separator();
-            top_bar::verb_button(ui, session, Verb::FitView, "Fit", actions);
-            if session.compare() == Compare::Difference {
-                let about = "Scale of the difference: at gain g, a change of 1/g is full colour. Display only.";
-                ui.label("Gain").on_hover_text(about);
-                let gain = egui::DragValue::new(&mut self.canvas.gain).range(1.0..=64.0).speed(0.1).max_decimals(1);
-                let response = ui.add(gain.prefix("×")).on_hover_text(about);
-                widgets::name(&response, egui::Role::SpinButton, "Gain");
-            }
+            self.canvas.controls_ui(ui, session, actions);
         });
     }
 }

@@ -2,23 +2,42 @@
 
 use egui::{RichText, Role, Ui};
 
-use super::setting_row::setting_ui;
+use super::setting_row::{field_ui, setting_ui};
 use super::{theme, widgets};
+use crate::parameter::{Held, Kind, Parameter, Setting};
 use crate::session::{Action, Session};
 use crate::units::bytes;
 use crate::worker::{ComputeSettings, DeviceChoice, MemoryEstimate};
 
+/// Memory for iterates.
+const BUDGET: Parameter = Parameter {
+    flag: "iterate-memory",
+    label: "Memory for iterates",
+    symbol: "M",
+    unit: "MiB",
+    min: 1.0,
+    max: 1_048_576.0,
+    slider: (1.0, 16_384.0),
+    default: 1024.0,
+    integer: true,
+    about: "Memory that iterates may take; beyond it older ones are read back from the autosave when they are shown",
+    source: "Lapidary",
+};
+const BUDGET_ROW: Setting<f64> = Setting::new(Kind::Number(&BUDGET), <f64 as Held>::value, <f64 as Held>::take);
+
 /// Draws where to compute; edits go into `settings`, a new memory budget for iterates into `actions`.
 pub fn compute_panel_ui(ui: &mut Ui, session: &Session, settings: &mut ComputeSettings, actions: &mut Vec<Action>) {
-    widgets::heading(ui, "Compute");
-    widgets::grid("compute").show(ui, |ui| {
-        device_ui(ui, settings);
-        ui.end_row();
-        for row in ComputeSettings::TABLE {
-            setting_ui(ui, row, settings);
-        }
-        budget_ui(ui, session, actions);
-        ui.end_row();
+    // Set once, if at all: what is tuned has the room.
+    widgets::section(ui, "Compute", |ui| {
+        widgets::grid("compute").show(ui, |ui| {
+            device_ui(ui, settings);
+            ui.end_row();
+            for row in ComputeSettings::TABLE {
+                setting_ui(ui, row, settings);
+            }
+            budget_ui(ui, session, actions);
+            ui.end_row();
+        });
     });
     if let Some(estimate) = session.estimate() {
         estimate_ui(ui, estimate);
@@ -27,7 +46,7 @@ pub fn compute_panel_ui(ui: &mut Ui, session: &Session, settings: &mut ComputeSe
 
 fn device_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
     let about = "Where to compute. Auto takes a real GPU when there is one, else the CPU.\nTakes effect with the next Generate, Reset or Branch.";
-    ui.label("Device").on_hover_text(about);
+    widgets::tip(ui.label("Device"), about);
     let combo = widgets::combo_box(ui, "device").selected_text(settings.device.to_string()).show_ui(ui, |ui| {
         for (choice, hint) in [
             (DeviceChoice::Auto, "A real GPU when there is one, else the CPU"),
@@ -35,10 +54,10 @@ fn device_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
             (DeviceChoice::Gpu, "A GPU, even a software one; its first run tunes kernels"),
         ] {
             let text = choice.to_string();
-            ui.selectable_value(&mut settings.device, choice, text).on_hover_text(hint);
+            widgets::tip(ui.selectable_value(&mut settings.device, choice, text), hint);
         }
     });
-    widgets::name(&combo.response.on_hover_text(about), Role::ComboBox, "Device");
+    widgets::name(&widgets::tip(combo.response, about), Role::ComboBox, "Device");
 }
 
 /// How much memory the iterates may take before older ones live on disk only.
@@ -47,16 +66,14 @@ fn budget_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
     let iterates = session.iterates();
     let (kept, spilled) = iterates.counts();
     let about = format!(
-        "Memory for iterates, in MiB; beyond it older ones are read back from the autosave when they are shown.\n\
-         Now {} in use: {kept} states in memory, {spilled} on disk only.",
+        "{}.\nNow {} in use: {kept} states in memory, {spilled} on disk only.",
+        BUDGET.about,
         bytes(iterates.bytes() as u64)
     );
-    ui.label("Iterates").on_hover_text(&about);
+    widgets::tip(ui.label("Iterates"), about);
     let before = iterates.budget() as f64 / MEBI;
     let mut budget = before;
-    let drag = egui::DragValue::new(&mut budget).range(1.0..=1_048_576.0).speed(8.0).max_decimals(0).suffix(" MiB");
-    let response = ui.add(drag.update_while_editing(false)).on_hover_text(about);
-    widgets::name(&response, Role::SpinButton, "Memory for iterates");
+    field_ui(ui, &BUDGET_ROW, &mut budget);
     if (budget - before).abs() >= 1.0 {
         actions.push(Action::SetBudget((budget * MEBI) as usize));
     }

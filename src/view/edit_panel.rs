@@ -1,15 +1,17 @@
 //! Left, between generating and refining: what the generator makes of the pictures that are there.
 
-use egui::{RichText, Role, Ui};
+use egui::{RichText, Ui};
 
 use super::canvas::{BRUSH_RADIUS, MaskBrush, inverted};
-use super::setting_row::setting_ui;
+use super::setting_row::{field_ui, setting_ui};
 use super::top_bar::verb_button;
 use super::ts_field::TsField;
 use super::{theme, widgets};
 use crate::generator::{EditSettings, EditTask};
-use crate::parameter::Kind;
+use crate::parameter::{Held, Kind, Setting};
 use crate::session::{Action, Session, Verb};
+
+const BRUSH_ROW: Setting<f64> = Setting::new(Kind::Number(&BRUSH_RADIUS), <f64 as Held>::value, <f64 as Held>::take);
 
 /// Draws the section; edits go into `settings`, what is painted into `actions`.
 pub fn edit_panel_ui(
@@ -38,7 +40,8 @@ pub fn edit_panel_ui(
             mask_ui(ui, session, brush, actions);
         }
         ui.add_space(4.0);
-        verb_button(ui, session, Verb::Edit, Verb::Edit.label(), actions);
+        let label = if settings.task.needs_reference() { Verb::Edit.label() } else { "Make frames" };
+        verb_button(ui, session, Verb::Edit, label, actions);
         ui.add(egui::Label::new(RichText::new(hint(session, settings.task)).weak().small()).wrap());
     });
 }
@@ -48,11 +51,10 @@ fn mask_ui(ui: &mut Ui, session: &Session, brush: &mut MaskBrush, actions: &mut 
     let Some(origins) = session.origins() else { return };
     let [_, _, height, width] = origins.images.shape();
     ui.horizontal(|ui| {
-        ui.checkbox(&mut brush.is_on, "Paint mask").on_hover_text(
-            "Drag on the picture before to mark pixels that are to be generated; the secondary button erases.\nPan with the middle button or with space held.",
-        );
+        let about = "Drag on the picture before to mark pixels that are to be generated; the secondary button erases.\nPan with the middle button or with space held.";
+        widgets::tip(ui.checkbox(&mut brush.is_on, "Paint mask"), about);
         if brush.is_on {
-            ui.checkbox(&mut brush.erases, "Erase").on_hover_text("The primary button takes pixels out of the mask");
+            widgets::tip(ui.checkbox(&mut brush.erases, "Erase"), "The primary button takes pixels out of the mask");
         }
     });
     if brush.is_on {
@@ -60,19 +62,18 @@ fn mask_ui(ui: &mut Ui, session: &Session, brush: &mut MaskBrush, actions: &mut 
             ui.label(RichText::new("Open a pair to paint on it").weak().small());
         }
         ui.horizontal(|ui| {
-            let about = "Radius of the brush in picture pixels (keys [ and ])";
-            ui.label("Brush").on_hover_text(about);
-            let radius = egui::DragValue::new(&mut brush.radius).range(BRUSH_RADIUS.0..=BRUSH_RADIUS.1).speed(0.1);
-            let response = ui.add(radius.max_decimals(1).suffix(" px")).on_hover_text(about);
-            widgets::name(&response, Role::SpinButton, "Brush radius");
+            widgets::tip(ui.label("Brush"), BRUSH_RADIUS.about);
+            let mut radius = f64::from(brush.radius);
+            field_ui(ui, &BRUSH_ROW, &mut radius);
+            brush.radius = radius as f32;
         });
     }
     ui.horizontal(|ui| {
         let clear = ui.add_enabled(session.mask().is_some(), egui::Button::new("Clear"));
-        if clear.on_hover_text("Nothing is to be generated").clicked() {
+        if widgets::tip(clear, "Nothing is to be generated").clicked() {
             actions.push(Action::SetMask(None));
         }
-        if ui.button("Invert").on_hover_text("Exchange what is generated and what is kept").clicked() {
+        if widgets::tip(ui.button("Invert"), "Exchange what is generated and what is kept").clicked() {
             let size = [width as u32, height as u32];
             actions.push(Action::SetMask(Some(inverted(session.mask(), size))));
         }

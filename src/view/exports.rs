@@ -100,10 +100,6 @@ impl Exports {
         let Some(mut job) = self.asked.take() else { return };
         let path = free_path(&with_ending(path, job.export));
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        if !folder.is_dir() {
-            let what = format!("the folder is not there: make it first, or choose another one\n{}", folder.display());
-            return notices.failure(&[what]);
-        }
         job.document = job.document.relative_to(folder);
         self.folder = Some(folder.to_owned());
         let (sender, ctx) = (self.told.0.clone(), ctx.clone());

@@ -1,13 +1,13 @@
 //! Left, above: what to generate.
 
-use egui::{Role, Ui};
+use egui::{RichText, Role, Ui};
 
 use super::setting_row::setting_ui;
-use super::top_bar::verb_button;
+use super::top_bar::verb_ui;
 use super::ts_field::TsField;
-use super::widgets;
+use super::{theme, widgets};
 use crate::generator::{Classes, GenerateSettings};
-use crate::parameter::Kind;
+use crate::parameter::{Kind, marks};
 use crate::session::{Action, Session, Verb};
 use crate::zoo::{BUNDLED, bundled_manifest};
 
@@ -49,8 +49,22 @@ pub fn generate_panel_ui(
     });
     widgets::section(ui, "Sampler", |ui| sampler_ui(ui, settings, ts));
     ui.add_space(4.0);
-    verb_button(ui, session, Verb::Generate, Verb::Generate.label(), actions);
+    let changes = not_generated(session, settings);
+    let is_next = session.origins().is_none() || !changes.is_empty();
+    let label = Verb::Generate.label();
+    let button = if is_next { widgets::primary(ui, label) } else { egui::Button::new(label) };
+    verb_ui(ui, session, (Verb::Generate, button), actions);
+    if !changes.is_empty() {
+        let text = RichText::new(format!("Not generated yet: {}", changes.join(", "))).small();
+        ui.add(egui::Label::new(text.color(theme::tokens(ui).warning)).wrap());
+    }
     wish
+}
+
+/// What the pictures that are shown were made with otherwise, in words; nothing for pictures that were opened.
+fn not_generated(session: &Session, settings: &GenerateSettings) -> Vec<String> {
+    let made_by = session.origins().and_then(|origins| origins.made_by.as_ref());
+    made_by.map_or_else(Vec::new, |made_by| marks(GenerateSettings::TABLE, made_by, settings))
 }
 
 /// Which sampler, at which levels, with how much noise.
@@ -76,14 +90,14 @@ fn sampler_ui(ui: &mut Ui, settings: &mut GenerateSettings, ts: &mut TsField) {
 /// A list of the bundled models of one role, "Open file…", and for generators "Open folder…".
 pub fn model_ui(ui: &mut Ui, label: &str, role: &str, reference: &mut String) -> Option<Wish> {
     let mut wish = None;
-    ui.label(label).on_hover_text(format!("The {role}: a bundled model, or a file of your own"));
+    widgets::tip(ui.label(label), format!("The {role}: a bundled model, or a file of your own"));
     let short = reference.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or(reference).to_owned();
     let combo = widgets::combo_box(ui, label).selected_text(short).show_ui(ui, |ui| {
         for bundled in &BUNDLED {
             let manifest = bundled_manifest(bundled);
             if manifest.role() == role {
                 let about = format!("{}\n{}", manifest.source, manifest.licence);
-                ui.selectable_value(reference, bundled.name.to_owned(), manifest.title).on_hover_text(about);
+                widgets::tip(ui.selectable_value(reference, bundled.name.to_owned(), manifest.title), about);
             }
         }
         let is_generator = role == "generator";
@@ -91,18 +105,18 @@ pub fn model_ui(ui: &mut Ui, label: &str, role: &str, reference: &mut String) ->
             wish = Some(if is_generator { Wish::GeneratorFile } else { Wish::ClassifierFile });
         }
         let about = "A folder that diffusers wrote, with unet/config.json or config.json";
-        if is_generator && ui.button("Open folder…").on_hover_text(about).clicked() {
+        if is_generator && widgets::tip(ui.button("Open folder…"), about).clicked() {
             wish = Some(Wish::GeneratorFolder);
         }
     });
-    let response = combo.response.on_hover_text(reference.as_str());
+    let response = widgets::tip(combo.response, reference.as_str());
     widgets::name(&response, Role::ComboBox, label);
     wish
 }
 
 fn classes_ui(ui: &mut Ui, session: &Session, classes: &mut Classes) {
     let about = "Which class each picture gets: all in turn, drawn at random from its seed, or the ones you tick";
-    ui.label("Classes").on_hover_text(about);
+    widgets::tip(ui.label("Classes"), about);
     let text = match classes {
         Classes::All => "All in turn".to_owned(),
         Classes::Random => "Random".to_owned(),
@@ -130,8 +144,7 @@ fn classes_ui(ui: &mut Ui, session: &Session, classes: &mut Classes) {
                 }
             });
         });
-    let response = combo.response.on_hover_text(about);
-    widgets::name(&response, Role::ComboBox, "Classes");
+    widgets::name(&widgets::tip(combo.response, about), Role::ComboBox, "Classes");
 }
 
 /// The choice with one class ticked or not; none ticked means all.

@@ -1,6 +1,6 @@
 //! One table from keys to verbs: shortcuts, tooltips and the help list are made from it.
 
-use egui::{Key, KeyboardShortcut, Modifiers};
+use egui::{Event, Key, KeyboardShortcut, Modifiers};
 
 use crate::session::Verb;
 
@@ -17,7 +17,7 @@ const fn command_shift(key: Key) -> KeyboardShortcut {
 }
 
 /// Longer combinations come first: a shortcut with fewer modifiers would take their keys.
-const KEYS: [(KeyboardShortcut, Verb); 29] = [
+const KEYS: &[(KeyboardShortcut, Verb)] = &[
     (command_shift(Key::S), Verb::SaveAs),
     (command_shift(Key::Z), Verb::Redo),
     (command(Key::Z), Verb::Undo),
@@ -26,6 +26,7 @@ const KEYS: [(KeyboardShortcut, Verb); 29] = [
     (command(Key::I), Verb::OpenImages),
     (command(Key::N), Verb::NewSession),
     (command(Key::G), Verb::Generate),
+    (command(Key::Q), Verb::Quit),
     (plain(Key::Space), Verb::RunOrPause),
     (plain(Key::Period), Verb::Step),
     (plain(Key::X), Verb::Stop),
@@ -45,9 +46,17 @@ const KEYS: [(KeyboardShortcut, Verb); 29] = [
     (plain(Key::Num3), Verb::Blink),
     (plain(Key::Num4), Verb::Difference),
     (plain(Key::F), Verb::FitView),
+    (plain(Key::Num0), Verb::ActualSize),
+    (plain(Key::I), Verb::Smooth),
     (plain(Key::T), Verb::Theme),
     (plain(Key::Questionmark), Verb::Help),
 ];
+
+/// Keys that a focused button or slider is worked with; Escape takes the focus away.
+const OF_CONTROLS: [Key; 6] = [Key::Space, Key::ArrowLeft, Key::ArrowRight, Key::ArrowUp, Key::ArrowDown, Key::Escape];
+
+/// Verbs that a held key repeats.
+const MOVES: [Verb; 4] = [Verb::PreviousIteration, Verb::NextIteration, Verb::PreviousSample, Verb::NextSample];
 
 /// The key of a verb, as text.
 #[must_use]
@@ -56,13 +65,30 @@ pub fn text(verb: Verb) -> Option<String> {
     Some(shortcut.format(&egui::ModifierNames::NAMES, false))
 }
 
-/// The verbs whose keys were pressed; nothing while text is being typed.
+/// The verbs whose keys were pressed, one per press and in their order; none while text is being typed.
+///
+/// Presses are counted and not frames: in a slow frame many come together. What a focused control does with a key comes
+/// before what the key does elsewhere.
 pub fn pressed(ctx: &egui::Context) -> Vec<Verb> {
-    if ctx.egui_wants_keyboard_input() {
+    if ctx.text_edit_focused() {
         return Vec::new();
     }
+    let has_focus = ctx.memory(|memory| memory.focused().is_some());
     ctx.input_mut(|input| {
-        KEYS.iter().filter(|(shortcut, _)| input.consume_shortcut(shortcut)).map(|(_, verb)| *verb).collect()
+        let mut verbs = Vec::new();
+        input.events.retain(|event| {
+            let Event::Key { key, pressed: true, repeat, modifiers, .. } = event else { return true };
+            let of_control = has_focus && modifiers.is_none() && OF_CONTROLS.contains(key);
+            let is_it =
+                |bound: &KeyboardShortcut| bound.logical_key == *key && modifiers.matches_logically(bound.modifiers);
+            let Some((_, verb)) = KEYS.iter().find(|(bound, _)| !of_control && is_it(bound)) else { return true };
+            // A key that is held goes on along samples and iterations; it does not run and pause in turn.
+            if !repeat || MOVES.contains(verb) {
+                verbs.push(*verb);
+            }
+            false
+        });
+        verbs
     })
 }
 
@@ -75,5 +101,39 @@ mod tests {
         for (i, (key, verb)) in KEYS.iter().enumerate() {
             assert!(KEYS[..i].iter().all(|(other_key, other)| other_key != key && other != verb), "{verb:?}");
         }
+    }
+
+    fn verbs_of(events: Vec<Event>) -> Vec<Verb> {
+        let ctx = egui::Context::default();
+        let mut verbs = Vec::new();
+        let input = egui::RawInput { events, ..Default::default() };
+        drop(ctx.run_ui(input, |ui| verbs = pressed(ui.ctx())));
+        verbs
+    }
+
+    const fn press(key: Key, modifiers: Modifiers, repeat: bool) -> Event {
+        Event::Key { key, physical_key: None, pressed: true, repeat, modifiers }
+    }
+
+    #[test]
+    fn every_press_counts_in_the_order_of_the_presses_however_slow_the_frame() {
+        let keys = [Key::Home, Key::ArrowRight, Key::ArrowRight, Key::ArrowRight, Key::B];
+        let verbs = verbs_of(keys.map(|key| press(key, Modifiers::NONE, false)).to_vec());
+        let next = Verb::NextIteration;
+        assert_eq!(verbs, [Verb::FirstIteration, next, next, next, Verb::Branch]);
+        let save = |modifiers| press(Key::S, modifiers, false);
+        let release =
+            Event::Key { key: Key::S, physical_key: None, pressed: false, repeat: false, modifiers: Modifiers::NONE };
+        let both = [save(Modifiers::COMMAND), release, save(Modifiers::COMMAND.plus(Modifiers::SHIFT))];
+        let verbs = verbs_of(both.to_vec());
+        assert_eq!(verbs, [Verb::Save, Verb::SaveAs]);
+    }
+
+    #[test]
+    fn a_held_key_moves_on_and_runs_once() {
+        let held = |key| (0..3).map(move |count| press(key, Modifiers::NONE, count > 0));
+        let verbs = verbs_of(held(Key::ArrowRight).chain(held(Key::Space)).collect());
+        let next = Verb::NextIteration;
+        assert_eq!(verbs, [next, next, next, Verb::RunOrPause]);
     }
 }

@@ -1,13 +1,36 @@
-//! Asking for a path: typed, or through the system's dialog on a thread of its own.
+//! Asking for a path: typed, or through the system's dialog. What it names is looked at before it is taken, so that nobody is
+//! asked to give up work for a file that cannot be read, and what was typed stays until it is right.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crossbeam::channel::{Receiver, Sender, TryRecvError};
+use crossbeam::channel::{Receiver, TryRecvError};
+use egui::text::{CCursor, CCursorRange};
 use egui::{RichText, Ui};
 
+use super::browse::{Browsed, Browser, Filter, Kind};
+use super::theme;
+use super::typed_path::{chosen, listed, with_ending};
+use crate::data::{MAX_PICTURES, PictureError, PictureSource};
 use crate::error::error_chain;
+use crate::session::document::{Document, is_session};
+use crate::session::notice::sentence;
 use crate::session::{Detail, Export};
 use crate::zoo;
+
+/// Why there is nothing to browse with.
+const NO_DIALOG: &str = if cfg!(target_os = "linux") {
+    "no file dialog can be shown here: type or paste the path, or install xdg-desktop-portal with one of its backends, or zenity"
+} else {
+    "no file dialog can be shown here: type or paste the path"
+};
+/// Ending of session files.
+const ENDING: &str = "lapidary";
+/// Size that pictures are read in to see whether they can be.
+const GLANCE: [usize; 3] = [3, 8, 8];
+/// Width of the dialog, and of the field in it, in points.
+const WIDTH: (f32, f32) = (560.0, 448.0);
 
 /// What a path is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,16 +74,17 @@ impl Purpose {
     /// What a path may be.
     const fn hint(self) -> &'static str {
         match self {
-            Self::OpenPictures => "Pictures or .npz files; several paths are separated by ;",
+            Self::OpenPictures => "Pictures, a folder of them, or an .npz file; several paths are separated by ;",
             Self::References => {
                 "Real pictures, paired with the generated ones by their order; several paths are separated by ;"
             }
             Self::Generator | Self::Classifier => {
-                "A .safetensors or .pt file; one that is not recognised needs a .toml manifest beside it (see README)"
+                "Weights in a file of PyTorch or safetensors, known by what they contain; a .toml manifest beside them decides where there is one"
             }
             Self::GeneratorFolder => "A folder that diffusers wrote, with unet/config.json or config.json",
             Self::Export(_) => "A file that is there already stays; the new one gets a number",
-            Self::OpenSession | Self::SaveSession => "",
+            Self::OpenSession => "A .lapidary file, or the session.json that the command line writes",
+            Self::SaveSession => "",
         }
     }
 
@@ -68,8 +92,21 @@ impl Purpose {
         matches!(self, Self::OpenPictures | Self::References)
     }
 
-    const fn is_model(self) -> bool {
-        matches!(self, Self::Generator | Self::GeneratorFolder | Self::Classifier)
+    /// What the system's dialog is asked for, and which files it shows at first.
+    const fn wish(self) -> (Kind, Option<Filter>) {
+        const SESSION: &str = "Lapidary session";
+        const WEIGHTS: &[&str] = &["safetensors", "pt", "pth", "ckpt", "bin", "pkl", "tar", "toml"];
+        match self {
+            Self::OpenSession => (Kind::File, Some((SESSION, &[ENDING, "json"]))),
+            Self::SaveSession => (Kind::Save("session.lapidary"), Some((SESSION, &[ENDING]))),
+            Self::Export(Export::Pair(_)) => (Kind::Save("pair.png"), None),
+            Self::Export(Export::Trace) => (Kind::Save("trace.csv"), None),
+            Self::Export(Export::Results) => (Kind::Save("result.npz"), None),
+            Self::Export(_) => (Kind::Save("contact_sheet.png"), None),
+            Self::Generator | Self::Classifier => (Kind::File, Some(("Weights", WEIGHTS))),
+            Self::GeneratorFolder => (Kind::Folder, None),
+            Self::OpenPictures | Self::References => (Kind::Files, None),
+        }
     }
 }
 
@@ -84,22 +121,20 @@ pub enum Answer {
     Refused(Vec<String>),
 }
 
-/// What a thread found out, and what it was asked for.
-type Heard<T> = (Sender<(Purpose, T)>, Receiver<(Purpose, T)>);
-
 /// Asking for a path.
 pub struct PathDialog {
     purpose: Option<Purpose>,
-    /// It was opened just now.
+    /// The field is to get the focus.
     is_new: bool,
     text: String,
     /// Paths that [`Self::text`] lists, for as long as it is not typed over: a path may hold what a text cannot.
     picked: Vec<PathBuf>,
     detail: Detail,
-    /// Paths that the system's dialog gave.
-    browsed: Heard<Vec<PathBuf>>,
-    /// A model is being looked at: opening and recognising a file may take long.
+    browser: Option<Browser>,
+    /// What was named is being looked at: that may take long.
     looking: Option<Receiver<Answer>>,
+    /// Why nothing came of it: what happened, then why.
+    refusal: Vec<String>,
 }
 
 impl Default for PathDialog {
@@ -110,8 +145,9 @@ impl Default for PathDialog {
             text: String::new(),
             picked: Vec::new(),
             detail: Detail::Full,
-            browsed: crossbeam::channel::bounded(4),
+            browser: None,
             looking: None,
+            refusal: Vec::new(),
         }
     }
 }
@@ -125,25 +161,32 @@ impl PathDialog {
 
     /// Opens the dialog with a suggestion.
     pub fn ask(&mut self, purpose: Purpose, suggestion: Option<PathBuf>) {
-        (self.purpose, self.is_new, self.looking) = (Some(purpose), true, None);
+        *self = Self { purpose: Some(purpose), is_new: true, ..Self::default() };
         self.show(suggestion.into_iter().collect());
     }
 
     fn show(&mut self, paths: Vec<PathBuf>) {
         self.text = listed(&paths);
         self.picked = paths;
+        self.refusal.clear();
     }
 
-    /// Draws the dialog while it is open; returns the answer once.
+    /// Draws the dialog while it is open; returns the answer once, and never a refusal: what was typed stays with it.
     pub fn ui(&mut self, ui: &Ui) -> Option<Answer> {
         let purpose = self.purpose?;
-        while let Ok((picked_for, paths)) = self.browsed.1.try_recv() {
-            // The dialog of an earlier question may answer late.
-            if picked_for == purpose {
-                self.show(paths);
+        match self.browser.as_ref().map(Browser::look) {
+            None | Some(Browsed::Waiting) => {}
+            Some(browsed) => {
+                self.browser = None;
+                match browsed {
+                    Browsed::Chosen(paths) if !paths.is_empty() => self.show(paths),
+                    Browsed::Impossible => self.refusal = vec![NO_DIALOG.to_owned()],
+                    _ => {}
+                }
             }
         }
         match self.looking.as_ref().map(Receiver::try_recv) {
+            Some(Ok(Answer::Refused(chain))) => (self.looking, self.refusal, self.is_new) = (None, chain, true),
             Some(Ok(answer)) => {
                 (self.purpose, self.looking) = (None, None);
                 return Some(answer);
@@ -151,62 +194,61 @@ impl PathDialog {
             Some(Err(TryRecvError::Disconnected)) => self.looking = None,
             Some(Err(TryRecvError::Empty)) | None => {}
         }
-        let (title, action) = purpose.title();
         let mut done = false;
-        let modal = egui::Modal::new(egui::Id::unique("path")).show(ui.ctx(), |ui| {
-            ui.set_width(460.0);
-            ui.label(RichText::new(title).heading());
-            ui.add_space(4.0);
-            ui.add_enabled_ui(self.looking.is_none(), |ui| done |= self.path_ui(ui, purpose));
-            match purpose {
-                Purpose::SaveSession => {
-                    ui.radio_value(&mut self.detail, Detail::Full, "Every iterate");
-                    ui.radio_value(
-                        &mut self.detail,
-                        Detail::Small,
-                        "Small: origins, all numbers, and the last iterate",
-                    );
-                }
-                Purpose::OpenSession => {}
-                _ if self.looking.is_some() => drop(ui.label("Reading what this is…")),
-                _ => drop(ui.label(RichText::new(purpose.hint()).weak())),
-            }
-            ui.add_space(6.0);
-            ui.horizontal(|ui| {
-                let ready = !self.text.trim().is_empty() && self.looking.is_none();
-                done |= ui.add_enabled(ready, egui::Button::new(action)).clicked();
-                ui.button("Cancel").clicked()
-            })
-            .inner
-        });
+        let modal =
+            egui::Modal::new(egui::Id::unique("path")).show(ui.ctx(), |ui| self.contents_ui(ui, purpose, &mut done));
         if modal.inner || modal.should_close() {
             (self.purpose, self.looking) = (None, None);
-            return None;
+        } else if done && self.looking.is_none() && !self.text.trim().is_empty() {
+            let paths = chosen(&self.text, &self.picked, purpose.takes_several());
+            self.refusal.clear();
+            self.looking = look(Some(purpose), paths, self.detail, ui.ctx().clone());
         }
-        if !done || self.text.trim().is_empty() {
-            return None;
+        None
+    }
+
+    /// What stands in the dialog; true when it is to be closed. `done` becomes true when what was typed is confirmed.
+    fn contents_ui(&mut self, ui: &mut Ui, purpose: Purpose, done: &mut bool) -> bool {
+        let (title, action) = purpose.title();
+        ui.set_width(WIDTH.0);
+        ui.label(RichText::new(title).heading());
+        ui.add_space(4.0);
+        ui.add_enabled_ui(self.looking.is_none(), |ui| *done |= self.path_ui(ui, purpose));
+        if purpose == Purpose::SaveSession {
+            ui.radio_value(&mut self.detail, Detail::Full, "Every iterate");
+            ui.radio_value(&mut self.detail, Detail::Small, "Small: origins, all numbers, and the last iterate");
         }
-        let paths = chosen(&self.text, &self.picked, purpose.takes_several());
-        if purpose.is_model() {
-            let path = paths.into_iter().next()?;
-            self.looking = look(purpose, path, ui.ctx().clone());
-            return None;
+        let hint = if self.looking.is_some() { "Reading what this is…" } else { purpose.hint() };
+        if !hint.is_empty() {
+            ui.label(RichText::new(hint).weak());
         }
-        self.purpose = None;
-        Some(Answer::Files(purpose, paths, self.detail))
+        for (depth, line) in self.refusal.iter().enumerate() {
+            let text = RichText::new(sentence(line));
+            ui.label(if depth == 0 { text.color(theme::tokens(ui).error) } else { text.small() });
+        }
+        ui.add_space(6.0);
+        ui.horizontal(|ui| {
+            let ready = !self.text.trim().is_empty() && self.looking.is_none();
+            *done |= ui.add_enabled(ready, egui::Button::new(action)).clicked();
+            ui.button("Cancel").clicked()
+        })
+        .inner
     }
 
     /// The field, and the way to the system's dialog; true when the text was confirmed.
     fn path_ui(&mut self, ui: &mut Ui, purpose: Purpose) -> bool {
         ui.horizontal(|ui| {
             let label = ui.label("Path");
-            let edit = egui::TextEdit::singleline(&mut self.text).desired_width(318.0);
+            let edit = egui::TextEdit::singleline(&mut self.text).desired_width(WIDTH.1);
             let response = ui.add(edit).labelled_by(label.id);
             if std::mem::take(&mut self.is_new) {
                 response.request_focus();
+                select_name(ui.ctx(), response.id, &self.text);
             }
-            if ui.button("Browse…").on_hover_text("Choose with the system's dialog").clicked() {
-                browse(purpose, self.browsed.0.clone(), ui.ctx().clone());
+            let browse = ui.add_enabled(self.browser.is_none(), egui::Button::new("Browse…"));
+            if browse.on_hover_text("Choose with the system's dialog").clicked() {
+                let (kind, filter) = purpose.wish();
+                self.browser = Browser::open(kind, filter, ui.ctx().clone());
             }
             response.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter))
         })
@@ -214,38 +256,95 @@ impl PathDialog {
     }
 }
 
-/// Paths as the field shows them.
-fn listed(paths: &[PathBuf]) -> String {
-    let list: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
-    list.join("; ")
+/// Selects a file's name without its ending, so that another is typed over it.
+fn select_name(ctx: &egui::Context, field: egui::Id, text: &str) {
+    let path = Path::new(text);
+    let count = |part: Option<&std::ffi::OsStr>| part.map_or(0, |part| part.to_string_lossy().chars().count());
+    let begin = text.chars().count() - count(path.file_name());
+    let range = CCursorRange::two(CCursor::new(begin), CCursor::new(begin + count(path.file_stem())));
+    let mut state = egui::TextEdit::load_state(ctx, field).unwrap_or_default();
+    state.cursor.set_char_range(Some(range));
+    egui::TextEdit::store_state(ctx, field, state);
 }
 
-/// What the field means: the picked paths while it lists them, else what was typed, which names one file before it names several.
-fn chosen(text: &str, picked: &[PathBuf], several: bool) -> Vec<PathBuf> {
-    if !picked.is_empty() && text == listed(picked) {
-        return picked.to_owned();
-    }
-    let text = text.trim();
-    if !several || Path::new(text).exists() {
-        return vec![PathBuf::from(text)];
-    }
-    text.split(';').map(str::trim).filter(|part| !part.is_empty()).map(PathBuf::from).collect()
-}
-
-/// Finds out what a model is, on a thread of its own; `None` when the system refuses one.
-fn look(purpose: Purpose, path: PathBuf, ctx: egui::Context) -> Option<Receiver<Answer>> {
+/// Finds out what `paths` are, on a thread of its own; `None` when the system refuses one. Without a purpose, they are a session
+/// or pictures.
+pub fn look(
+    purpose: Option<Purpose>,
+    paths: Vec<PathBuf>,
+    detail: Detail,
+    ctx: egui::Context,
+) -> Option<Receiver<Answer>> {
     let (sender, receiver) = crossbeam::channel::bounded(1);
     let spawned = std::thread::Builder::new().name("lapidary-look".to_owned()).spawn(move || {
-        let answer = model_of(purpose, &path);
+        let answer = answer_to(purpose, paths, detail);
         if sender.try_send(answer).is_err() {
-            tracing::debug!("the dialog was closed before the model was known");
+            tracing::debug!("nobody waits any more for what the files are");
         }
         ctx.request_repaint();
     });
     if let Err(error) = &spawned {
-        tracing::error!(%error, "the model could not be looked at");
+        tracing::error!(%error, "the files could not be looked at");
     }
     spawned.is_ok().then_some(receiver)
+}
+
+fn answer_to(purpose: Option<Purpose>, mut paths: Vec<PathBuf>, detail: Detail) -> Answer {
+    let session = paths.iter().position(|path| holds_session(path));
+    let purpose = match (purpose, session) {
+        (None | Some(Purpose::OpenPictures), Some(place)) => {
+            paths = vec![paths.swap_remove(place)];
+            Purpose::OpenSession
+        }
+        (purpose, _) => purpose.unwrap_or(Purpose::OpenPictures),
+    };
+    let Some(path) = paths.first() else { return Answer::Refused(Vec::new()) };
+    let refusal = match purpose {
+        Purpose::Generator | Purpose::GeneratorFolder | Purpose::Classifier => return model_of(purpose, path),
+        Purpose::OpenSession => Document::open(path).err().map(|error| error_chain(&error)),
+        Purpose::OpenPictures | Purpose::References => unreadable(&paths).map(|error| error_chain(&error)),
+        Purpose::Export(_) => unwritable(path).map(|why| vec![why]),
+        Purpose::SaveSession => {
+            let why = unwritable(path);
+            paths = vec![with_ending(path.clone(), ENDING)];
+            why.map(|why| vec![why])
+        }
+    };
+    refusal.map_or_else(|| Answer::Files(purpose, paths, detail), Answer::Refused)
+}
+
+/// Whether a file is a session, by its name or by what it holds.
+#[must_use]
+pub fn holds_session(path: &Path) -> bool {
+    is_session(path) || (begins_like_one(path) && Document::open(path).is_ok())
+}
+
+/// Whether it is worth reading the whole file: a session is an archive or a description in JSON.
+fn begins_like_one(path: &Path) -> bool {
+    let mut head = [0; 2];
+    let read = path.is_file() && File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok();
+    read && (head == *b"PK" || head[0] == b'{')
+}
+
+/// Why not one picture can be read.
+fn unreadable(paths: &[PathBuf]) -> Option<PictureError> {
+    let source = match PictureSource::open(paths) {
+        Ok(source) => source,
+        Err(error) => return Some(error),
+    };
+    // One that can be is enough: what is wrong with the others is told when they are read.
+    let (one, errors) = source.readable(0..1, GLANCE);
+    let is_readable = one.is_some() || (source.count() > 1 && source.readable(0..MAX_PICTURES, GLANCE).0.is_some());
+    errors.into_iter().next().filter(|_| !is_readable)
+}
+
+/// Why no file can be made there.
+fn unwritable(path: &Path) -> Option<String> {
+    if path.is_dir() {
+        return Some(format!("this is a folder: give a name for the file in it\n{}", path.display()));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
+    folder.map(|folder| format!("this folder is not there: choose another one, or make it first\n{}", folder.display()))
 }
 
 fn model_of(purpose: Purpose, path: &Path) -> Answer {
@@ -259,69 +358,70 @@ fn model_of(purpose: Purpose, path: &Path) -> Answer {
     }
 }
 
-/// The system's dialog, on a thread of its own: the window goes on.
-fn browse(purpose: Purpose, picked: Sender<(Purpose, Vec<PathBuf>)>, ctx: egui::Context) {
-    let spawned = std::thread::Builder::new().name("lapidary-dialog".to_owned()).spawn(move || {
-        let dialog = rfd::AsyncFileDialog::new();
-        let session = ["lapidary", "json"];
-        let weights = ["safetensors", "pt", "pth", "toml"];
-        let one = |file: rfd::FileHandle| vec![file.path().to_owned()];
-        let paths = match purpose {
-            Purpose::OpenSession => {
-                pollster::block_on(dialog.add_filter("Lapidary session", &session).pick_file()).map(one)
-            }
-            Purpose::SaveSession => {
-                let dialog = dialog.add_filter("Lapidary session", &session[..1]).set_file_name("session.lapidary");
-                pollster::block_on(dialog.save_file()).map(one)
-            }
-            Purpose::Export(_) => pollster::block_on(dialog.save_file()).map(one),
-            Purpose::Generator | Purpose::Classifier => {
-                pollster::block_on(dialog.add_filter("Weights", &weights).pick_file()).map(one)
-            }
-            Purpose::GeneratorFolder => pollster::block_on(dialog.pick_folder()).map(one),
-            Purpose::OpenPictures | Purpose::References => pollster::block_on(dialog.pick_files())
-                .map(|files| files.iter().map(|file| file.path().to_owned()).collect()),
-        };
-        if let Some(paths) = paths {
-            if picked.try_send((purpose, paths)).is_err() {
-                tracing::warn!("the dialog was closed before a file was chosen");
-            }
-            ctx.request_repaint();
-        }
-    });
-    if let Err(error) = spawned {
-        tracing::error!(%error, "the system's dialog could not be opened");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_was_picked_is_opened_whatever_its_name_holds() {
-        let odd = vec![PathBuf::from("one; two.png"), PathBuf::from("three.png")];
-        assert_eq!(chosen(&listed(&odd), &odd, true), odd, "no name is cut at its semicolon");
-        assert_eq!(chosen("four.png", &odd, true), ["four.png"].map(PathBuf::from), "typed over");
-    }
-
     #[cfg(unix)]
     #[test]
-    fn a_name_that_is_no_text_is_opened_but_names_no_model() {
+    fn a_name_that_is_no_text_names_no_model() {
         use std::os::unix::ffi::OsStringExt as _;
-        let odd = vec![PathBuf::from(std::ffi::OsString::from_vec(b"pict\xff.png".to_vec()))];
-        assert_eq!(chosen(&listed(&odd), &odd, true), odd);
-        let Answer::Refused(why) = model_of(Purpose::Classifier, &odd[0]) else { panic!("refused") };
+        let odd = PathBuf::from(std::ffi::OsString::from_vec(b"weights\xff.pt".to_vec()));
+        let Answer::Refused(why) = model_of(Purpose::Classifier, &odd) else { panic!("refused") };
         assert!(why[0].contains("rename the file"), "{why:?}");
     }
 
+    fn answer(purpose: Option<Purpose>, paths: &[&Path]) -> Result<(Purpose, Vec<PathBuf>), String> {
+        match answer_to(purpose, paths.iter().map(|path| path.to_path_buf()).collect(), Detail::Full) {
+            Answer::Files(purpose, paths, _) => Ok((purpose, paths)),
+            Answer::Model(_, reference) => Err(reference),
+            Answer::Refused(chain) => Err(chain.join(" ")),
+        }
+    }
+
     #[test]
-    fn what_is_typed_names_one_file_before_it_names_several() {
+    fn what_cannot_be_read_is_refused_before_anything_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
-        let odd = folder.path().join("one; two.png");
-        std::fs::write(&odd, "").unwrap();
-        assert_eq!(chosen(&format!(" {} ", odd.display()), &[], true), [odd]);
-        assert_eq!(chosen("a.png;b.png ; ", &[], true), ["a.png", "b.png"].map(PathBuf::from));
-        assert_eq!(chosen("a;b.lapidary", &[], false), ["a;b.lapidary"].map(PathBuf::from));
+        let file = |name: &str| folder.path().join(name);
+        let (good, bad) = (file("good.png"), file("bad.png"));
+        image::RgbImage::new(4, 2).save(&good).unwrap();
+        std::fs::write(&bad, "no picture").unwrap();
+        let pictures = Some(Purpose::OpenPictures);
+        assert!(answer(pictures, &[&bad]).unwrap_err().contains("bad.png"));
+        assert!(answer(pictures, &[&file("none.png")]).unwrap_err().contains("none.png"));
+        let both = [bad.as_path(), good.as_path()];
+        assert_eq!(answer(pictures, &both).unwrap().1, both, "the good one is opened, the other is told of then");
+        assert!(answer(pictures, &[&bad, &file("none.png")]).is_err());
+        assert!(answer(Some(Purpose::OpenSession), &[&good]).unwrap_err().contains("no Lapidary session"));
+        let missing = file("no folder").join("x");
+        assert!(answer(Some(Purpose::SaveSession), &[&missing]).unwrap_err().contains("this folder is not there"));
+        assert!(answer(Some(Purpose::SaveSession), &[folder.path()]).unwrap_err().contains("this is a folder"));
+        let saved = answer(Some(Purpose::SaveSession), &[&file("radius0.5")]).unwrap().1;
+        assert_eq!(saved, [file("radius0.5.lapidary")]);
+    }
+
+    #[test]
+    fn a_session_is_known_by_what_it_holds_wherever_it_is_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let session = folder.path().join("radius0.5");
+        let settings = crate::session::Settings::default();
+        let trace = crate::trace::Trace::default();
+        let document = Document::new(&settings, &crate::session::Provenance::new(), None, &trace, None);
+        std::fs::write(&session, document.to_json()).unwrap();
+        for purpose in [None, Some(Purpose::OpenPictures), Some(Purpose::OpenSession)] {
+            assert_eq!(answer(purpose, &[&session]), Ok((Purpose::OpenSession, vec![session.clone()])), "{purpose:?}");
+        }
+    }
+
+    #[test]
+    fn the_systems_dialog_offers_every_file_of_weights() {
+        for purpose in [Purpose::Generator, Purpose::Classifier] {
+            let (kind, filter) = purpose.wish();
+            let (_, endings) = filter.unwrap();
+            assert_eq!(kind, Kind::File);
+            for ending in ["ckpt", "bin", "pkl", "tar", "pt", "pth", "safetensors", "toml"] {
+                assert!(endings.contains(&ending), "{ending}");
+            }
+        }
     }
 }

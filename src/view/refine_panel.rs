@@ -1,16 +1,19 @@
 //! Left, below: how to refine.
 
-use egui::{RichText, Ui};
+use egui::{RichText, Role, Ui};
 
 use super::generate_panel::{Wish, model_ui};
 use super::setting_row::setting_ui;
 use super::top_bar::verb_button;
 use super::{theme, widgets};
-use crate::refiner::{Norm, PRESETS, RefineSettings};
+use crate::parameter::{Choosable as _, Setting, captions, marks};
+use crate::refiner::settings::{EPS, ITERATIONS, STEP_SIZE};
+use crate::refiner::{Norm, PRESETS, Preset, RefineSettings};
 use crate::session::{Action, Session, Verb};
 
-/// Height of the list of presets, in points.
-const PRESETS_HEIGHT: f32 = 420.0;
+/// Width and height of the list of presets, in points.
+const PRESETS_WIDTH: f32 = 300.0;
+const PRESETS_HEIGHT: f32 = 460.0;
 
 /// Draws the panel; edits go into `settings`.
 pub fn refine_panel_ui(
@@ -20,8 +23,9 @@ pub fn refine_panel_ui(
     actions: &mut Vec<Action>,
 ) -> Option<Wish> {
     let mut wish = None;
-    widgets::heading_with(ui, "Refine", |ui| presets_ui(ui, settings));
+    widgets::heading(ui, "Refine");
     widgets::grid("refine").show(ui, |ui| {
+        presets_ui(ui, settings);
         wish = model_ui(ui, "Classifier", "classifier", &mut settings.classifier);
         ui.end_row();
         rows_ui(ui, settings, false);
@@ -37,21 +41,56 @@ fn rows_ui(ui: &mut Ui, settings: &mut RefineSettings, rare: bool) {
     }
 }
 
-/// A list of published settings; the one that is in force is marked.
+/// The published settings that are in force, or that these come from, and a list of all.
 fn presets_ui(ui: &mut Ui, settings: &mut RefineSettings) {
-    let menu = ui.menu_button("Presets", |ui| {
-        egui::ScrollArea::vertical().max_height(PRESETS_HEIGHT).show(ui, |ui| {
-            for preset in PRESETS {
-                let applied = preset.apply(settings);
-                let is_chosen = applied == *settings;
-                if ui.selectable_label(is_chosen, preset.label).on_hover_text(preset.tooltip()).clicked() {
-                    *settings = applied;
-                    ui.close();
-                }
+    let about = "Published settings; they replace everything here but the classifier";
+    widgets::tip(ui.label("Preset"), about);
+    let (text, changes) = provenance(ui, settings);
+    let combo = widgets::combo_box(ui, "preset").height(PRESETS_HEIGHT).selected_text(text).show_ui(ui, |ui| {
+        ui.set_width(PRESETS_WIDTH);
+        let note = "Each was published for its own model and size of picture: on others it may do little, or too much.";
+        ui.add(egui::Label::new(RichText::new(note).weak().small()).wrap());
+        for preset in PRESETS {
+            let applied = preset.apply(settings);
+            let is_chosen = applied == *settings;
+            let label = ui.selectable_label(is_chosen, preset.label);
+            ui.horizontal(|ui| {
+                ui.add_space(ui.spacing().button_padding.x);
+                ui.add(egui::Label::new(RichText::new(numbers(&applied)).weak().small()).truncate());
+            });
+            if widgets::tip(label, preset.tooltip()).clicked() {
+                *settings = applied;
+                ui.close();
             }
-        });
+        }
     });
-    menu.response.on_hover_text("Published settings; they replace everything here but the classifier");
+    let changes = if changes.is_empty() { about.to_owned() } else { format!("Changed: {}", changes.join(", ")) };
+    widgets::name(&widgets::tip(combo.response, changes), Role::ComboBox, "Preset");
+    ui.end_row();
+}
+
+/// Name of the preset that is in force, or of the last one that was, and what was changed since.
+fn provenance(ui: &Ui, settings: &RefineSettings) -> (String, Vec<String>) {
+    let last = egui::Id::unique("last preset");
+    if let Some(preset) = PRESETS.iter().find(|preset| preset.apply(settings) == *settings) {
+        ui.data_mut(|data| data.insert_temp(last, preset.key));
+        return (preset.label.to_owned(), Vec::new());
+    }
+    match ui.data(|data| data.get_temp(last)).and_then(Preset::from_key) {
+        Some(preset) => {
+            let changes = marks(RefineSettings::TABLE, &preset.apply(settings), settings);
+            (format!("{}, changed", preset.label), changes)
+        }
+        None => ("Your own".to_owned(), Vec::new()),
+    }
+}
+
+/// The numbers of a preset in one line.
+fn numbers(settings: &RefineSettings) -> String {
+    let wanted = [EPS.flag, STEP_SIZE.flag, ITERATIONS.flag];
+    let is_wanted = |row: &Setting<RefineSettings>| row.set_by.is_none() && wanted.contains(&row.flag());
+    let numbers = captions(RefineSettings::TABLE, settings, is_wanted).join(", ");
+    format!("{}, {numbers}", settings.objective.option().label)
 }
 
 /// What few users need.
@@ -72,12 +111,17 @@ fn reach_ui(ui: &mut Ui, settings: &RefineSettings) {
     let tokens = theme::tokens(ui);
     let pixel = match settings.norm {
         Norm::L2 => String::new(),
-        Norm::Linf => format!("ε = {:.2}/255, ", settings.eps * 255.0),
+        Norm::Linf => format!("ε = {:.2}/255. ", settings.eps * 255.0),
     };
-    let Some((reach, short)) = settings.reach_in_words() else { return };
-    let text = RichText::new(format!("{pixel}{reach}"));
-    let text = if short { text.color(tokens.warning) } else { text };
-    ui.label(text.small()).on_hover_text(
-        "Iterations × step size ÷ radius. Below 1 the picture cannot get to the edge of the ball; above, projection may hold it back.",
-    );
+    let Some(reach) = settings.reach() else { return };
+    let short = reach < 1.0;
+    let reach = if short {
+        format!("All steps together get {:.0} % of the way to the edge", reach * 100.0)
+    } else {
+        format!("All steps together are {reach:.1} × the radius")
+    };
+    let text = RichText::new(format!("{pixel}{reach}")).small();
+    let text = if short { text.color(tokens.warning) } else { text.weak() };
+    let about = "Iterations × step size ÷ radius. Below 1 the picture cannot get to the edge of the ball; above, projection may hold it back.";
+    widgets::tip(ui.add(egui::Label::new(text).wrap()), about);
 }

@@ -85,7 +85,7 @@ fn target_ui(ui: &mut Ui, session: &Session, sample: usize, target: usize, actio
         ),
         Target::PseudoLabel => (
             "Target",
-            "The class that the classifier sees in this picture before refinement: choose the target Label to set your own.",
+            "The class that the classifier sees in this picture before refinement. Another class makes these classes the labels, and starts a new run from the start.",
         ),
         Target::Untargeted => (
             "Away from",
@@ -94,9 +94,6 @@ fn target_ui(ui: &mut Ui, session: &Session, sample: usize, target: usize, actio
     };
     ui.horizontal(|ui| {
         ui.label(title).on_hover_text(about);
-        if kind == Target::PseudoLabel {
-            ui.disable();
-        }
         let names = session.class_names();
         let combo = egui::ComboBox::from_id_salt("target")
             .width(ui.available_width() - 8.0)

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use egui::{Response, RichText, Role, Ui};
+use egui::{RichText, Role, Ui};
 
 use super::{theme, widgets};
 use crate::parameter::{ChoiceOption, Kind, Look, Parameter, Setting, Value};
@@ -15,8 +15,10 @@ const WHOLE_STEPS: f64 = 10_000.0;
 const UNIT_LENGTH: usize = 3;
 /// Smallest and largest width of sliders, in points.
 const SLIDER_WIDTH: (f32, f32) = (60.0, 118.0);
-/// Width of the typed value beside a slider, with the space before it, in points.
+/// Width of the typed value beside a slider, with the space before it, in points; more letters need more.
 const VALUE_WIDTH: f32 = 58.0;
+/// Width of a digit, in points.
+const LETTER_WIDTH: f32 = 7.5;
 
 /// A row of a grid for one setting: its label, and the widget that its kind asks for. Nothing while it is hidden, and
 /// nothing for settings that are drawn by hand.
@@ -30,7 +32,7 @@ pub fn setting_ui<S: Clone + Default>(ui: &mut Ui, row: &Setting<S>, settings: &
         (Kind::Switch(switch), Value::Switch(mut on)) => {
             ui.label("");
             let response = ui.add_enabled(enabled, egui::Checkbox::new(&mut on, switch.label));
-            if hinted(response, &tooltip).changed() {
+            if widgets::tip(response, &tooltip).changed() {
                 row.put(settings, Value::Switch(on));
             }
         }
@@ -48,7 +50,7 @@ pub fn setting_ui<S: Clone + Default>(ui: &mut Ui, row: &Setting<S>, settings: &
                 let text = row.words(settings, &Value::Choice(key));
                 let list = |ui: &mut Ui| options_ui(ui, &options(), &mut chosen);
                 let combo = widgets::combo_box(ui, choice.flag).selected_text(text).show_ui(ui, list);
-                widgets::name(&combo.response.on_hover_text(tooltip), Role::ComboBox, choice.label);
+                widgets::name(&widgets::tip(combo.response, tooltip), Role::ComboBox, choice.label);
             }
             if chosen != key {
                 row.put(settings, Value::Choice(chosen));
@@ -64,7 +66,7 @@ pub fn setting_ui<S: Clone + Default>(ui: &mut Ui, row: &Setting<S>, settings: &
 
 fn options_ui(ui: &mut Ui, options: &[ChoiceOption], chosen: &mut &'static str) {
     for option in options {
-        ui.selectable_value(chosen, option.key, option.label).on_hover_text(option.about);
+        widgets::tip(ui.selectable_value(chosen, option.key, option.label), option.about);
     }
 }
 
@@ -78,19 +80,26 @@ fn number_ui<S: Clone + Default>(ui: &mut Ui, row: &Setting<S>, settings: &mut S
                 value_ui(ui, row, settings, (&parameter, value), (enabled, tooltip));
             }
             if let Some(open) = row.open
-                && ui.checkbox(&mut is_open, open.label).on_hover_text(open.about).changed()
+                && widgets::tip(ui.checkbox(&mut is_open, open.label), open.about).changed()
             {
                 row.put(settings, if is_open { Value::Open } else { Value::Number(parameter.default) });
             }
         });
-        if let Some(text) = ui.data(|data| data.get_temp::<String>(refusal_of(row.label()))) {
+        let refusal = ui.data(|data| data.get_temp::<(String, Value)>(refusal_of(row.label())));
+        // A value that came from elsewhere since, by undo or a preset, was not refused.
+        if let Some((text, _)) = refusal.filter(|(_, beside)| *beside == row.value(settings)) {
             ui.set_max_width(widgets::COMBO_WIDTH.1);
             ui.add(egui::Label::new(RichText::new(text).small().color(theme::tokens(ui).error)).wrap());
         }
     });
 }
 
-/// Where it is remembered why the text of a number was refused; a number that is set forgets it.
+/// A number that is no setting of a table, as a field without a label.
+pub fn field_ui<S: Clone + Default>(ui: &mut Ui, row: &Setting<S>, value: &mut S) {
+    number_ui(ui, row, value, (true, &row.tooltip(value)));
+}
+
+/// Where it is remembered why the text of a number was refused, and beside which value; a number that is set forgets it.
 fn refusal_of(label: &'static str) -> egui::Id {
     egui::Id::unique(("refused number", label))
 }
@@ -113,7 +122,9 @@ fn value_ui<S: Clone + Default>(
     let (low, high) = parameter.slider;
     let (response, role) = if row.look == Look::Slider {
         // Beside a long label, a shorter slider: the panel does not grow.
-        ui.spacing_mut().slider_width = (ui.available_width() - VALUE_WIDTH).clamp(SLIDER_WIDTH.0, SLIDER_WIDTH.1);
+        let letters = row.words(settings, &Value::Number(before)).chars().count();
+        let value_width = VALUE_WIDTH.max(letters as f32 * LETTER_WIDTH + 24.0);
+        ui.spacing_mut().slider_width = (ui.available_width() - value_width).clamp(SLIDER_WIDTH.0, SLIDER_WIDTH.1);
         let slider = egui::Slider::new(&mut value, low..=high)
             .clamping(egui::SliderClamping::Never)
             .update_while_editing(false)
@@ -137,34 +148,30 @@ fn value_ui<S: Clone + Default>(
             .custom_parser(read);
         (ui.add_enabled(enabled, drag), Role::SpinButton)
     };
-    widgets::name(&hinted(response, tooltip), role, parameter.label);
+    widgets::name(&widgets::tip(response, tooltip), role, parameter.label);
     let id = refusal_of(row.label());
     match typed.into_inner() {
         // Text that was not edited changes nothing, however it was rounded.
         Some(text) if text == row.words(settings, &Value::Number(before)) => {}
         Some(text) => match row.type_in(settings, &text) {
-            Ok(()) => ui.data_mut(|data| data.remove::<String>(id)),
+            Ok(()) => ui.data_mut(|data| data.remove::<(String, Value)>(id)),
             Err(error) => {
-                ui.data_mut(|data| data.insert_temp(id, error.to_string()));
+                let beside = row.value(settings);
+                ui.data_mut(|data| data.insert_temp(id, (error.to_string(), beside)));
             }
         },
         None if value != before => {
             let value = if parameter.integer { value.round() } else { value };
             row.put(settings, Value::Number(value.clamp(parameter.min, parameter.max)));
             (row.moved)(settings);
-            ui.data_mut(|data| data.remove::<String>(id));
+            ui.data_mut(|data| data.remove::<(String, Value)>(id));
         }
         None => {}
     }
 }
 
 fn label_if(ui: &mut Ui, enabled: bool, text: &str, tooltip: &str) {
-    hinted(ui.add_enabled(enabled, egui::Label::new(text)), tooltip);
-}
-
-/// The tooltip stays when the widget is grey: it says what the setting is for.
-fn hinted(response: Response, tooltip: &str) -> Response {
-    response.on_hover_text(tooltip).on_disabled_hover_text(tooltip)
+    widgets::tip(ui.add_enabled(enabled, egui::Label::new(text)), tooltip);
 }
 
 #[cfg(test)]
@@ -275,6 +282,9 @@ mod tests {
             assert_eq!(harness.state().noise, 8.0 / 255.0, "{bad} changes nothing");
             harness.get_by_label_contains("but must be a number from 0 to 10");
         }
+        harness.state_mut().noise = 0.25;
+        draw(&mut harness);
+        assert!(harness.query_by_label_contains("but must be").is_none(), "it was not this value that was refused");
         type_into(&mut harness, Role::SpinButton, "Langevin noise", Some("0.1 + 1/5"));
         assert!(harness.query_by_label_contains("but must be").is_none(), "what is right takes the sentence away");
         assert_eq!(harness.state().noise, 0.1 + 1.0 / 5.0);

@@ -11,13 +11,15 @@ pub const SAMPLE_WIDTH: f32 = 272.0;
 /// Height of the timeline.
 pub const TIMELINE_HEIGHT: f32 = 168.0;
 
-/// Colours by role.
+/// Colours by role. As text, each has the contrast that small text needs on every ground of its theme, see the test below.
 #[derive(Debug, Clone, Copy)]
 pub struct Tokens {
     /// What the picture was before.
     pub before: Color32,
     /// What it is after; also the accent of the program.
     pub after: Color32,
+    /// Text on a plate of the accent's colour.
+    pub on_after: Color32,
     /// Good to know.
     pub info: Color32,
     /// Worth attention.
@@ -35,6 +37,7 @@ pub struct Tokens {
 const DARK: Tokens = Tokens {
     before: Color32::from_rgb(150, 160, 176),
     after: Color32::from_rgb(92, 200, 176),
+    on_after: Color32::from_rgb(20, 23, 27),
     info: Color32::from_rgb(120, 170, 235),
     warning: Color32::from_rgb(232, 178, 80),
     error: Color32::from_rgb(240, 110, 100),
@@ -44,12 +47,13 @@ const DARK: Tokens = Tokens {
 };
 
 const LIGHT: Tokens = Tokens {
-    before: Color32::from_rgb(104, 114, 130),
-    after: Color32::from_rgb(0, 122, 104),
+    before: Color32::from_rgb(88, 98, 114),
+    after: Color32::from_rgb(0, 112, 96),
+    on_after: Color32::WHITE,
     info: Color32::from_rgb(30, 98, 190),
-    warning: Color32::from_rgb(160, 98, 0),
+    warning: Color32::from_rgb(142, 86, 0),
     error: Color32::from_rgb(190, 40, 32),
-    limit: Color32::from_rgb(176, 84, 30),
+    limit: Color32::from_rgb(158, 74, 24),
     plate: Color32::from_rgb(250, 250, 249),
     grid: Color32::from_rgb(216, 218, 221),
 };
@@ -83,12 +87,13 @@ pub fn install(ctx: &egui::Context) {
         visuals.warn_fg_color = tokens.warning;
         visuals.error_fg_color = tokens.error;
         visuals.slider_trailing_fill = true;
-        if theme == Theme::Dark {
-            // egui's own grey is below the contrast that small text needs.
-            visuals.widgets.noninteractive.fg_stroke.color = Color32::from_rgb(196, 200, 206);
-        } else {
-            visuals.widgets.noninteractive.fg_stroke.color = Color32::from_rgb(50, 54, 60);
-        }
+        // egui's own greys are below the contrast that small text needs.
+        let (text, weak) = match theme {
+            Theme::Dark => (Color32::from_rgb(196, 200, 206), Color32::from_rgb(170, 176, 184)),
+            Theme::Light => (Color32::from_rgb(50, 54, 60), Color32::from_rgb(92, 96, 102)),
+        };
+        visuals.widgets.noninteractive.fg_stroke.color = text;
+        visuals.weak_text_color = Some(weak);
         ctx.set_visuals_of(theme, visuals);
     }
     // Hack has the arrows and norms that the text font lacks.
@@ -101,6 +106,8 @@ pub fn install(ctx: &egui::Context) {
         style.spacing.item_spacing = egui::vec2(6.0, 4.0);
         style.spacing.slider_width = 118.0;
         style.spacing.interact_size.y = 20.0;
+        // A tip is asked for by waiting: it is not to lie on the pictures that one tunes by.
+        style.interaction.tooltip_delay = 0.8;
         // A hovered scroll bar does not lie on the controls beside it.
         style.spacing.scroll.floating_allocated_width = 8.0;
         style.text_styles = [
@@ -112,4 +119,53 @@ pub fn install(ctx: &egui::Context) {
         ]
         .into();
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Relative luminance of WCAG 2.
+    fn luminance(color: Color32) -> f32 {
+        let [r, g, b, _] = egui::Rgba::from(color).to_array();
+        0.2126 * r + 0.7152 * g + 0.0722 * b
+    }
+
+    fn contrast(a: Color32, b: Color32) -> f32 {
+        let (a, b) = (luminance(a) + 0.05, luminance(b) + 0.05);
+        a.max(b) / a.min(b)
+    }
+
+    /// A translucent colour as it is seen over an opaque one.
+    fn over(color: Color32, ground: Color32) -> Color32 {
+        ground.blend(color)
+    }
+
+    #[test]
+    fn all_text_has_the_contrast_of_small_text_in_both_themes() {
+        let ctx = egui::Context::default();
+        install(&ctx);
+        for (theme, tokens) in [(Theme::Dark, DARK), (Theme::Light, LIGHT)] {
+            let visuals = &ctx.style_of(theme).visuals;
+            let Tokens { before, after, on_after, info, warning, error, limit, plate, grid: _ } = tokens;
+            let texts = [visuals.text_color(), visuals.weak_text_color(), visuals.strong_text_color()];
+            let texts = texts.into_iter().chain([before, after, info, warning, error, limit]);
+            let grounds =
+                [visuals.panel_fill, visuals.window_fill, visuals.extreme_bg_color, visuals.faint_bg_color, plate];
+            let mut pairs: Vec<_> = texts.flat_map(|text| grounds.map(|ground| (text, ground))).collect();
+            pairs.push((on_after, after));
+            let widgets = &visuals.widgets;
+            for state in [&widgets.inactive, &widgets.hovered, &widgets.active, &widgets.open] {
+                pairs.push((state.text_color(), state.weak_bg_fill));
+            }
+            // Shortcuts in menus, and what is selected.
+            pairs.push((visuals.weak_text_color(), widgets.hovered.weak_bg_fill));
+            let chosen = over(visuals.selection.bg_fill, visuals.panel_fill);
+            pairs.push((visuals.selection.stroke.color, chosen));
+            for (text, ground) in pairs {
+                let found = contrast(text, ground);
+                assert!(found >= 4.5, "{theme:?}: {text:?} on {ground:?} has {found:.2}:1");
+            }
+        }
+    }
 }

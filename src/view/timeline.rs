@@ -173,7 +173,7 @@ fn transport_ui(ui: &mut Ui, session: &Session, path: &[StateId], runs: &mut Run
         ui.separator();
         let last = path.len().saturating_sub(1);
         let mut place = session.shown();
-        ui.spacing_mut().slider_width = (ui.available_width() - 366.0).max(80.0);
+        ui.spacing_mut().slider_width = (ui.available_width() - 366.0).max(36.0);
         let slider = egui::Slider::new(&mut place, 0..=last.max(1)).show_value(false);
         let response = ui.add_enabled(last > 0, slider).on_hover_text("Drag to scrub through the iterations (← →)");
         super::widgets::name(&response, Role::Slider, "Shown iteration");

@@ -1,24 +1,27 @@
 //! Above: file, undo, run / pause / step / stop, progress, device, memory.
 
-use egui::{RichText, Ui};
+use std::path::PathBuf;
+
+use egui::{Button, RichText, Ui};
 
 use super::export_menu::export_menu_ui;
-use super::keys;
-use super::theme;
+use super::{keys, theme, widgets};
 use crate::session::{Action, Activity, Session, Verb};
 use crate::units::{bytes, duration};
 
-/// Draws the bar; `memory` is the process's resident memory in bytes.
-pub fn top_bar_ui(ui: &mut Ui, session: &Session, memory: Option<usize>, actions: &mut Vec<Action>) {
+/// Smallest and largest width of the progress, and what is kept free for what stands behind it, in points.
+const PROGRESS_WIDTH: (f32, f32) = (110.0, 210.0);
+const BESIDE_PROGRESS: f32 = 390.0;
+
+/// Draws the bar; `memory` is the process's resident memory in bytes, `recent` are the sessions that were open last.
+pub fn top_bar_ui(
+    ui: &mut Ui,
+    session: &Session,
+    (memory, recent): (Option<usize>, &[PathBuf]),
+    actions: &mut Vec<Action>,
+) {
     ui.horizontal_centered(|ui| {
-        ui.menu_button("File", |ui| {
-            for verb in [Verb::NewSession, Verb::Open, Verb::OpenImages, Verb::OpenReferences, Verb::Save, Verb::SaveAs]
-            {
-                if verb_button(ui, session, verb, verb.label(), actions) {
-                    ui.close();
-                }
-            }
-        });
+        ui.menu_button("File", |ui| file_menu_ui(ui, session, recent, actions));
         export_menu_ui(ui, session, actions);
         verb_button(ui, session, Verb::Undo, "Undo", actions);
         verb_button(ui, session, Verb::Redo, "Redo", actions);
@@ -26,16 +29,19 @@ pub fn top_bar_ui(ui: &mut Ui, session: &Session, memory: Option<usize>, actions
         let activity = session.activity();
         let running = activity == Activity::Running;
         if session.is_crashed() {
-            verb_button(ui, session, Verb::RestartCompute, Verb::RestartCompute.label(), actions);
+            let button = widgets::primary(ui, Verb::RestartCompute.label());
+            verb_ui(ui, session, (Verb::RestartCompute, button), actions);
         } else {
-            // A button of fixed width: the bar does not jump when its text changes.
             let text = match activity {
                 Activity::Running | Activity::Generating { .. } => "Pause",
                 Activity::Paused | Activity::Held { .. } => "Resume",
                 _ => "Run",
             };
-            let label = RichText::new(text).strong();
-            let button = egui::Button::new(label).min_size(egui::vec2(72.0, 26.0)).selected(running);
+            // What is to be done next stands out: pictures are there, and nothing was done to them yet.
+            let is_next = session.path().len() == 1 && activity == Activity::Idle;
+            let button = if is_next { widgets::primary(ui, text) } else { Button::new(RichText::new(text).strong()) };
+            // Of fixed width: the bar does not jump when its text changes.
+            let button = button.min_size(egui::vec2(72.0, 26.0)).selected(running);
             let response = ui.add_enabled(session.can(Verb::RunOrPause), button);
             if response.on_hover_text(hint(Verb::RunOrPause)).clicked() {
                 actions.push(Action::Do(Verb::RunOrPause));
@@ -56,6 +62,41 @@ pub fn top_bar_ui(ui: &mut Ui, session: &Session, memory: Option<usize>, actions
     });
 }
 
+fn file_menu_ui(ui: &mut Ui, session: &Session, recent: &[PathBuf], actions: &mut Vec<Action>) {
+    ui.set_min_width(220.0);
+    for group in [
+        &[Verb::NewSession, Verb::Open][..],
+        &[Verb::OpenImages, Verb::OpenReferences],
+        &[Verb::Save, Verb::SaveAs],
+        &[Verb::Quit],
+    ] {
+        for verb in group {
+            let button = Button::new(verb.label()).shortcut_text(keys::text(*verb).unwrap_or_default());
+            if verb_ui(ui, session, (*verb, button), actions) {
+                ui.close();
+            }
+            if *verb == Verb::Open {
+                ui.add_enabled_ui(session.can(Verb::Open) && !recent.is_empty(), |ui| {
+                    ui.menu_button("Open recent", |ui| recent_ui(ui, recent, actions));
+                });
+            }
+        }
+        if group != [Verb::Quit] {
+            ui.separator();
+        }
+    }
+}
+
+fn recent_ui(ui: &mut Ui, recent: &[PathBuf], actions: &mut Vec<Action>) {
+    for session in recent {
+        let name = session.file_name().unwrap_or(session.as_os_str()).to_string_lossy();
+        if ui.button(name).on_hover_text(session.display().to_string()).clicked() {
+            actions.push(Action::OpenSession(session.clone()));
+            ui.close();
+        }
+    }
+}
+
 fn hint(verb: Verb) -> String {
     match keys::text(verb) {
         Some(key) => format!("{} ({key})", verb.about()),
@@ -65,12 +106,25 @@ fn hint(verb: Verb) -> String {
 
 /// A button for a verb, greyed when it makes no sense now; returns whether it was clicked.
 pub fn verb_button(ui: &mut Ui, session: &Session, verb: Verb, text: &str, actions: &mut Vec<Action>) -> bool {
-    let response = ui.add_enabled(session.can(verb), egui::Button::new(text));
     // A symbol needs a name that can be read aloud.
-    if !text.chars().any(char::is_alphabetic) {
-        let enabled = response.enabled();
-        response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, enabled, verb.label()));
-    }
+    let name = if text.chars().any(char::is_alphabetic) { text } else { verb.label() };
+    verb_named_ui(ui, session, (verb, name), Button::new(text), actions)
+}
+
+/// Likewise, with a button that looks as it must, under the verb's own name.
+pub fn verb_ui(ui: &mut Ui, session: &Session, (verb, button): (Verb, Button<'_>), actions: &mut Vec<Action>) -> bool {
+    verb_named_ui(ui, session, (verb, verb.label()), button, actions)
+}
+
+fn verb_named_ui(
+    ui: &mut Ui,
+    session: &Session,
+    (verb, name): (Verb, &str),
+    button: Button<'_>,
+    actions: &mut Vec<Action>,
+) -> bool {
+    let response = ui.add_enabled(session.can(verb), button);
+    widgets::name(&response, egui::Role::Button, name);
     let about = [vec![hint(verb)], session.changes_of(verb)].concat().join("\n");
     let clicked = response.on_hover_text(&about).on_disabled_hover_text(about).clicked();
     if clicked {
@@ -87,7 +141,8 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
     let share = |done: u64, of: u64| Some(done as f32 / of.max(1) as f32);
     let (fraction, text) = match &activity {
         Activity::Idle if session.origins().is_none() => (None, "Ready".to_owned()),
-        Activity::Idle => (None, format!("{last} iterations done")),
+        Activity::Idle if session.path().len() == 1 => (None, "Press Run to refine".to_owned()),
+        Activity::Idle => (None, format!("{last} iteration{} done", if last == 1 { "" } else { "s" })),
         Activity::Failed => (None, "Failed; see the message".to_owned()),
         Activity::Crashed(_) => (None, "Compute crashed".to_owned()),
         Activity::Preparing { what, step, of } => {
@@ -113,7 +168,7 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
             (Some(fraction), format!("Iteration {done} of {of}{paused}"))
         }
     };
-    let width = 210.0;
+    let width = (ui.available_width() - BESIDE_PROGRESS).clamp(PROGRESS_WIDTH.0, PROGRESS_WIDTH.1);
     match fraction {
         Some(fraction) => drop(ui.add(egui::ProgressBar::new(fraction).desired_width(width).text(text))),
         None => drop(ui.allocate_ui(egui::vec2(width, 18.0), |ui| {

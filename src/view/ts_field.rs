@@ -2,7 +2,7 @@
 
 use egui::{RichText, Ui};
 
-use super::theme;
+use super::{theme, widgets};
 use crate::generator::{TS_PRESETS, TimeSteps, TimeStepsError};
 
 /// Width of the text, in points.
@@ -26,10 +26,10 @@ impl TsField {
         if self.shown != *value {
             self.set(value.clone());
         }
-        ui.label("Time steps").on_hover_text(ABOUT);
+        widgets::tip(ui.label("Time steps"), ABOUT);
         ui.horizontal(|ui| {
             let edit = egui::TextEdit::singleline(&mut self.text).hint_text("0,22,39/40").desired_width(TEXT_WIDTH);
-            let response = ui.add(edit).on_hover_text(ABOUT).accessible_name("Time steps");
+            let response = widgets::tip(ui.add(edit), ABOUT).accessible_name("Time steps");
             let parsed = parse(&self.text);
             if response.changed() {
                 self.error = parsed.as_ref().err().cloned();
@@ -40,17 +40,17 @@ impl TsField {
                 self.shown.clone_from(&steps);
                 *value = steps;
             }
-            let menu = ui.menu_button("Published", |ui| {
+            let menu = ui.menu_button("Papers", |ui| {
                 for preset in TS_PRESETS {
                     let text = format!("{}: {}", preset.label, preset.ts);
-                    if ui.button(text).on_hover_text(preset.source).clicked() {
+                    if widgets::tip(ui.button(text), preset.source).clicked() {
                         self.set(Some(preset.time_steps()));
                         value.clone_from(&self.shown);
                         ui.close();
                     }
                 }
             });
-            menu.response.on_hover_text("Time steps that were published for a model");
+            widgets::tip(menu.response, "Time steps that were published for a model");
         });
     }
 
@@ -60,6 +60,12 @@ impl TsField {
             let text = RichText::new(error.to_string()).small().color(theme::tokens(ui).error);
             ui.add(egui::Label::new(text).wrap());
         }
+    }
+
+    /// Why the text that stands there is no list of steps, in one sentence.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        self.error.as_ref().map(ToString::to_string)
     }
 
     fn set(&mut self, steps: Option<TimeSteps>) {

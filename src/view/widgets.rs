@@ -1,6 +1,6 @@
 //! The house widgets: lists, sections, and rows of numbers.
 
-use egui::{Response, RichText, Role, Ui, WidgetInfo};
+use egui::{Response, RichText, Role, Tooltip, Ui, WidgetInfo};
 
 use super::theme;
 
@@ -106,6 +106,33 @@ pub fn section(ui: &mut Ui, title: &str, add_contents: impl FnOnce(&mut Ui)) {
     egui::CollapsingHeader::new(title).show_unindented(ui, add_contents);
 }
 
+/// A button for what is to be done next.
+pub fn primary(ui: &Ui, text: &str) -> egui::Button<'static> {
+    let tokens = theme::tokens(ui);
+    egui::Button::new(RichText::new(text).strong().color(tokens.on_after)).fill(tokens.after)
+}
+
+/// A tip beside a control of the settings: neither on it nor on its neighbours. It stays when the control is grey, for it
+/// says what the setting is for.
+pub fn tip(response: Response, text: impl Into<egui::WidgetText>) -> Response {
+    let mut tip = if response.enabled() { Tooltip::for_enabled(&response) } else { Tooltip::for_disabled(&response) };
+    // Beside the panel; beside the list of options where that reaches farther.
+    let beside = response.rect.with_max_x(response.rect.right().max(theme::SETTINGS_WIDTH));
+    tip.popup = tip.popup.anchor(beside).align(egui::RectAlign::RIGHT_START).align_alternatives(&[]);
+    tip.show(|ui| ui.label(text));
+    response
+}
+
+/// No tip is shown in this layer in the next frame: egui shows none below an open popup, and this one is open but nowhere.
+pub fn without_tips(ui: &Ui) {
+    let anchor = egui::PopupAnchor::PointerFixed;
+    let popup = egui::Popup::new(egui::Id::unique("no tips"), ui.ctx().clone(), anchor, ui.layer_id());
+    drop(popup.open(true).show(|_| ()));
+    if ui.input(|input| input.pointer.any_pressed()) {
+        ui.ctx().request_repaint();
+    }
+}
+
 /// Gives a widget its accessible name, which tests find it by.
 pub fn name(response: &Response, kind: Role, label: &str) {
     response.widget_info(|| WidgetInfo::labeled(kind, response.enabled(), label));
@@ -116,15 +143,6 @@ pub fn heading(ui: &mut Ui, text: &str) {
     ui.add_space(theme::GAP);
     ui.label(RichText::new(text).strong().size(14.0));
     ui.add_space(1.0);
-}
-
-/// A title with a control at the right end of its line.
-pub fn heading_with(ui: &mut Ui, text: &str, control: impl FnOnce(&mut Ui)) {
-    ui.add_space(theme::GAP);
-    ui.horizontal(|ui| {
-        ui.label(RichText::new(text).strong().size(14.0));
-        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), control);
-    });
 }
 
 /// A row: name on the left, value on the right.

@@ -51,11 +51,12 @@ impl std::str::FromStr for DeviceChoice {
     type Err = DeviceError;
 
     fn from_str(text: &str) -> Result<Self, DeviceError> {
-        match text.split_once(':') {
-            None if text == "auto" => Ok(Self::Auto),
-            None if text == "cpu" => Ok(Self::Cpu),
-            None if text == "gpu" => Ok(Self::Gpu),
-            Some(("gpu", name)) if !name.trim().is_empty() => Ok(Self::Named(name.trim().to_owned())),
+        let (kind, name) = text.split_once(':').unwrap_or((text, ""));
+        match (kind.trim().to_ascii_lowercase().as_str(), name.trim()) {
+            ("auto", "") => Ok(Self::Auto),
+            ("cpu", "") => Ok(Self::Cpu),
+            ("gpu", "") if !text.contains(':') => Ok(Self::Gpu),
+            ("gpu", name) if !name.is_empty() => Ok(Self::Named(name.to_owned())),
             _ => Err(DeviceError::Unknown { found: text.to_owned() }),
         }
     }
@@ -77,12 +78,13 @@ pub enum DeviceError {
         found: String,
     },
     /// The adapter does not start.
-    #[error("the GPU {name:?} does not start: update its driver, or use --device cpu ({cause})")]
+    #[error("the GPU {name:?} does not start: update its driver, or use --device cpu")]
     Start {
         /// The adapter.
         name: String,
         /// What the driver said.
-        cause: String,
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -125,7 +127,7 @@ pub(super) fn open(choice: &DeviceChoice) -> Result<OpenDevice, DeviceError> {
     let device = Device::wgpu_options()
         .device_kind(kind)
         .init()
-        .map_err(|cause| DeviceError::Start { name: info.name.clone(), cause: format!("{cause:?}") })?;
+        .map_err(|cause| DeviceError::Start { name: info.name.clone(), cause: format!("{cause:?}").into() })?;
     Ok(OpenDevice { device, info })
 }
 

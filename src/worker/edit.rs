@@ -21,8 +21,9 @@ pub(super) struct Edit {
     /// What is edited; none for an interpolation.
     source: Option<Arc<Origins>>,
     mask: Option<Mask>,
-    /// Known with the generator.
+    /// Known with the generator, and the names that they count.
     labels: Vec<usize>,
+    classes: Option<Vec<String>>,
     /// What is edited at the generator's size, one per result.
     images: Option<ImageBatch>,
 }
@@ -36,7 +37,7 @@ impl Edit {
     ) -> Self {
         let source = source.filter(|_| how.task.needs_reference());
         let mask = mask.filter(|_| how.task.needs_mask());
-        Self { settings, how, source, mask, labels: Vec::new(), images: None }
+        Self { settings, how, source, mask, labels: Vec::new(), classes: None, images: None }
     }
 
     /// As if so many pictures were generated.
@@ -66,15 +67,24 @@ impl Recipe for Edit {
 
     fn begin(&mut self, generator: &Generator, chunks: Chunks, device: &Device) -> Result<Begin, WorkError> {
         let (n, asked) = (self.count(), self.asked());
-        let classes = generator.num_classes().unwrap_or(0);
+        let classes = generator.classes();
+        self.classes = Some(classes.to_vec());
         let [_, h, w] = generator.sample_shape();
         self.labels = match (&self.source, &self.settings.classes) {
-            (Some(origins), Classes::All) => (0..n).map(|i| origins.labels[i % origins.labels.len()]).collect(),
+            (Some(origins), Classes::All) => {
+                // A generator without classes leaves them as they are.
+                let labels = match classes {
+                    [] => origins.labels.clone(),
+                    names => origins.labels_among(names).map_err(WorkError::EditedLabels)?,
+                };
+                self.classes = if classes.is_empty() { origins.classes.clone() } else { self.classes.take() };
+                (0..n).map(|i| labels[i % labels.len()]).collect()
+            }
             // In an interpolation only the noise changes.
             (None, Classes::All) => vec![0; n],
-            _ => asked.labels(classes),
+            _ => asked.labels(classes.len()),
         };
-        check_labels(&self.labels, classes)?;
+        check_labels(&self.labels, classes.len())?;
         self.images = self.source.as_ref().map(|origins| cycle(&origins.images.resized([h, w]), 0, n));
         self.mask = self.mask.take().map(|mask| mask.resized(w as u32, h as u32));
         let (seeds, labels) = (asked.seeds(), self.labels.clone());
@@ -106,6 +116,7 @@ impl Recipe for Edit {
             let name = |i: usize| origins.names.get(i % origins.names.len().max(1)).cloned();
             (0..made).filter_map(name).collect()
         });
-        Origins { images, labels, seeds, names, made_by: Some(self.settings.clone()), edited }
+        let (classes, made_by) = (self.classes.clone(), Some(self.settings.clone()));
+        Origins { images, labels, classes, seeds, names, made_by, edited }
     }
 }

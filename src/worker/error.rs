@@ -2,6 +2,7 @@
 
 use super::device::DeviceError;
 use crate::checkpoint::CheckpointError;
+use crate::classifier::LabelError;
 use crate::generator::GenerateError;
 use crate::refiner::RefineError;
 
@@ -22,6 +23,12 @@ pub(super) enum WorkError {
     Channels { generator: [usize; 3], channels: usize },
     #[error("class {label} is asked for, but the generator knows {classes} classes (0 to {}): choose another class", classes - 1)]
     Class { label: usize, classes: usize },
+    #[error(transparent)]
+    Labels(LabelError),
+    #[error(
+        "the pictures to be edited have labels that the generator does not know: choose the classes of the results (--classes), or a classifier of the generator's classes"
+    )]
+    EditedLabels(#[source] LabelError),
     #[error("a setting is out of range")]
     Parameter(#[from] crate::parameter::ParameterError),
 }

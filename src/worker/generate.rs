@@ -12,13 +12,14 @@ use crate::refiner::Chunks;
 /// One picture per seed.
 pub(super) struct Generate {
     settings: GenerateSettings,
-    /// Known with the generator.
+    /// Known with the generator, and the names that they count.
     labels: Vec<usize>,
+    classes: Vec<String>,
 }
 
 impl Generate {
     pub(super) const fn new(settings: GenerateSettings) -> Self {
-        Self { settings, labels: Vec::new() }
+        Self { settings, labels: Vec::new(), classes: Vec::new() }
     }
 }
 
@@ -36,7 +37,8 @@ impl Recipe for Generate {
     }
 
     fn begin(&mut self, generator: &Generator, chunks: Chunks, device: &Device) -> Result<Begin, WorkError> {
-        let classes = generator.num_classes().unwrap_or(0);
+        self.classes = generator.classes().to_vec();
+        let classes = self.classes.len();
         if let Classes::Only(list) = &self.settings.classes {
             check_labels(list, classes)?;
         }
@@ -52,8 +54,15 @@ impl Recipe for Generate {
 
     fn origins(&self, images: ImageBatch) -> Origins {
         let made = images.len();
-        let (labels, seeds) = (self.labels[..made].to_vec(), self.settings.seeds()[..made].to_vec());
-        Origins { images, labels, seeds, names: Vec::new(), made_by: Some(self.settings.clone()), edited: None }
+        Origins {
+            images,
+            labels: self.labels[..made].to_vec(),
+            classes: Some(self.classes.clone()),
+            seeds: self.settings.seeds()[..made].to_vec(),
+            names: Vec::new(),
+            made_by: Some(self.settings.clone()),
+            edited: None,
+        }
     }
 }
 

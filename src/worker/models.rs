@@ -123,7 +123,7 @@ impl Network for Classifier {
 #[derive(Default)]
 pub(super) struct Models {
     /// Files whose content is known.
-    hashed: HashMap<PathBuf, (Stamp, String)>,
+    hashed: HashMap<Vec<PathBuf>, (Stamp, String)>,
     shelf: Shelf,
 }
 
@@ -135,10 +135,14 @@ struct Stamp {
 }
 
 impl Stamp {
-    /// `None` where a file system does not say.
-    fn of(file: &Path) -> Option<Self> {
-        let meta = file.metadata().ok()?;
-        Some(Self { bytes: meta.len(), modified: meta.modified().ok()? })
+    /// Of the files of one model together; `None` where a file system does not say.
+    fn of(files: &[PathBuf]) -> Option<Self> {
+        let one = |file: &PathBuf| {
+            let meta = file.metadata().ok()?;
+            Some(Self { bytes: meta.len(), modified: meta.modified().ok()? })
+        };
+        let both = |a: Self, b: Self| Self { bytes: a.bytes + b.bytes, modified: a.modified.max(b.modified) };
+        files.iter().map(one).collect::<Option<Vec<_>>>()?.into_iter().reduce(both)
     }
 }
 
@@ -155,9 +159,9 @@ impl Models {
         let found = resolve(reference, cache)?;
         let named =
             |loaded: Loaded<M>| Loaded { info: ModelInfo { reference: reference.to_owned(), ..loaded.info }, ..loaded };
-        let file = file_of(&found)?;
-        let stamp = Stamp::of(&file);
-        if let Some((_, sha256)) = self.hashed.get(&file).filter(|(known, _)| Some(*known) == stamp)
+        let files = files_of(&found)?;
+        let stamp = Stamp::of(&files);
+        if let Some((_, sha256)) = self.hashed.get(&files).filter(|(known, _)| Some(*known) == stamp)
             && let Some(loaded) = self.shelf.get(sha256, &found.manifest)
         {
             return Ok((named(loaded), false));
@@ -187,27 +191,27 @@ impl Models {
                 };
                 let loaded = Loaded { info, model: Arc::new(network) };
                 // What was read while its file was written again is used once and known by no name.
-                if stamp.is_some_and(|stamp| Stamp::of(&file) == Some(stamp)) {
+                if stamp.is_some_and(|stamp| Stamp::of(&files) == Some(stamp)) {
                     self.shelf.put(found.manifest, &loaded);
                 }
                 loaded
             }
         };
         // A file that is being written to is looked at again next time.
-        match stamp.filter(|stamp| Stamp::of(&file) == Some(*stamp)) {
-            Some(stamp) => self.hashed.insert(file, (stamp, sha256)),
-            None => self.hashed.remove(&file),
+        match stamp.filter(|stamp| Stamp::of(&files) == Some(*stamp)) {
+            Some(stamp) => self.hashed.insert(files, (stamp, sha256)),
+            None => self.hashed.remove(&files),
         };
         Ok((named(loaded), is_new))
     }
 }
 
-/// The file of the weights, also of a folder.
-fn file_of(model: &Model) -> Result<PathBuf, CheckpointError> {
+/// The file of the weights, or those of a folder.
+fn files_of(model: &Model) -> Result<Vec<PathBuf>, CheckpointError> {
     if model.weights.is_dir() {
-        return Ok(crate::zoo::open(&model.weights)?.checkpoint.file().to_owned());
+        return Ok(crate::zoo::open(&model.weights)?.checkpoint.files().to_vec());
     }
-    Ok(model.weights.clone())
+    Ok(vec![model.weights.clone()])
 }
 
 fn read<M: Network>(
@@ -332,13 +336,13 @@ mod tests {
     fn a_file_is_hashed_again_when_its_length_or_its_time_differ() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "one").unwrap();
-        let first = Stamp::of(file.path()).unwrap();
-        assert_eq!(Stamp::of(file.path()), Some(first));
+        let first = Stamp::of(&[file.path().to_owned()]).unwrap();
+        assert_eq!(Stamp::of(&[file.path().to_owned()]), Some(first));
         let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(3);
         file.as_file().set_modified(later).unwrap();
-        assert_ne!(Stamp::of(file.path()), Some(first), "another time");
+        assert_ne!(Stamp::of(&[file.path().to_owned()]), Some(first), "another time");
         std::fs::write(file.path(), "three").unwrap();
         file.as_file().set_modified(first.modified).unwrap();
-        assert_ne!(Stamp::of(file.path()), Some(first), "another length");
+        assert_ne!(Stamp::of(&[file.path().to_owned()]), Some(first), "another length");
     }
 }

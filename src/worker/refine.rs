@@ -10,7 +10,7 @@ use super::message::{Event, Rest};
 use super::models::Loaded;
 use super::task::{Context, Step, Task};
 use super::warm::WarmUp;
-use crate::classifier::Classifier;
+use crate::classifier::{Classifier, LabelError};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{
@@ -44,11 +44,13 @@ pub(super) struct Refine {
     first: u32,
     /// Settings that came before the first state.
     later: Option<RefineSettings>,
+    /// Why the labels mean nothing to the classifier, if they do not: targets that need none may be had all the same.
+    foreign: Option<LabelError>,
 }
 
 impl Refine {
     pub(super) const fn new(start: Start) -> Self {
-        Self { start, classifier: None, warm: None, refiner: None, iteration: 0, first: 0, later: None }
+        Self { start, classifier: None, warm: None, refiner: None, iteration: 0, first: 0, later: None, foreign: None }
     }
 
     /// Loads the classifier and finds out how to use it.
@@ -58,6 +60,8 @@ impl Refine {
         let open = context.open_device(&compute.device)?;
         let loaded = context.load::<Classifier>(&settings.classifier, compute, &open)?;
         let model = &loaded.model;
+        self.foreign = origins.labels_among(&loaded.info.classes).err();
+        self.check_labels(settings)?;
         let n = origins.images.len();
         let channels = model.sample_shape()[0];
         let mut per_sample = 0;
@@ -93,7 +97,7 @@ impl Refine {
         let batch = Batch {
             origin: origins.images.clone(),
             from: from.take().map(|(state, images)| (state.iteration, images)),
-            labels: origins.labels.clone(),
+            labels: origins.labels_among(&loaded.info.classes).unwrap_or_else(|_| origins.labels.clone()),
             seeds: origins.seeds.clone(),
             references,
         };
@@ -109,6 +113,14 @@ impl Refine {
         match self.later.take() {
             Some(settings) => self.update(settings, context),
             None => Ok(()),
+        }
+    }
+
+    /// Labels that the classifier does not know are no targets.
+    fn check_labels(&self, settings: &RefineSettings) -> Result<(), WorkError> {
+        match &self.foreign {
+            Some(error) if settings.target != Target::PseudoLabel => Err(WorkError::Labels(error.clone())),
+            _ => Ok(()),
         }
     }
 
@@ -159,6 +171,7 @@ impl Task for Refine {
         if settings.classifier != self.start.settings.classifier {
             return Ok(());
         }
+        self.check_labels(&settings)?;
         let (Some(refiner), Some((loaded, ..))) = (&mut self.refiner, &self.classifier) else {
             self.later = Some(settings);
             return Ok(());

@@ -2,7 +2,8 @@
 //! replaced. The loop in `run.rs` does that for all alike; what a task needs from the compute thread it finds in its
 //! [`Context`].
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::compute::ComputeSettings;
@@ -14,6 +15,7 @@ use super::message::{Event, JobId, MemoryEstimate, Rest};
 use super::models::{Loaded, Models, Network};
 use crate::refiner::{Chunks, RefineSettings};
 use crate::trace::RunId;
+use crate::zoo;
 
 /// How often loading is told about.
 const TELL: Duration = Duration::from_millis(50);
@@ -148,6 +150,14 @@ impl<'a, 'c> Context<'a, 'c> {
                 loaded.info.reference
             );
             self.publish(Event::Warning(warning));
+        }
+        let assumed = if is_new { zoo::notes(reference) } else { Vec::new() };
+        if !assumed.is_empty() {
+            let name = Path::new(reference).file_name().map_or_else(|| reference.into(), OsStr::to_string_lossy);
+            let assumed = assumed.join("\n- ");
+            self.publish(Event::Warning(format!(
+                "no manifest says what {name} is, so some of it is assumed; where that is wrong, correct the manifest that `lapidary inspect` prints\n- {assumed}"
+            )));
         }
         self.publish(M::event(self.job, loaded.info.clone()));
         Ok(loaded)

@@ -4,6 +4,7 @@ use std::path::{Component, Path};
 
 use super::{
     BlockKind, ClassifierManifest, DiffusionManifest, Manifest, ManifestKind, ResnetManifest, Shortcut, UnetManifest,
+    classes,
 };
 
 /// Levels of a U-Net, and the factor of each.
@@ -32,6 +33,9 @@ impl Manifest {
         if !(matches!(parts.next(), Some(Component::Normal(_))) && parts.next().is_none()) {
             return Some((format!("file = {:?}", self.file), "it must be a name beside the manifest"));
         }
+        if let Some(name) = classes::repeated(&self.classes) {
+            return Some((format!("two classes named {name:?}"), "every class needs a name of its own"));
+        }
         match &self.kind {
             ManifestKind::Generator(generator) => {
                 generator.unet.problem(self.size()).or_else(|| generator.diffusion.problem())
@@ -39,9 +43,10 @@ impl Manifest {
             ManifestKind::Classifier(_) if self.classes.is_empty() => {
                 Some(("no classes".to_owned(), "a classifier needs the names of its classes"))
             }
-            ManifestKind::Classifier(classifier) => {
-                classifier.problem(self.channels).or_else(|| classifier.resnet.problem())
-            }
+            ManifestKind::Classifier(classifier) => classifier
+                .problem(self.channels)
+                .or_else(|| classifier.resnet.problem())
+                .or_else(|| classifier.resnet.odd(self.size())),
         }
     }
 }
@@ -93,6 +98,15 @@ impl ResnetManifest {
             return Some((what, "width * width_per_group / 64 must be a whole number"));
         }
         None
+    }
+}
+
+impl ResnetManifest {
+    fn odd(&self, size @ [height, width]: [usize; 2]) -> Option<Problem> {
+        let multiple = self.check_size(size).err()?.multiple;
+        let width = if height == width { String::new() } else { format!(" and width = {width}") };
+        let what = format!("resolution = {height}{width} for a network that needs multiples of {multiple}");
+        Some((what, "height and width must be such multiples"))
     }
 }
 

@@ -34,6 +34,23 @@ pub fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|class| format!("class {class}")).collect()
 }
 
+/// The names, those that occur more than once with their number behind them: a class is chosen by its name.
+pub(super) fn distinct(names: Vec<String>) -> Vec<String> {
+    let mut counts = std::collections::HashMap::new();
+    for name in &names {
+        *counts.entry(name.clone()).or_insert(0) += 1;
+    }
+    let one = |(class, name): (usize, String)| if counts[&name] > 1 { format!("{name} ({class})") } else { name };
+    names.into_iter().enumerate().map(one).collect()
+}
+
+/// A name that two classes of a list have; built-in lists are as their authors wrote them.
+pub(super) fn repeated(names: &[String]) -> Option<&str> {
+    let mut seen = std::collections::HashSet::new();
+    let repeated = names.iter().find(|name| !seen.insert(name.as_str()));
+    repeated.filter(|_| word_for(names).is_none()).map(String::as_str)
+}
+
 pub(super) fn serialize<S: Serializer>(names: &[String], serializer: S) -> Result<S::Ok, S::Error> {
     match word_for(names) {
         Some(word) => serializer.serialize_str(word),

@@ -1,36 +1,19 @@
-//! Folders that diffusers writes: where their weights lie, and what their configuration says beyond the shapes.
+//! Folders that diffusers writes: what their configuration says beyond the shapes.
 //!
 //! # Source
 //! huggingface/diffusers, `UNet2DModel`, `CMStochasticIterativeScheduler`, `scripts/convert_consistency_to_diffusers.py`.
 //! A network that differs from OpenAI's U-Net in a way that shapes do not show is refused here.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::NoiseSchedule;
+use super::config::{read_json, refusal, whole};
 use crate::checkpoint::CheckpointError;
 
-/// Names of the weights, in the order in which they are looked for.
-const WEIGHTS: [&str; 4] = [
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.fp16.safetensors",
-    "diffusion_pytorch_model.bin",
-    "diffusion_pytorch_model.fp16.bin",
-];
-/// Lists of weights that are split into several files.
-const SHARDED: [&str; 4] = [
-    "diffusion_pytorch_model.safetensors.index.json",
-    "diffusion_pytorch_model.safetensors.index.fp16.json",
-    "diffusion_pytorch_model.bin.index.json",
-    "diffusion_pytorch_model.bin.index.fp16.json",
-];
 /// Components of pipelines whose networks work on codes instead of pixels.
 const ENCODERS: [&str; 3] = ["vae", "vqvae", "vqgan"];
-/// Largest configuration that is read.
-const MAX_CONFIG_BYTES: u64 = 1 << 20;
-
 /// What a configuration says that the shapes of the weights do not.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct DiffusersConfig {
@@ -51,45 +34,6 @@ pub(super) enum Scheduler {
     Discrete { schedule: NoiseSchedule, steps: usize },
 }
 
-/// A pipeline's folder, or the folder of its U-Net.
-#[derive(Debug)]
-pub(super) struct Folder {
-    /// The file of the weights.
-    pub(super) weights: PathBuf,
-    pub(super) config: DiffusersConfig,
-}
-
-impl Folder {
-    /// Finds the weights in `path` and reads the configuration.
-    pub(super) fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let nested = path.join("unet");
-        let unet = if nested.join("config.json").is_file() { nested.as_path() } else { path };
-        if !unet.join("config.json").is_file() {
-            return Err(CheckpointError::Folder { path: path.to_owned() });
-        }
-        let config = read_config(unet)?;
-        // A folder that was saved again in one file may still hold the list of the former ones.
-        if let Some(weights) = WEIGHTS.iter().map(|name| unet.join(name)).find(|file| file.is_file()) {
-            return Ok(Self { weights, config });
-        }
-        let path = unet.to_owned();
-        Err(if SHARDED.iter().any(|name| unet.join(name).is_file()) {
-            CheckpointError::Sharded { path }
-        } else {
-            CheckpointError::NoWeights { path, looked_for: WEIGHTS.join(", ") }
-        })
-    }
-}
-
-/// Whether a file is called one of several, such as `model-00001-of-00002.safetensors`.
-pub(super) fn is_shard(path: &Path) -> bool {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let number = |word: &str| if word.len() == 5 { word.parse::<u32>().ok() } else { None };
-    let mut words = stem.rsplit('-');
-    let (of, between, part) = (words.next(), words.next(), words.next());
-    between == Some("of") && part.and_then(number).is_some() && of.and_then(number).is_some_and(|parts| parts > 1)
-}
-
 /// The configuration that lies beside a file of weights, if there is one.
 pub(super) fn beside(weights: &Path) -> Result<Option<DiffusersConfig>, CheckpointError> {
     match weights.parent() {
@@ -99,7 +43,7 @@ pub(super) fn beside(weights: &Path) -> Result<Option<DiffusersConfig>, Checkpoi
 }
 
 /// Reads `config.json` of a U-Net's folder and what the pipeline around it says.
-fn read_config(unet: &Path) -> Result<DiffusersConfig, CheckpointError> {
+pub(super) fn read_config(unet: &Path) -> Result<DiffusersConfig, CheckpointError> {
     let path = unet.join("config.json");
     let config = read_json(&path)?;
     check_unet(&config, &path)?;
@@ -127,21 +71,6 @@ fn read_config(unet: &Path) -> Result<DiffusersConfig, CheckpointError> {
         }
     };
     Ok(DiffusersConfig { resolution, attention_head_dim, scheduler })
-}
-
-fn read_json(path: &Path) -> Result<Value, CheckpointError> {
-    let read = |source| CheckpointError::Read { path: path.to_owned(), source };
-    let mut text = Vec::new();
-    std::fs::File::open(path).map_err(read)?.take(MAX_CONFIG_BYTES).read_to_end(&mut text).map_err(read)?;
-    serde_json::from_slice(&text).map_err(|source| CheckpointError::Config { path: path.to_owned(), source })
-}
-
-fn whole(value: &Value) -> Option<usize> {
-    value.as_u64().and_then(|value| usize::try_from(value).ok())
-}
-
-fn refusal(path: &Path, found: String, expected: &str) -> CheckpointError {
-    CheckpointError::Diffusers { path: path.to_owned(), found, expected: expected.to_owned() }
 }
 
 /// Refuses what differs from OpenAI's U-Net without changing a shape. A missing entry has diffusers' default, which

@@ -43,6 +43,7 @@ mod tests {
             title: "test".to_owned(),
             file: "test.pt".to_owned(),
             sha256: None,
+            prefix: None,
             resolution: 64,
             width: None,
             channels: 3,

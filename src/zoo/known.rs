@@ -14,8 +14,15 @@ const MOST: usize = 64;
 /// Files of a folder that are looked at, to see whether it is still the same.
 const MOST_FILES: usize = 256;
 
-/// A description, and the file of the weights where it is not bundled.
-type Found = (Manifest, Option<PathBuf>);
+/// What is known of a model.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) manifest: Manifest,
+    /// The file of the weights where it is not bundled.
+    pub(super) weights: Option<PathBuf>,
+    /// What was assumed of it, one sentence each.
+    pub(super) notes: Vec<String>,
+}
 
 /// Every file that an answer rests on; `None` for one that is not there.
 type Seen = Vec<(PathBuf, Option<Metadata>)>;
@@ -48,6 +55,8 @@ pub(super) fn remembered(
 /// The file, or those of a folder two levels deep, and the manifest beside it.
 fn seen(path: &Path) -> Seen {
     let mut paths = vec![path.to_owned(), manifest_beside(path)];
+    // What the folder of a file says of it.
+    paths.extend(["config.json", "preprocessor_config.json"].map(|name| path.with_file_name(name)));
     let mut folders = vec![(path.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
@@ -83,7 +92,7 @@ mod tests {
         let ask = || {
             let look = |_: &str| {
                 looks.set(looks.get() + 1);
-                Ok((bundled_manifest(&BUNDLED[0]), None))
+                Ok(Found { manifest: bundled_manifest(&BUNDLED[0]), weights: None, notes: Vec::new() })
             };
             remembered(path.to_str().unwrap(), look).unwrap();
             looks.get()

@@ -1,14 +1,12 @@
 //! Finding a model: a bundled name, a manifest, a file with a manifest beside it, or a file that is recognised.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::known::Found;
 use super::manifest::manifest_beside;
-use super::{Manifest, Opened, Recognised, known, open, recognise};
+use super::{Manifest, Opened, Recognised, known, open, open_as, recognise};
 use crate::checkpoint::{Checkpoint, CheckpointError, Watch, unwatched};
-
-/// Largest manifest that is read; a thousand class names need a thirtieth of it.
-const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
 /// A model of the demo, carried inside the program.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +52,7 @@ impl Model {
     /// # Errors
     /// [`CheckpointError`] as of [`open`], [`CheckpointError::Hash`] or [`CheckpointError::Cancelled`].
     pub fn open(&self, watch: &mut Watch<'_>) -> Result<(Checkpoint, String), CheckpointError> {
-        let Opened { checkpoint, .. } = open(&self.weights)?;
+        let Opened { checkpoint, .. } = open_as(&self.weights, self.manifest.prefix.as_deref())?;
         let found = checkpoint.sha256(watch)?;
         match &self.manifest.sha256 {
             Some(expected) if *expected != found => {
@@ -119,7 +117,7 @@ pub fn describe(opened: &Opened) -> Result<Described, CheckpointError> {
     let checkpoint = &opened.checkpoint;
     let beside = manifest_beside(checkpoint.path());
     if beside.exists() {
-        return Ok(Described { manifest: read_manifest(&beside)?, origin: Origin::Manifest(beside) });
+        return Ok(Described { manifest: Manifest::read(&beside)?, origin: Origin::Manifest(beside) });
     }
     // Hashing takes long for a large file, and only a file of the same length can be a copy.
     let twins = BUNDLED.iter().filter(|bundled| bundled.weights.len() as u64 == checkpoint.bytes());
@@ -134,14 +132,6 @@ pub fn describe(opened: &Opened) -> Result<Described, CheckpointError> {
     Ok(Described { manifest, origin: Origin::Recognised { preset, notes } })
 }
 
-fn read_manifest(path: &Path) -> Result<Manifest, CheckpointError> {
-    let read = |source| CheckpointError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(read)?;
-    file.take(MAX_MANIFEST_BYTES).read_to_string(&mut text).map_err(read)?;
-    Manifest::parse(&text, path)
-}
-
 /// Describes a model without reading its weights: by bundled name, by manifest, by a file or folder with a manifest
 /// beside it, or by what is recognised in a file or folder.
 ///
@@ -153,12 +143,20 @@ fn read_manifest(path: &Path) -> Result<Manifest, CheckpointError> {
 pub fn find(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointError> {
     match BUNDLED.iter().find(|bundled| bundled.name == reference) {
         Some(bundled) => Ok((bundled_manifest(bundled), None)),
-        None => known::remembered(reference, look),
+        None => known::remembered(reference, look).map(|found| (found.manifest, found.weights)),
     }
 }
 
+/// What was assumed of a model that no manifest describes, one sentence each; nothing for one that cannot be found.
+#[must_use]
+pub fn notes(reference: &str) -> Vec<String> {
+    let is_bundled = BUNDLED.iter().any(|bundled| bundled.name == reference);
+    let found = (!is_bundled).then(|| known::remembered(reference, look));
+    found.and_then(Result::ok).map_or_else(Vec::new, |found| found.notes)
+}
+
 /// [`find`] for what is not bundled.
-fn look(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointError> {
+fn look(reference: &str) -> Result<Found, CheckpointError> {
     let path = Path::new(reference);
     if !path.exists() {
         if reference.contains(['/', '\\', '.']) {
@@ -168,13 +166,19 @@ fn look(reference: &str) -> Result<(Manifest, Option<PathBuf>), CheckpointError>
         return Err(CheckpointError::Unknown { name: reference.to_owned(), known });
     }
     if is_manifest(path) {
-        let manifest = read_manifest(path)?;
+        let manifest = Manifest::read(path)?;
         let weights = path.with_file_name(&manifest.file);
-        return Ok((manifest, Some(weights)));
+        return Ok(Found { manifest, weights: Some(weights), notes: Vec::new() });
     }
     let beside = manifest_beside(path);
-    let manifest = if beside.exists() { read_manifest(&beside)? } else { describe(&open(path)?)?.manifest };
-    Ok((manifest, Some(path.to_owned())))
+    let (manifest, notes) = if beside.exists() {
+        (Manifest::read(&beside)?, Vec::new())
+    } else {
+        let Described { manifest, origin } = describe(&open(path)?)?;
+        let notes = if let Origin::Recognised { notes, .. } = origin { notes } else { Vec::new() };
+        (manifest, notes)
+    };
+    Ok(Found { manifest, weights: Some(path.to_owned()), notes })
 }
 
 /// Finds a model and makes sure that its weights are a file on disk.
@@ -195,20 +199,24 @@ pub fn resolve(reference: &str, cache: &Path) -> Result<Model, CheckpointError> 
 fn unpack(name: &str, manifest: &Manifest, cache: &Path) -> Result<PathBuf, CheckpointError> {
     let bundled = BUNDLED.iter().find(|bundled| bundled.name == name).expect("found by name before");
     let hash = manifest.sha256.as_deref().unwrap_or("unhashed");
-    let folder = cache.join("models").join(&hash[..hash.len().min(16)]);
-    let target = folder.join(&manifest.file);
-    if target.metadata().is_ok_and(|meta| meta.len() == bundled.weights.len() as u64) {
-        return Ok(target);
-    }
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(&folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(&folder)?;
+    let place = |cache: &Path| cache.join("models").join(&hash[..hash.len().min(16)]).join(&manifest.file);
+    let write = |target: &Path| -> std::io::Result<()> {
+        if target.metadata().is_ok_and(|meta| meta.len() == bundled.weights.len() as u64) {
+            return Ok(());
+        }
+        let folder = target.parent().unwrap_or(cache);
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(bundled.weights)?;
-        file.persist(&target)?;
+        file.persist(target)?;
         Ok(())
     };
-    write().map_err(|source| CheckpointError::Unpack { path: target.clone(), source })?;
-    Ok(target)
+    let target = place(cache);
+    let Err(source) = write(&target) else { return Ok(target) };
+    // Whoever else writes there: the hash is compared whenever a model is opened.
+    let other = place(&tempfile::env::temp_dir().join("lapidary"));
+    write(&other).map_err(|_| CheckpointError::Unpack { path: target, source })?;
+    Ok(other)
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! The TOML record beside a checkpoint: what it holds and where it comes from.
 
+use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::CheckpointError;
+use crate::checkpoint::{CheckpointError, open_file};
 use crate::net::resnet::ResnetManifest;
 use crate::net::unet::UnetManifest;
+
+/// Largest manifest that is read; a thousand class names need a thirtieth of it.
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
 /// One model: its file, its network, and its origin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +24,9 @@ pub struct Manifest {
     /// SHA-256 of that file; checked when present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// What stands before every name of the network in the file, where the file holds several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
     /// Height of the pictures in pixels, and their width unless [`Self::width`] says otherwise.
     pub resolution: usize,
     /// Width of the pictures in pixels, where they are not square.
@@ -177,10 +184,32 @@ impl Manifest {
     /// # Errors
     /// [`CheckpointError::Manifest`] for bad TOML, [`CheckpointError::ManifestValue`] for values that cannot be.
     pub fn parse(text: &str, path: &Path) -> Result<Self, CheckpointError> {
-        let manifest: Self = toml::from_str(text)
-            .map_err(|source| CheckpointError::Manifest { path: path.to_owned(), source: Box::new(source) })?;
+        let refuse = |source| CheckpointError::Manifest { path: path.to_owned(), source: Box::new(source) };
+        let mut manifest: Self = toml::from_str(text).map_err(refuse)?;
+        // What was understood would be written again, so whatever would not was not understood.
+        let written = toml::Table::try_from(&manifest).unwrap_or_default();
+        let said: toml::Table = toml::from_str(text).map_err(refuse)?;
+        if let Some(key) = said.keys().find(|key| !written.contains_key(*key)) {
+            let known = written.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let expected = format!("a {} has no entries but {known}, sha256, width and prefix", manifest.role());
+            return Err(CheckpointError::ManifestValue { path: path.to_owned(), what: key.clone(), expected });
+        }
         manifest.check(path)?;
+        if let Some(prefix) = manifest.prefix.as_mut().filter(|prefix| !prefix.is_empty() && !prefix.ends_with('.')) {
+            prefix.push('.');
+        }
         Ok(manifest)
+    }
+
+    /// Reads and checks the manifest at `path`.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and when the file cannot be read.
+    pub fn read(path: &Path) -> Result<Self, CheckpointError> {
+        let read = |source| CheckpointError::Read { path: path.to_owned(), source };
+        let mut text = String::new();
+        open_file(path)?.take(MAX_MANIFEST_BYTES).read_to_string(&mut text).map_err(read)?;
+        Self::parse(&text, path)
     }
 
     /// `[H, W]` of the pictures.

@@ -4,11 +4,14 @@
 //! manifest says, or its shapes do ([`recognise()`]). [`find`] and [`resolve`] know where models are: bundled, on disk, or in
 //! a folder of diffusers.
 
+mod card;
 mod check;
 pub mod classes;
+mod config;
 mod dialect;
 mod diffusers;
 mod expected;
+mod folder;
 mod known;
 mod library;
 mod manifest;
@@ -16,13 +19,17 @@ mod presets;
 mod recognise;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use self::card::Card;
 pub use self::dialect::Dialect;
 use self::dialect::Reading;
 use self::diffusers::DiffusersConfig;
 pub use self::expected::expected;
-pub use self::library::{BUNDLED, Described, Model, Origin, bundled_manifest, class_names, describe, find, resolve};
+use self::folder::Folder;
+pub use self::library::{
+    BUNDLED, Described, Model, Origin, bundled_manifest, class_names, describe, find, notes, resolve,
+};
 pub use self::manifest::{
     ClassifierManifest, DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, NoiseSchedule,
     PreconditioningName, manifest_beside,
@@ -39,32 +46,49 @@ pub struct Opened {
     pub checkpoint: Checkpoint,
     reading: Reading,
     config: Option<DiffusersConfig>,
+    card: Option<Card>,
 }
 
-/// Opens a `.safetensors` file, a PyTorch file (zip, legacy or tar), decided by content, or a folder of diffusers: a
-/// pipeline, or its U-Net.
+/// Opens a `.safetensors` file, a PyTorch file (zip, legacy or tar), decided by content, or a folder: a pipeline of
+/// diffusers, its U-Net, or a classifier of Hugging Face. Weights in several files are read as one, given any of them.
 ///
 /// Only the structure is read.
 ///
 /// # Errors
 /// [`CheckpointError`] says in one sentence what was found, what was expected and what to do.
 pub fn open(path: &Path) -> Result<Opened, CheckpointError> {
-    let (file, config) = if path.is_dir() {
-        let folder = diffusers::Folder::open(path)?;
-        (folder.weights, Some(folder.config))
-    } else if path.is_file() && diffusers::is_shard(path) {
-        return Err(CheckpointError::Sharded { path: path.to_owned() });
+    let beside = manifest_beside(path);
+    // One that is refused is told of by whoever needs all of it.
+    let manifest = if beside.is_file() { Manifest::read(&beside).ok() } else { None };
+    open_as(path, manifest.and_then(|manifest| manifest.prefix).as_deref())
+}
+
+/// [`open`] for the network after `prefix`, where a manifest says it.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_as(path: &Path, prefix: Option<&str>) -> Result<Opened, CheckpointError> {
+    let (files, config, mut card) = if path.is_dir() {
+        let Folder { weights, config, card } = Folder::open(path)?;
+        (weights, config, card)
     } else {
-        (path.to_owned(), None)
+        (folder::parts_of(path)?, None, None)
     };
-    let checkpoint = Checkpoint::open(&file)?;
-    let mut reading = dialect::read(checkpoint.stored());
+    let checkpoint = Checkpoint::open_parts(files)?;
+    let mut reading = dialect::read(checkpoint.stored(), prefix);
+    let file = checkpoint.files().first().map_or(path, PathBuf::as_path);
     let config = match config {
-        None if reading.dialect == Dialect::Diffusers => diffusers::beside(&file)?,
+        None if reading.dialect == Dialect::Diffusers => diffusers::beside(file)?,
         config => config,
     };
+    let around = file.parent().filter(|around| around.join("config.json").is_file());
+    if let (true, Some(around)) =
+        (reading.dialect.is_resnet() && !path.is_dir() && folder::is_of_classifier(file), around)
+    {
+        card = Some(card::read(around)?);
+    }
     let view = std::mem::take(&mut reading.view);
-    Ok(Opened { checkpoint: checkpoint.presented(path, view), reading, config })
+    Ok(Opened { checkpoint: checkpoint.presented(path, view), reading, config, card })
 }
 
 impl Opened {

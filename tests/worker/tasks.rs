@@ -15,7 +15,7 @@ use crate::{JOB, RUN, iterations, origins, refine, resting, rests, states};
 /// Names of work that goes on under another one.
 const LATER: [JobId; 2] = [JobId(8), JobId(9)];
 
-fn on_cpu() -> ComputeSettings {
+pub(crate) fn on_cpu() -> ComputeSettings {
     ComputeSettings { device: DeviceChoice::Cpu, ..Default::default() }
 }
 

@@ -1,6 +1,7 @@
 //! The flags themselves: names, help and what excludes what, made from the tables of settings.
 
-use clap::{Arg, ArgAction, value_parser};
+use clap::builder::BoolishValueParser;
+use clap::{Arg, ArgAction};
 
 use crate::generator::settings::{SAMPLES, SEED, STEPS};
 use crate::generator::{EditSettings, GenerateSettings, TS_PRESETS};
@@ -59,7 +60,7 @@ pub(in crate::cli) fn switch(flag: &'static str, help: impl Into<clap::builder::
         .num_args(0..=1)
         .require_equals(true)
         .default_missing_value("true")
-        .value_parser(value_parser!(bool))
+        .value_parser(BoolishValueParser::new())
         .help(help)
 }
 
@@ -105,7 +106,9 @@ fn flags<S: Default>(
 pub(in crate::cli) fn generate_args() -> impl Iterator<Item = Arg> {
     let GenerateSettings { first_seed, samples, .. } = GenerateSettings::default();
     let end = first_seed + u64::from(samples);
-    let about = format!("Seeds of the pictures, the end not included, or one seed [default: {first_seed}..{end}]");
+    let about = format!(
+        "Seeds of the pictures, the end not included, or one seed; 0..=3, 0-3 and 0,1,2,3 are 0..4 [default: {first_seed}..{end}]"
+    );
     let seeds = text(SEEDS, "A..B", about).conflicts_with_all([SAMPLES.flag, SEED.flag]);
     let heading = "What to generate";
     flags(heading, GenerateSettings::TABLE, Some(list)).chain([seeds.help_heading(heading)])

@@ -25,7 +25,7 @@ use crate::generator::settings::{SAMPLES, SEED, STEPS};
 use crate::generator::{Classes, EditSettings, EditTask, GenerateSettings, TS_PRESETS, TimeSteps};
 use crate::parameter::{ChoiceOption, Choosable, Kind, Setting, Value, number, options};
 use crate::refiner::presets::{PRESETS, Preset};
-use crate::refiner::settings::{EPS, STEP_SIZE};
+use crate::refiner::settings::{EPS, EPS_LINF, STEP_SIZE};
 use crate::refiner::{Norm, RefineSettings, StepUnit};
 use crate::session::Settings;
 use crate::worker::ComputeSettings;
@@ -166,7 +166,7 @@ fn chosen_of(
     options: &[ChoiceOption],
 ) -> Result<Option<&'static str>, CliError> {
     let Some(text) = given(matches, flag) else { return Ok(None) };
-    let found = options.iter().find(|option| option.key == text);
+    let found = options.iter().find(|option| option.key.eq_ignore_ascii_case(text) || option.label == text);
     let unknown = || CliError::Choice { flag, found: text.to_owned(), known: keys(options) };
     found.map(|option| Some(option.key)).ok_or_else(unknown)
 }
@@ -205,6 +205,13 @@ pub(super) fn without_effect(matches: &ArgMatches, settings: &Settings, edits: b
         idle.extend(idle_flags(EditSettings::TABLE, edit).into_iter().filter(|(flag, _)| own(flag)));
     }
     idle.extend(idle_flags(RefineSettings::TABLE, refine));
+    let mut all: Vec<String> = Vec::new();
+    if refine.rule.has_ball() && refine.norm == Norm::Linf && refine.eps >= EPS_LINF.max {
+        all.push(format!(
+            "note: --radius {} has no effect with --norm linf: no two pictures are farther apart, so nothing is bounded",
+            number::show(refine.eps)
+        ));
+    }
     let mut notes: Vec<(Vec<&str>, String)> = Vec::new();
     for (flag, why) in idle.into_iter().filter(|(flag, _)| is_given(matches, flag)) {
         if notes.iter().any(|(flags, _)| flags.contains(&flag)) {
@@ -219,7 +226,8 @@ pub(super) fn without_effect(matches: &ArgMatches, settings: &Settings, edits: b
         let flags: Vec<String> = flags.iter().map(|flag| format!("--{flag}")).collect();
         format!("note: {} {} no effect {why}", flags.join(", "), if flags.len() == 1 { "has" } else { "have" })
     };
-    notes.into_iter().map(note).collect()
+    all.extend(notes.into_iter().map(note));
+    all
 }
 
 /// Flags of settings that have no effect, and why.
@@ -232,9 +240,21 @@ fn idle_flags<S>(table: &[Setting<S>], settings: &S) -> Vec<(&'static str, Strin
 fn parse_seeds(text: &str) -> Result<(u64, u32), CliError> {
     let wrong = || CliError::Seeds { found: text.to_owned() };
     let seed = |part: &str| part.trim().parse::<u64>().map_err(|_no_number| wrong());
-    let (first, end) = match text.split_once("..") {
-        Some((first, end)) => (seed(first)?, seed(end)?),
-        None => (seed(text)?, seed(text)?.saturating_add(1)),
+    // `4..8`, `4..=7`, `4-7`, `4,5,6,7`, one number; `..8` begins with 0.
+    let begin = |part: &str| if part.trim().is_empty() { Ok(0) } else { seed(part) };
+    let after = |part: &str| seed(part).map(|last| last.saturating_add(1));
+    let (first, end) = if let Some((first, last)) = text.split_once("..=") {
+        (begin(first)?, after(last)?)
+    } else if let Some((first, end)) = text.split_once("..") {
+        (begin(first)?, seed(end)?)
+    } else if let Some((first, last)) = text.split_once('-') {
+        (seed(first)?, after(last)?)
+    } else {
+        let list = text.split(',').map(seed).collect::<Result<Vec<_>, _>>()?;
+        if list.windows(2).any(|pair| pair[0].checked_add(1) != Some(pair[1])) {
+            return Err(CliError::SeedList { found: text.to_owned() });
+        }
+        (list[0], list[list.len() - 1].saturating_add(1))
     };
     let count = end.checked_sub(first).filter(|count| *count > 0).ok_or_else(wrong)?;
     SEED.check(first as f64)?;
@@ -286,6 +306,25 @@ fn describe_classes(names: &[String]) -> String {
     let rest = names.len().saturating_sub(SHOWN);
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
     format!("{}{more}", first.join(", "))
+}
+
+/// Makes the target one that the generator's pictures have, see [`Target::suit`](crate::refiner::Target::suit); returns a note about
+/// that. Models that cannot be found are refused later.
+pub(super) fn suit_target(settings: &mut Settings) -> Result<Option<String>, CliError> {
+    let generator = find(&settings.generate.generator, true);
+    let classifier = find(&settings.refine.classifier, false);
+    let (Ok((generator, _)), Ok((classifier, _))) = (generator, classifier) else { return Ok(None) };
+    let note = settings.refine.target.suit(&generator.classes, &classifier.classes)?;
+    Ok(note.map(|note| format!("note: {note}")))
+}
+
+/// Refuses pictures of `[C, H, W]` that a classifier cannot take.
+pub(super) fn check_shape(classifier: &Manifest, [c, h, w]: [usize; 3]) -> Result<(), CliError> {
+    let Manifest { channels, .. } = classifier;
+    if c != *channels {
+        return Err(CliError::Channels { found: c, expected: *channels });
+    }
+    classifier.resnet().map_or(Ok(()), |net| Ok(net.arch.check_size([h, w])?))
 }
 
 /// Finds a model's description and checks what it is for.

@@ -72,6 +72,9 @@ fn help_teaches_by_examples_and_lists_models_and_presets() {
     for preset in TS_PRESETS {
         assert!(refine.contains(preset.key) && refine.contains(preset.ts), "{}", preset.key);
     }
+    assert!(!refine.contains("lapidary edit --task"), "an example belongs to its command");
+    assert!(refine.contains("Start with the defaults") && help("edit").contains("lapidary edit --task"));
+    assert!(help("inspect").contains("is used with `lapidary generate --generator FILE`"));
 }
 
 #[test]
@@ -111,6 +114,129 @@ fn samplers_rules_and_targets_are_chosen_by_name() {
     assert_eq!(settings(&["--restarts", "4"]).unwrap().refine.restarts, 4);
     let published = settings(&["--ts", "imagenet64-ct"]).unwrap().generate.ts.unwrap();
     assert_eq!(published.to_string(), "0,106,200/201");
+}
+
+#[test]
+fn seeds_are_typed_in_any_common_way() {
+    let seeds = |text: &str| settings(&[&format!("--seeds={text}")]).map(|all| all.generate.seeds());
+    for text in ["0..4", "0..=3", "..4", "0-3", "0,1,2,3", " 0 .. 4 "] {
+        assert_eq!(seeds(text).unwrap(), [0, 1, 2, 3], "{text}");
+    }
+    assert_eq!((seeds("7").unwrap(), seeds("7-7").unwrap()), (vec![7], vec![7]));
+    let apart = seeds("1,5,9").unwrap_err().to_string();
+    assert!(apart.contains("must follow each other") && apart.contains("a run"), "{apart}");
+    for text in ["3..", "4-2", "2,1", "-3", "a..b", "..", "0..=18446744073709551615"] {
+        assert_eq!(seeds(text).unwrap_err().exit_code(), 2, "{text}");
+    }
+}
+
+#[test]
+fn switches_devices_and_names_are_typed_as_people_type_them() {
+    let refine = |flags: &[&str]| settings(flags).unwrap().refine;
+    for (typed, on) in [("no", false), ("off", false), ("0", false), ("False", false), ("yes", true), ("ON", true)] {
+        assert_eq!(refine(&[&format!("--random-start={typed}")]).random_start, on, "{typed}");
+    }
+    assert_eq!(settings(&["--device", "CPU"]).unwrap().compute.device, DeviceChoice::Cpu);
+    assert_eq!(settings(&["--device", "GPU:RTX"]).unwrap().compute.device, DeviceChoice::Named("RTX".to_owned()));
+    assert_eq!((refine(&["--norm", "Linf"]).norm, refine(&["--norm", "L∞"]).norm), (Norm::Linf, Norm::Linf));
+    assert_eq!(refine(&["--objective", "CE"]).objective, Objective::Ce);
+}
+
+#[test]
+fn an_example_fits_the_norm_and_a_comma_is_named() {
+    let text = settings(&["--norm", "linf", "--radius", "many"]).unwrap_err().to_string();
+    assert!(text.ends_with("a number from 0.000001 to 1; give a value such as 8/255"), "{text}");
+    let text = settings(&["--radius", "0,03"]).unwrap_err().to_string();
+    assert!(text.starts_with("Radius is \"0,03\", with a comma instead of a point, but"), "{text}");
+}
+
+#[test]
+fn pictures_and_a_session_need_no_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let refine = |args: &[&str]| match parse([&["lapidary", "refine"][..], args].concat()) {
+        Ok(Invocation::Refine(options)) => options,
+        other => panic!("{other:?}"),
+    };
+    let flag = refine(&["--input", "a.png", "b.png"]);
+    assert_eq!(refine(&["a.png", "b.png"]), flag);
+    let session = folder.path().join("radius0.5");
+    let mut saved = Settings::default();
+    saved.refine.eps = 0.5;
+    let provenance = crate::session::Provenance::new();
+    let trace = crate::trace::Trace::default();
+    let document = crate::session::document::Document::new(&saved, &provenance, None, &trace, None);
+    std::fs::write(&session, document.to_json()).unwrap();
+    let session = session.to_string_lossy();
+    assert_eq!(refine(&[&session]), refine(&["--session", &session]));
+    assert_eq!(refine(&[&session]).settings.refine.eps, 0.5);
+    for wrong in
+        [&["a.png", "--input", "b.png"][..], &["a.png", "--seeds", "0..4"], &["--input", "a.png", "--steps", "2"]]
+    {
+        assert_eq!(parse([&["lapidary", "refine"][..], wrong].concat()).unwrap_err().exit_code(), 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn what_clap_refuses_comes_with_what_to_do() {
+    let said = |args: &[&str]| {
+        let error = parse([&["lapidary"][..], args].concat()).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{args:?}");
+        error.to_string()
+    };
+    for (args, found, advice) in [
+        (&["refine", "--polish"][..], "--polish is no flag", "`lapidary refine --help`"),
+        (&["refine", "--radios", "3"], "--radios is no flag", "did you mean --radius?"),
+        (&["refine", "--seeds", "0..4", "--samples", "4"], "they exclude each other", "leave one of them out"),
+        (&["refine", "--radius", "1", "--radius", "2"], "more than once", "give it once"),
+        (&["refine", "--random-start=maybe"], "is \"maybe\"", "`lapidary refine --help`"),
+        (&["refine", "--radius"], "without a value", "give one"),
+        (&["inspect"], "<FILE>", "is missing: give it"),
+        (&["inspect", "a", "b"], "\"b\" is one more", "leave it out"),
+        (&["help", "polish"], "\"polish\" is no command", "`lapidary"),
+        (&["bench", "--generator", "a.pt"], "--classifier", "`lapidary bench --help`"),
+        (&["--radius", "2", "refine"], "flags stand before", "write the command first"),
+    ] {
+        let text = said(args);
+        assert!(text.contains(found) && text.contains(advice) && !text.contains('\n'), "{args:?}: {text}");
+    }
+    assert_eq!(parse(["lapidary", "help", "refine"]).unwrap_err().exit_code(), 0);
+    assert_eq!(parse(["lapidary", "--version"]).unwrap_err().exit_code(), 0);
+}
+
+#[test]
+fn classes_are_compared_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = |name: &str, classes: &[&str]| {
+        let bundled = BUNDLED.iter().find(|bundled| bundled.name == name).unwrap();
+        let mut manifest = zoo::bundled_manifest(bundled);
+        manifest.classes = classes.iter().map(|class| (*class).to_owned()).collect();
+        let path = folder.path().join(format!("{name}.toml"));
+        std::fs::write(&path, toml::to_string(&manifest).unwrap()).unwrap();
+        path.to_string_lossy().into_owned()
+    };
+    let pets = model("gtsrb12-joint", &["cat", "dog"]);
+    let error = settings(&["--classifier", &pets]).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("2 classes (cat, dog)"), "{error}");
+    assert!(settings(&["--classifier", &pets, "--target", "pseudo-label"]).is_ok());
+    assert!(settings(&["--classifier", &pets, "--input", "a.png"]).is_ok(), "the classifier says what these are");
+    let without = model("gtsrb12-cm", &[]);
+    match parse(["lapidary", "refine", "--generator", &without]).unwrap() {
+        Invocation::Refine(options) => {
+            assert_eq!(options.settings.refine.target, Target::PseudoLabel);
+            assert!(options.notes.concat().contains("the generator knows no classes"), "{:?}", options.notes);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn shapes_are_compared_before_anything_is_made() {
+    let joint = zoo::bundled_manifest(BUNDLED.iter().find(|bundled| bundled.name == "gtsrb12-joint").unwrap());
+    assert!(check_shape(&joint, [3, 32, 64]).is_ok());
+    let text = check_shape(&joint, [3, 33, 33]).unwrap_err().to_string();
+    assert!(text.contains("33×33") && text.ends_with("multiples of 4"), "{text}");
+    assert!(check_shape(&joint, [1, 32, 32]).unwrap_err().to_string().contains("1 channels"));
 }
 
 #[test]
@@ -210,6 +336,9 @@ fn flags_that_change_nothing_are_noted() {
             "note: --langevin-noise has no effect without the rule sgld"
         ]
     );
+    let unbound = notes(&["refine", "--norm", "linf", "--radius", "1", "--step-size", "0.1x"]);
+    assert_eq!(unbound.len(), 1, "{unbound:?}");
+    assert!(unbound[0].starts_with("note: --radius 1 has no effect with --norm linf"), "{unbound:?}");
     let stroke = notes(&["edit", "--task", "stroke", "--input", "a.png", "--patch", "4", "--add-noise"]);
     assert_eq!(stroke, ["note: --patch, --add-noise have no effect on the task stroke"]);
 }

@@ -126,4 +126,44 @@ impl ResnetManifest {
             BlockKind::Bottleneck => 4 * planes,
         }
     }
+
+    /// Says whether pictures of `[H, W]` pixels can pass. Convolutions take any size, as PyTorch's; shortcuts that average
+    /// 2x2 blocks, and convolutions that pad behind only, need even sides where they halve.
+    ///
+    /// # Errors
+    /// [`OddSize`]
+    pub fn check_size(&self, size: [usize; 2]) -> Result<(), OddSize> {
+        let behind = self.preactivation.is_some_and(|pre| pre.padding == Padding::Behind);
+        if !behind && self.shortcut != Shortcut::Pool {
+            return Ok(());
+        }
+        let shrinks = self.stem_stride * if self.stem_pool { 2 } else { 1 };
+        // Rounded up at every step, as a half of an odd kernel pads: dividing once comes to the same.
+        let mut at = size.map(|side| side.div_ceil(shrinks));
+        let multiple = shrinks << self.blocks.len().saturating_sub(1);
+        for stage in 2..=self.blocks.len() {
+            if at.iter().any(|side| !side.is_multiple_of(2)) {
+                return Err(OddSize { size, at, stage, multiple });
+            }
+            at = at.map(|side| side / 2);
+        }
+        Ok(())
+    }
+}
+
+/// A size that the network cannot halve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "pictures of {}×{} reach stage {stage} of the classifier with {}×{} pixels, which it cannot halve: give pictures whose sides are multiples of {multiple}",
+    size[0], size[1], at[0], at[1]
+)]
+pub struct OddSize {
+    /// `[H, W]` of the pictures.
+    pub size: [usize; 2],
+    /// `[H, W]` that should be halved.
+    pub at: [usize; 2],
+    /// The stage that should do it; the first is 1.
+    pub stage: usize,
+    /// What both sides must be multiples of.
+    pub multiple: usize,
 }

@@ -139,11 +139,6 @@ impl Block {
         if self.first.is_some() { h + shortcut } else { act.forward(h + shortcut) }
     }
 
-    /// Whether it halves the size and needs even sides for it.
-    pub(super) fn needs_even_sides(&self) -> bool {
-        self.pooled || self.convs.iter().any(|conv| conv.conv.is_padded_behind())
-    }
-
     /// `[C, H', W']` that `[C, H, W]` becomes.
     pub(super) fn output(&self, input: [usize; 3]) -> [usize; 3] {
         self.convs.iter().fold(input, |map, conv| conv.conv.output(map))

@@ -14,7 +14,7 @@ use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor};
 
-pub use self::arch::{Activation, BlockKind, Padding, Preactivation, ResnetManifest, Shortcut};
+pub use self::arch::{Activation, BlockKind, OddSize, Padding, Preactivation, ResnetManifest, Shortcut};
 use self::block::Block;
 use super::build::{Build, Shapes, Source};
 use super::footprint::{self, Ledger, len};
@@ -40,23 +40,6 @@ impl ResnetConfig {
         let _built = Resnet::build(self, &mut shapes, &Device::flex());
         shapes.0
     }
-}
-
-/// A size that the network cannot halve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "pictures of {}×{} reach stage {stage} of the classifier with {}×{} pixels, which it cannot halve: give pictures whose sides are multiples of {multiple}",
-    size[0], size[1], at[0], at[1]
-)]
-pub struct OddSize {
-    /// `[H, W]` of the pictures.
-    pub size: [usize; 2],
-    /// `[H, W]` that should be halved.
-    pub at: [usize; 2],
-    /// The stage that should do it; the first is 1.
-    pub stage: usize,
-    /// What both sides must be multiples of.
-    pub multiple: usize,
 }
 
 /// The network, from normalised pictures to logits.
@@ -148,7 +131,7 @@ impl Resnet {
     /// Logits of a batch.
     ///
     /// # Shapes
-    /// `x`: `[N, C, H, W]`, normalised, of any height and width that [`Self::check_size`] accepts; returns `[N, K]`.
+    /// `x`: `[N, C, H, W]`, normalised, of any height and width that [`ResnetManifest::check_size`] accepts; returns `[N, K]`.
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
         let mut h = self.stem.forward(x);
@@ -167,32 +150,6 @@ impl Resnet {
         let [n, c, height, width] = h.dims();
         let pooled = h.reshape([n, c, height * width]).mean_dim(2).reshape([n, c]);
         self.fc.forward(pooled)
-    }
-
-    /// Says whether pictures of `[H, W]` pixels can pass. Convolutions take any size, as PyTorch's; shortcuts that average
-    /// 2x2 blocks, and convolutions that pad behind only, need even sides where they halve.
-    ///
-    /// # Errors
-    /// [`OddSize`]
-    pub fn check_size(&self, size: [usize; 2]) -> Result<(), OddSize> {
-        let [_, c_in, ..] = self.stem.conv.dims();
-        let mut map = self.stem.conv.output([c_in, size[0], size[1]]);
-        let mut multiple = self.stem.conv.stride();
-        if self.stem_pool {
-            map = pooled(map);
-            multiple *= 2;
-        }
-        let halving = self.stages.iter().skip(1).filter(|blocks| blocks.iter().any(Block::needs_even_sides)).count();
-        multiple <<= halving;
-        for (stage, block) in self.stages.iter().enumerate().flat_map(|(i, blocks)| blocks.iter().map(move |b| (i, b)))
-        {
-            let [_, h, w] = map;
-            if block.needs_even_sides() && !(h.is_multiple_of(2) && w.is_multiple_of(2)) {
-                return Err(OddSize { size, at: [h, w], stage: stage + 1, multiple });
-            }
-            map = block.output(map);
-        }
-        Ok(())
     }
 
     /// Bytes that one picture of `[H, W]` pixels needs at the peak of a forward pass and the backward pass to its
@@ -279,7 +236,7 @@ mod tests {
             assert_eq!(h.dims()[1..], net.stem.conv.output([3, side, side]));
         }
         assert_eq!(net.forward(Tensor::zeros([2, 3, 37, 20], &Device::flex())).dims(), [2, 5]);
-        assert_eq!(net.check_size([37, 20]), Ok(()));
+        assert_eq!(arch(BlockKind::Bottleneck, &[1, 1], &[8, 16], 7).check_size([37, 20]), Ok(()));
     }
 
     #[test]
@@ -324,10 +281,10 @@ mod tests {
     #[test]
     fn sides_that_a_pooled_shortcut_cannot_halve_are_named() {
         let pool = ResnetManifest { shortcut: Shortcut::Pool, ..arch(BlockKind::Basic, &[1, 1, 1], &[8, 8, 8], 3) };
-        let net = skeleton(pool);
-        assert_eq!(net.check_size([32, 48]), Ok(()));
+        let net = skeleton(pool.clone());
+        assert_eq!(pool.check_size([32, 48]), Ok(()));
         assert_eq!(net.forward(Tensor::zeros([1, 3, 12, 20], &Device::flex())).dims(), [1, 5]);
-        let odd = net.check_size([30, 48]).unwrap_err();
+        let odd = pool.check_size([30, 48]).unwrap_err();
         assert_eq!(odd, OddSize { size: [30, 48], at: [15, 24], stage: 3, multiple: 4 });
         let text = odd.to_string();
         assert!(text.starts_with("pictures of 30×48 reach stage 3 of the classifier with 15×24 pixels"), "{text}");

@@ -93,8 +93,7 @@ impl<R: Read> Entries<R> {
             MAGIC => Version::Three,
             v2::MAGIC => Version::Two(None),
             _ if is_read && magic.starts_with(b"lapidary journal v") => {
-                let what = "it is of a version that this program does not read: update Lapidary".to_owned();
-                return Err(StorageError::Damaged { path: path.to_owned(), what });
+                return Err(StorageError::Future { path: path.to_owned() });
             }
             _ => return Err(StorageError::NotASession { path: path.to_owned() }),
         };
@@ -312,6 +311,7 @@ fn with_packed_journal<T>(
     path: &Path,
     read: &mut dyn FnMut(&mut dyn Read, u64) -> Result<T, Halt>,
 ) -> Result<Option<T>, Halt> {
+    crate::file::check(path).map_err(StorageError::from)?;
     let file = File::open(path).map_err(|source| StorageError::Read { path: path.to_owned(), source })?;
     if !Document::is_packed(path, &file)? {
         return Ok(None);

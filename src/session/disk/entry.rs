@@ -120,6 +120,7 @@ pub(super) enum Pictures {
 #[serde(default)]
 pub(super) struct OriginFacts {
     pub(super) labels: Vec<usize>,
+    pub(super) classes: Option<Vec<String>>,
     pub(super) seeds: Vec<u64>,
     pub(super) names: Vec<String>,
     pub(super) made_by: Option<GenerateSettings>,
@@ -149,9 +150,10 @@ impl Entry {
         match self {
             Self::Fact(fact) => Raw::new(FACT, fact, &[]),
             Self::Origins(origins) => {
-                let Origins { images, labels, seeds, names, made_by, edited } = &**origins;
+                let Origins { images, labels, classes, seeds, names, made_by, edited } = &**origins;
                 let facts = OriginFacts {
                     labels: labels.clone(),
+                    classes: classes.clone(),
                     seeds: seeds.clone(),
                     names: names.clone(),
                     made_by: made_by.clone(),
@@ -236,12 +238,12 @@ impl Raw {
         if self.kind != ORIGINS {
             return None;
         }
-        let OriginFacts { labels, seeds, names, made_by, edit, mask } = self.facts().ok()?;
+        let OriginFacts { labels, classes, seeds, names, made_by, edit, mask } = self.facts().ok()?;
         let columns = self.columns()?;
         let images = pictures(&columns, PIXELS)?;
         let edited =
             edit.zip(pictures(&columns, SOURCE)).map(|(settings, reference)| Edited { settings, reference, mask });
-        Some(Origins { images, labels, seeds, names, made_by, edited })
+        Some(Origins { images, labels, classes, seeds, names, made_by, edited })
     }
 
     /// Whether it holds pictures that were edited; its header says so.

@@ -87,6 +87,8 @@ pub enum DiskJob {
         paths: Vec<PathBuf>,
         /// `[C, H, W]`.
         shape: [usize; 3],
+        /// Names of the classifier's classes, which folders may have.
+        classes: Vec<String>,
         /// The session's epoch when they were asked for.
         epoch: u64,
         /// Whether they are real pictures for early stopping.

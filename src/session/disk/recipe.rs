@@ -1,12 +1,11 @@
 //! A `session.json` alone: what it names is opened, and what it does not name is made again.
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::entry::{Entry, Fact};
 use super::journal::folder_of;
-use crate::data::{Batch, MAX_PICTURES, PictureSource};
+use crate::data::{MAX_PICTURES, PictureSource};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::session::document::{Document, absolute_models};
@@ -33,19 +32,29 @@ fn opened_inputs(document: &Document, path: &Path) -> Result<Option<Arc<Origins>
         return Ok(None);
     }
     let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    let source = PictureSource::open(&Document::files(&document.inputs, folder))?;
+    let mut source = PictureSource::open(&Document::files(&document.inputs, folder))?;
+    source.take_classes(&classes(document));
     let range = document.part.of(source.count()).ok_or_else(|| {
         let what = format!("it leaves out {} of {} pictures", document.part.skip, source.count());
         StorageError::Damaged { path: path.to_owned(), what }
     })?;
-    let first = first_of(&source, range, shape(document))?;
-    let Some(batch) = first else { return Ok(None) };
-    let n = batch.images.len();
+    let first = range.start..range.end.min(range.start.saturating_add(MAX_PICTURES));
+    let (batch, mut errors) = source.readable(first, shape(document));
+    let n = batch.as_ref().map_or(0, |batch| batch.images.len());
+    // What could not be read then is not among the samples; what cannot be read since would give its place to another.
+    let same = document.samples.is_empty() || document.samples.len() == n;
+    if !errors.is_empty() && (n == 0 || !same) {
+        return Err(errors.swap_remove(0).into());
+    }
+    let Some(batch) = batch else { return Ok(None) };
     let sample = |i: usize| document.samples.get(i);
     let own = |i: usize| batch.labels.as_ref().map_or(0, |labels| labels[i]);
     let labels = (0..n).map(|i| sample(i).map_or_else(|| own(i), |sample| sample.label)).collect();
     let seeds = (0..n).map(|i| sample(i).map_or((batch.first + i) as u64, |sample| sample.seed)).collect();
-    Ok(Some(Arc::new(Origins { seeds, ..Origins::opened(batch.images, labels, batch.names) })))
+    // An archive counts as it likes; other labels were the classifier's.
+    let seen = document.provenance.classifier.as_ref().filter(|_| batch.labels.is_none());
+    let classes = seen.map(|info| info.classes.clone());
+    Ok(Some(Arc::new(Origins { classes, seeds, ..Origins::opened(batch.images, labels, batch.names) })))
 }
 
 /// The real pictures that a `session.json` names.
@@ -53,19 +62,19 @@ fn opened_references(document: &Document, folder: &Path) -> Result<Option<ImageB
     if document.references.is_empty() {
         return Ok(None);
     }
-    let source = PictureSource::open(&Document::files(&document.references, folder))?;
-    let all = 0..source.count();
-    Ok(first_of(&source, all, shape(document))?.map(|batch| batch.images))
+    // Each has a partner, so none may be left out.
+    let source = PictureSource::open(&Document::files(&document.references, folder))?.strictly(true);
+    let (batch, mut errors) = source.readable(0..MAX_PICTURES, shape(document));
+    match batch {
+        Some(batch) => Ok(Some(batch.images)),
+        None if errors.is_empty() => Ok(None),
+        None => Err(errors.swap_remove(0).into()),
+    }
 }
 
-/// As many pictures of `range` as are opened together.
-fn first_of(source: &PictureSource, range: Range<usize>, shape: [usize; 3]) -> Result<Option<Batch>, StorageError> {
-    let mut first = None;
-    source.for_each_batch(range, (shape, MAX_PICTURES), &mut |batch| {
-        first = Some(batch);
-        Ok::<_, StorageError>(false)
-    })?;
-    Ok(first)
+/// Names of the classifier's classes.
+fn classes(document: &Document) -> Vec<String> {
+    crate::zoo::class_names(&document.settings.refine.classifier).unwrap_or_default()
 }
 
 /// `[C, H, W]` that pictures are fitted to.

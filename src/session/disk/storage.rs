@@ -227,8 +227,8 @@ impl Disk {
             DiskJob::Save(saving) => self.save(*saving, publish),
             DiskJob::Open { ticket, path, recovers, epoch } => self.open(ticket, (&path, recovers), epoch, publish),
             DiskJob::Stop(ticket) => drop(self.stopped.insert(ticket)),
-            DiskJob::OpenImages { paths, shape, epoch, references } => {
-                publish(open_images(&paths, shape, epoch, references));
+            DiskJob::OpenImages { paths, shape, classes, epoch, references } => {
+                publish(open_images(&paths, (shape, &classes), epoch, references));
             }
             DiskJob::Discard(folder) => remove(&folder),
             DiskJob::Finish { keep } => {
@@ -336,17 +336,25 @@ fn no_journal(folder: &Path) -> StorageError {
     StorageError::Write { what: "there is no place for the session's data", path: folder.to_owned(), source }
 }
 
-fn open_images(paths: &[PathBuf], shape: [usize; 3], epoch: u64, references: bool) -> DiskEvent {
+fn open_images(
+    paths: &[PathBuf],
+    (shape, classes): ([usize; 3], &[String]),
+    epoch: u64,
+    references: bool,
+) -> DiskEvent {
     let mut errors = Vec::new();
     let mut opened = None;
     match PictureSource::open(paths) {
         Ok(source) => {
+            let mut source = source.strictly(references);
+            source.take_classes(classes);
             if source.count() > MAX_PICTURES {
                 errors.push(PictureError::TooMany { count: source.count() });
             }
-            let (batch, mut unreadable) = source.first(MAX_PICTURES, shape);
+            let (batch, mut unreadable) = source.readable(0..MAX_PICTURES, shape);
             errors.append(&mut unreadable);
-            opened = batch;
+            let told = |batch: Batch| Batch { fits: [batch.fits, source.notes().to_vec()].concat(), ..batch };
+            opened = batch.map(told);
         }
         Err(error) => errors.push(error),
     }

@@ -62,6 +62,8 @@ pub struct Pipeline {
     render: wgpu::RenderPipeline,
     layout: wgpu::BindGroupLayout,
     uniforms: wgpu::Buffer,
+    /// What lies in it.
+    written: Option<Uniforms>,
     encodes_srgb: bool,
     bound: Option<Bound>,
 }
@@ -134,7 +136,7 @@ impl Pipeline {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Self { render, layout, uniforms, encodes_srgb: format.is_srgb(), bound: None }
+        Self { render, layout, uniforms, written: None, encodes_srgb: format.is_srgb(), bound: None }
     }
 
     /// Uploads what changed since the last call.
@@ -146,7 +148,10 @@ impl Pipeline {
         uniforms: Uniforms,
     ) {
         let uniforms = Uniforms { linear_target: u32::from(self.encodes_srgb), ..uniforms };
-        queue.write_buffer(&self.uniforms, 0, bytemuck::bytes_of(&uniforms));
+        // A frame in which only the pointer moved sends nothing.
+        if self.written.replace(uniforms) != Some(uniforms) {
+            queue.write_buffer(&self.uniforms, 0, bytemuck::bytes_of(&uniforms));
+        }
         let bound = self.bound.take();
         let size = pictures.extent();
         if size.width.max(size.height) > device.limits().max_texture_dimension_2d {

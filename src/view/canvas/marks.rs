@@ -1,32 +1,54 @@
-//! What lies over the pictures: plates with words, the wipe handle, the legend of a difference.
+//! What belongs to the pictures: their names above, the legend of a difference below, and on them only the wipe handle.
 
 use egui::{Align2, Color32, Painter, Pos2, Rect, Response, Stroke, TextStyle, Ui, Vec2, pos2, vec2};
 
+use super::super::theme;
 use crate::image::colour::{legend, signed_number};
 use crate::image::quantise;
+use crate::session::Compare;
 
 /// Radius of the knob on the wipe handle, in points.
 const KNOB_RADIUS: f32 = 7.0;
-/// Opacity of the plates behind text: readable, but the picture is seen.
-const PLATE_OPACITY: f32 = 0.8;
-/// Space within plates and between plates and edges, in points.
-const PLATE_PADDING: Vec2 = vec2(6.0, 3.0);
+/// Space around words, in points.
+const PADDING: Vec2 = vec2(8.0, 3.0);
+/// Height of the strip with the names of the pictures, in points.
+const LABEL_HEIGHT: f32 = 22.0;
+/// Height of the strip with the legend of a difference, in points.
+const LEGEND_HEIGHT: f32 = 50.0;
 /// Size of the legend's bar, in points.
 const LEGEND: Vec2 = vec2(180.0, 10.0);
 
-fn plate_color(ui: &Ui) -> Color32 {
-    ui.visuals().extreme_bg_color.gamma_multiply(PLATE_OPACITY)
+/// What a canvas is made of: the strip with words above the pictures, the pictures, and below them the legend of a difference.
+/// Nothing is written on the pictures.
+pub(super) fn strips(whole: Rect, compare: Compare) -> (Rect, Rect, Rect) {
+    let legend = if compare == Compare::Difference { LEGEND_HEIGHT } else { 0.0 };
+    let (above, rest) = whole.split_top_bottom_at_y((whole.top() + LABEL_HEIGHT).min(whole.bottom()));
+    let (pictures, below) = rest.split_top_bottom_at_y((rest.bottom() - legend).max(rest.top()));
+    (above, pictures, below)
 }
 
-/// A word in a corner of a picture, on a plate, so that it can be read on any picture.
-pub(super) fn plate_ui(ui: &Ui, clip: Rect, picture: Rect, corner: Align2, text: &str) {
-    let painter = ui.painter_at(clip);
-    let color = ui.visuals().strong_text_color();
-    let galley = painter.layout_no_wrap(text.to_owned(), TextStyle::Small.resolve(ui.style()), color);
-    let anchor = corner.pos_in_rect(&picture.shrink2(PLATE_PADDING));
-    let plate = corner.anchor_size(anchor, galley.size() + 2.0 * PLATE_PADDING);
-    painter.rect_filled(plate, 3.0, plate_color(ui));
-    painter.galley(plate.min + PLATE_PADDING, galley, color);
+/// What is seen where: the names of the pictures, above them.
+pub(super) fn labels_ui(ui: &Ui, above: Rect, (compare, blink_after): (Compare, bool), [before, after]: [&str; 2]) {
+    let tokens = theme::tokens(ui);
+    let painter = ui.painter_at(above);
+    let label = |share: f32, anchor: Align2, text: &str, color: Color32| {
+        let x = egui::lerp(above.left() + PADDING.x..=above.right() - PADDING.x, share);
+        painter.text(pos2(x, above.center().y), anchor, text, TextStyle::Body.resolve(ui.style()), color);
+    };
+    let middle = Align2::CENTER_CENTER;
+    match compare {
+        Compare::Side => {
+            label(0.25, middle, before, tokens.before);
+            label(0.75, middle, after, tokens.after);
+        }
+        Compare::Wipe => {
+            label(0.0, Align2::LEFT_CENTER, before, tokens.before);
+            label(1.0, Align2::RIGHT_CENTER, after, tokens.after);
+        }
+        Compare::Blink if blink_after => label(0.5, middle, after, tokens.after),
+        Compare::Blink => label(0.5, middle, before, tokens.before),
+        Compare::Difference => label(0.5, middle, &format!("{after} − {before}"), tokens.info),
+    }
 }
 
 /// The cut with its knob: a light core in a dark rim, or the reverse, so that it shows on any picture.
@@ -45,17 +67,12 @@ pub(super) fn handle_ui(ui: &Ui, rect: Rect, wipe: f32, handle: &Response) {
     }
 }
 
-/// The scale of the difference at the bottom right, in picture values and in 8-bit levels.
-pub(super) fn legend_ui(ui: &Ui, rect: Rect, gain: f32) {
-    let painter = ui.painter_at(rect);
+/// The scale of the difference below it, in picture values and in 8-bit levels.
+pub(super) fn legend_ui(ui: &Ui, below: Rect, gain: f32) {
+    let painter = ui.painter_at(below);
     let line = ui.text_style_height(&TextStyle::Small);
-    let plate_size = LEGEND + vec2(0.0, 2.0 * line) + 4.0 * PLATE_PADDING;
-    let plate = Align2::RIGHT_BOTTOM.anchor_size(rect.max - 2.0 * PLATE_PADDING, plate_size);
-    if !rect.contains_rect(plate) {
-        return;
-    }
-    painter.rect_filled(plate, 3.0, plate_color(ui));
-    let bar = Rect::from_min_size(plate.min + 2.0 * PLATE_PADDING, LEGEND);
+    let top = pos2(below.center().x, below.top() + 2.0 * PADDING.y);
+    let bar = Align2::CENTER_TOP.anchor_size(top, LEGEND);
     let stops = legend(gain);
     let reach = stops[2].value;
     let x_of = |value: f32| egui::remap(value, -reach..=reach, bar.left()..=bar.right());
@@ -65,7 +82,7 @@ pub(super) fn legend_ui(ui: &Ui, rect: Rect, gain: f32) {
         painter.add(egui::Shape::gradient_rect(part, egui::Direction::LeftToRight, ends));
     }
     for (stop, anchor) in stops.iter().zip([Align2::LEFT_TOP, Align2::CENTER_TOP, Align2::RIGHT_TOP]) {
-        let below = pos2(x_of(stop.value), bar.bottom() + PLATE_PADDING.y);
+        let below = pos2(x_of(stop.value), bar.bottom() + PADDING.y);
         text_ui(ui, &painter, below, anchor, &signed_number(stop.value));
         let levels = if stop.value == 0.0 { "0".to_owned() } else { signed_number(stop.value * 255.0) + "/255" };
         text_ui(ui, &painter, below + vec2(0.0, line), anchor, &levels);

@@ -8,10 +8,23 @@ use egui::{
 use super::super::theme;
 use super::Uniforms;
 use crate::generator::Mask;
+use crate::parameter::Parameter;
 use crate::session::Action;
 
-/// Smallest and largest radius of the brush, in picture pixels.
-pub const BRUSH_RADIUS: (f32, f32) = (0.5, 64.0);
+/// Radius of the brush.
+pub const BRUSH_RADIUS: Parameter = Parameter {
+    flag: "brush",
+    label: "Brush radius",
+    symbol: "r",
+    unit: "px",
+    min: 0.5,
+    max: 64.0,
+    slider: (0.5, 64.0),
+    default: 3.0,
+    integer: false,
+    about: "Radius of the brush in picture pixels (keys [ and ])",
+    source: "Lapidary",
+};
 /// Opacity of the mask: what lies below is still seen.
 const MASK_OPACITY: f32 = 0.55;
 /// Discs of a stroke lie this part of the radius apart: its edge then looks straight.
@@ -27,7 +40,7 @@ pub struct MaskBrush {
     pub is_on: bool,
     /// The primary button takes away instead of adding; the secondary always does.
     pub erases: bool,
-    /// Radius in picture pixels, [`BRUSH_RADIUS`].
+    /// Radius in picture pixels, within [`BRUSH_RADIUS`].
     pub radius: f32,
     mask: Mask,
     /// What the session holds, as far as it is known here.
@@ -46,7 +59,7 @@ impl Default for MaskBrush {
         Self {
             is_on: false,
             erases: false,
-            radius: 3.0,
+            radius: BRUSH_RADIUS.default as f32,
             mask: Mask::filled(1, 1, false),
             adopted: None,
             last: None,
@@ -113,7 +126,8 @@ impl MaskBrush {
                 - input.count_and_consume_key(Modifiers::NONE, Key::OpenBracket) as f32
         });
         let step = (self.radius / 4.0).round().max(0.5);
-        self.radius = (self.radius + steps * step).clamp(BRUSH_RADIUS.0, BRUSH_RADIUS.1);
+        let radius = self.radius + steps * step;
+        self.radius = radius.clamp(BRUSH_RADIUS.min as f32, BRUSH_RADIUS.max as f32);
     }
 
     /// Paints up to `point`, in picture pixels, while a button is held there.

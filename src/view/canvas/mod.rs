@@ -3,33 +3,27 @@
 //! The pictures are drawn by `shaders/canvas.wgsl` in a paint callback; labels, handle and legend are egui shapes over
 //! it. Without a wgpu renderer the callback is never run and everything else still works.
 
+mod controls;
 mod gpu;
 mod marks;
 mod mask;
+mod navigate;
 mod twin;
 
 use std::sync::Arc;
 
 use eframe::egui_wgpu;
-use egui::{Align2, CursorIcon, Pos2, Rect, Response, Role, Sense, Ui, Vec2, WidgetInfo, vec2};
+use egui::{CursorIcon, Rect, Response, Role, Sense, Ui, Vec2, WidgetInfo, vec2};
 
 use self::gpu::Frame;
 pub use self::gpu::{Pipeline, SHADER, install};
-use self::marks::{handle_ui, legend_ui, plate_ui};
+use self::marks::{handle_ui, labels_ui, legend_ui, strips};
 pub use self::mask::{BRUSH_RADIUS, MaskBrush, inverted};
 use self::twin::left_pane_width;
-pub use self::twin::{Uniforms, shade, shows_after};
+pub use self::twin::{Uniforms, shade, shows_after, smoothed};
 use crate::image::shown;
 use crate::session::{Action, Compare};
 
-/// Zoom limits, in screen points per picture pixel.
-const ZOOM: (f32, f32) = (0.05, 256.0);
-/// Gain limits: at 255 one 8-bit level is the whole scale.
-const GAIN: (f32, f32) = (0.25, 255.0);
-/// Change of the zoom's logarithm per point of wheel travel.
-const WHEEL_SPEED: f32 = 0.005;
-/// Space around a fitted picture, in points.
-const FIT_MARGIN: f32 = 12.0;
 /// Distance in points from which the wipe handle is grabbed.
 const HANDLE_REACH: f32 = 12.0;
 /// Part of the width that one press of an arrow key moves the wipe handle.
@@ -149,6 +143,8 @@ pub struct Canvas {
     pub gain: f32,
     /// Draw lines between picture pixels where they are large.
     pub grid: bool,
+    /// Draw enlarged pictures smoothly between their pixels.
+    pub smooth: bool,
     is_fitted: bool,
     pictures: Option<Arc<Pictures>>,
     readout: Option<Readout>,
@@ -162,6 +158,7 @@ impl Default for Canvas {
             wipe: 0.5,
             gain: 4.0,
             grid: false,
+            smooth: false,
             is_fitted: true,
             pictures: None,
             readout: None,
@@ -186,7 +183,7 @@ impl Canvas {
         let Look { compare, blink_after, before, after, brush } = look;
         let brush = brush.filter(|_| matches!(compare, Compare::Side | Compare::Wipe));
         let response = ui.allocate_response(ui.available_size(), Sense::click_and_drag());
-        let rect = response.rect;
+        let (above, rect, below) = strips(response.rect, compare);
         self.readout = None;
         let label = compare.label();
         let [_, height, width] = pair.shape;
@@ -199,12 +196,18 @@ impl Canvas {
 
         let handle = (compare == Compare::Wipe).then(|| self.wipe_handle(ui, rect));
         let pointer = response.hover_pos().or_else(|| handle.as_ref().and_then(Response::hover_pos));
+        let pointer = pointer.filter(|pointer| rect.contains(*pointer));
         let drag_pans = brush.is_none() || MaskBrush::lets_pan(ui);
-        self.navigate(ui, &response, pointer, compare, drag_pans);
+        self.navigate(ui, (&response, rect), pointer, compare, drag_pans);
         if brush.is_none() && response.double_clicked() {
             self.fit();
         }
+        let zoom = self.zoom;
         self.settle(ui, rect, pair.size(), compare);
+        if (self.zoom - zoom).abs() > 0.0 {
+            // It stands above, where it was drawn before it was known.
+            ui.ctx().request_repaint();
+        }
         let uniforms = self.uniforms(ui, rect, pair, compare, blink_after);
         let pixel = pointer.and_then(|pointer| {
             let local = pointer.to_vec2() * ui.pixels_per_point() - Vec2::from(uniforms.corner);
@@ -217,16 +220,23 @@ impl Canvas {
             after: pair.rgb(pair.after, y * width + x),
         });
 
-        let painter = ui.painter_at(rect);
-        painter.rect_filled(rect, 0.0, ui.visuals().extreme_bg_color);
+        let painter = ui.painter_at(response.rect);
+        painter.rect_filled(response.rect, 0.0, ui.visuals().extreme_bg_color);
         painter.add(egui_wgpu::Callback::new_paint_callback(rect, Frame { pictures, uniforms }));
         let painted = brush.and_then(|brush| {
             let clip = self.before_rect(ui, rect, &uniforms, compare);
             brush.ui(ui, &response, &uniforms, clip)
         });
-        self.labels_ui(ui, rect, &uniforms, compare, [before, after]);
-        if compare == Compare::Difference {
-            legend_ui(ui, rect, self.gain);
+        // On the picture's upper edge, or above the canvas where that is out of sight.
+        let drop = (uniforms.origin[1] / ui.pixels_per_point()).max(0.0);
+        labels_ui(ui, above.translate(vec2(0.0, drop)), (compare, blink_after), [before, after]);
+        match compare {
+            Compare::Side => {
+                let cut = rect.left() + left_pane_width(uniforms.size[0]) / ui.pixels_per_point();
+                ui.painter_at(rect).vline(cut, rect.y_range(), ui.visuals().widgets.noninteractive.bg_stroke);
+            }
+            Compare::Difference => legend_ui(ui, below, self.gain),
+            Compare::Wipe | Compare::Blink => {}
         }
         if let Some(handle) = handle {
             handle_ui(ui, rect, self.wipe, &handle);
@@ -236,8 +246,7 @@ impl Canvas {
 
     /// Takes over new pictures and settings that another panel may have changed.
     fn adopt(&mut self, pair: &Pair<'_>) {
-        self.zoom = self.zoom.clamp(ZOOM.0, ZOOM.1);
-        self.gain = self.gain.clamp(GAIN.0, GAIN.1);
+        self.gain = self.gain.clamp(controls::GAIN.min as f32, controls::GAIN.max as f32);
         self.wipe = self.wipe.clamp(0.0, 1.0);
         let shown = self.pictures.as_ref().map(|pictures| (pictures.keys, pictures.shape));
         if shown == Some((pair.keys, pair.shape)) {
@@ -247,50 +256,6 @@ impl Canvas {
             self.fit();
         }
         self.pictures = Pictures::after(self.pictures.as_deref(), pair).map(Arc::new);
-    }
-
-    fn navigate(&mut self, ui: &Ui, response: &Response, pointer: Option<Pos2>, compare: Compare, drag_pans: bool) {
-        let rect = response.rect;
-        let (left, right) = rect.split_left_right_at_fraction(0.5);
-        if let Some(pointer) = pointer {
-            let pane = match compare {
-                Compare::Side if pointer.x >= right.left() => right,
-                Compare::Side => left,
-                _ => rect,
-            };
-            let (travel, pinch) = ui.input(|input| (input.smooth_scroll_delta().y, input.zoom_delta()));
-            let factor = (travel * WHEEL_SPEED).exp() * pinch;
-            if (factor - 1.0).abs() > f32::EPSILON {
-                self.zoom_about(pointer - pane.center(), factor);
-            }
-        }
-        if !drag_pans || !response.dragged() {
-            return;
-        }
-        if response.drag_delta() != Vec2::ZERO {
-            self.pan -= response.drag_delta() / self.zoom;
-            self.is_fitted = false;
-        }
-        ui.set_cursor_icon(CursorIcon::Grabbing);
-    }
-
-    /// Fits the picture until the user zooms or pans, and keeps it in sight.
-    fn settle(&mut self, ui: &Ui, rect: Rect, size: Vec2, compare: Compare) {
-        let (left, _) = rect.split_left_right_at_fraction(0.5);
-        if self.is_fitted {
-            let pane = if compare == Compare::Side { left } else { rect };
-            self.zoom = fitted_zoom(pane.size(), size, ui.pixels_per_point());
-            self.pan = size * 0.5;
-        }
-        self.pan = self.pan.clamp(Vec2::ZERO, size);
-    }
-
-    /// Zooms so that the picture point at `offset` points from a pane's centre stays where it is.
-    fn zoom_about(&mut self, offset: Vec2, factor: f32) {
-        let zoom = (self.zoom * factor).clamp(ZOOM.0, ZOOM.1);
-        self.pan += offset * (1.0 / self.zoom - 1.0 / zoom);
-        self.zoom = zoom;
-        self.is_fitted = false;
     }
 
     /// A strip around the cut that takes the pointer before the canvas does.
@@ -340,7 +305,7 @@ impl Canvas {
             blink_after: u32::from(blink_after),
             linear_target: 0,
             grid: if self.grid { GRID_STRENGTH } else { 0.0 },
-            unused: 0,
+            smoothing: u32::from(self.smooth),
         }
     }
 
@@ -354,42 +319,6 @@ impl Canvas {
             }
         }
     }
-
-    fn labels_ui(&self, ui: &Ui, rect: Rect, uniforms: &Uniforms, compare: Compare, [before, after]: [&str; 2]) {
-        let scale = ui.pixels_per_point();
-        let picture = |pane: Rect| {
-            let size = Vec2::from(uniforms.picture.map(|side| side as f32)) * self.zoom;
-            Rect::from_min_size(pane.min + Vec2::from(uniforms.origin) / scale, size).intersect(pane)
-        };
-        let label =
-            |pane: Rect, clip: Rect, corner: Align2, text: &str| plate_ui(ui, clip, picture(pane), corner, text);
-        match compare {
-            Compare::Side => {
-                let cut = rect.left() + left_pane_width(uniforms.size[0]) / scale;
-                let (left, right) = rect.split_left_right_at_x(cut);
-                label(left, left, Align2::LEFT_TOP, before);
-                label(right, right, Align2::LEFT_TOP, after);
-                ui.painter_at(rect).vline(cut, rect.y_range(), ui.visuals().widgets.noninteractive.bg_stroke);
-            }
-            // Clipped at the cut: a label must not lie on the other picture.
-            Compare::Wipe => {
-                let (left, right) = rect.split_left_right_at_fraction(self.wipe);
-                label(rect, left, Align2::LEFT_TOP, before);
-                label(rect, right, Align2::RIGHT_TOP, after);
-            }
-            Compare::Blink if uniforms.blink_after == 1 => label(rect, rect, Align2::LEFT_TOP, after),
-            Compare::Blink => label(rect, rect, Align2::LEFT_TOP, before),
-            Compare::Difference => label(rect, rect, Align2::LEFT_TOP, &format!("{after} − {before}")),
-        }
-    }
-}
-
-/// The zoom, in points, at which a picture fits a pane; whole screen pixels per picture pixel when it is enlarged.
-fn fitted_zoom(pane: Vec2, picture: Vec2, scale: f32) -> f32 {
-    let room = (pane - Vec2::splat(2.0 * FIT_MARGIN)).max(Vec2::splat(1.0)) * scale;
-    let zoom = (room / picture).min_elem();
-    let zoom = if zoom >= 1.0 { zoom.floor() } else { zoom };
-    (zoom / scale).clamp(ZOOM.0, ZOOM.1)
 }
 
 /// Steps to the right that keys and assistive programs ask of a focused handle.
@@ -434,25 +363,6 @@ mod tests {
         let broken = Pair { shape: [3, 2, 3], ..pair(0) };
         assert!(Pictures::new(&broken).is_none(), "six values are no RGB picture of 2×3");
         assert!(Pictures::new(&Pair { before: &[], after: &[], shape: [0, 2, 3], keys: [0; 2] }).is_none(), "empty");
-    }
-
-    #[test]
-    fn zooming_keeps_the_point_under_the_pointer() {
-        let mut canvas = Canvas { zoom: 8.0, pan: vec2(10.0, 5.0), ..Canvas::default() };
-        let offset = vec2(40.0, -16.0);
-        let before = canvas.pan + offset / canvas.zoom;
-        canvas.zoom_about(offset, 1.7);
-        let after = canvas.pan + offset / canvas.zoom;
-        assert!((before - after).length() < 1e-4, "{before} moved to {after}");
-        assert!(!canvas.is_fitted, "the user's zoom is kept");
-    }
-
-    #[test]
-    fn an_enlarged_fit_has_whole_screen_pixels_per_picture_pixel() {
-        let zoom = fitted_zoom(vec2(500.0, 400.0), Vec2::splat(32.0), 1.5);
-        assert!((zoom * 1.5 - 17.0).abs() < 1e-4, "564 pixels hold 32 times 17, not {}", zoom * 1.5);
-        let zoom = fitted_zoom(vec2(124.0, 400.0), Vec2::splat(200.0), 1.0);
-        assert!((zoom - 0.5).abs() < 1e-4, "a large picture is reduced to fit, not to {zoom}");
     }
 
     #[test]

@@ -38,6 +38,33 @@ pub fn shade(compare: Compare, before: [f32; 3], after: [f32; 3], use_after: boo
     }
 }
 
+/// What lies between the pixels of a picture, `[width, height]`, of which `pixel` says the column and row: a Catmull-Rom spline
+/// through their centres, within `[0, 1]`.
+#[must_use]
+pub fn smoothed(pixel: &dyn Fn(usize, usize) -> [f32; 3], picture: [u32; 2], point: [f32; 2]) -> [f32; 3] {
+    let axis = |at: f32, side: u32| {
+        let base = (at - 0.5).floor();
+        let places = [-1.0, 0.0, 1.0, 2.0].map(|step| (base + step).clamp(0.0, side as f32 - 1.0) as usize);
+        (places, spline(at - 0.5 - base))
+    };
+    let ((columns, across), (rows, down)) = (axis(point[0], picture[0]), axis(point[1], picture[1]));
+    let mut sum = [0.0; 3];
+    for (row, weight) in rows.into_iter().zip(down) {
+        for (column, share) in columns.into_iter().zip(across) {
+            for (sum, value) in sum.iter_mut().zip(pixel(column, row)) {
+                *sum += weight * share * value;
+            }
+        }
+    }
+    sum.map(|value| value.clamp(0.0, 1.0))
+}
+
+/// Shares of four neighbours in the value at `t` between the second and the third.
+fn spline(t: f32) -> [f32; 4] {
+    let (t2, t3) = (t * t, t * t * t);
+    [-0.5 * t + t2 - 0.5 * t3, 1.0 - 2.5 * t2 + 1.5 * t3, 0.5 * t + 2.0 * t2 - 1.5 * t3, -0.5 * t2 + 0.5 * t3]
+}
+
 /// The uniforms of the canvas shader: `View` in `shaders/canvas.wgsl`. "Pixels" are framebuffer pixels.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -66,8 +93,8 @@ pub struct Uniforms {
     pub linear_target: u32,
     /// Strength of the pixel grid, 0 for none, 1 for black and white lines.
     pub grid: f32,
-    /// Fills the struct to a multiple of 16 bytes.
-    pub unused: u32,
+    /// 1 when enlarged pictures are drawn smoothly between their pixels.
+    pub smoothing: u32,
 }
 
 impl Uniforms {
@@ -121,6 +148,17 @@ mod tests {
         assert!(shows_after(Compare::Wipe, 2.5, 10.0, 0.25, false));
         assert!(shows_after(Compare::Blink, 0.0, 10.0, 0.5, true));
         assert!(!shows_after(Compare::Blink, 9.0, 10.0, 0.5, false));
+    }
+
+    #[test]
+    fn a_smoothed_picture_goes_through_its_pixels() {
+        let pixel = |x: usize, y: usize| [x as f32 / 4.0, y as f32 / 4.0, 0.5];
+        for (point, expected) in
+            [([1.5, 2.5], [0.25, 0.5, 0.5]), ([2.0, 2.5], [0.375, 0.5, 0.5]), ([0.0, 0.5], [0.0, 0.0, 0.5])]
+        {
+            let found = smoothed(&pixel, [4, 4], point);
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.02), "{point:?}: {found:?}");
+        }
     }
 
     #[test]

@@ -21,8 +21,10 @@ pub enum Dialect {
     Diffusers,
     /// `DhariwalUNet` of NVlabs' EDM.
     Nvlabs,
-    /// ResNets of torchvision.
+    /// ResNets of torchvision, and timm's.
     Torchvision,
+    /// `ResNetForImageClassification` of transformers.
+    Transformers,
     /// ResNets for CIFAR-10: `shortcut` and `linear`; a pre-activation one has `bn` before its last layer.
     Cifar,
     /// Wide-ResNets of RobustBench, TRADES and DAT: `block1.layer.0`, `convShortcut`.
@@ -34,6 +36,13 @@ pub enum Dialect {
     Unknown,
 }
 
+impl Dialect {
+    /// Whether its networks are residual ones, which classify.
+    pub(super) const fn is_resnet(self) -> bool {
+        matches!(self, Self::Torchvision | Self::Transformers | Self::Cifar | Self::WideResnet | Self::DeepMind)
+    }
+}
+
 impl std::fmt::Display for Dialect {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
@@ -41,6 +50,7 @@ impl std::fmt::Display for Dialect {
             Self::Diffusers => "diffusers UNet2DModel",
             Self::Nvlabs => "NVlabs EDM",
             Self::Torchvision => "torchvision ResNet",
+            Self::Transformers => "transformers ResNet",
             Self::Cifar => "CIFAR ResNet",
             Self::WideResnet => "RobustBench Wide-ResNet",
             Self::DeepMind => "DeepMind Wide-ResNet",
@@ -50,20 +60,22 @@ impl std::fmt::Display for Dialect {
 }
 
 /// A tensor that every network of a dialect has.
-const ANCHORS: [(Dialect, &str); 6] = [
+const ANCHORS: [(Dialect, &str); 7] = [
     (Dialect::OpenAi, "time_embed.0.weight"),
     (Dialect::Diffusers, "time_embedding.linear_1.weight"),
     (Dialect::Nvlabs, "map_layer0.weight"),
     (Dialect::Torchvision, "layer1.0.conv1.weight"),
+    (Dialect::Transformers, "resnet.encoder.stages.0.layers.0.layer.0.convolution.weight"),
     (Dialect::WideResnet, "block1.layer.0.conv1.weight"),
     (Dialect::DeepMind, "layer.0.block.0.conv_0.weight"),
 ];
 
-/// Averages over training, preferred to the last weights.
-const AVERAGES: [&str; 4] = ["ema", "model_ema", "ema_model", "state_dict_ema"];
+/// Parts of words for averages over training, which are preferred to the last weights: `ema`, `model_ema`, `ema.shadow`.
+const AVERAGES: [&str; 3] = ["ema", "shadow", "swa"];
 
-/// Dictionaries and modules that wrap a network, whose names therefore stand before its own.
-const WRAPPERS: [&str; 11] = [
+/// Dictionaries and modules that wrap a network, whose names therefore stand before its own; any other word does when it
+/// stands before one network only.
+const WRAPPERS: [&str; 12] = [
     "state_dict",
     "model_state_dict",
     "model",
@@ -75,6 +87,7 @@ const WRAPPERS: [&str; 11] = [
     "classifier",
     "_orig_mod",
     "online_model",
+    "params",
 ];
 
 /// Most networks of one file that are looked at.
@@ -132,6 +145,10 @@ pub(super) struct Reading {
     pub(super) odd_normaliser: Option<String>,
     /// Height and width of the pictures, where names tell it.
     pub(super) resolution: Option<usize>,
+    /// What stands before each of several networks, of which none can be preferred; then none is read.
+    pub(super) ambiguous: Vec<String>,
+    /// Whether averages have no statistics of batch norms, so that those of the last weights are used.
+    pub(super) borrows: bool,
 }
 
 /// A part of a network: what it is called in the file, what it is called here, and its own parts.
@@ -180,10 +197,11 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Finds the network in a file and presents it under canonical names.
-pub(super) fn read(stored: &BTreeMap<String, TensorInfo>) -> Reading {
-    let candidates = candidates(stored);
-    let (dialect, prefix) = candidates.first().map_or((Dialect::Unknown, ""), |(dialect, prefix)| (*dialect, *prefix));
+/// Finds the network in a file, the one after `wanted` if that is given, and presents it under canonical names.
+pub(super) fn read<'a>(stored: &'a BTreeMap<String, TensorInfo>, wanted: Option<&'a str>) -> Reading {
+    let (candidates, ambiguous) = candidates(stored, wanted);
+    let unknown = (Dialect::Unknown, wanted.unwrap_or_default());
+    let (dialect, prefix) = candidates.first().copied().unwrap_or(unknown);
     let names = Names { stored, prefix };
     let (normaliser, odd_normaliser) = normaliser(stored);
     let mut reading = Reading {
@@ -195,6 +213,8 @@ pub(super) fn read(stored: &BTreeMap<String, TensorInfo>) -> Reading {
         normaliser,
         odd_normaliser,
         resolution: None,
+        ambiguous,
+        borrows: false,
     };
     let mut used = BTreeSet::new();
     match dialect {
@@ -210,16 +230,28 @@ pub(super) fn read(stored: &BTreeMap<String, TensorInfo>) -> Reading {
     {
         reading.dialect = Dialect::Cifar;
     }
-    let copies: Vec<&str> = candidates.iter().skip(1).map(|(_, prefix)| *prefix).filter(|p| !p.is_empty()).collect();
-    for name in stored.keys().filter(|name| !used.contains(name.as_str())) {
-        let inner = name.strip_prefix(prefix);
-        let copy = copies.iter().find(|copy| inner.is_none() && name.starts_with(**copy));
+    let copies: Vec<(Dialect, &str)> = candidates.iter().skip(1).filter(|(_, p)| !p.is_empty()).copied().collect();
+    for (name, info) in stored.iter().filter(|(name, _)| !used.contains(name.as_str())) {
+        let mut inner = name.strip_prefix(prefix);
+        let copy = copies.iter().find(|(_, copy)| inner.is_none() && name.starts_with(copy));
+        // Averages over parameters alone lack them.
+        let lent = copy.filter(|(of, _)| *of == dialect && is_averaged(prefix)).and_then(|(_, copy)| {
+            let rest = name
+                .strip_prefix(copy)
+                .filter(|rest| rest.ends_with(".running_mean") || rest.ends_with(".running_var"));
+            rest.filter(|rest| !stored.contains_key(&format!("{prefix}{rest}")))
+        });
+        reading.borrows |= lent.is_some();
+        inner = inner.or(lent);
+        let copy = copy.filter(|_| lent.is_none()).map(|(_, copy)| format!("a copy after {copy:?}"));
         let word = || name.split('.').find(|part| NOT_NEEDED.contains(part)).map(str::to_owned);
-        if let Some(why) = copy.map(|copy| format!("a copy after {copy:?}")).or_else(word) {
+        let counter = || is_counter(name, info).then(|| "counters and states of training".to_owned());
+        if let Some(why) = copy.or_else(word).or_else(counter) {
             reading.put_aside(name, why);
             continue;
         }
         let canonical = match (inner, reading.dialect) {
+            (Some(inner), Dialect::Transformers) => resnets::of_transformers(inner),
             (Some(inner), Dialect::Cifar) => resnets::of_cifar(inner),
             (Some(inner), Dialect::WideResnet) => resnets::of_robustbench(inner),
             (Some(inner), Dialect::DeepMind) => resnets::of_deepmind(inner),
@@ -271,27 +303,65 @@ impl Reading {
     }
 }
 
-/// Networks in the file, the preferred one first: averages before last weights, then the shortest prefix.
-fn candidates(stored: &BTreeMap<String, TensorInfo>) -> Vec<(Dialect, &str)> {
-    let wraps = |prefix: &str| {
-        let words = || prefix.strip_suffix('.').into_iter().flat_map(|words| words.split('.'));
-        // One place in a sequence, as that of a network behind its normalisation.
-        let place = |word: &str| word.len() <= 2 && word.parse::<u8>().is_ok();
-        prefix.is_empty()
-            || prefix.ends_with('.')
-                && words().all(|w| WRAPPERS.contains(&w) || AVERAGES.contains(&w) || place(w))
-                && words().filter(|w| place(w)).count() <= 1
-    };
+/// Networks in the file, the preferred one first: averages before last weights, then the shortest prefix. Or the prefixes of
+/// several networks, none of which can be preferred.
+fn candidates<'a>(
+    stored: &'a BTreeMap<String, TensorInfo>,
+    wanted: Option<&str>,
+) -> (Vec<(Dialect, &'a str)>, Vec<String>) {
     let mut found: Vec<(Dialect, &str)> = Vec::new();
     for name in stored.keys() {
-        for (dialect, anchor) in ANCHORS {
-            found.extend(name.strip_suffix(anchor).filter(|prefix| wraps(prefix)).map(|prefix| (dialect, prefix)));
-        }
+        let prefixes = ANCHORS.iter().filter_map(|(dialect, anchor)| Some((*dialect, name.strip_suffix(anchor)?)));
+        found.extend(prefixes.filter(|(_, prefix)| prefix.is_empty() || prefix.ends_with('.')));
     }
-    let averaged = |prefix: &str| prefix.split('.').any(|word| AVERAGES.contains(&word));
-    found.sort_by_key(|(_, prefix)| (!averaged(prefix), prefix.len()));
-    found.truncate(MAX_CANDIDATES);
-    found
+    found.retain(|(_, prefix)| !words(prefix).any(|word| NOT_NEEDED.contains(&word)));
+    found.sort_by_key(|(_, prefix)| (Some(*prefix) != wanted, !is_averaged(prefix), prefix.len()));
+    if wanted.is_some() {
+        let is_there = found.first().is_some_and(|(_, prefix)| Some(*prefix) == wanted);
+        return (if is_there { found } else { Vec::new() }, Vec::new());
+    }
+    let (mut known, other): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, prefix)| wraps(prefix));
+    if !known.is_empty() {
+        known.truncate(MAX_CANDIDATES);
+        return (known, Vec::new());
+    }
+    let own = |prefix: &'a str| words(prefix).filter(|word| !is_wrapper(word)).collect::<Vec<_>>();
+    if other.windows(2).all(|two| own(two[0].1) == own(two[1].1)) {
+        return (other, Vec::new());
+    }
+    (Vec::new(), other.iter().take(MAX_CANDIDATES).map(|(_, prefix)| (*prefix).to_owned()).collect())
+}
+
+/// The words of what stands before a network.
+fn words(prefix: &str) -> impl Iterator<Item = &str> {
+    prefix.split('.').filter(|word| !word.is_empty())
+}
+
+/// Whether nothing but words of dictionaries and modules stands before a network.
+fn wraps(prefix: &str) -> bool {
+    // One place in a sequence, as that of a network behind its normalisation.
+    let place = |word: &str| word.len() <= 2 && word.parse::<u8>().is_ok();
+    words(prefix).all(|word| is_wrapper(word) || place(word)) && words(prefix).filter(|word| place(word)).count() <= 1
+}
+
+fn is_wrapper(word: &str) -> bool {
+    WRAPPERS.contains(&word) || is_average(word)
+}
+
+fn is_average(word: &str) -> bool {
+    word.split('_').any(|part| AVERAGES.contains(&part))
+}
+
+fn is_averaged(prefix: &str) -> bool {
+    words(prefix).any(is_average)
+}
+
+/// Whether a tensor is no parameter of a network, but was saved beside one: a number of steps, the state of a generator of
+/// random numbers.
+fn is_counter(name: &str, info: &TensorInfo) -> bool {
+    let leaf = name.rsplit('.').next().unwrap_or_default();
+    let alone = info.shape.is_empty() || !name.contains('.') && info.elements() <= 1;
+    !["weight", "bias", "running_mean", "running_var"].contains(&leaf) && (!info.element.is_float() || alone)
 }
 
 /// Names of the mean and the standard deviation that the file brings; or that of a mean that cannot be one.

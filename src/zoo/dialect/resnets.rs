@@ -10,6 +10,28 @@ pub(super) fn of_cifar(name: &str) -> String {
     }
 }
 
+/// ResNets of transformers, whose blocks are torchvision's; whatever else there is keeps its name.
+pub(super) fn of_transformers(name: &str) -> String {
+    let after = |number: &str| number.parse::<usize>().ok().and_then(|number| number.checked_add(1));
+    let parts: Vec<&str> = name.split('.').collect();
+    let renamed = match parts.as_slice() {
+        ["classifier", "1", leaf] => Some(format!("fc.{leaf}")),
+        ["resnet", "embedder", "embedder", "convolution", leaf] => Some(format!("conv1.{leaf}")),
+        ["resnet", "embedder", "embedder", "normalization", leaf] => Some(format!("bn1.{leaf}")),
+        ["resnet", "encoder", "stages", stage, "layers", block, module @ .., kind, leaf] => {
+            let norm = *kind == "normalization";
+            let module = match module {
+                ["shortcut"] => Some(format!("downsample.{}", u8::from(norm))),
+                ["layer", place] => after(place).map(|place| format!("{}{place}", if norm { "bn" } else { "conv" })),
+                _ => None,
+            };
+            after(stage).zip(module).map(|(stage, module)| format!("layer{stage}.{block}.{module}.{leaf}"))
+        }
+        _ => None,
+    };
+    renamed.unwrap_or_else(|| name.to_owned())
+}
+
 /// Wide-ResNets of RobustBench, `block1.layer.0.convShortcut`; whatever else there is, such as `sub_block1`, keeps its name.
 pub(super) fn of_robustbench(name: &str) -> String {
     let parts: Vec<&str> = name.split('.').collect();
@@ -59,6 +81,17 @@ mod tests {
             ("linear.bias", "fc.bias"),
         ] {
             assert_eq!(of_cifar(name), canonical);
+        }
+        for (name, canonical) in [
+            ("resnet.embedder.embedder.normalization.running_var", "bn1.running_var"),
+            ("resnet.encoder.stages.0.layers.2.layer.1.convolution.weight", "layer1.2.conv2.weight"),
+            ("resnet.encoder.stages.3.layers.0.layer.2.normalization.bias", "layer4.0.bn3.bias"),
+            ("resnet.encoder.stages.1.layers.0.shortcut.convolution.weight", "layer2.0.downsample.0.weight"),
+            ("resnet.encoder.stages.1.layers.0.shortcut.normalization.weight", "layer2.0.downsample.1.weight"),
+            ("classifier.1.weight", "fc.weight"),
+            ("resnet.pooler.weight", "resnet.pooler.weight"),
+        ] {
+            assert_eq!(of_transformers(name), canonical);
         }
         for (name, canonical) in [
             ("block3.layer.4.bn2.bias", "layer3.4.bn2.bias"),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::diffusers::DiffusersConfig;
-use super::{Dialect, Manifest, ManifestKind, Opened, classes, manifest, manifest_beside, presets};
+use super::{Card, Dialect, Manifest, ManifestKind, Opened, classes, manifest, manifest_beside, presets};
 use crate::checkpoint::{CheckpointError, TensorInfo};
 
 /// A manifest made from what a file shows.
@@ -32,7 +32,7 @@ const MAX_FOLDERS: usize = 4;
 const TELLING: [&str; 10] = ["edm", "cd", "ct", "cm", "consistency", "bedroom", "cat", "horse", "imagenet", "cifar"];
 
 /// A part of a tensor's name by which a network of another kind is known, and what that is.
-const FOREIGN: [(&str, &str); 10] = [
+const FOREIGN: [(&str, &str); 11] = [
     ("aux_norm", "this is NVlabs' SongUNet (DDPM++ or NCSN++), not its ADM network"),
     ("emb_fourier", "this is a network of EDM2"),
     ("emb_noise", "this is a network of EDM2"),
@@ -41,6 +41,10 @@ const FOREIGN: [(&str, &str); 10] = [
     ("out.2.c_proj", "this is a noisy classifier of guided diffusion"),
     ("conv1.0.weight", "this ResNet begins with several convolutions"),
     ("denseblock1", "this is a DenseNet"),
+    (
+        "encoder.stages.0.layers.0.layer.0.convolution",
+        "this is a network of transformers without classes, or no ResNet",
+    ),
     ("cls_token", "this is a vision transformer"),
     ("patch_embed", "this is a vision transformer"),
 ];
@@ -62,6 +66,8 @@ pub(super) struct Hints {
     pub(super) normalisation: Option<[Vec<f32>; 2]>,
     /// The configuration of a diffusers folder.
     pub(super) config: Option<DiffusersConfig>,
+    /// What the folder of a classifier says.
+    pub(super) card: Card,
     /// What is assumed whatever the shapes say, one sentence each.
     pub(super) notes: Vec<String>,
 }
@@ -73,6 +79,8 @@ pub(super) enum Refusal {
     Unclear(String),
     /// No manifest can help.
     Foreign(String),
+    /// A tensor is missing, although others of its module are there.
+    Incomplete { tensor: String, beside: String },
 }
 
 type Shapes = BTreeMap<String, TensorInfo>;
@@ -83,11 +91,17 @@ type Shapes = BTreeMap<String, TensorInfo>;
 /// [`CheckpointError::NoManifest`] when shapes do not tell enough, [`CheckpointError::Foreign`] for another kind of
 /// network, [`CheckpointError`] when the file cannot be read.
 pub fn recognise(opened: &Opened) -> Result<Recognised, CheckpointError> {
-    use Dialect::{Cifar, DeepMind, Torchvision, WideResnet};
     let path = opened.checkpoint.path().to_owned();
+    if !opened.reading.ambiguous.is_empty() {
+        let (manifest, prefixes) = (manifest_beside(&path), opened.reading.ambiguous.clone());
+        return Err(CheckpointError::Ambiguous { path, manifest, prefixes });
+    }
     // Only a classifier has a use for it.
-    let classifier = matches!(opened.dialect(), Torchvision | Cifar | WideResnet | DeepMind);
+    let classifier = opened.dialect().is_resnet();
     let mut notes = Vec::new();
+    if opened.reading.borrows {
+        notes.push("its averages hold no statistics of batch norms, so those of the last weights are used".to_owned());
+    }
     if let (true, Some(name)) = (classifier, &opened.reading.odd_normaliser) {
         notes.push(format!("{name:?} has not the shape or type of an input normalisation, so it is not used"));
     }
@@ -102,6 +116,7 @@ pub fn recognise(opened: &Opened) -> Result<Recognised, CheckpointError> {
         normalisation: if classifier { opened.normalisation()? } else { None },
         resolution: opened.reading.resolution,
         config: opened.config.clone(),
+        card: opened.card.clone().unwrap_or_default(),
         notes,
         ..Hints::of_path(&manifest::absolute(&path), opened.dialect())
     };
@@ -110,6 +125,7 @@ pub fn recognise(opened: &Opened) -> Result<Recognised, CheckpointError> {
             CheckpointError::NoManifest { manifest: manifest_beside(&path), path: path.clone(), what }
         }
         Refusal::Foreign(what) => CheckpointError::Foreign { path: path.clone(), what },
+        Refusal::Incomplete { tensor, beside } => CheckpointError::Incomplete { path: path.clone(), tensor, beside },
     })?;
     match recognised.manifest.problem() {
         None => Ok(recognised),
@@ -166,6 +182,7 @@ impl Hints {
             title,
             file: self.file,
             sha256: None,
+            prefix: None,
             resolution,
             width: None,
             channels,
@@ -359,7 +376,7 @@ mod tests {
         };
         let foreign = |tensors: &[(&str, &[usize])], what: &str| match refused(tensors) {
             Refusal::Foreign(text) => assert!(text.contains(what), "{text}"),
-            Refusal::Unclear(text) => panic!("{text}"),
+            other => panic!("{other:?}"),
         };
         foreign(&[("a", &[2])], "for example \"a\"");
         foreign(&[("cls_token", &[1, 1, 384])], "vision transformer");

@@ -53,7 +53,8 @@ pub(super) fn recognise(tensors: &Shapes, hints: Hints) -> Result<Recognised, Re
     let fc = dims::<2>(tensors, "fc.weight");
     let [count, _] = fc.ok_or_else(|| Refusal::Foreign("this ResNet has no last layer fc".to_owned()))?;
     let small = resnet.stem_kernel <= 3;
-    let classes = class_names(count, small, &mut notes)?;
+    let named = hints.card.labels.len() == count;
+    let classes = if named { hints.card.labels.clone() } else { class_names(count, small, &mut notes)? };
     let [mean, std] = normalisation(&hints, &resnet, (count, channels), &mut notes);
     let known = KNOWN.iter().find(|known| {
         let shape = (known.block, known.blocks.as_slice(), known.width_per_group);
@@ -69,7 +70,7 @@ pub(super) fn recognise(tensors: &Shapes, hints: Hints) -> Result<Recognised, Re
         if resnet.preactivation.is_some() { format!("Pre-activation {plain}") } else { plain }
     });
     let title = if small { format!("{what} for small pictures") } else { what };
-    let resolution = if small { 32 } else { 224 };
+    let resolution = hints.card.size.unwrap_or(if small { 32 } else { 224 });
     notes.push(format!("it takes pictures of any size; opened ones are made {resolution}×{resolution}"));
     let kind = ManifestKind::Classifier(ClassifierManifest { resnet, mean, std });
     let facts = Facts { resolution, channels, classes, kind, licence: "unknown" };
@@ -132,6 +133,7 @@ fn architecture(
         blocks.push(count);
         widths.push(planes);
     }
+    whole(tensors, &blocks)?;
     let preactivation = if is_preactivation(tensors, blocks.len()) {
         Some(preactivation(dialect, stem_width, has("bn1.weight"), notes))
     } else if has("bn1.weight") {
@@ -155,6 +157,21 @@ fn architecture(
         preactivation,
     };
     Ok((resnet, channels))
+}
+
+/// Refuses a network that has a block behind those that were counted: then the first convolution of one is missing.
+fn whole(tensors: &Shapes, blocks: &[usize]) -> Result<(), Refusal> {
+    let place = |name: &str| -> Option<(usize, usize)> {
+        let (stage, rest) = name.strip_prefix("layer")?.split_once('.')?;
+        Some((stage.parse().ok()?, rest.split('.').next()?.parse().ok()?))
+    };
+    let counted = |stage: usize| stage.checked_sub(1).and_then(|place| blocks.get(place)).copied();
+    let behind = |(stage, block): (usize, usize)| counted(stage).is_none_or(|count| block >= count);
+    let beside =
+        tensors.keys().find(|name| place(name).is_some_and(|at| (1..=MAX_BLOCKS).contains(&at.0) && behind(at)));
+    let Some((beside, (stage, _))) = beside.and_then(|name| Some((name.clone(), place(name)?))) else { return Ok(()) };
+    let (stage, block) = counted(stage).map_or((blocks.len() + 1, 0), |count| (stage, count));
+    Err(Refusal::Incomplete { tensor: format!("layer{stage}.{block}.conv1.weight"), beside })
 }
 
 /// Whether the norms of blocks stand before their convolutions: then the first of a block has as many channels as the
@@ -209,8 +226,8 @@ fn normalisation(
     (classes, channels): (usize, usize),
     notes: &mut Vec<String>,
 ) -> [Vec<f32>; 2] {
-    match &hints.normalisation {
-        Some(own) if own[0].len() == channels => return own.clone(),
+    match hints.normalisation.as_ref().or(hints.card.normalisation.as_ref()) {
+        Some(own) if own[0].len() == channels && own[1].len() == channels => return own.clone(),
         Some(own) => notes.push(format!(
             "it brings an input normalisation for {} channels instead of {channels}, which is not used",
             own[0].len()
@@ -336,6 +353,21 @@ mod tests {
                     assert_eq!(found.resnet, behind);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_convolution_that_is_missing_is_named() {
+        let arch = ResnetManifest {
+            preactivation: None,
+            ..small(&[1, 2, 1], &[8, 16, 32], preactivation(Dialect::Cifar, 8, true, &mut Vec::new()))
+        };
+        for tensor in ["layer2.0.conv1.weight", "layer2.1.conv1.weight", "layer3.0.conv1.weight"] {
+            let mut shapes = shapes(&arch);
+            shapes.remove(tensor);
+            let refusal = from_shapes(&shapes, Hints::of_path(Path::new("mine.pt"), Dialect::Cifar)).unwrap_err();
+            let Refusal::Incomplete { tensor: found, beside } = refusal else { panic!("{refusal:?}") };
+            assert_eq!((found.as_str(), &beside[..8]), (tensor, &tensor[..8]));
         }
     }
 

@@ -1,0 +1,325 @@
+//! One picture file: decoded by its content, turned upright, sRGB-encoded, whole.
+
+use std::fs::File;
+use std::io::{Cursor, Read as _};
+use std::path::Path;
+
+use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, guess_format};
+
+use super::{MAX_BYTES, MAX_SIDE, PictureError};
+use crate::checkpoint::{Content, sniff};
+use crate::image::colour::encoded;
+
+/// Largest file that is read; a JPEG is read whole before it is decoded.
+const MAX_FILE_BYTES: u64 = 1 << 30;
+/// Bytes that tell the kind of a file.
+const HEAD: u64 = 512;
+/// Pictures of phones in the container of AVIF, which is not read either.
+const HEIF: [&[u8]; 4] = [b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"];
+
+/// A picture, upright and sRGB-encoded, and what was done to its values, in words.
+#[derive(Debug)]
+pub struct Picture {
+    /// The picture.
+    pub image: DynamicImage,
+    /// What was done.
+    pub notes: Vec<&'static str>,
+}
+
+/// Decodes a picture by its content, with limits on its size.
+///
+/// # Errors
+/// [`PictureError`] when it is none, too large, damaged or cut off.
+pub fn read_picture(path: &Path) -> Result<Picture, PictureError> {
+    let source = Source::open(path)?;
+    if guess_format(&source.bytes).ok() == Some(ImageFormat::Jpeg) && !is_whole(&source.bytes) {
+        return Err(PictureError::CutOff { path: path.to_owned() });
+    }
+    let fail = |error| source.refusal(path, error);
+    let mut decoder = source.decoder(path)?;
+    // What cannot be understood says nothing.
+    let orientation = decoder.orientation().ok();
+    let mut image = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    if let Some(orientation) = orientation {
+        image.apply_orientation(orientation);
+    }
+    let linear = matches!(source.format, Some(ImageFormat::Hdr | ImageFormat::OpenExr));
+    let notes = match &mut image {
+        DynamicImage::ImageRgb32F(pixels) => in_range(pixels.chunks_exact_mut(3), linear),
+        DynamicImage::ImageRgba32F(pixels) => in_range(pixels.chunks_exact_mut(4), linear),
+        _ => Vec::new(),
+    };
+    Ok(Picture { image, notes })
+}
+
+/// Width and height of a picture as it will be read, without decoding it.
+///
+/// # Errors
+/// As [`read_picture`], as far as its first bytes tell.
+pub fn picture_size(path: &Path) -> Result<[u32; 2], PictureError> {
+    use ::image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    let source = Source::open(path)?;
+    let mut decoder = source.decoder(path)?;
+    let (width, height) = decoder.dimensions();
+    let lies = matches!(decoder.orientation(), Ok(Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH));
+    Ok(if lies { [height, width] } else { [width, height] })
+}
+
+/// Whether a file is a picture by its content, or by its name where a format cannot be told by content.
+pub(super) fn is_picture(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(path).is_ok_and(|file| file.take(HEAD).read_to_end(&mut head).is_ok());
+    read && (format_of(path, &head).is_some() || is_heif(&head))
+}
+
+/// A file, read.
+struct Source {
+    bytes: Vec<u8>,
+    format: Option<ImageFormat>,
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Self, PictureError> {
+        let unreadable = |source| PictureError::Unreadable { path: path.to_owned(), source };
+        crate::file::check(path)?;
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes));
+        read.map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => PictureError::Missing { path: path.to_owned() },
+            _ => unreadable(source),
+        })?;
+        let format = format_of(path, &bytes);
+        Ok(Self { bytes, format })
+    }
+
+    fn decoder(&self, path: &Path) -> Result<impl ImageDecoder + '_, PictureError> {
+        let fail = |error| self.refusal(path, error);
+        let mut reader = ImageReader::new(Cursor::new(self.bytes.as_slice()));
+        if let Some(format) = self.format {
+            reader.set_format(format);
+        }
+        let mut limits = Limits::default();
+        limits.max_image_width = Some(MAX_SIDE);
+        limits.max_image_height = Some(MAX_SIDE);
+        limits.max_alloc = Some(MAX_BYTES);
+        reader.limits(limits);
+        let decoder = reader.into_decoder().map_err(fail)?;
+        if decoder.total_bytes() > MAX_BYTES {
+            return Err(PictureError::TooLarge { path: path.to_owned() });
+        }
+        Ok(decoder)
+    }
+
+    /// What is wrong with the file, by what it is.
+    fn refusal(&self, path: &Path, source: ImageError) -> PictureError {
+        let path = path.to_owned();
+        let found = sniff(&self.bytes[..self.bytes.len().min(HEAD as usize)], self.bytes.len() as u64);
+        match (source, self.format) {
+            (ImageError::Limits(_), _) => PictureError::TooLarge { path },
+            (ImageError::Unsupported(_), Some(format)) if format.reading_enabled() => {
+                PictureError::Kind { path, format: format!("{format:?}").to_uppercase() }
+            }
+            (ImageError::Unsupported(_), Some(format)) => {
+                PictureError::Format { path, format: format!("{format:?}").to_uppercase() }
+            }
+            (_, None) if is_heif(&self.bytes) => PictureError::Format { path, format: "HEIC".to_owned() },
+            (_, None) => PictureError::NotAPicture { path, found },
+            // Only the name says that it is a picture.
+            (_, Some(_)) if found != Content::Picture && found != Content::Unknown => {
+                PictureError::NotAPicture { path, found }
+            }
+            (source, Some(_)) => PictureError::Damaged { path, source },
+        }
+    }
+}
+
+fn format_of(path: &Path, head: &[u8]) -> Option<ImageFormat> {
+    let by_name = || ImageFormat::from_path(path).ok().filter(|_| !is_heif(head));
+    guess_format(head).ok().or_else(by_name)
+}
+
+fn is_heif(head: &[u8]) -> bool {
+    head.get(4..12).is_some_and(|kind| HEIF.contains(&kind))
+}
+
+/// Whether a JPEG ends as it must: a decoder fills what is missing with grey and says nothing.
+fn is_whole(bytes: &[u8]) -> bool {
+    // Behind a marker come a segment with its length and perhaps coded data, in which only these follow a byte of ones.
+    let is_marker = |two: &[u8]| two[0] == 0xff && !matches!(two[1], 0x00 | 0x01 | 0xd0..=0xd8 | 0xff);
+    let mut rest = bytes;
+    while let Some(place) = rest.windows(2).position(is_marker) {
+        if rest[place + 1] == 0xd9 {
+            return true;
+        }
+        let length = rest.get(place + 2..place + 4).map_or(0, |two| (usize::from(two[0]) << 8) | usize::from(two[1]));
+        rest = rest.get(place + 2 + length..).unwrap_or_default();
+    }
+    false
+}
+
+/// Brings the colours of floating-point pixels into `[0, 1]`, from light to levels where they are `linear`; says what was
+/// done.
+fn in_range<'a>(pixels: impl Iterator<Item = &'a mut [f32]>, linear: bool) -> Vec<&'static str> {
+    let mut cut = false;
+    for value in pixels.flat_map(|pixel| pixel.iter_mut().take(3)) {
+        cut |= !(0.0..=1.0).contains(value);
+        *value = if linear { encoded(*value) } else { *value };
+    }
+    let light = linear.then_some("linear light made sRGB");
+    light.into_iter().chain(cut.then_some("values outside of [0, 1] cut")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ::image::{ImageEncoder as _, Rgb, Rgb32FImage, RgbImage};
+
+    use super::*;
+
+    /// Red above, blue below; 4 columns, 6 rows.
+    fn flag() -> DynamicImage {
+        RgbImage::from_fn(4, 6, |_, y| if y < 3 { Rgb([255, 0, 0]) } else { Rgb([0, 0, 255]) }).into()
+    }
+
+    fn written(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    /// EXIF of one entry: the orientation.
+    fn exif(orientation: u8) -> Vec<u8> {
+        let mut exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+        exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+        exif
+    }
+
+    /// A TIFF of 8-bit colours with an orientation.
+    fn tiff(image: &RgbImage, orientation: u16) -> Vec<u8> {
+        let (width, height) = image.dimensions();
+        let strip = image.as_raw().len() as u32;
+        let entries: [(u16, u16, u32, u32); 10] = [
+            (256, 4, 1, width),
+            (257, 4, 1, height),
+            (258, 3, 1, 8),
+            (259, 3, 1, 1),
+            (262, 3, 1, 2),
+            (273, 4, 1, 8),
+            (274, 3, 1, u32::from(orientation)),
+            (277, 3, 1, 3),
+            (278, 4, 1, height),
+            (279, 4, 1, strip),
+        ];
+        let mut bytes = b"II*\0".to_vec();
+        bytes.extend((8 + strip).to_le_bytes());
+        bytes.extend(image.as_raw());
+        bytes.extend((entries.len() as u16).to_le_bytes());
+        for (tag, kind, count, value) in entries {
+            bytes.extend(tag.to_le_bytes());
+            bytes.extend(kind.to_le_bytes());
+            bytes.extend(count.to_le_bytes());
+            bytes.extend(value.to_le_bytes());
+        }
+        bytes.extend([0; 4]);
+        bytes
+    }
+
+    #[test]
+    fn pictures_of_cameras_stand_upright() {
+        let folder = tempfile::tempdir().unwrap();
+        let rgb = flag().to_rgb8();
+        let mut files = vec![("a.tiff", tiff(&rgb, 6))];
+        let mut jpeg = Vec::new();
+        let mut encoder = ::image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 100);
+        encoder.set_exif_metadata(exif(6)).unwrap();
+        encoder.write_image(rgb.as_raw(), 4, 6, ::image::ExtendedColorType::Rgb8).unwrap();
+        let mut png = Vec::new();
+        let mut encoder = ::image::codecs::png::PngEncoder::new(&mut png);
+        encoder.set_exif_metadata(exif(6)).unwrap();
+        encoder.write_image(rgb.as_raw(), 4, 6, ::image::ExtendedColorType::Rgb8).unwrap();
+        let mut webp = Vec::new();
+        let mut encoder = ::image::codecs::webp::WebPEncoder::new_lossless(&mut webp);
+        encoder.set_exif_metadata(exif(6)).unwrap();
+        encoder.write_image(rgb.as_raw(), 4, 6, ::image::ExtendedColorType::Rgb8).unwrap();
+        files.extend([("a.jpg", jpeg), ("a.png", png), ("a.webp", webp)]);
+        for (name, bytes) in files {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(picture_size(&path).unwrap(), [6, 4], "{name}");
+            let image = read_picture(&path).unwrap().image.to_rgb8();
+            assert_eq!(image.dimensions(), (6, 4), "{name}");
+            let (left, right) = (image.get_pixel(0, 1).0, image.get_pixel(5, 2).0);
+            assert!(left[2] > 200 && left[0] < 60 && right[0] > 200 && right[2] < 60, "{name}: {left:?} {right:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_cut_off_is_called_so_in_every_format() {
+        use ImageFormat::{Bmp, Farbfeld, Gif, Jpeg, Png, Pnm, Qoi, Tga, Tiff, WebP};
+        let folder = tempfile::tempdir().unwrap();
+        let noise = |x: u32, y: u32| Rgb([x * y, x * 7 + y, x ^ y].map(|value| (value * 37 % 256) as u8));
+        let noise = DynamicImage::from(RgbImage::from_fn(64, 64, noise));
+        for format in [Jpeg, Png, WebP, Tiff, Bmp, Gif, Pnm, Qoi, Tga, Farbfeld] {
+            let path = folder.path().join("cut").with_extension(format.extensions_str()[0]);
+            let image = if format == Farbfeld { DynamicImage::from(noise.to_rgba16()) } else { noise.clone() };
+            let whole = written(&image, format);
+            std::fs::write(&path, &whole).unwrap();
+            read_picture(&path).unwrap();
+            std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+            let error = read_picture(&path).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("cut off") && text.ends_with(path.to_str().unwrap()), "{format:?}: {text}");
+        }
+        let mut thumbnail = written(&noise, Jpeg);
+        // A picture inside the header of another has an end of its own.
+        let inner = [[0xff, 0xe1, 0x00, 0x06].as_slice(), &[0xff, 0xd8, 0xff, 0xd9]].concat();
+        thumbnail.splice(2..2, inner);
+        assert!(is_whole(&thumbnail));
+        thumbnail.truncate(thumbnail.len() / 2);
+        assert!(!is_whole(&thumbnail) && !is_whole(b"") && !is_whole(&[0xff, 0xd8, 0xff]));
+    }
+
+    #[test]
+    fn linear_light_becomes_levels_and_what_is_too_bright_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, format) in [("a.hdr", ImageFormat::Hdr), ("a.exr", ImageFormat::OpenExr)] {
+            let path = folder.path().join(name);
+            for (value, level, told) in [(0.213_9, 127..=128, false), (0.001, 3..=4, false), (4.0, 255..=255, true)] {
+                let light = DynamicImage::from(Rgb32FImage::from_pixel(4, 4, Rgb([value; 3])));
+                std::fs::write(&path, written(&light, format)).unwrap();
+                let picture = read_picture(&path).unwrap();
+                let found = picture.image.to_rgb8().get_pixel(2, 2).0[1];
+                assert!(level.contains(&found), "{name}: {value} became {found}");
+                assert_eq!(picture.notes.len(), 1 + usize::from(told), "{:?}", picture.notes);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_picture_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let avif = b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miaf".as_slice();
+        let heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".as_slice();
+        let mut huge = written(&flag(), ImageFormat::Png);
+        // Width and height in the first chunk, and its checksum.
+        huge[16..24].copy_from_slice(&[0, 0, 0x4e, 0x20, 0, 0, 0x4e, 0x20]);
+        let checksum = crc32fast::hash(&huge[12..29]).to_be_bytes();
+        huge[29..33].copy_from_slice(&checksum);
+        let cases: [(&str, &[u8], &str); 7] = [
+            ("scraped.jpg", avif, "this is a picture of the format AVIF, which is not read"),
+            ("phone.jpg", heic, "this is a picture of the format HEIC, which is not read"),
+            ("packed.JPEG", b"\x1f\x8b\x08\0rest of it", "a gzip archive, but no picture: unpack it"),
+            ("empty.png", b"", "an empty file"),
+            ("poem.png", b"to be or not to be", "a text file"),
+            ("net.png", b"\x80\x02}q\0.", "give it to --classifier or --generator"),
+            ("huge.png", &huge, "at most 20000 pixels"),
+        ];
+        for (name, bytes, expected) in cases {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let text = read_picture(&path).unwrap_err().to_string();
+            assert!(text.contains(expected), "{name}: {text}");
+        }
+        let text = read_picture(folder.path()).unwrap_err().to_string();
+        assert!(text.contains("no file"), "{text}");
+    }
+}

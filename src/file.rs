@@ -1,0 +1,77 @@
+//! What lies at a path that was given: a file that can be read, or something that would be waited for for ever.
+
+use std::path::{Path, PathBuf};
+
+/// Something at a path that is no file.
+#[derive(Debug, thiserror::Error)]
+#[error("this is {found}, not a file: {advice}\n{}", path.display())]
+pub struct NotAFile {
+    /// Where.
+    pub path: PathBuf,
+    /// What is there.
+    pub found: &'static str,
+    /// What to do.
+    pub advice: &'static str,
+}
+
+/// Makes sure that a file is at `path`. What is not there at all is refused by whoever opens it.
+///
+/// # Errors
+/// [`NotAFile`] for folders, named pipes, sockets and devices.
+pub fn check(path: &Path) -> Result<(), NotAFile> {
+    let Ok(meta) = path.metadata() else { return Ok(()) };
+    let refuse = |(found, advice)| Err(NotAFile { path: path.to_owned(), found, advice });
+    if meta.is_dir() {
+        return refuse(("a folder", "give a file in it"));
+    }
+    special(meta.file_type()).map_or(Ok(()), refuse)
+}
+
+/// What is neither a file nor a folder, and what to do instead.
+#[cfg(unix)]
+fn special(kind: std::fs::FileType) -> Option<(&'static str, &'static str)> {
+    use std::os::unix::fs::FileTypeExt as _;
+    const SAVE: &str = "write what comes out of it into a file first, and give that";
+    [
+        (kind.is_fifo(), ("a pipe", SAVE)),
+        (kind.is_socket(), ("a socket", "give the path of a file")),
+        (kind.is_char_device(), ("a device", SAVE)),
+        (kind.is_block_device(), ("a device", "give the path of a file on it")),
+    ]
+    .into_iter()
+    .find_map(|(is, what)| is.then_some(what))
+}
+
+/// What is neither a file nor a folder, and what to do instead.
+#[cfg(not(unix))]
+fn special(kind: std::fs::FileType) -> Option<(&'static str, &'static str)> {
+    (!kind.is_file()).then_some(("a device", "give the path of a file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_and_what_is_not_there_pass_and_a_folder_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.pt");
+        assert!(check(&file).is_ok(), "whoever opens it says that it is not there");
+        std::fs::write(&file, "").unwrap();
+        assert!(check(&file).is_ok());
+        assert!(check(folder.path()).unwrap_err().to_string().starts_with("this is a folder"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_sockets_and_devices_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, socket) = (folder.path().join("pipe.pt"), folder.path().join("socket"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for (path, found) in [(pipe.as_path(), "a pipe"), (&socket, "a socket"), (Path::new("/dev/zero"), "a device")] {
+            let text = check(path).unwrap_err().to_string();
+            assert!(text.starts_with(&format!("this is {found}, not a file: ")), "{text}");
+        }
+    }
+}

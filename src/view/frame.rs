@@ -1,0 +1,132 @@
+//! The window's frame: its title, and whether it may be closed.
+
+use std::path::Path;
+
+use egui::{RichText, Ui, ViewportCommand};
+
+use super::widgets;
+use crate::session::{Action, Session, Verb};
+
+/// How far leaving is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Leaving {
+    /// Nobody wants to.
+    #[default]
+    Not,
+    /// Unsaved work is being asked about.
+    Asks,
+    /// It is saved as soon as nothing computes any more.
+    Stops,
+    /// The window is closed as soon as everything is saved.
+    Saves,
+    /// Nothing holds it any more.
+    Closes,
+}
+
+/// What the window manager shows and asks for.
+#[derive(Default)]
+pub struct Frame {
+    title: String,
+    leaving: Leaving,
+}
+
+impl Frame {
+    /// Whether the question is open.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.leaving == Leaving::Asks
+    }
+
+    /// Closes the window without a question.
+    pub fn close(&mut self, ctx: &egui::Context) {
+        self.leaving = Leaving::Closes;
+        ctx.send_viewport_cmd(ViewportCommand::Close);
+    }
+
+    /// Between frames: renews the title, holds a window that is to be closed with unsaved work, and closes it when that was
+    /// saved. `is_saving`: saving goes on, or is asked about. Returns what is to be done for it.
+    #[must_use]
+    pub fn logic(&mut self, ctx: &egui::Context, session: &Session, is_saving: bool) -> Option<Action> {
+        // Pictures that were only generated are made again by one click.
+        let is_marked = session.has_unsaved_iterates() || (session.file().is_some() && session.is_unsaved());
+        let title = title(session.file(), session.origins().is_some(), is_marked);
+        if title != self.title {
+            ctx.send_viewport_cmd(ViewportCommand::Title(title.clone()));
+            self.title = title;
+        }
+        let is_unsaved = session.has_unsaved_iterates();
+        let is_asked = ctx.input(|input| input.viewport().close_requested());
+        match self.leaving {
+            Leaving::Closes => {}
+            _ if is_asked && is_unsaved => {
+                ctx.send_viewport_cmd(ViewportCommand::CancelClose);
+                self.leaving = Leaving::Asks;
+            }
+            Leaving::Stops if !session.is_busy() => {
+                self.leaving = Leaving::Saves;
+                return Some(Action::Do(Verb::Save));
+            }
+            Leaving::Saves if !is_unsaved => self.close(ctx),
+            // It came to nothing: a message says why, and the window stays.
+            Leaving::Saves if !is_saving => self.leaving = Leaving::Not,
+            _ => {}
+        }
+        None
+    }
+
+    /// The question, while it is open.
+    pub fn ui(&mut self, ui: &Ui, session: &Session, actions: &mut Vec<Action>) {
+        if !self.asks() {
+            return;
+        }
+        let modal = egui::Modal::new(egui::Id::unique("quit")).show(ui.ctx(), |ui| {
+            ui.set_width(380.0);
+            ui.label(RichText::new("Quit without saving?").heading());
+            ui.add_space(4.0);
+            let states = session.trace().runs().map(|run| run.last_iteration().map_or(0, |last| last + 1 - run.first_iteration())).sum::<u32>();
+            ui.label(format!(
+                "No file holds the {states} states of this session. They stay in the autosave, and the next start offers them."
+            ));
+            ui.add_space(8.0);
+            ui.horizontal(|ui| {
+                if ui.add(widgets::primary(ui, "Save and quit")).clicked() {
+                    self.leaving = Leaving::Stops;
+                    if session.is_busy() {
+                        actions.push(Action::Do(Verb::Stop));
+                    }
+                }
+                if ui.button("Quit").on_hover_text("The next start offers to recover them").clicked() {
+                    self.close(ui.ctx());
+                }
+                ui.button("Stay").clicked()
+            })
+            .inner
+        });
+        if self.asks() && (modal.inner || modal.should_close()) {
+            self.leaving = Leaving::Not;
+        }
+    }
+}
+
+/// What the title bar says: which file this is, and whether it holds everything.
+fn title(file: Option<&Path>, has_pictures: bool, is_unsaved: bool) -> String {
+    let name = file.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    match name.or_else(|| has_pictures.then(|| "New session".to_owned())) {
+        Some(name) => format!("{}{name} – Lapidary", if is_unsaved && has_pictures { "● " } else { "" }),
+        None => "Lapidary".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_title_names_the_file_and_marks_unsaved_work() {
+        let file = Some(Path::new("/home/me/signs 交通.lapidary"));
+        assert_eq!(title(file, true, false), "signs 交通.lapidary – Lapidary");
+        assert_eq!(title(file, true, true), "● signs 交通.lapidary – Lapidary");
+        assert_eq!(title(None, true, true), "● New session – Lapidary");
+        assert_eq!(title(None, false, true), "Lapidary");
+    }
+}
