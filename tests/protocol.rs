@@ -2,9 +2,10 @@
 //! the disk reports, each as late as it likes. The disk is the real one, without its thread; the compute thread is a toy.
 
 use lapidary::checkpoint::LoadReport;
-use lapidary::refiner::Keep;
+use lapidary::refiner::{Keep, Objective};
 use lapidary::session::disk::DiskEvent;
 use lapidary::session::{Action, Activity, Detail, Lookup, Settings, Verb};
+use lapidary::trace::RunId;
 use lapidary::worker::{Event, JobId, ModelInfo};
 use proptest::prelude::*;
 
@@ -23,6 +24,10 @@ mod world;
 enum Op {
     Do(Verb),
     Radius(u8),
+    Objective(bool),
+    Iterations(u8),
+    NameRun(u8),
+    DeleteRun(u8),
     Keep(bool),
     Classifier(bool),
     Show(u8),
@@ -68,6 +73,10 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         6 => verbs.prop_map(Op::Do),
         2 => any::<u8>().prop_map(Op::Radius),
+        2 => any::<bool>().prop_map(Op::Objective),
+        1 => any::<u8>().prop_map(Op::Iterations),
+        1 => any::<u8>().prop_map(Op::NameRun),
+        1 => any::<u8>().prop_map(Op::DeleteRun),
         1 => any::<bool>().prop_map(Op::Keep),
         1 => any::<bool>().prop_map(Op::Classifier),
         2 => any::<u8>().prop_map(Op::Show),
@@ -89,6 +98,11 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 1..120)
 }
 
+fn run_of(world: &World, which: u8) -> Option<RunId> {
+    let runs: Vec<_> = world.session.trace().runs().map(|run| run.id).collect();
+    runs.get(usize::from(which) % runs.len().max(1)).copied()
+}
+
 fn happen(world: &mut World, op: &Op) {
     let with = |world: &World, change: &dyn Fn(&mut Settings)| {
         let mut settings = world.session.settings().clone();
@@ -98,6 +112,20 @@ fn happen(world: &mut World, op: &Op) {
     let action = match op {
         Op::Do(verb) => Action::Do(*verb),
         Op::Radius(eps) => with(world, &|settings| settings.refine.eps = f64::from(*eps) / 16.0),
+        Op::Objective(ce) => with(world, &|settings| {
+            settings.refine.objective = if *ce { Objective::Ce } else { Objective::TargetLogit };
+        }),
+        Op::Iterations(count) => with(world, &|settings| {
+            settings.refine.iterations = std::num::NonZeroU32::new(u32::from(*count) % 9);
+        }),
+        Op::NameRun(which) => {
+            let Some(run) = run_of(world, *which) else { return };
+            Action::NameRun(run, format!("name {which}"))
+        }
+        Op::DeleteRun(which) => {
+            let Some(run) = run_of(world, *which) else { return };
+            Action::DeleteRun(run)
+        }
         Op::Keep(best) => with(world, &|settings| settings.refine.keep = if *best { Keep::Best } else { Keep::Last }),
         Op::Classifier(other) => with(world, &|settings| {
             let name = if *other { "gtsrb12-robust" } else { "gtsrb12-joint" };
@@ -105,9 +133,8 @@ fn happen(world: &mut World, op: &Op) {
         }),
         Op::Show(place) => Action::Show(usize::from(*place) % (world.session.path().len() + 1)),
         Op::ShowRun(which) => {
-            let runs: Vec<_> = world.session.trace().runs().map(|run| run.id).collect();
-            let Some(run) = runs.get(usize::from(*which) % runs.len().max(1)) else { return };
-            Action::ShowRun(*run)
+            let Some(run) = run_of(world, *which) else { return };
+            Action::ShowRun(run)
         }
         Op::Target(class) => Action::SetTarget { sample: 0, class: usize::from(*class) % 3 },
         Op::Open(which) => Action::OpenSession(world.file(*which)),
@@ -502,4 +529,135 @@ fn class_names_are_those_of_the_file_where_its_classifier_is_not_here() {
     other.act(Action::OpenSession(file));
     other.rest();
     assert_eq!(other.session.class_names(), info.classes);
+}
+
+fn set(world: &mut World, change: impl FnOnce(&mut Settings)) {
+    let mut settings = world.session.settings().clone();
+    change(&mut settings);
+    world.act(Action::Edit(Box::new(settings)));
+    world.rest();
+}
+
+#[test]
+fn no_trace_mixes_two_objectives_or_radii_whatever_is_changed_before_the_first_iteration() {
+    let mut world = World::new();
+    world.begin_with(5);
+    let shown = world.session.shown_id().unwrap();
+    let value = |world: &World| world.session.trace().numbers(shown).unwrap().objective[0];
+    assert_eq!(value(&world), -3.0);
+    set(&mut world, |settings| (settings.refine.objective, settings.refine.eps) = (Objective::Ce, 1.5));
+    assert_eq!(value(&world), -103.0, "valued anew");
+    set(&mut world, |settings| settings.refine.eps = 6.0);
+    let run = world.session.trace().run(shown.run).unwrap();
+    assert_eq!((run.settings_at(0).eps, run.changes.len()), (6.0, 0));
+    world.act(Action::Do(Verb::RunOrPause));
+    world.rest();
+    let trace = world.session.trace();
+    assert_eq!(trace.comparable(world.session.path(), 5), 0..6);
+    // Run is pressed before the answer is there.
+    world.act(Action::Do(Verb::Reset));
+    world.rest();
+    let edit = |world: &mut World, objective| {
+        let mut settings = world.session.settings().clone();
+        settings.refine.objective = objective;
+        world.act(Action::Edit(Box::new(settings)));
+    };
+    edit(&mut world, Objective::TargetLogit);
+    world.act(Action::Do(Verb::RunOrPause));
+    world.rest();
+    assert_eq!(world.session.trace().comparable(world.session.path(), 5), 0..6);
+    edit(&mut world, Objective::Ce);
+    world.act(Action::Do(Verb::Reset));
+    world.rest();
+    world.act(Action::Do(Verb::RunOrPause));
+    world.rest();
+    // The same after another change of the mind, for a branch too.
+    set(&mut world, |settings| settings.refine.objective = Objective::TargetLogit);
+    world.act(Action::Do(Verb::Branch));
+    world.rest();
+    set(&mut world, |settings| settings.refine.objective = Objective::Ce);
+    let (path, place) = (world.session.path().to_vec(), world.session.shown());
+    assert_eq!(world.session.trace().comparable(&path, place), 0..6, "it goes on with what it came from");
+    world.act(Action::Do(Verb::BestIteration));
+    let highest = |world: &World| {
+        let value = |place: &usize| world.session.trace().numbers(path[*place]).unwrap().objective[0];
+        (0..path.len()).max_by(|a, b| value(a).total_cmp(&value(b)))
+    };
+    assert_eq!(Some(world.session.shown()), highest(&world));
+    world.check_journal();
+    world.check_file();
+}
+
+#[test]
+fn a_plan_that_is_held_or_goes_on_has_as_many_iterations_as_are_set() {
+    let mut world = World::new();
+    world.begin_with(5);
+    let set_iterations = |world: &mut World, count: u32| {
+        let mut settings = world.session.settings().clone();
+        settings.refine.iterations = std::num::NonZeroU32::new(count);
+        world.act(Action::Edit(Box::new(settings)));
+    };
+    world.act(Action::Do(Verb::RunOrPause));
+    world.compute(3);
+    world.take(8);
+    assert_eq!(world.session.goal(), (2, Some(5)));
+    set_iterations(&mut world, 8);
+    world.rest();
+    assert_eq!(world.session.path().len(), 9, "longer while it goes on");
+    world.act(Action::Do(Verb::RunOrPause));
+    world.compute(2);
+    world.take(8);
+    world.act(Action::Do(Verb::RunOrPause));
+    world.rest();
+    assert_eq!((world.session.activity(), world.session.goal()), (Activity::Paused, (9, Some(16))));
+    set_iterations(&mut world, 3);
+    assert_eq!(world.session.goal(), (9, Some(11)), "shorter while it is held");
+    world.act(Action::Do(Verb::RunOrPause));
+    world.rest();
+    assert_eq!((world.session.path().len(), world.session.activity()), (12, Activity::Idle));
+}
+
+#[test]
+fn a_run_has_a_name_and_can_be_deleted_for_good() {
+    let mut world = World::new();
+    with_states(&mut world, 2);
+    world.act(Action::Do(Verb::Branch));
+    world.rest();
+    let runs: Vec<RunId> = world.session.trace().runs().map(|run| run.id).collect();
+    world.act(Action::NameRun(runs[0], "  wide ball ".to_owned()));
+    assert!(world.session.keeps_run(runs[0]).is_some_and(|why| why.contains("begins in it")));
+    world.act(Action::DeleteRun(runs[0]));
+    assert!(world.session.question().is_none());
+    world.act(Action::DeleteRun(runs[1]));
+    world.act(Action::Cancel);
+    assert_eq!(world.session.trace().runs().count(), 2, "it was only asked");
+    world.act(Action::DeleteRun(runs[1]));
+    world.act(Action::Confirm);
+    assert_eq!(world.session.shown_run(), Some(runs[0]), "the one that it began in");
+    assert_eq!(world.session.trace().run(runs[0]).unwrap().tag.label, "wide ball");
+    assert!(world.session.keeps_run(runs[0]).is_some());
+    world.rest();
+    world.check_journal();
+    world.check_file();
+    world.act(Action::Do(Verb::Reset));
+    world.rest();
+    assert_eq!(world.session.shown_run(), Some(RunId(runs[1].0 + 1)), "no name is given twice");
+}
+
+#[test]
+fn the_making_of_pictures_can_be_held_and_goes_on_or_is_stopped() {
+    for stops in [false, true] {
+        let mut world = World::new();
+        world.act(Action::Do(Verb::Generate));
+        world.compute(2);
+        world.take(8);
+        assert!(matches!(world.session.activity(), Activity::Generating { .. }), "{:?}", world.session.activity());
+        world.act(Action::Do(Verb::RunOrPause));
+        world.rest();
+        assert_eq!(world.session.activity(), Activity::Held { done: 1, of: 2 });
+        assert!(world.session.can(Verb::RunOrPause) && world.session.can(Verb::Stop));
+        world.act(Action::Do(if stops { Verb::Stop } else { Verb::RunOrPause }));
+        world.rest();
+        assert_eq!((world.session.path().is_empty(), world.session.activity()), (stops, Activity::Idle));
+    }
 }

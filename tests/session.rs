@@ -6,8 +6,9 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lapidary::classifier::probability_of;
 use lapidary::generator::EditTask;
-use lapidary::refiner::{Keep, Rule, State, Target};
+use lapidary::refiner::{Keep, Objective, Rule, State, Target};
 use lapidary::session::disk::stored_pictures;
 use lapidary::session::host::Folders;
 use lapidary::session::{Action, Activity, Detail, Host, Lookup, Settings, Verb};
@@ -182,6 +183,38 @@ fn a_saved_session_opens_with_the_same_numbers_and_pictures_and_goes_on() {
 }
 
 #[test]
+fn a_start_has_the_value_of_the_objective_that_is_set_before_the_first_iteration() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("ce.lapidary");
+    let mut host = host(home.path(), settings());
+    host.handle(Action::Do(Verb::Generate));
+    settle(&mut host);
+    let logit = state_at(&mut host, 0).numbers.clone();
+    let mut other = settings();
+    (other.refine.objective, other.refine.eps) = (Objective::Ce, 1.5);
+    host.handle(Action::Edit(Box::new(other)));
+    // At once, as somebody does who has chosen a preset.
+    host.handle(Action::Do(Verb::RunOrPause));
+    until(&mut host, "three iterations", |host| {
+        (host.session.path().len() == 4 && !host.session.is_busy()).then_some(())
+    });
+    let start = state_at(&mut host, 0).numbers.clone();
+    assert_eq!(start.logits, logit.logits, "the pictures are the same");
+    for sample in 0..2 {
+        let p = probability_of(start.logits_of(sample), host.session.target(sample));
+        assert!((start.objective[sample] - p.ln()).abs() < 1e-4, "{} is not ln {p}", start.objective[sample]);
+    }
+    let session = &host.session;
+    assert_eq!(session.trace().comparable(session.path(), 3), 0..4, "one objective all along");
+    assert_eq!(session.trace().settings(session.path()[0]).unwrap().eps, 1.5);
+    save(&mut host, &file, Detail::Full);
+    let mut second = self::host(home.path(), Settings::default());
+    open(&mut second, &file);
+    assert_eq!(second.session.trace(), host.session.trace());
+    assert_eq!(state_at(&mut second, 0).numbers, start);
+}
+
+#[test]
 fn going_on_after_a_pause_in_a_file_gives_the_pictures_of_one_long_run() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("half.lapidary");
@@ -267,6 +300,9 @@ fn edited_pictures_and_targets_that_are_no_labels_come_back_from_a_file() {
         first.handle(Action::Confirm);
     }
     until(&mut first, "edited pictures", |host| host.session.origins().filter(|o| o.edited.is_some()).map(|_| ()));
+    settle(&mut first);
+    first.handle(Action::Do(Verb::Edit));
+    assert!(first.session.question().is_none(), "another try gives up nothing that was iterated");
     settle(&mut first);
     // A label that the classifier does not see, so that the pseudo-label differs.
     let seen = first.session.target(0);

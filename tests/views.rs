@@ -198,7 +198,7 @@ fn a_user_scrubs_and_the_pictures_follow() {
     assert_eq!(start, origins.images.pixels(), "state 0 is the origin");
 
     // Dragging along a trace scrubs.
-    let rect = harness.get_by_label("Trace: Energy").rect();
+    let rect = harness.get_by_label("Trace: ‖δ‖₂").rect();
     harness.drag_at(rect.center());
     harness.step();
     harness.drop_at(rect.center());
@@ -634,6 +634,7 @@ fn edited_pictures_are_compared_with_their_reference() {
     edit(&mut harness, |settings| settings.edit.task = EditTask::Denoise);
     harness.get_by_label_contains("from the picture on the canvas");
     assert!(harness.query_by_role_and_label(Role::CheckBox, "Reference").is_none());
+    harness.state_mut().brush_mut().is_on = true;
     harness.get_by_role_and_label(Role::Button, "Edit pictures").click_accesskit();
     let is_edited = |session: &Session| session.origins().is_some_and(|origins| origins.edited.is_some());
     until(&mut harness, "editing", |session| at_rest(session) && is_edited(session));
@@ -641,11 +642,16 @@ fn edited_pictures_are_compared_with_their_reference() {
     steps(&mut harness, 2);
     let task = EditTask::Denoise.option().label;
     assert!(harness.query_all_by_label(task).next().is_some(), "the sample panel names the task");
+    assert!(!harness.state_mut().brush_mut().is_on, "what was painted is done with");
+    let reference = canvas_pixel(&mut harness);
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
     let edited = canvas_pixel(&mut harness);
+    assert_ne!(edited, reference, "at first the left picture is what was edited, and then what is refined");
     tick(&mut harness, "Reference");
-    assert_ne!(canvas_pixel(&mut harness), edited, "the left picture is the reference now");
+    assert_eq!(canvas_pixel(&mut harness), reference, "unless it is asked for");
     click(&mut harness, "◀ All pairs");
-    harness.get_by_label_contains("pairs: edited");
+    harness.get_by_label_contains("pair: edited");
 }
 
 /// What the pixel inspector reads "before" in the middle of the left picture.
@@ -741,4 +747,80 @@ fn a_rule_without_a_ball_gives_up_what_needs_one() {
     assert_eq!((refine.rule, refine.random_start, refine.restarts), (Rule::Sgld, false, 1));
     assert!((refine.step_size - 0.3).abs() < 1e-9, "a tenth of the radius 3: {}", refine.step_size);
     assert!(session(&harness).notices.list().is_empty(), "{:?}", session(&harness).notices.list());
+}
+
+#[test]
+fn pictures_and_numbers_leave_the_window_by_the_writers_of_the_command_line() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+    let save = |harness: &mut Harness<'static, Workbench>, item: &str, file: &Path| {
+        harness.get_by_role_and_label(Role::Button, "Export").click();
+        steps(harness, 3);
+        harness.get_by_role_and_label(Role::Button, item).click_accesskit();
+        steps(harness, 3);
+        harness.get_by_role_and_label(Role::TextInput, "Path").focus();
+        harness.step();
+        harness.key_press_modifiers(Modifiers::COMMAND, Key::A);
+        harness.step();
+        harness.get_by_role_and_label(Role::TextInput, "Path").type_text(file.to_str().unwrap());
+        harness.step();
+        click(harness, "Save file");
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        until(harness, "the file", move |session| {
+            session
+                .notices
+                .list()
+                .iter()
+                .any(|notice| notice.title.starts_with("Saved") && notice.title.contains(&name))
+        });
+        assert!(file.is_file(), "{}", file.display());
+    };
+    let file = |name: &str| root.path().join(name);
+    save(&mut harness, "Save contact sheet…", &file("sheet.png"));
+    save(&mut harness, "Save pair…", &file("pair.png"));
+    save(&mut harness, "Save trace…", &file("trace.csv"));
+    save(&mut harness, "Save results…", &file("results.npz"));
+    let rows = std::fs::read_to_string(file("trace.csv")).unwrap().lines().count();
+    assert_eq!(rows, 1 + 2 * 4, "a header, and two states of four samples");
+    assert!(
+        std::fs::read_dir(root.path()).unwrap().all(|entry| !entry
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with(".tmp"))
+    );
+    // A folder that is not there is named as what is wrong.
+    harness
+        .state_mut()
+        .host_mut()
+        .handle(Action::SaveSession(file("nowhere/a.lapidary"), lapidary::session::Detail::Full));
+    until(&mut harness, "the refusal", |session| {
+        session.notices.list().iter().any(|notice| notice.title.contains("folder is not there"))
+    });
+}
+
+#[test]
+fn a_run_is_named_and_its_settings_are_taken_from_the_list() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+    edit(&mut harness, |settings| settings.refine.eps = 6.0);
+    click(&mut harness, "Reset");
+    until(&mut harness, "a new run", |session| at_rest(session) && session.path().len() == 1);
+    harness.get_by_role_and_label(Role::ComboBox, "Shown run").click();
+    steps(&mut harness, 4);
+    assert!(harness.query_all_by_label_contains("ε = 6").next().is_some(), "what sets it apart");
+    harness.get_by_role_and_label(Role::Button, "Run 1: 0 to 1").click_accesskit();
+    steps(&mut harness, 4);
+    harness.get_by_role_and_label(Role::TextInput, "Name").type_text("narrow");
+    steps(&mut harness, 2);
+    harness.get_by_role_and_label(Role::Button, "Use its settings").click_accesskit();
+    steps(&mut harness, 4);
+    assert_eq!(session(&harness).settings().refine.eps, 3.0);
+    assert_eq!(session(&harness).shown_run().map(|run| run.0), Some(1));
 }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub use self::folder::{Claim, Claimed, Earlier, OutFolder, abandon};
 pub use self::parts::{Parts, RefinedBatch, SHEET_OF_MANY, UnderWay};
 
+pub use self::png::{Picture, pair};
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 use crate::session::document::Document;
@@ -32,6 +33,20 @@ pub struct Exporter {
     /// Its name below the folder of the results; a `*` stands for the seed, in six digits.
     pub files: &'static str,
     write: fn(&Path, &Results<'_>) -> Result<(), ExportError>,
+}
+
+impl Exporter {
+    /// Writes one file of this format by a name of its own, completely or not at all.
+    ///
+    /// # Errors
+    /// [`ExportError`] when the file cannot be written; what lay there before stays.
+    pub fn write_to(&self, path: &Path, results: &Results<'_>) -> Result<(), ExportError> {
+        let fail = |source| ExportError::Write { path: path.to_owned(), source };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let beside = tempfile::tempdir_in(folder).map_err(fail)?;
+        (self.write)(beside.path(), results)?;
+        std::fs::rename(beside.path().join(self.files), path).map_err(fail)
+    }
 }
 
 /// What is written of a refined batch. The numbers come first: they are the master, pictures are views of them.

@@ -150,6 +150,12 @@ impl Picture {
         }
     }
 
+    /// Width and height in pixels, and the levels of every pixel, row by row.
+    #[must_use]
+    pub fn levels(&self) -> ([usize; 2], &[u8]) {
+        ([self.width, self.height], &self.levels)
+    }
+
     /// Writes a PNG file.
     ///
     /// # Errors

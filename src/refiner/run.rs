@@ -119,7 +119,7 @@ impl Refiner {
         refiner.aim(classifier)?;
         refiner.check_answers()?;
         refiner.judge();
-        let state = refiner.state(&vec![Step::default(); count]);
+        let state = refiner.valued();
         Ok((refiner, state))
     }
 
@@ -168,6 +168,12 @@ impl Refiner {
             self.judge();
         }
         Ok(())
+    }
+
+    /// Where it is, valued under the settings in force; as if no step had led there.
+    #[must_use]
+    pub fn valued(&self) -> State {
+        self.state(&vec![Step::default(); self.states.len()])
     }
 
     /// Takes one iteration and returns the state that it leads to. The classifier does not see again what did not move.

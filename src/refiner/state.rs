@@ -30,7 +30,9 @@ impl SampleState {
     #[must_use]
     pub const fn words(self) -> ChoiceOption {
         let (key, label, about) = match self {
-            Self::Active => ("active", "free to move", "It follows its gradient at every iteration"),
+            Self::Active => {
+                ("active", "moving", "It follows its gradient at every iteration, on the edge of the ball along it")
+            }
             Self::ZeroGradient => (
                 "zero-gradient",
                 "no gradient",

@@ -226,6 +226,25 @@ impl Verb {
     }
 }
 
+/// What can be taken out of the window: to the clipboard, or to a file that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Export {
+    /// The picture after, of a sample, to the clipboard.
+    CopyPicture(usize),
+    /// Both pictures of a sample side by side, to the clipboard.
+    CopyPair(usize),
+    /// The settings that led to what is shown, as text for a caption.
+    CopySettings,
+    /// Both pictures of a sample side by side.
+    Pair(usize),
+    /// All pairs on one sheet.
+    Sheet,
+    /// The numbers of the run that is shown, iteration by iteration.
+    Trace,
+    /// The pictures and numbers that are shown, as arrays.
+    Results,
+}
+
 /// A thing with arguments, or a [`Verb`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
@@ -241,6 +260,10 @@ pub enum Action {
     Show(usize),
     /// Show another run.
     ShowRun(RunId),
+    /// Call a run by a name; empty for none.
+    NameRun(RunId, String),
+    /// Forget a run for good; asks first.
+    DeleteRun(RunId),
     /// Another target class for a sample.
     SetTarget {
         /// The sample.
@@ -268,6 +291,8 @@ pub enum Action {
     Confirm,
     /// No to [`super::Question`].
     Cancel,
+    /// Take something out of the window.
+    Export(Export),
     /// Remove a message.
     Dismiss(u64),
     /// Bytes of iterates that may stay in memory.

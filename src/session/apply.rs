@@ -10,7 +10,7 @@ use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{SampleState, State};
 use crate::trace::{Change, Run, RunId, StateId};
-use crate::worker::{Event, ModelInfo, Rest};
+use crate::worker::{Event, JobId, ModelInfo, Rest};
 
 impl Session {
     /// Takes in what the compute thread reports.
@@ -39,8 +39,9 @@ impl Session {
             Event::Loading { job, what, done, of } if job == current => {
                 self.work.progress = Some(Activity::Loading { what, done, of });
             }
-            Event::Generating { job, done, of } if job == current => {
+            Event::Generating { job, done, of, secs } if job == current => {
                 self.work.progress = Some(Activity::Generating { done, of });
+                self.work.secs_per_step = Some(secs / f64::from(done.max(1)));
             }
             Event::Estimate { job, estimate } if job == current => self.work.estimate = Some(estimate),
             // An update may have been answered just before the work got another name.
@@ -54,7 +55,9 @@ impl Session {
                 self.set_origins(origins);
                 self.begin_run(None, Some(0));
             }
-            Event::State { job, run, state, secs } if job == current => self.take_state(run, state, secs),
+            Event::State { job, run, state, secs } if job == current || self.is_start_again(job, run, &state) => {
+                self.take_state(run, state, secs);
+            }
             Event::Updated { job, run, iteration, settings } if self.work.is_of_run(job, run) => {
                 self.look.best = None;
                 let change = Change { iteration, settings };
@@ -63,7 +66,10 @@ impl Session {
             }
             Event::Resting { job, rest } if job == current => {
                 let trace = &self.record.trace;
-                self.work.rest(rest, |run| trace.run(run).is_some_and(|run| run.last_iteration().is_some()));
+                let has_state = |run| trace.run(run).is_some_and(|run| run.last_iteration().is_some());
+                if let Some(going) = self.work.rest(rest, has_state) {
+                    self.go_on(going.run, going.plan);
+                }
                 if rest == Rest::NothingMoves {
                     self.tell_rest();
                 }
@@ -90,28 +96,42 @@ impl Session {
         }
     }
 
+    /// Whether it is where the run starts, valued anew: like other answers to an update it may come under an older name.
+    fn is_start_again(&self, job: JobId, run: RunId, state: &State) -> bool {
+        let last = self.trace().run(run).and_then(Run::last_iteration);
+        self.work.is_of_run(job, run) && last == Some(state.iteration)
+    }
+
     fn take_state(&mut self, run: RunId, state: Arc<State>, secs: f64) {
         let id = StateId { run, iteration: state.iteration };
         if std::mem::take(&mut self.work.label_by_verdict) && self.take_verdict(&state) {
             return;
         }
-        let first = self.trace().run(run).and_then(Run::last_iteration).is_none();
+        let last = self.trace().run(run).and_then(Run::last_iteration);
+        // Where a run starts may be valued anew.
+        let (first, again) = (last.is_none(), last == Some(state.iteration));
         if !self.record.trace.push(id, state.numbers.clone()) {
             return;
         }
         // What does not differ from the origins takes no memory of its own.
-        let state = match self.origins().filter(|origins| first && same_pictures(&origins.images, &state.images)) {
-            Some(origins) => {
-                let (images, numbers) = (origins.images.clone(), state.numbers.clone());
-                Arc::new(State { iteration: state.iteration, images, numbers })
-            }
-            None => state,
-        };
+        let state =
+            match self.origins().filter(|origins| (first || again) && same_pictures(&origins.images, &state.images)) {
+                Some(origins) => {
+                    let (images, numbers) = (origins.images.clone(), state.numbers.clone());
+                    Arc::new(State { iteration: state.iteration, images, numbers })
+                }
+                None => state,
+            };
         self.append(Entry::State(run, state.clone()));
         self.record.iterates.insert(id, state.clone());
         self.record.touch();
-        self.work.take_state(first, secs);
-        self.look.take_state(id);
+        if again {
+            self.look.best = None;
+        } else {
+            self.work.take_state(first, secs);
+            self.look.take_state(id);
+            self.end_cut_plan();
+        }
         self.tell_frozen(&state.numbers.state);
     }
 
@@ -216,8 +236,17 @@ impl Session {
     pub fn apply_disk(&mut self, event: DiskEvent) {
         let current = self.epoch();
         match event {
-            DiskEvent::Stored { epoch, id, offset } if epoch == current => self.record.iterates.stored(id, offset),
-            DiskEvent::Loaded { epoch, id, state } if epoch == current => self.record.iterates.loaded(id, state),
+            DiskEvent::Stored { epoch, id, offset } if epoch == current && self.trace().numbers(id).is_some() => {
+                self.record.iterates.stored(id, offset);
+            }
+            DiskEvent::Loaded { epoch, id, state } if epoch == current => {
+                // It may have been valued anew since it was asked for, or deleted.
+                let state = self.trace().numbers(id).zip(state).map(|(numbers, mut state)| {
+                    Arc::make_mut(&mut state).numbers.clone_from(numbers);
+                    state
+                });
+                self.record.iterates.loaded(id, state);
+            }
             DiskEvent::Stored { .. } | DiskEvent::Loaded { .. } => {}
             DiskEvent::Progress { ticket, done, of } => match self.work.opening_mut() {
                 Some(opening) if opening.ticket == ticket => (opening.done, opening.of) = (done, of),
@@ -327,7 +356,7 @@ impl Session {
             record.iterates.stored(id, offset);
         }
         if let Some((id, state)) = restored.last {
-            record.iterates.insert(id, state);
+            record.iterates.loaded(id, Some(state));
         }
         record.revision += 1;
         record.unsaved = restored.path.is_none();

@@ -1,11 +1,10 @@
 //! Every sample's own best iterate, shown as if it were one state.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Lookup, Session};
-use crate::image::ImageBatch;
-use crate::refiner::{Keep, Numbers, State};
+use crate::refiner::{self, Keep, State};
 use crate::trace::StateId;
 
 /// Every sample's best iterate, gathered state by state: what was copied need not be read again, so that no more than one state
@@ -14,10 +13,9 @@ use crate::trace::StateId;
 pub(super) struct Best {
     /// The state that it is shown for.
     of: StateId,
-    /// States that are still to be copied from, and for which samples.
-    missing: BTreeMap<StateId, Vec<usize>>,
-    pixels: Vec<f32>,
-    numbers: Numbers,
+    /// States that are still to be copied from: each is some sample's best.
+    missing: BTreeSet<StateId>,
+    gathered: refiner::Best,
     /// All of it; none before, and none for ever when one of the states was not kept.
     state: Option<Arc<State>>,
 }
@@ -45,36 +43,27 @@ impl Session {
         let shape = self.record.origins.as_ref()?.images.shape();
         let mut best = match self.look.best.take().filter(|best| best.of == id) {
             Some(best) => best,
-            None => self.begin_best(id)?,
+            None => self.begin_best(id),
         };
-        while let Some((id, samples)) = best.missing.first_key_value() {
+        while let Some(id) = best.missing.first() {
             let Lookup::Ready(state) = self.record.iterates.get(*id) else { break };
             // Files may lie.
-            if state.numbers.logits.len() != best.numbers.logits.len() || state.images.shape() != shape {
+            if state.images.shape() != shape {
                 break;
             }
-            for sample in samples {
-                let picture = state.images.sample(*sample);
-                best.pixels[sample * picture.len()..(sample + 1) * picture.len()].copy_from_slice(picture);
-                best.numbers.copy_sample(&state.numbers, *sample);
-            }
+            best.gathered.take(&state, true);
             best.missing.pop_first();
         }
         if best.missing.is_empty() && best.state.is_none() {
-            let images = ImageBatch::new(shape, std::mem::take(&mut best.pixels));
-            let numbers = std::mem::take(&mut best.numbers);
-            best.state = Some(Arc::new(State { iteration: id.iteration, images, numbers }));
+            best.state = best.gathered.state(id.iteration).map(Arc::new);
         }
         self.look.best.insert(best).state.clone()
     }
 
-    fn begin_best(&self, of: StateId) -> Option<Best> {
-        let trace = &self.record.trace;
-        let mut missing = BTreeMap::<_, Vec<usize>>::new();
-        for (sample, id) in trace.best_of_all(&trace.comparable(of.run)).into_iter().enumerate() {
-            missing.entry(id).or_default().push(sample);
-        }
-        let pixels = vec![0.0; self.record.origins.as_ref()?.images.pixels().len()];
-        Some(Best { of, missing, pixels, numbers: trace.numbers(of)?.clone(), state: None })
+    fn begin_best(&self, of: StateId) -> Best {
+        let (trace, path) = (&self.record.trace, &self.look.path);
+        let comparable = trace.comparable(path, path.len());
+        let missing = trace.best_of_all(&path[comparable]).into_iter().collect();
+        Best { of, missing, gathered: refiner::Best::default(), state: None }
     }
 }

@@ -89,6 +89,9 @@ pub struct RunSummary {
     pub settings: crate::refiner::RefineSettings,
     /// Later settings.
     pub changes: Vec<Change>,
+    /// What it is called.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub label: String,
 }
 
 impl Document {
@@ -120,6 +123,7 @@ impl Document {
                 last_iteration: run.last_iteration().unwrap_or(run.first_iteration()),
                 settings: run.settings.clone(),
                 changes: run.changes.clone(),
+                label: run.tag.label.clone(),
             })
             .collect();
         let edited = origins.and_then(|origins| origins.edited.as_ref()).map(|edited| edited.settings.clone());

@@ -17,6 +17,12 @@ pub enum StorageError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// The folder to save to is not there.
+    #[error("the session cannot be saved: its folder is not there; make it first, or choose another one\n{}", path.display())]
+    NoFolder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The file cannot be read.
     #[error("the session file cannot be read: check that it exists and that you may read it\n{}", path.display())]
     Read {

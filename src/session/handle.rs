@@ -1,11 +1,15 @@
 //! What the user does: actions in, commands and jobs out.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use super::action::{Action, Compare, Verb};
 use super::disk::{Detail, DiskJob};
-use super::work::Phase;
+use super::settings::Undoable;
+use super::work::{Going, Phase};
 use super::{Activity, Question, Session, Settings, Severity};
+use crate::generator::Mask;
+use crate::refiner::RefineSettings;
 use crate::worker::Command;
 use crate::zoo;
 
@@ -33,18 +37,27 @@ impl Session {
             Action::SetTarget { .. } if self.record.has_iterated() => {
                 let text = "Another target begins anew: the runs of these pictures are given up.".to_owned();
                 let can_save = self.is_unsaved();
-                self.question = Some(Question { title: "Begin anew?", text, then: action, can_save });
+                self.question =
+                    Some(Question { title: "Begin anew?", text, yes: "Begin anew", then: action, can_save });
             }
             Action::SetTarget { sample, class } => self.set_target(sample, class),
             Action::Compare(compare) => self.look.compare = compare,
-            Action::SetMask(mask) => self.mask = mask.filter(|mask| !mask.is_empty()),
+            Action::SetMask(mask) => self.set_mask(mask),
+            Action::NameRun(run, name) => self.name_run(run, &name),
+            Action::DeleteRun(run) if self.keeps_run(run).is_none() => {
+                let text = format!("Run {} and its iterates are given up for good, in the autosave too.", run.0);
+                self.question =
+                    Some(Question { title: "Delete the run?", text, yes: "Delete", then: action, can_save: false });
+            }
+            Action::DeleteRun(_) => {}
             Action::OpenReferences(paths) => self.open_images(paths, true),
             Action::OpenSession(_) | Action::Recover(_) | Action::OpenPictures(_) => self.ask_before(action),
             Action::SaveSession(path, detail) => {
                 if self.file() != Some(path.as_path()) && path.exists() {
                     let text = format!("{} is there already. Replace it?", path.display());
                     let then = Action::SaveSession(path, detail);
-                    self.question = Some(Question { title: "Replace the file?", text, then, can_save: false });
+                    self.question =
+                        Some(Question { title: "Replace the file?", text, yes: "Replace", then, can_save: false });
                 } else {
                     self.save(path, detail);
                 }
@@ -59,6 +72,8 @@ impl Session {
                 }
             }
             Action::Cancel => self.question = None,
+            // The window does that.
+            Action::Export(_) => {}
             Action::Dismiss(id) => self.notices.dismiss(id),
             Action::SetBudget(bytes) => self.record.iterates.set_budget(bytes),
         }
@@ -67,7 +82,14 @@ impl Session {
     /// Whether an action would change the session, or the file, that is about to be replaced; says so where it was asked for
     /// by name.
     fn must_not_act(&mut self, action: &Action) -> bool {
-        let is_silent = matches!(action, Action::Edit(_) | Action::SetTarget { .. } | Action::SetMask(_));
+        let is_silent = matches!(
+            action,
+            Action::Edit(_)
+                | Action::SetTarget { .. }
+                | Action::SetMask(_)
+                | Action::NameRun(..)
+                | Action::DeleteRun(_)
+        );
         let is_told = matches!(
             action,
             Action::OpenReferences(_)
@@ -89,8 +111,10 @@ impl Session {
             return;
         }
         match verb {
+            // Edited pictures can be made again from what they were edited from: another try is asked for by the same button.
+            Verb::Edit if !self.record.has_iterated() => self.replace(Action::Do(verb)),
             Verb::Generate | Verb::Edit | Verb::NewSession => self.ask_before(Action::Do(verb)),
-            Verb::RunOrPause if self.activity() == Activity::Running => self.end_run(Command::Pause),
+            Verb::RunOrPause if self.can_pause() => self.end_run(Command::Pause),
             Verb::RunOrPause => self.run(),
             Verb::Step => self.step(),
             Verb::Stop => self.stop(),
@@ -102,13 +126,15 @@ impl Session {
             }
             Verb::Branch => self.branch(),
             Verb::Undo => {
-                if let Some(settings) = self.history.undo(&self.record.settings) {
-                    self.apply_settings(settings);
+                let now = self.undoable();
+                if let Some(before) = self.history.undo(now) {
+                    self.take_back(before);
                 }
             }
             Verb::Redo => {
-                if let Some(settings) = self.history.redo(&self.record.settings) {
-                    self.apply_settings(settings);
+                let now = self.undoable();
+                if let Some(after) = self.history.redo(now) {
+                    self.take_back(after);
                 }
             }
             Verb::PreviousIteration => self.look.show(self.look.shown.saturating_sub(1)),
@@ -116,8 +142,8 @@ impl Session {
             Verb::FirstIteration => self.look.show(0),
             Verb::LastIteration => self.look.show(usize::MAX),
             Verb::BestIteration => {
-                let best = self.shown_run().and_then(|run| self.trace().best(run, self.focused()));
-                if let Some(place) = best.and_then(|best| self.path().iter().position(|id| *id == best)) {
+                let best = self.trace().best(self.path(), self.shown(), self.focused());
+                if let Some(place) = best {
                     self.look.show(place);
                 }
             }
@@ -162,6 +188,10 @@ impl Session {
             self.commands.push(Command::Stop);
             // The compute thread rests already and will not say so again.
             self.work.set(Phase::Idle(Some(run)));
+        } else if matches!(self.activity(), Activity::Held { .. }) {
+            // Likewise; what was made it still hands over.
+            self.commands.push(Command::Stop);
+            self.work.set(Phase::Idle(None));
         } else if self.is_busy() {
             self.end_run(Command::Stop);
         } else {
@@ -177,8 +207,33 @@ impl Session {
             self.notices.add(Severity::Error, "A setting was not changed", vec![error.to_string()]);
             return;
         }
-        self.history.record(&self.record.settings);
+        self.history.record(|| (self.record.settings.clone(), self.mask.clone()));
         self.apply_settings(settings);
+    }
+
+    fn set_mask(&mut self, mask: Option<Mask>) {
+        let mask = mask.filter(|mask| !mask.is_empty());
+        if mask != self.mask {
+            self.history.record(|| (self.record.settings.clone(), self.mask.clone()));
+            self.mask = mask;
+        }
+    }
+
+    /// What can be taken back: settings, and what is painted.
+    fn undoable(&self) -> Undoable {
+        (self.record.settings.clone(), self.mask.clone())
+    }
+
+    fn take_back(&mut self, (settings, mask): Undoable) {
+        self.mask = mask;
+        self.apply_settings(settings);
+    }
+
+    /// A run whose plan was cut to what is done, or below, is held.
+    pub(super) fn end_cut_plan(&mut self) {
+        if self.activity() == Activity::Running && self.work.going().is_some_and(Going::is_too_far) {
+            self.end_run(Command::Pause);
+        }
     }
 
     fn apply_settings(&mut self, settings: Settings) {
@@ -203,6 +258,9 @@ impl Session {
                 self.commands.push(Command::Update { run, settings: self.settings().refine.clone() });
             }
         }
+        let planned = |settings: &RefineSettings| settings.iterations.map(NonZeroU32::get);
+        self.work.replan(planned(&old), planned(&self.settings().refine));
+        self.end_cut_plan();
         if self.file().is_some() {
             self.record.touch();
         }
@@ -239,7 +297,8 @@ impl Session {
     pub(super) fn ask_before(&mut self, action: Action) {
         if self.has_unsaved_iterates() {
             let text = "The iterates of this session are not saved in a file. Replace them?".to_owned();
-            self.question = Some(Question { title: "Unsaved work", text, then: action, can_save: true });
+            self.question =
+                Some(Question { title: "Unsaved work", text, yes: "Replace", then: action, can_save: true });
         } else {
             self.replace(action);
         }
@@ -253,6 +312,7 @@ impl Session {
             Action::Do(Verb::Generate) => self.generate(),
             Action::Do(Verb::Edit) => self.edit_pictures(),
             Action::SetTarget { sample, class } => self.set_target(sample, class),
+            Action::DeleteRun(run) => self.delete_run(run),
             Action::SaveSession(path, detail) => self.save(path, detail),
             Action::Do(Verb::NewSession) => self.begin_anew(),
             _ => {}

@@ -74,9 +74,20 @@ impl Iterates {
         Self::new(self.budget)
     }
 
-    /// Keeps a state in memory; older ones that are safe on disk may have to go.
+    /// Keeps a new state in memory; older ones that are safe on disk may have to go.
     pub fn insert(&mut self, id: StateId, state: Arc<State>) {
+        self.forget(id);
+        self.keep(id, state);
+    }
+
+    /// Forgets a state, wherever it is.
+    pub fn forget(&mut self, id: StateId) {
         self.remove(id);
+        self.on_disk.remove(&id);
+        self.spilled.remove(&id);
+    }
+
+    fn keep(&mut self, id: StateId, state: Arc<State>) {
         self.spilled.remove(&id);
         self.clock += 1;
         self.add(id, state);
@@ -118,9 +129,9 @@ impl Iterates {
     pub fn loaded(&mut self, id: StateId, state: Option<Arc<State>>) {
         self.loading = self.loading.filter(|loading| *loading != id);
         match state {
-            Some(state) => self.insert(id, state),
-            // What is still in memory is there, whatever the disk says.
-            None if self.memory.contains_key(&id) => {}
+            // What is in memory is there, whatever the disk says; it may be newer.
+            _ if self.memory.contains_key(&id) => {}
+            Some(state) => self.keep(id, state),
             None => {
                 self.on_disk.remove(&id);
                 self.spilled.remove(&id);

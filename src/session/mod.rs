@@ -22,7 +22,7 @@ mod work;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use self::action::{Action, Compare, Verb};
+pub use self::action::{Action, Compare, Export, Verb};
 pub(crate) use self::disk::temporary_named;
 pub use self::disk::{Detail, Orphan};
 use self::disk::{DiskJob, Entry, Fact};
@@ -40,6 +40,7 @@ pub use self::work::{Activity, Plan};
 use crate::generator::Mask;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
+use crate::refiner::Numbers;
 use crate::trace::{RunId, StateId, Trace};
 use crate::worker::{Command, MemoryEstimate};
 
@@ -50,6 +51,8 @@ pub struct Question {
     pub title: &'static str,
     /// What would be lost.
     pub text: String,
+    /// What a yes is called.
+    pub yes: &'static str,
     /// What a yes does.
     pub then: Action,
     /// Whether saving first would help.
@@ -124,6 +127,12 @@ impl Session {
     #[must_use]
     pub const fn origins(&self) -> Option<&Arc<Origins>> {
         self.record.origins.as_ref()
+    }
+
+    /// Number of pictures.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.record.count()
     }
 
     /// The class that a sample is refined towards in the run that is shown.
@@ -206,6 +215,21 @@ impl Session {
         self.work.going().map(|going| going.plan).unwrap_or_default()
     }
 
+    /// Iterations behind the newest state of the run that goes on or is held, and how many there are to be; `None` has no end.
+    #[must_use]
+    pub fn goal(&self) -> (u32, Option<u32>) {
+        let plan = self.plan();
+        let last = self.work.run().and_then(|run| self.trace().run(run)?.last_iteration()).unwrap_or(0);
+        (last, plan.of.map(|of| last + of.saturating_sub(plan.done)))
+    }
+
+    /// Numbers of the first state whose objectives compare with those of the one that is shown.
+    #[must_use]
+    pub fn comparable_start(&self) -> Option<&Numbers> {
+        let first = self.trace().comparable(self.path(), self.shown()).start;
+        self.trace().numbers(*self.path().get(first)?)
+    }
+
     /// True while the compute thread has something to do.
     #[must_use]
     pub const fn is_busy(&self) -> bool {
@@ -227,10 +251,11 @@ impl Session {
     /// Seconds until the plan is done, if it has an end.
     #[must_use]
     pub fn eta_secs(&self) -> Option<f64> {
-        if self.activity() != Activity::Running {
-            return None;
+        match self.activity() {
+            Activity::Running => Some(f64::from(self.plan().left()?.get()) * self.secs_per_iteration()?),
+            Activity::Generating { done, of } => Some(f64::from(of.saturating_sub(done)) * self.work.secs_per_step?),
+            _ => None,
         }
-        Some(f64::from(self.plan().left()?.get()) * self.secs_per_iteration()?)
     }
 
     /// The states of the run that is shown, from the origin on.
@@ -374,12 +399,18 @@ impl Session {
                 let has_mask = !task.needs_mask() || self.mask.is_some();
                 can_compute && has_mask && (has_origins || !task.needs_reference())
             }
-            Verb::RunOrPause => can_compute && has_origins && (!self.is_busy() || self.activity() == Activity::Running),
+            Verb::RunOrPause => {
+                let can_run = (has_origins && !self.is_busy()) || matches!(self.activity(), Activity::Held { .. });
+                can_compute && (can_run || self.can_pause())
+            }
             Verb::Step => can_compute && has_origins && !self.is_busy(),
             Verb::Stop => match work.opening() {
                 // What it waits behind can be stopped too.
                 Some(opening) => !opening.stopping || !work.savings.is_empty(),
-                None => self.is_busy() || work.paused().is_some() || !work.savings.is_empty(),
+                None => {
+                    let is_held = work.paused().is_some() || matches!(self.activity(), Activity::Held { .. });
+                    self.is_busy() || is_held || !work.savings.is_empty()
+                }
             },
             // What goes on is stopped by it.
             Verb::Reset => can_compute && has_states && (!self.is_busy() || self.activity() == Activity::Running),
@@ -398,6 +429,11 @@ impl Session {
             Verb::Open | Verb::NewSession => is_open,
             Verb::Theme | Verb::Help | Verb::Quit => true,
         }
+    }
+
+    /// Whether what goes on can be held.
+    fn can_pause(&self) -> bool {
+        matches!(self.activity(), Activity::Running | Activity::Generating { .. })
     }
 
     // What leaves.

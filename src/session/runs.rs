@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::disk::Fact;
 use super::work::{Going, Phase};
-use super::{Lookup, Plan, Session, Settings, Severity};
+use super::{Activity, Lookup, Plan, Session, Settings, Severity};
 use crate::origins::Origins;
 use crate::refiner::Target;
 use crate::trace::{Run, RunId, StateId, Tag};
@@ -21,7 +21,7 @@ impl Session {
         if self.is_busy() {
             self.commands.push(Command::Stop);
         }
-        self.work.secs_per_iteration = None;
+        (self.work.secs_per_iteration, self.work.secs_per_step) = (None, None);
         self.work.set(Phase::Making);
         Some(self.work.new_job())
     }
@@ -71,8 +71,11 @@ impl Session {
     pub(super) fn run(&mut self) {
         match self.work.paused().copied() {
             // Held after its last iteration, a plan is done.
-            Some(Going { run, plan, .. }) if plan.of != Some(plan.done) && !self.classifier_changed(run) => {
-                self.go_on(run, plan, plan.left());
+            Some(Going { run, plan, .. }) if !plan.is_done() && !self.classifier_changed(run) => self.go_on(run, plan),
+            _ if matches!(self.activity(), Activity::Held { .. }) => {
+                let job = self.work.new_job();
+                self.commands.push(Command::Continue { job, run: None, iterations: None });
+                self.work.set(Phase::Making);
             }
             _ => self.iterate(self.settings().refine.iterations),
         }
@@ -82,15 +85,16 @@ impl Session {
     pub(super) fn step(&mut self) {
         let held = self.work.paused().map(|going| going.plan);
         self.iterate(NonZeroU32::new(1));
-        let after = held.map(|plan| Plan { done: plan.done + 1, ..plan }).filter(|plan| plan.of != Some(plan.done));
+        let after = held.map(|plan| Plan { done: plan.done + 1, ..plan }).filter(|plan| !plan.is_done());
         if let Some(going) = self.work.going_mut() {
             going.held = after;
         }
     }
 
-    fn go_on(&mut self, run: RunId, plan: Plan, iterations: Option<NonZeroU32>) {
+    /// Iterates until the plan is done.
+    pub(super) fn go_on(&mut self, run: RunId, plan: Plan) {
         let job = self.work.new_job();
-        self.commands.push(Command::Continue { job, run: Some(run), iterations });
+        self.commands.push(Command::Continue { job, run: Some(run), iterations: plan.left() });
         self.work.set(Phase::Running(Going::new(run, plan)));
         self.look.follow = true;
     }
@@ -114,7 +118,7 @@ impl Session {
         let other_classifier = live.is_some_and(|run| self.classifier_changed(run.id));
         match live.map(|run| run.id) {
             Some(_) if at_start && other_start => self.begin_run(None, of),
-            Some(run) if !other_classifier => self.go_on(run, Plan { of, done: 0 }, iterations),
+            Some(run) if !other_classifier => self.go_on(run, Plan { of, done: 0 }),
             _ => self.begin_run(self.path().last().copied(), of),
         }
     }
@@ -172,6 +176,55 @@ impl Session {
             chunk: None,
             tag: Tag::default(),
         });
+    }
+
+    /// Why a run cannot be deleted now; `None` when it can.
+    #[must_use]
+    pub fn keeps_run(&self, run: RunId) -> Option<&'static str> {
+        if self.is_busy() {
+            Some("Pause or stop first")
+        } else if self.trace().runs().count() < 2 {
+            Some("It is the only run")
+        } else if !self.trace().is_leaf(run) {
+            Some("Another run begins in it: delete that one first")
+        } else {
+            None
+        }
+    }
+
+    /// Forgets a run for good, and shows the one that it began in, or else the newest.
+    pub(super) fn delete_run(&mut self, run: RunId) {
+        if self.keeps_run(run).is_some() {
+            return;
+        }
+        let Some(gone) = self.trace().run(run) else { return };
+        let (first, last) = (gone.first_iteration(), gone.last_iteration());
+        let parent = gone.parent.map(|parent| parent.run);
+        for iteration in last.map_or(0..0, |last| first..last + 1) {
+            self.record.iterates.forget(StateId { run, iteration });
+        }
+        self.record.trace.remove(run);
+        self.remember(Fact::Deleted { run });
+        self.record.touch();
+        if self.work.run() == Some(run) {
+            self.work.set(Phase::Idle(None));
+        }
+        if self.look.run == Some(run) {
+            let next = parent.or_else(|| self.trace().runs().last().map(|run| run.id));
+            self.look.show_run(next, &self.record.trace);
+            self.look.show(usize::MAX);
+        }
+    }
+
+    /// Calls a run by a name; an empty one takes the name away.
+    pub(super) fn name_run(&mut self, run: RunId, name: &str) {
+        let Some(tag) = self.trace().run(run).map(|run| run.tag.clone()) else { return };
+        let named = Tag { label: name.trim().to_owned(), ..tag.clone() };
+        if named != tag {
+            self.record.trace.set_tag(run, named.clone());
+            self.remember(Fact::Tag { run, tag: named });
+            self.record.touch();
+        }
     }
 
     pub(super) fn set_target(&mut self, sample: usize, class: usize) {

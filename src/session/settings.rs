@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Session, Verb};
-use crate::generator::{EditSettings, GenerateSettings};
+use crate::generator::{EditSettings, GenerateSettings, Mask};
 use crate::parameter::{ParameterError, marks};
 use crate::refiner::RefineSettings;
 use crate::worker::ComputeSettings;
@@ -45,11 +45,14 @@ impl Settings {
     }
 }
 
-/// Earlier and later versions of the settings.
+/// What can be taken back: settings, and what is painted.
+pub(super) type Undoable = (Settings, Option<Mask>);
+
+/// Earlier and later versions of the settings and of the mask.
 #[derive(Debug, Clone, Default)]
 pub(super) struct History {
-    undo: Vec<Settings>,
-    redo: Vec<Settings>,
+    undo: Vec<Undoable>,
+    redo: Vec<Undoable>,
     open: bool,
 }
 
@@ -58,9 +61,9 @@ const DEPTH: usize = 200;
 
 impl History {
     /// Remembers `before`, unless this edit continues the last one (a slider still held).
-    pub(super) fn record(&mut self, before: &Settings) {
+    pub(super) fn record(&mut self, before: impl FnOnce() -> Undoable) {
         if !self.open {
-            self.undo.push(before.clone());
+            self.undo.push(before());
             if self.undo.len() > DEPTH {
                 self.undo.remove(0);
             }
@@ -74,17 +77,17 @@ impl History {
         self.open = false;
     }
 
-    pub(super) fn undo(&mut self, now: &Settings) -> Option<Settings> {
+    pub(super) fn undo(&mut self, now: Undoable) -> Option<Undoable> {
         self.open = false;
         let before = self.undo.pop()?;
-        self.redo.push(now.clone());
+        self.redo.push(now);
         Some(before)
     }
 
-    pub(super) fn redo(&mut self, now: &Settings) -> Option<Settings> {
+    pub(super) fn redo(&mut self, now: Undoable) -> Option<Undoable> {
         self.open = false;
         let after = self.redo.pop()?;
-        self.undo.push(now.clone());
+        self.undo.push(now);
         Some(after)
     }
 
@@ -101,11 +104,15 @@ impl Session {
     /// What Undo would take back, or Redo bring again, in words; nothing for other verbs.
     #[must_use]
     pub fn changes_of(&self, verb: Verb) -> Vec<String> {
-        match (verb, self.history.undo.last(), self.history.redo.last()) {
-            (Verb::Undo, Some(before), _) => before.changes(self.settings()),
-            (Verb::Redo, _, Some(after)) => self.settings().changes(after),
-            _ => Vec::new(),
+        let (mut changes, mask) = match (verb, self.history.undo.last(), self.history.redo.last()) {
+            (Verb::Undo, Some((before, mask)), _) => (before.changes(self.settings()), mask),
+            (Verb::Redo, _, Some((after, mask))) => (self.settings().changes(after), mask),
+            _ => return Vec::new(),
+        };
+        if mask.as_ref() != self.mask() {
+            changes.push("mask".to_owned());
         }
+        changes
     }
 }
 
@@ -142,13 +149,26 @@ mod tests {
     #[test]
     fn a_held_slider_is_one_step_of_undo() {
         let mut history = History::default();
-        let at = |eps| Settings { refine: RefineSettings { eps, ..Default::default() }, ..Default::default() };
-        history.record(&at(1.0));
-        history.record(&at(2.0));
+        let at = |eps| (Settings { refine: RefineSettings { eps, ..Default::default() }, ..Default::default() }, None);
+        history.record(|| at(1.0));
+        history.record(|| at(2.0));
         history.close();
-        history.record(&at(3.0));
-        assert_eq!(history.undo(&at(4.0)), Some(at(3.0)));
-        assert_eq!(history.undo(&at(3.0)), Some(at(1.0)));
-        assert_eq!(history.redo(&at(1.0)), Some(at(3.0)));
+        history.record(|| at(3.0));
+        assert_eq!(history.undo(at(4.0)), Some(at(3.0)));
+        assert_eq!(history.undo(at(3.0)), Some(at(1.0)));
+        assert_eq!(history.redo(at(1.0)), Some(at(3.0)));
+    }
+
+    #[test]
+    fn a_stroke_of_the_mask_can_be_taken_back_and_made_again() {
+        let mut session = Session::new(Settings::default());
+        let stroke = Mask::filled(2, 2, true);
+        session.handle(Action::SetMask(Some(stroke.clone())));
+        session.handle(Action::EndEdit);
+        assert_eq!(session.changes_of(Verb::Undo), ["mask"]);
+        session.handle(Action::Do(Verb::Undo));
+        assert_eq!(session.mask(), None);
+        session.handle(Action::Do(Verb::Redo));
+        assert_eq!(session.mask(), Some(&stroke));
     }
 }

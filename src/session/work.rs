@@ -55,6 +55,13 @@ pub enum Activity {
         /// Sampling steps in all.
         of: u32,
     },
+    /// The making of pictures is held.
+    Held {
+        /// Sampling steps done.
+        done: u32,
+        /// Sampling steps in all.
+        of: u32,
+    },
     /// The first state of a run is computed.
     Evaluating,
     /// Iterations go on.
@@ -80,6 +87,10 @@ impl Plan {
     pub(super) fn left(self) -> Option<NonZeroU32> {
         self.of.and_then(|of| NonZeroU32::new(of.saturating_sub(self.done)))
     }
+
+    pub(super) fn is_done(self) -> bool {
+        self.of.is_some_and(|of| of <= self.done)
+    }
 }
 
 /// A run on its way through its plan.
@@ -91,11 +102,18 @@ pub(super) struct Going {
     pub(super) held: Option<Plan>,
     /// It was asked to stop or to pause.
     pub(super) ending: bool,
+    /// Its plan became shorter than what the compute thread was asked for.
+    cut: bool,
 }
 
 impl Going {
     pub(super) const fn new(run: RunId, plan: Plan) -> Self {
-        Self { run, plan, held: None, ending: false }
+        Self { run, plan, held: None, ending: false, cut: false }
+    }
+
+    /// Whether it is to be held, since its plan was cut to what is done.
+    pub(super) fn is_too_far(&self) -> bool {
+        self.cut && !self.ending && self.plan.is_done()
     }
 }
 
@@ -119,6 +137,8 @@ pub(super) enum Phase {
     Idle(Option<RunId>),
     /// Pictures are made.
     Making,
+    /// The making of pictures is held, after so many steps of so many.
+    Held(u32, u32),
     /// The first state of a run is computed.
     Judging(Going),
     /// Iterations go on.
@@ -152,6 +172,8 @@ pub(super) struct Work {
     pub(super) label_by_verdict: bool,
     /// Running mean.
     pub(super) secs_per_iteration: Option<f64>,
+    /// Mean of the sampling steps of the pictures that are made.
+    pub(super) secs_per_step: Option<f64>,
     /// It was said that computing waits for the disk.
     pub(super) told_waiting: bool,
 }
@@ -169,6 +191,7 @@ impl Default for Work {
             run_since: JobId(0),
             label_by_verdict: false,
             secs_per_iteration: None,
+            secs_per_step: None,
             told_waiting: false,
         }
     }
@@ -283,6 +306,18 @@ impl Work {
         }
     }
 
+    /// What was planned with `was` iterations, as the settings had it, is planned with so many: also while it goes on or is
+    /// held. Single steps are asked for otherwise.
+    pub(super) fn replan(&mut self, was: Option<u32>, is: Option<u32>) {
+        let Some(going) = self.going_mut() else { return };
+        let is_shorter = is.is_some_and(|is| was.is_none_or(|was| is < was));
+        going.cut |= is_shorter && going.held.is_none();
+        let plan = going.held.as_mut().unwrap_or(&mut going.plan);
+        if plan.of == was {
+            plan.of = is;
+        }
+    }
+
     /// Whether what was said by `job` is about the run that the compute thread holds. It may have got another name since.
     pub(super) fn is_of_run(&self, job: JobId, run: RunId) -> bool {
         job >= self.run_since && self.run() == Some(run)
@@ -322,16 +357,22 @@ impl Work {
     }
 
     /// The compute thread rests. `has_state`: whether a run has a state to go on from; one that was stopped while its
-    /// classifier was read has none.
-    pub(super) fn rest(&mut self, rest: Rest, has_state: impl Fn(RunId) -> bool) {
+    /// classifier was read has none. Gives back a plan that became longer than what the compute thread was asked for.
+    pub(super) fn rest(&mut self, rest: Rest, has_state: impl Fn(RunId) -> bool) -> Option<Going> {
         let run = self.run().filter(|run| has_state(*run));
         let going = self.going().copied().filter(|going| run == Some(going.run));
-        let next = match going {
-            Some(Going { run, held: Some(held), .. }) if rest == Rest::Finished => Phase::Paused(Going::new(run, held)),
-            Some(Going { run, plan, .. }) if rest == Rest::Paused => Phase::Paused(Going::new(run, plan)),
+        let longer = going.filter(|going| rest == Rest::Finished && going.held.is_none() && !going.plan.is_done());
+        let held = |run, plan: Plan| {
+            if plan.is_done() { Phase::Idle(Some(run)) } else { Phase::Paused(Going::new(run, plan)) }
+        };
+        let next = match (going, &self.progress) {
+            (Some(Going { run, held: Some(plan), .. }), _) if rest == Rest::Finished => held(run, plan),
+            (Some(Going { run, plan, .. }), _) if rest == Rest::Paused => held(run, plan),
+            (None, Some(Activity::Generating { done, of })) if rest == Rest::Paused => Phase::Held(*done, *of),
             _ => Phase::Idle(run),
         };
         self.set(next);
+        longer.filter(|going| !going.ending)
     }
 
     /// As it is shown.
@@ -346,6 +387,7 @@ impl Work {
                 None => Activity::Idle,
             },
             Phase::Making => Activity::Generating { done: 0, of: 0 },
+            Phase::Held(done, of) => Activity::Held { done: *done, of: *of },
             Phase::Judging(_) => Activity::Evaluating,
             Phase::Running(_) => Activity::Running,
             Phase::Paused(_) => Activity::Paused,
@@ -381,6 +423,38 @@ mod tests {
         let mut work = running(one, Some(held));
         work.rest(Rest::Stopped, |_| true);
         assert_eq!((work.run(), work.activity()), (Some(RunId(1)), Activity::Idle));
+    }
+
+    #[test]
+    fn a_plan_follows_the_settings_while_it_goes_on_and_while_it_is_held() {
+        let plan = |of, done| Plan { of, done };
+        let mut work = running(plan(Some(15), 5), None);
+        work.rest(Rest::Paused, |_| true);
+        work.replan(Some(15), None);
+        assert_eq!(work.paused().map(|going| going.plan), Some(plan(None, 5)));
+        let mut work = running(plan(Some(15), 15), None);
+        work.replan(Some(15), Some(20));
+        assert_eq!(work.rest(Rest::Finished, |_| true).map(|going| going.plan), Some(plan(Some(20), 15)));
+        let mut work = running(plan(Some(15), 5), None);
+        work.replan(Some(15), Some(6));
+        assert!(!work.going().unwrap().is_too_far());
+        work.take_state(false, 1.0);
+        assert!(work.going().unwrap().is_too_far());
+        assert!(work.rest(Rest::Paused, |_| true).is_none() && work.activity() == Activity::Idle, "nothing is left");
+        // A single step stays one; the plan that it interrupted follows.
+        let mut work = running(plan(Some(1), 0), Some(plan(Some(15), 6)));
+        work.replan(Some(15), Some(20));
+        work.rest(Rest::Finished, |_| true);
+        assert_eq!(work.paused().map(|going| going.plan), Some(plan(Some(20), 6)));
+    }
+
+    #[test]
+    fn the_making_of_pictures_is_held_where_it_is() {
+        let mut work = Work::default();
+        work.set(Phase::Making);
+        work.progress = Some(Activity::Generating { done: 3, of: 18 });
+        work.rest(Rest::Paused, |_| true);
+        assert_eq!((work.activity(), work.is_busy()), (Activity::Held { done: 3, of: 18 }, false));
     }
 
     #[test]

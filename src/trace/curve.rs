@@ -13,6 +13,7 @@ pub fn bounds(quantity: Quantity, values: &[f32], radius: &[f32]) -> (f32, f32) 
             let limits = radius.iter().copied().filter(|value| value.is_finite());
             (0.0, finite.chain(limits).fold(0.0, f32::max) * 1.08)
         }
+        Quantity::Gradient => (0.0, finite.fold(0.0, f32::max) * 1.08),
         Quantity::Objective | Quantity::Energy => {
             finite.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
         }
@@ -22,6 +23,33 @@ pub fn bounds(quantity: Quantity, values: &[f32], radius: &[f32]) -> (f32, f32) 
     }
     let pad = (1e-3_f32.max(low.abs() * 1e-3) - (high - low)).max(0.0) / 2.0;
     (low - pad, high + pad)
+}
+
+/// Where the axis of the iterations ends: at what is planned, or else beyond what is there, where it ended `before` or at the next
+/// of 10, 20, 50, 100 and so on. So it stays while a run goes on, and curves of several runs can be compared.
+#[must_use]
+pub fn axis_end(last: usize, planned: Option<usize>, before: usize) -> usize {
+    if let Some(end) = planned.into_iter().chain([before]).find(|end| *end >= last.max(1)) {
+        return end;
+    }
+    let decades = std::iter::successors(Some(10_usize), |decade| decade.checked_mul(10));
+    let ends = decades.flat_map(|decade| [Some(decade), decade.checked_mul(2), decade.checked_mul(5)]);
+    ends.flatten().find(|end| *end >= last).unwrap_or(last)
+}
+
+/// The iterations that are numbered along an axis that ends at `end`: round ones, about `most`, and the end.
+#[must_use]
+pub fn ticks(end: usize, most: usize) -> Vec<usize> {
+    let decades = std::iter::successors(Some(1_usize), |decade| decade.checked_mul(10));
+    let mut steps = decades.flat_map(|decade| [1, 2, 5].into_iter().filter_map(move |step| decade.checked_mul(step)));
+    let step = steps.find(|step| end / step <= most).unwrap_or(end.max(1));
+    // A number right beside the last one would run into it.
+    let round = (0..=end).step_by(step).filter(|tick| *tick == end || end - tick > step / 2);
+    let mut ticks: Vec<usize> = round.collect();
+    if ticks.last() != Some(&end) {
+        ticks.push(end);
+    }
+    ticks
 }
 
 /// The places of a curve that are drawn, in order: all, or about `most`, the smallest and the largest value of each stretch, so
@@ -59,6 +87,32 @@ mod tests {
         }
         let (low, high) = bounds(Quantity::Objective, &[-3.0, 5.0], &[]);
         assert!(low <= -3.0 && high >= 5.0);
+    }
+
+    #[test]
+    fn the_axis_of_the_iterations_stays_while_a_run_goes_on() {
+        let ends = |range: std::ops::RangeInclusive<usize>, planned| {
+            let mut before = 0;
+            let mut ends: Vec<usize> = Vec::new();
+            for last in range {
+                before = axis_end(last, planned, before);
+                ends.push(before);
+            }
+            ends.dedup();
+            ends
+        };
+        assert_eq!(ends(0..=15, Some(15)), [15]);
+        assert_eq!(ends(0..=60, None), [10, 20, 50, 100]);
+        assert_eq!(ends(14..=16, Some(15)), [15, 20], "longer than what is planned now");
+        assert_eq!(
+            [ticks(15, 5), ticks(1, 5), ticks(100, 5)],
+            [vec![0, 5, 10, 15], vec![0, 1], vec![0, 20, 40, 60, 80, 100]]
+        );
+        assert_eq!(ticks(16, 5), [0, 5, 10, 16], "no 15 beside the 16");
+        for end in [1, 7, 39, 1234, 99_999] {
+            let ticks = ticks(end, 5);
+            assert!(ticks.len() <= 7 && ticks.is_sorted() && ticks.last() == Some(&end), "{ticks:?}");
+        }
     }
 
     #[test]

@@ -4,13 +4,15 @@
 //! holds numbers only, the pictures of the states live in the session's iterate store. It knows no device and no window.
 
 pub mod curve;
+pub mod summary;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use crate::classifier::probability_of;
-use crate::refiner::{Norm, Numbers, RefineSettings, best_of, first_highest};
+use crate::refiner::{Norm, Numbers, Objective, RefineSettings, best_of, first_highest};
 
 /// Names a run; unique within a session and rising.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -103,15 +105,25 @@ impl Run {
 }
 
 /// The tree of runs of one set of origins.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Trace {
     runs: BTreeMap<RunId, Run>,
+    /// The highest name that was ever given away: what still comes of a removed run is taken for no other.
+    newest: u64,
+}
+
+impl PartialEq for Trace {
+    /// Equal runs; what was given away besides is of this session only.
+    fn eq(&self, other: &Self) -> bool {
+        self.runs == other.runs
+    }
 }
 
 impl Trace {
     /// Adds a run without states.
     pub fn begin(&mut self, id: RunId, parent: Option<StateId>, settings: RefineSettings) {
         let (changes, states) = (Vec::new(), Vec::new());
+        self.newest = self.newest.max(id.0);
         self.runs.insert(id, Run { id, parent, settings, changes, targets: None, tag: Tag::default(), states });
     }
 
@@ -122,29 +134,55 @@ impl Trace {
         }
     }
 
+    /// Whether a run may go: another one is left, and none of them begins in it.
+    #[must_use]
+    pub fn is_leaf(&self, id: RunId) -> bool {
+        let is_parent = |run: &Run| run.parent.is_some_and(|parent| parent.run == id);
+        self.runs.len() > 1 && self.runs.contains_key(&id) && !self.runs.values().any(is_parent)
+    }
+
+    /// Forgets a run; returns false when it may not go, and keeps it then.
+    pub fn remove(&mut self, id: RunId) -> bool {
+        self.is_leaf(id) && self.runs.remove(&id).is_some()
+    }
+
     /// The runs of a group, oldest first.
     pub fn group(&self, group: GroupId) -> impl Iterator<Item = &Run> {
         self.runs.values().filter(move |run| run.tag.group == Some(group))
     }
 
-    /// Appends a state; returns false when it does not follow the last one, and drops it then.
+    /// Appends a state; returns false when it does not follow the last one, and drops it then. Where a run starts may be told
+    /// again, as long as nothing follows it: it was valued anew under settings that changed meanwhile, and these are the run's.
     pub fn push(&mut self, id: StateId, numbers: Numbers) -> bool {
         let Some(run) = self.runs.get_mut(&id.run) else { return false };
-        let next = run.last_iteration().map_or(run.first_iteration(), |last| last + 1);
-        if id.iteration != next {
-            return false;
+        let (first, last) = (run.first_iteration(), run.last_iteration());
+        if last == Some(first) && id.iteration == first {
+            let changes = std::mem::take(&mut run.changes);
+            run.settings = changes.into_iter().next_back().map_or_else(|| run.settings.clone(), |last| last.settings);
+            run.states = vec![numbers];
+            return true;
         }
-        run.states.push(numbers);
-        true
+        let is_next = id.iteration == last.map_or(first, |last| last + 1);
+        if is_next {
+            run.states.push(numbers);
+        }
+        is_next
     }
 
-    /// Records that settings changed after state `iteration`.
+    /// Records that settings changed after state `iteration`. Before its first iteration they are the run's own, unless it
+    /// would start elsewhere, or its start have another value, under them.
     pub fn change(&mut self, id: RunId, change: Change) {
-        if let Some(run) = self.runs.get_mut(&id) {
-            // At the end, unless a file lies.
-            let place = run.changes.partition_point(|before| before.iteration <= change.iteration);
-            run.changes.insert(place, change);
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let first = run.first_iteration();
+        let Change { iteration, settings } = &change;
+        if *iteration <= first && settings.compares_with(&run.settings) && settings.starts_like(&run.settings) {
+            run.changes.retain(|change| change.iteration > first);
+            run.settings = change.settings;
+            return;
         }
+        // At the end, unless a file lies.
+        let place = run.changes.partition_point(|before| before.iteration <= change.iteration);
+        run.changes.insert(place, change);
     }
 
     /// Records what the samples of a run are refined towards.
@@ -168,7 +206,7 @@ impl Trace {
     /// The name for the next run.
     #[must_use]
     pub fn next_id(&self) -> RunId {
-        RunId(self.runs.keys().next_back().map_or(1, |last| last.0.saturating_add(1)))
+        RunId(self.newest.saturating_add(1))
     }
 
     /// Numbers of one state.
@@ -202,24 +240,34 @@ impl Trace {
         path
     }
 
-    /// The state on the path of `run` where the objective of `sample` is largest, the earliest of equals.
+    /// Settings that led to a state.
     #[must_use]
-    pub fn best(&self, run: RunId, sample: usize) -> Option<StateId> {
-        let path = self.comparable(run);
-        let objective = |id: &StateId| self.numbers(*id).and_then(|numbers| numbers.objective.get(sample).copied());
-        first_highest(path.iter().map(|id| objective(id).unwrap_or(f32::NAN)))
-            .map_or_else(|| path.last().copied(), |place| Some(path[place]))
+    pub fn settings(&self, id: StateId) -> Option<&RefineSettings> {
+        Some(self.runs.get(&id.run)?.settings_at(id.iteration))
     }
 
-    /// The states at the end of the path of `run` whose objectives compare: values of different objectives or targets do not.
+    /// The place on a path where the objective of `sample` is largest among those that compare with `place`, the earliest of
+    /// equals; the last of these when none is a number.
     #[must_use]
-    pub fn comparable(&self, run: RunId) -> Vec<StateId> {
-        let path = self.path(run);
-        let settings = |id: &StateId| Some(self.runs.get(&id.run)?.settings_at(id.iteration));
-        let Some(last) = path.last().and_then(settings) else { return path };
-        let compares = |id: &&StateId| settings(id).is_some_and(|settings| settings.compares_with(last));
-        let count = path.iter().rev().take_while(compares).count();
-        path[path.len() - count..].to_vec()
+    pub fn best(&self, path: &[StateId], place: usize, sample: usize) -> Option<usize> {
+        let range = self.comparable(path, place);
+        let objective = |id: &StateId| self.numbers(*id).and_then(|numbers| numbers.objective.get(sample).copied());
+        let best = first_highest(path[range.clone()].iter().map(|id| objective(id).unwrap_or(f32::NAN)));
+        best.map_or_else(|| range.clone().next_back(), |best| Some(range.start + best))
+    }
+
+    /// The stretch of a path around `place` whose objectives compare: values of different objectives or targets do not.
+    #[must_use]
+    pub fn comparable(&self, path: &[StateId], place: usize) -> Range<usize> {
+        let compares = |a: usize, b: usize| match (self.settings(path[a]), self.settings(path[b])) {
+            // Mostly they are the same ones, which is told at once.
+            (Some(a), Some(b)) => std::ptr::eq(a, b) || a.compares_with(b),
+            _ => false,
+        };
+        let place = place.min(path.len().saturating_sub(1));
+        let start = (1..=place).rev().find(|at| !compares(at - 1, *at)).unwrap_or(0);
+        let end = (place + 1..path.len()).find(|at| !compares(at - 1, *at)).unwrap_or(path.len());
+        start..end
     }
 
     /// The best state of every sample among `path`.
@@ -240,13 +288,22 @@ pub enum Quantity {
     Probability,
     /// `-f_y`.
     Energy,
+    /// L2 length of the objective's gradient.
+    Gradient,
     /// Distance from the origin in the run's norm.
     Distance,
 }
 
 impl Quantity {
     /// All, in the order of the timeline.
-    pub const ALL: [Self; 4] = [Self::Objective, Self::Probability, Self::Energy, Self::Distance];
+    pub const ALL: [Self; 5] = [Self::Objective, Self::Probability, Self::Energy, Self::Gradient, Self::Distance];
+
+    /// What is worth a plot of its own: where the objective is the energy with another sign, the gradient stands in for it.
+    #[must_use]
+    pub fn plotted(settings: &RefineSettings) -> [Self; 4] {
+        let is_energy = settings.objective == Objective::TargetLogit;
+        [Self::Objective, Self::Probability, if is_energy { Self::Gradient } else { Self::Energy }, Self::Distance]
+    }
 
     /// Its value for one sample.
     #[must_use]
@@ -257,6 +314,7 @@ impl Quantity {
             Self::Objective => list(&numbers.objective),
             Self::Probability => probability_of(logits, label),
             Self::Energy => logits.get(label).map_or(f32::NAN, |logit| -logit),
+            Self::Gradient => list(&numbers.gradient_l2),
             Self::Distance => match norm {
                 Norm::L2 => list(&numbers.delta_l2),
                 Norm::Linf => list(&numbers.delta_linf),
@@ -268,7 +326,6 @@ impl Quantity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refiner::Objective;
 
     fn numbers(objective: f32) -> Numbers {
         Numbers { objective: vec![objective], logits: vec![objective, 0.0], ..Default::default() }
@@ -312,7 +369,7 @@ mod tests {
         }
         let run = trace.run(RunId(1)).unwrap();
         let found: Vec<f64> = [0, 1, 2, 3, 5, 6, 90].iter().map(|k| run.settings_at(*k).eps).collect();
-        assert_eq!(found, [9.0, 4.0, 4.0, 1.0, 1.0, 3.0, 3.0]);
+        assert_eq!(found, [4.0, 4.0, 4.0, 1.0, 1.0, 3.0, 3.0], "nothing was computed with 9");
     }
 
     #[test]
@@ -338,9 +395,43 @@ mod tests {
         for (k, value) in [1.0, 9.0, 4.0, f32::NAN, 3.0].into_iter().enumerate() {
             assert!(trace.push(state(1, k as u32), numbers(value)));
         }
-        assert_eq!(trace.best(RunId(1), 0), Some(state(1, 1)));
+        let path = trace.path(RunId(1));
+        assert_eq!(trace.best(&path, 4, 0), Some(1));
         let settings = RefineSettings { objective: Objective::Ce, ..Default::default() };
         trace.change(RunId(1), Change { iteration: 1, settings });
-        assert_eq!(trace.best(RunId(1), 0), Some(state(1, 2)), "9.0 belongs to another objective");
+        assert_eq!(trace.best(&path, 4, 0), Some(2), "9.0 belongs to another objective");
+        assert_eq!((trace.best(&path, 0, 0), trace.comparable(&path, 1)), (Some(1), 0..2), "to the one that is shown");
+        assert_eq!((trace.best(&[], 0, 0), trace.comparable(&[], 3)), (None, 0..0));
+    }
+
+    #[test]
+    fn a_start_that_is_valued_anew_is_under_the_settings_that_came_before_the_first_iteration() {
+        let with = |eps, objective| RefineSettings { objective, eps, ..Default::default() };
+        let (mut trace, run) = (Trace::default(), RunId(1));
+        trace.begin(run, None, with(3.0, Objective::TargetLogit));
+        assert!(trace.push(state(1, 0), numbers(-5.0)));
+        // Another radius values nothing anew.
+        trace.change(run, Change { iteration: 0, settings: with(6.0, Objective::TargetLogit) });
+        assert_eq!(trace.run(run).unwrap().settings_at(0).eps, 6.0);
+        // Another objective does; as long as the old value is there, it is no value of the new one.
+        trace.change(run, Change { iteration: 0, settings: with(6.0, Objective::Ce) });
+        assert_eq!(trace.run(run).unwrap().settings_at(0).objective, Objective::TargetLogit);
+        assert!(trace.push(state(1, 0), numbers(-0.2)));
+        assert!(trace.push(state(1, 1), numbers(-0.1)));
+        let path = trace.path(run);
+        assert_eq!((trace.comparable(&path, 1), trace.best(&path, 1, 0)), (0..2, Some(1)));
+        assert!(!trace.push(state(1, 0), numbers(9.0)), "once something follows, a start is what it is");
+        assert_eq!(trace.numbers(state(1, 0)).unwrap().objective, [-0.2]);
+    }
+
+    #[test]
+    fn a_run_that_another_begins_in_stays_and_no_name_is_given_twice() {
+        let mut trace = Trace::default();
+        trace.begin(RunId(1), None, RefineSettings::default());
+        assert!(!trace.remove(RunId(1)), "the last one stays");
+        assert!(trace.push(state(1, 0), numbers(0.0)));
+        trace.begin(RunId(2), Some(state(1, 0)), RefineSettings::default());
+        assert!(!trace.remove(RunId(1)) && trace.remove(RunId(2)) && !trace.remove(RunId(2)));
+        assert_eq!(trace.next_id(), RunId(3));
     }
 }

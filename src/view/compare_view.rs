@@ -24,23 +24,35 @@ pub struct CompareView {
     pub brush: MaskBrush,
     /// Edited pictures are compared with what they were edited from.
     shows_reference: bool,
+    /// Names the pictures that were shown last.
+    epoch: u64,
 }
 
 impl CompareView {
-    /// Draws the pair of one sample; `shown` is the state to compare with the picture before.
+    /// Notices that there are other pictures: what was painted led to these, so its work is done.
+    pub fn notice_pictures(&mut self, session: &Session) {
+        if self.epoch != session.epoch() {
+            self.epoch = session.epoch();
+            self.brush.is_on &= session.origins().is_none_or(|origins| origins.edited.is_none());
+        }
+    }
+
+    /// Draws the pair of one sample; `shown` is the state to compare with the picture before, unless one `peeks` at that for a
+    /// moment on both sides.
     pub fn ui(
         &mut self,
         ui: &mut Ui,
         session: &Session,
         sample: usize,
-        shown: Option<&(StateId, Lookup)>,
+        (shown, peeks): (Option<&(StateId, Lookup)>, bool),
         actions: &mut Vec<Action>,
     ) {
         let Some(origins) = session.origins() else { return };
-        let has_reference = reference(origins, sample).is_some();
+        let has_reference = reference(origins, sample).is_some() && session.shown() > 0;
         self.controls_ui(ui, session, has_reference, actions);
         ui.add_space(2.0);
         let after: Option<&Arc<State>> = match shown {
+            _ if peeks => None,
             Some((_, Lookup::Ready(state))) => Some(state),
             Some((id, Lookup::Missing)) => {
                 ui.centered_and_justified(|ui| {
@@ -53,7 +65,8 @@ impl CompareView {
         };
         let [_, c, h, w] = origins.images.shape();
         let origin = origins.images.sample(sample);
-        let reference = reference(origins, sample).filter(|_| self.shows_reference);
+        // Until it is refined, an edited picture is compared with what it was edited from.
+        let reference = reference(origins, sample).filter(|_| self.shows_reference || session.shown() == 0);
         let shown_id = after.and(shown).map(|(id, _)| *id);
         let keys = [
             number((session.epoch(), sample, reference.is_some())),
@@ -77,8 +90,12 @@ impl CompareView {
         let look = Look {
             compare: session.compare(),
             blink_after: (time / BLINK_SECS) as u64 % 2 == 1,
-            before: if reference.is_some() { "reference" } else { "before" },
-            after: "after",
+            before: if reference.is_some() { "input" } else { "before" },
+            after: match (peeks, reference.is_some()) {
+                (true, _) => "before",
+                (false, true) if session.shown() == 0 => "edited",
+                _ => "after",
+            },
             brush: paints.then_some(&mut self.brush),
         };
         actions.extend(self.canvas.ui(ui, &pair, look));

@@ -7,19 +7,25 @@ mod compare_view;
 mod compute_panel;
 mod edit_panel;
 mod empty;
+mod export_menu;
+mod exports;
 mod focus;
 mod frame;
 mod generate_panel;
+mod grid_order;
 mod keys;
+mod other_runs;
 mod overlays;
 mod pair_grid;
 mod path_dialog;
 mod recent;
 mod refine_panel;
+mod run_list;
 mod sample_panel;
 mod setting_row;
 mod settings_panel;
 mod start;
+mod tallied;
 pub mod theme;
 mod timeline;
 mod top_bar;
@@ -35,14 +41,16 @@ use egui::Ui;
 
 use self::canvas::{Canvas, MaskBrush};
 use self::compare_view::CompareView;
+use self::exports::Exports;
 use self::frame::Frame;
 use self::generate_panel::Wish;
 use self::overlays::NoticeTimes;
-use self::pair_grid::{After, Atlases, Shown};
+use self::pair_grid::{After, PairGrid, Shown};
 use self::path_dialog::{Answer, PathDialog, Purpose, look};
 use self::recent::Recent;
 use self::settings_panel::Typed;
 pub use self::start::{run, run_in};
+use self::tallied::Tallied;
 use self::timeline::Traces;
 use crate::refiner::State;
 use crate::session::{Action, Detail, Host, Lookup, Severity, Verb};
@@ -60,7 +68,9 @@ pub struct Workbench {
     host: Host,
     compare: CompareView,
     typed: Typed,
-    atlases: Atlases,
+    grid: PairGrid,
+    exports: Exports,
+    tallied: Tallied,
     traces: Traces,
     notice_times: NoticeTimes,
     dialog: PathDialog,
@@ -69,6 +79,7 @@ pub struct Workbench {
     frame: Frame,
     recent: Recent,
     help_open: bool,
+    peeks: bool,
     memory: Option<usize>,
     memory_at: f64,
     film_at: f64,
@@ -88,7 +99,9 @@ impl Workbench {
             host,
             compare: CompareView::default(),
             typed: Typed::default(),
-            atlases: Atlases::default(),
+            grid: PairGrid::default(),
+            exports: Exports::default(),
+            tallied: Tallied::default(),
             traces: Traces::default(),
             notice_times: NoticeTimes::default(),
             dialog: PathDialog::default(),
@@ -96,6 +109,7 @@ impl Workbench {
             frame: Frame::default(),
             recent,
             help_open: false,
+            peeks: false,
             memory: None,
             memory_at: f64::NEG_INFINITY,
             film_at: 0.0,
@@ -134,6 +148,7 @@ impl Workbench {
     /// Between frames, also while the window is hidden: takes in what happened.
     pub fn logic(&mut self, ctx: &egui::Context) {
         self.host.pump();
+        self.exports.tell(&mut self.host.session.notices);
         self.recent.see(self.host.session.file());
         let session = &self.host.session;
         let is_saving = session.is_saving() || self.dialog.is_open() || session.question().is_some();
@@ -174,6 +189,9 @@ impl Workbench {
             // Held, it pans the picture that is painted on; it must not also run or pause.
             ui.input_mut(|input| input.consume_key(egui::Modifiers::NONE, egui::Key::Space));
         }
+        // Held, it shows every picture as it was before.
+        self.peeks =
+            !covered && !ui.ctx().egui_wants_keyboard_input() && ui.input(|input| input.key_down(egui::Key::V));
         if !covered {
             actions.extend(keys::pressed(ui.ctx()).into_iter().map(Action::Do));
         }
@@ -199,6 +217,7 @@ impl Workbench {
 
     /// Finds the shown pictures.
     fn look_up(&mut self) {
+        self.compare.notice_pictures(&self.host.session);
         let session = &mut self.host.session;
         self.shown = session.shown_id().and_then(|id| Some((id, session.shown_state()?)));
         let epoch = session.epoch();
@@ -222,7 +241,7 @@ impl Workbench {
         }
         if let Some(answer) = self.looking.as_ref().and_then(|looking| looking.try_recv().ok()) {
             self.looking = None;
-            self.take(answer, actions);
+            self.take(ui.ctx(), answer, actions);
         }
     }
 
@@ -251,9 +270,17 @@ impl Workbench {
             _ => session.shown_id().and_then(|id| session.trace().numbers(id)),
         };
         let readout = session.selected().and_then(|_| self.compare.canvas.readout());
+        let id = self.shown.as_ref().map(|(id, _)| *id);
+        let tally = self.tallied.of(session, id, (numbers_before, numbers_after));
         egui::Panel::right("sample").resizable(false).exact_size(theme::SAMPLE_WIDTH).show(ui, |ui| {
             egui::ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| {
-                sample_panel::sample_panel_ui(ui, session, (numbers_before, numbers_after), readout, actions);
+                sample_panel::sample_panel_ui(
+                    ui,
+                    session,
+                    (numbers_before, numbers_after, tally.as_ref()),
+                    readout,
+                    actions,
+                );
                 focus::scroll_to(ui);
             });
         });
@@ -261,18 +288,11 @@ impl Workbench {
             if session.origins().is_none() {
                 empty::empty_ui(ui, session, actions);
             } else if let Some(sample) = session.selected() {
-                self.compare.ui(ui, session, sample, self.shown.as_ref(), actions);
+                self.compare.ui(ui, session, sample, (self.shown.as_ref(), self.peeks), actions);
             } else {
-                let after = match &self.shown {
-                    Some((id, Lookup::Ready(state))) => {
-                        After::State(state_key(session.epoch(), *id, session.shows_best()), &state.images)
-                    }
-                    Some((_, Lookup::Loading)) => After::Last,
-                    Some((_, Lookup::Missing)) => After::NotKept,
-                    None => After::Before,
-                };
-                let shown = Shown { numbers_before, numbers_after, after };
-                pair_grid::pair_grid_ui(ui, session, &mut self.atlases, &shown, actions);
+                let after = After::of(session, self.shown.as_ref(), self.peeks);
+                let shown = Shown { id, numbers_before, numbers_after, tally, after, peeks: self.peeks };
+                pair_grid::pair_grid_ui(ui, session, &mut self.grid, &shown, actions);
             }
         });
         overlays::notices_ui(ui, session, &mut self.notice_times, theme::TIMELINE_HEIGHT, actions);
@@ -291,12 +311,12 @@ impl Workbench {
             None => {}
         }
         if let Some(answer) = self.dialog.ui(ui) {
-            self.take(answer, actions);
+            self.take(ui.ctx(), answer, actions);
         }
     }
 
     /// Does what files were asked for.
-    fn take(&mut self, answer: Answer, actions: &mut Vec<Action>) {
+    fn take(&mut self, ctx: &egui::Context, answer: Answer, actions: &mut Vec<Action>) {
         let (purpose, paths, detail) = match answer {
             Answer::Files(purpose, paths, detail) => (purpose, paths, detail),
             // Everything stays as it was.
@@ -313,6 +333,7 @@ impl Workbench {
         match (purpose, paths.first().cloned()) {
             (Purpose::OpenSession, Some(file)) => self.host.handle(Action::OpenSession(file)),
             (Purpose::SaveSession, Some(file)) => actions.push(Action::SaveSession(file, detail)),
+            (Purpose::Export(_), Some(file)) => self.exports.save(ctx, &mut self.host.session.notices, &file),
             (Purpose::References, Some(_)) => actions.push(Action::OpenReferences(paths)),
             (Purpose::OpenPictures, Some(_)) => actions.push(Action::OpenPictures(paths)),
             _ => {}
@@ -325,6 +346,13 @@ impl Workbench {
             Action::Do(Verb::Theme) => {
                 let dark = ctx.theme() == egui::Theme::Dark;
                 ctx.set_theme(if dark { egui::Theme::Light } else { egui::Theme::Dark });
+            }
+            Action::Export(export) => {
+                let shown = self.shown.as_ref().map(|(_, lookup)| lookup.clone());
+                let state = if let Some(Lookup::Ready(state)) = shown { Some(state) } else { None };
+                if let Some(path) = self.exports.begin(ctx, &mut self.host.session, *export, state) {
+                    self.dialog.ask(Purpose::Export(*export), Some(path));
+                }
             }
             Action::Do(Verb::Help) => self.help_open = !self.help_open,
             Action::Do(Verb::FitView) => self.compare.canvas.fit(),
@@ -374,12 +402,4 @@ impl eframe::App for Workbench {
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
         Self::ui(self, ui);
     }
-}
-
-/// Names a state of a batch of origins as one number, for textures.
-fn state_key(origins: u64, id: StateId, is_best: bool) -> u64 {
-    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-    let mut hasher = DefaultHasher::new();
-    (origins, id, is_best).hash(&mut hasher);
-    hasher.finish()
 }

@@ -172,7 +172,7 @@ pub fn question_ui(ui: &Ui, session: &Session, actions: &mut Vec<Action>) {
                 actions.push(Action::Cancel);
                 actions.push(Action::Do(Verb::Save));
             }
-            if ui.button("Replace").on_hover_text("Go on without saving").clicked() {
+            if ui.button(question.yes).on_hover_text("Go on without saving").clicked() {
                 actions.push(Action::Confirm);
             }
         });
@@ -201,6 +201,7 @@ pub fn help_ui(ui: &Ui, open: &mut bool) {
                 key_ui(ui, *verb, place % 2 == 1);
             }
             ui.add_space(6.0);
+            ui.label("Hold V to see every picture as it was before.");
             ui.label("Canvas: wheel zooms at the pointer, drag pans, double click fits, drag the handle to wipe.");
             ui.label("Mask: drag paints, the secondary button erases, [ and ] change the brush, space or the middle button pans.");
             ui.label("Numbers: drag, or click and type; 8/255, 10% and 0.1x are understood.");

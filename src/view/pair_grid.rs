@@ -1,18 +1,24 @@
 //! Centre: all pairs, before beside after, with class, probability and status.
 
-use std::ops::Range;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use egui::{
-    self, Align2, Color32, CornerRadius, Rect, RichText, Role, Sense, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2,
+    self, Align2, Color32, CornerRadius, Pos2, Rect, RichText, Role, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
+    pos2, vec2,
 };
 
 use super::atlas::{Atlas, Batch};
+use super::export_menu::sample_menu_ui;
+use super::grid_order::Order;
 use super::theme::{self, Tokens};
 use super::widgets::percent;
 use crate::classifier::probability_of;
 use crate::image::ImageBatch;
+use crate::origins::Origins;
 use crate::refiner::{Numbers, SampleState};
-use crate::session::{Action, Session};
+use crate::session::{Action, Lookup, Session};
+use crate::trace::StateId;
+use crate::trace::summary::{Tally, gain, is_loss};
 
 /// Space between the two pictures of a pair.
 const PAIR_GAP: f32 = 3.0;
@@ -22,16 +28,23 @@ const CAPTION: f32 = 34.0;
 const PADDING: f32 = 6.0;
 /// Space between cells.
 const CELL_GAP: f32 = 6.0;
-/// Smallest side of a picture, in points.
-const MIN_SIDE: f32 = 48.0;
-/// Largest side of a picture, in points.
-const MAX_SIDE: f32 = 144.0;
+/// Height of the line that says which side is which.
+const HEADS: f32 = 15.0;
+/// Smallest and largest longer side of a picture, in points.
+const SIDE: (f32, f32) = (48.0, 1024.0);
+/// Width, in points, from which there is room for a hint.
+const ROOM_FOR_HINT: f32 = 120.0;
+/// Part of the room that may stay empty for the sake of pixels that fit the screen's.
+const FOR_WHOLE_PIXELS: f32 = 0.93;
 
-/// The textures of the grid.
+/// The grid: its textures, and how it is arranged.
 #[derive(Default)]
-pub struct Atlases {
+pub struct PairGrid {
     before: Atlas,
     after: Atlas,
+    order: Order,
+    /// Longer side of a picture, in points; none to fill the room.
+    side: Option<f32>,
 }
 
 /// The right picture of every pair.
@@ -41,108 +54,179 @@ pub enum After<'a> {
     State(u64, &'a ImageBatch),
     /// The last one that was shown, while the next is read from disk.
     Last,
-    /// That before: there is no state yet.
+    /// That before: there is no state yet, or it is asked for.
     Before,
     /// None: the state was not kept.
     NotKept,
 }
 
+impl<'a> After<'a> {
+    /// Of the state that is shown, unless one looks at the pictures before for a moment.
+    #[must_use]
+    pub fn of(session: &Session, shown: Option<&'a (StateId, Lookup)>, peeks: bool) -> Self {
+        match shown.filter(|_| !peeks) {
+            Some((id, Lookup::Ready(state))) => {
+                let mut name = DefaultHasher::new();
+                (session.epoch(), id, session.shows_best()).hash(&mut name);
+                Self::State(name.finish(), &state.images)
+            }
+            Some((_, Lookup::Loading)) => Self::Last,
+            Some((_, Lookup::Missing)) => Self::NotKept,
+            None => Self::Before,
+        }
+    }
+}
+
 /// What the grid shows.
 pub struct Shown<'a> {
+    /// The state on the screen.
+    pub id: Option<StateId>,
     /// Numbers at the start of the path.
     pub numbers_before: Option<&'a Numbers>,
     /// Numbers at the shown state.
     pub numbers_after: Option<&'a Numbers>,
+    /// All samples together.
+    pub tally: Option<Tally>,
     /// The right pictures.
     pub after: After<'a>,
+    /// The pictures before are looked at for a moment.
+    pub peeks: bool,
 }
 
-impl Atlases {
-    /// Renews the pictures of the samples that are seen.
-    fn update(&mut self, ui: &Ui, session: &Session, after: After<'_>, seen: &Range<usize>) {
-        let Some(origins) = session.origins() else { return };
-        let side = (MAX_SIDE * ui.ctx().pixels_per_point()).round() as usize;
-        let epoch = session.epoch();
-        let update = |atlas: &mut Atlas, key, images: &ImageBatch| {
-            let batch = Batch { epoch, key, shape: images.shape() };
-            atlas.update(ui.ctx(), batch, |sample| images.sample(sample), side, seen.clone());
+/// How large the cells are, and how many stand in a row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Layout {
+    /// A picture, in points.
+    picture: Vec2,
+    columns: usize,
+}
+
+impl Layout {
+    /// Of `n` pairs in `room`, whose pictures have `pixels`; the largest that fit, or as large as `side` says. Where even the
+    /// smallest do not fit, the grid scrolls.
+    fn new(room: Vec2, n: usize, pixels: Vec2, side: Option<f32>, scale: f32) -> Self {
+        let longest = pixels.max_elem().max(1.0);
+        let shape = pixels / longest;
+        let room = room + Vec2::splat(CELL_GAP);
+        // What a cell holds besides its two pictures.
+        let frame = vec2(PAIR_GAP, CAPTION) + Vec2::splat(2.0 * PADDING + CELL_GAP);
+        let fitting = |columns: usize| {
+            let cell = room / vec2(columns as f32, n.div_ceil(columns) as f32) - frame;
+            (cell.x / 2.0 / shape.x).min(cell.y / shape.y)
         };
-        update(&mut self.before, epoch, &origins.images);
-        match after {
-            After::State(key, images) => update(&mut self.after, key, images),
-            After::Last | After::Before | After::NotKept => self.after.keep_only(epoch),
+        let widest = (room.x - frame.x) / 2.0 / shape.x;
+        let filling = (1..=n.max(1)).map(fitting).fold(0.0, f32::max);
+        let side = side.unwrap_or(filling).min(widest).clamp(SIDE.0, SIDE.1);
+        // In pixels of the screen; whole ones of theirs for each of the picture's where that costs little.
+        let screen = (side * scale).floor();
+        let whole = (screen / longest).floor() * longest;
+        let screen = if whole >= FOR_WHOLE_PIXELS * screen { whole } else { screen };
+        let picture = shape * screen / scale;
+        let columns = (room.x / (2.0 * picture.x + frame.x)) as usize;
+        Self { picture, columns: columns.clamp(1, n.max(1)) }
+    }
+
+    fn cell(&self) -> Vec2 {
+        self.picture * vec2(2.0, 1.0) + vec2(PAIR_GAP, CAPTION) + Vec2::splat(2.0 * PADDING)
+    }
+
+    fn width(&self) -> f32 {
+        self.columns as f32 * (self.cell().x + CELL_GAP) - CELL_GAP
+    }
+}
+
+/// What stands left: edited pictures are shown beside what they were edited from, until they are refined.
+struct Left<'a> {
+    images: &'a ImageBatch,
+    /// What left and right are called.
+    heads: [&'static str; 2],
+    is_reference: bool,
+}
+
+impl<'a> Left<'a> {
+    fn of(session: &Session, origins: &'a Origins, peeks: bool) -> Self {
+        let comparable = |images: &&ImageBatch| images.shape() == origins.images.shape();
+        let reference = origins.edited.as_ref().map(|edited| &edited.reference).filter(comparable);
+        match reference.filter(|_| session.shown() == 0) {
+            Some(images) => Self { images, heads: ["input", "edited"], is_reference: true },
+            None => {
+                let heads = ["before", if peeks { "before" } else { "after" }];
+                Self { images: &origins.images, heads, is_reference: false }
+            }
         }
     }
 }
 
 /// Draws the grid.
-pub fn pair_grid_ui(
-    ui: &mut Ui,
-    session: &Session,
-    atlases: &mut Atlases,
-    shown: &Shown<'_>,
-    actions: &mut Vec<Action>,
-) {
+pub fn pair_grid_ui(ui: &mut Ui, session: &Session, grid: &mut PairGrid, shown: &Shown<'_>, actions: &mut Vec<Action>) {
     let Some(origins) = session.origins() else { return };
-    let n = origins.labels.len();
+    let left = Left::of(session, origins, shown.peeks);
+    header_ui(ui, session, shown);
+    arrange_ui(ui, session, grid);
+    grid.order.update(session, shown.id, (shown.numbers_before, shown.numbers_after));
     let [_, _, h, w] = origins.images.shape();
-    let side = side(ui, n, w.max(h));
-    let cell = vec2(2.0 * side + PAIR_GAP + 2.0 * PADDING, side + CAPTION + 2.0 * PADDING);
-    let columns = columns(ui.available_width(), cell.x);
-    let rows = n.div_ceil(columns);
-    header_ui(ui, session, n);
-    egui::ScrollArea::vertical().auto_shrink([false, false]).show_rows(ui, cell.y, rows, |ui, visible| {
+    let n = grid.order.samples().len();
+    let room = ui.available_size() - vec2(10.0, HEADS + CELL_GAP);
+    let zoom = ui.input(egui::InputState::zoom_delta);
+    let scale = ui.pixels_per_point();
+    let layout = Layout::new(room, n, vec2(w as f32, h as f32), grid.side, scale);
+    if (zoom - 1.0).abs() > f32::EPSILON && ui.rect_contains_pointer(ui.available_rect_before_wrap()) {
+        grid.side = Some((layout.picture.max_elem() * zoom).clamp(SIDE.0, SIDE.1));
+    }
+    let margin = ((room.x - layout.width()) / 2.0).max(0.0);
+    heads_ui(ui, margin, &layout, left.heads);
+    let rows = n.div_ceil(layout.columns);
+    // A list that scrolls keeps its place when other pictures come.
+    let scroll = egui::ScrollArea::vertical().auto_shrink([false, false]);
+    scroll.show_rows(ui, layout.cell().y, rows, |ui, visible| {
         ui.spacing_mut().item_spacing = vec2(CELL_GAP, CELL_GAP);
-        atlases.update(ui, session, shown.after, &(visible.start * columns..(visible.end * columns).min(n)));
-        for row in visible {
+        let PairGrid { before, after, order, .. } = &mut *grid;
+        let samples = order.samples();
+        let seen = &samples[visible.start * layout.columns..(visible.end * layout.columns).min(n)];
+        let side = (layout.picture.max_elem() * scale).round() as usize;
+        let epoch = session.epoch();
+        let update = |atlas: &mut Atlas, key, images: &ImageBatch| {
+            let batch = Batch { epoch, key, shape: images.shape() };
+            atlas.update(ui.ctx(), batch, |sample| images.sample(sample), side, seen);
+        };
+        update(before, u64::from(left.is_reference), left.images);
+        match shown.after {
+            After::State(key, images) => update(after, key, images),
+            After::Last | After::Before | After::NotKept => after.keep_only(epoch),
+        }
+        for row in seen.chunks(layout.columns) {
             ui.horizontal(|ui| {
-                for sample in row * columns..((row + 1) * columns).min(n) {
-                    cell_ui(ui, session, (atlases, shown), sample, (cell, side), actions);
+                ui.add_space(margin);
+                for sample in row {
+                    cell_ui(ui, session, (before, after, shown), *sample, &layout, actions);
                 }
             });
         }
     });
 }
 
-fn columns(width: f32, cell: f32) -> usize {
-    (((width + CELL_GAP) / (cell + CELL_GAP)) as usize).max(1)
-}
-
-/// The largest side, in whole multiples of the picture's own, at which all pairs fit; else a readable one.
-fn side(ui: &Ui, n: usize, pixels: usize) -> f32 {
-    let scale = ui.ctx().pixels_per_point();
-    let native = pixels.max(1) as f32 / scale;
-    let available = ui.available_size() - vec2(12.0, 30.0);
-    let fits = |side: f32| {
-        let cell = vec2(2.0 * side + PAIR_GAP + 2.0 * PADDING + CELL_GAP, side + CAPTION + 2.0 * PADDING + CELL_GAP);
-        let columns = ((available.x / cell.x) as usize).max(1);
-        n.div_ceil(columns) as f32 * cell.y <= available.y
+fn header_ui(ui: &mut Ui, session: &Session, shown: &Shown<'_>) {
+    let what = match session.origins() {
+        Some(origins) if origins.edited.is_some() => "edited",
+        Some(origins) if !origins.names.is_empty() => "opened",
+        _ => "generated",
     };
-    // Enlarged by whole numbers, so that every pixel is as wide as its neighbour.
-    let smallest = if native > MAX_SIDE { MAX_SIDE } else { (MIN_SIDE / native).ceil() * native };
-    let mut best = smallest;
-    let mut side = smallest + native;
-    while side <= MAX_SIDE {
-        if fits(side) {
-            best = side;
+    let after = match session.shown() {
+        last if session.shows_best() => format!("best of {last} iterations"),
+        iteration => format!("iteration {iteration}"),
+    };
+    let n = session.count();
+    ui.horizontal_wrapped(|ui| {
+        let pairs = if n == 1 { "pair" } else { "pairs" };
+        ui.label(RichText::new(format!("{n} {pairs}: {what} | {after}")).strong());
+        if let Some(tally) = shown.tally.filter(|_| session.shown() > 0) {
+            let Tally { probability: [was, is], improved, on_edge, .. } = tally;
+            let mean = format!("mean p {} → {}, {improved} better", percent(was.mean), percent(is.mean));
+            let edge = on_edge.map_or_else(String::new, |count| format!(", {count} on the edge"));
+            ui.label(format!("{mean}{edge}")).on_hover_text(
+                "Mean probability of the target class before and after; pictures whose own became better; pictures that use the whole radius",
+            );
         }
-        side += native;
-    }
-    best
-}
-
-fn header_ui(ui: &mut Ui, session: &Session, n: usize) {
-    ui.horizontal(|ui| {
-        let what = match session.origins() {
-            Some(origins) if origins.edited.is_some() => "edited",
-            Some(origins) if !origins.names.is_empty() => "opened",
-            _ => "generated",
-        };
-        let after = match session.shown() {
-            last if session.shows_best() => format!("best of {last} iterations"),
-            iteration => format!("iteration {iteration}"),
-        };
-        ui.label(RichText::new(format!("{n} pairs: {what} | {after}")).weak());
         if let Some(first) = session.fits.first() {
             let more =
                 if session.fits.len() > 1 { format!(" (+{} more)", session.fits.len() - 1) } else { String::new() };
@@ -151,15 +235,57 @@ fn header_ui(ui: &mut Ui, session: &Session, n: usize) {
     });
 }
 
+/// How the grid is arranged.
+fn arrange_ui(ui: &mut Ui, session: &Session, grid: &mut PairGrid) {
+    ui.horizontal_wrapped(|ui| {
+        grid.order.ui(ui, session);
+        ui.separator();
+        let about = "Size of the pictures; also by the wheel with Ctrl held";
+        ui.label("Size").on_hover_text(about);
+        let mut side = grid.side.unwrap_or(0.0);
+        ui.spacing_mut().slider_width = 48.0;
+        let slider = egui::Slider::new(&mut side, 0.0..=384.0).show_value(false);
+        let response = ui.add(slider).on_hover_text(about);
+        super::widgets::name(&response, Role::Slider, "Size of the pictures");
+        if response.changed() {
+            grid.side = (side >= SIDE.0).then_some(side);
+        }
+        let fit = ui.selectable_label(grid.side.is_none(), "Fill").on_hover_text("As large as all pairs fit");
+        if fit.clicked() {
+            grid.side = None;
+        }
+        if ui.available_size_before_wrap().x < ROOM_FOR_HINT {
+            return;
+        }
+        ui.separator();
+        ui.label(RichText::new("hold V: before").weak()).on_hover_text("Hold V to see every picture as it was before");
+    });
+}
+
+/// Which side is which, above every column.
+fn heads_ui(ui: &mut Ui, margin: f32, layout: &Layout, heads: [&str; 2]) {
+    let (rect, _) = ui.allocate_exact_size(vec2(ui.available_width(), HEADS), Sense::hover());
+    let painter = ui.painter_at(rect);
+    let color = theme::tokens(ui).before;
+    for column in 0..layout.columns {
+        let cell = rect.left() + margin + column as f32 * (layout.cell().x + CELL_GAP) + PADDING;
+        for (side, head) in heads.into_iter().enumerate() {
+            let centre = cell + (side as f32 + 0.5) * layout.picture.x + side as f32 * PAIR_GAP;
+            let at = pos2(centre, rect.bottom());
+            painter.text(at, Align2::CENTER_BOTTOM, head, egui::FontId::proportional(11.5), color);
+        }
+    }
+}
+
 fn cell_ui(
     ui: &mut Ui,
     session: &Session,
-    (atlases, shown): (&Atlases, &Shown<'_>),
+    (before, after, shown): (&Atlas, &Atlas, &Shown<'_>),
     sample: usize,
-    (size, side): (egui::Vec2, f32),
+    layout: &Layout,
     actions: &mut Vec<Action>,
 ) {
-    let (rect, response) = ui.allocate_exact_size(size, Sense::click());
+    let (rect, response) = ui.allocate_exact_size(layout.cell(), Sense::click());
     if response.clicked() {
         actions.push(Action::Select(sample));
     }
@@ -180,14 +306,14 @@ fn cell_ui(
         painter.rect_stroke(rect, CornerRadius::same(4), stroke, StrokeKind::Inside);
     }
     let ppp = ui.ctx().pixels_per_point();
-    let snap = |value: f32| (value * ppp).round() / ppp;
-    let corner = pos2(snap(rect.left() + PADDING), snap(rect.top() + PADDING));
-    let left = Rect::from_min_size(corner, vec2(side, side));
-    let right = left.translate(vec2(side + PAIR_GAP, 0.0));
-    atlases.before.paint(painter, left, sample);
+    let snap = |at: Pos2| (at.to_vec2() * ppp).round() / ppp;
+    let left = Rect::from_min_size(snap(rect.min + Vec2::splat(PADDING)).to_pos2(), layout.picture);
+    let beside = left.min + vec2(layout.picture.x + PAIR_GAP, 0.0);
+    let right = Rect::from_min_size(snap(beside).to_pos2(), layout.picture);
+    before.paint(painter, left, sample);
     match shown.after {
-        After::State(..) | After::Last => atlases.after.paint(painter, right, sample),
-        After::Before => atlases.before.paint(painter, right, sample),
+        After::State(..) | After::Last => after.paint(painter, right, sample),
+        After::Before => before.paint(painter, right, sample),
         After::NotKept => {
             painter.rect_filled(right, CornerRadius::ZERO, tokens.plate);
             let font = egui::FontId::proportional(11.0);
@@ -195,8 +321,9 @@ fn cell_ui(
         }
     }
     let probability = |numbers: &Numbers| probability_of(numbers.logits_of(sample), target);
-    let (before, after) = (shown.numbers_before.map(probability), shown.numbers_after.map(probability));
-    caption(ui, &tokens, rect, left.bottom(), (&format!("{sample}"), &class), (before, after));
+    let (was, is) = (shown.numbers_before.map(probability), shown.numbers_after.map(probability));
+    let loss = was.zip(is).is_some_and(|(was, is)| is_loss(gain(was, is, session.settings().refine.target)));
+    caption(ui, &tokens, rect, left.bottom(), (&format!("{sample}"), &class), (was, is, loss));
     let state = shown.numbers_after.and_then(|numbers| numbers.state.get(sample)).copied().unwrap_or_default();
     if state != SampleState::Active {
         let font = egui::FontId::proportional(11.0);
@@ -206,13 +333,14 @@ fn cell_ui(
         painter.rect_filled(plate, CornerRadius::same(3), tokens.plate.gamma_multiply(0.85));
         painter.galley(plate.min + vec2(3.0, 1.0), galley, color);
     }
+    response.context_menu(|ui| sample_menu_ui(ui, session, sample, actions));
     response.on_hover_ui(|ui| {
         ui.label(RichText::new(format!("Sample {sample}: {class}")).strong());
         ui.label(format!("Seed {}", origins.seeds[sample]));
         if let Some(name) = origins.names.get(sample) {
             ui.label(name);
         }
-        ui.label("Click to open it on the canvas");
+        ui.label("Click to open it on the canvas, right click to copy or save it");
     });
 }
 
@@ -222,7 +350,7 @@ fn caption(
     rect: Rect,
     top: f32,
     (number, class): (&str, &str),
-    (before, after): (Option<f32>, Option<f32>),
+    (before, after, loss): (Option<f32>, Option<f32>, bool),
 ) {
     let painter = ui.painter().with_clip_rect(rect.shrink(PADDING / 2.0).intersect(ui.clip_rect()));
     let font = egui::FontId::proportional(12.0);
@@ -237,8 +365,7 @@ fn caption(
     painter.galley(pos2(rect.left() + PADDING, top + 3.0), first, strong);
     let (text, color) = match (before, after) {
         (Some(before), Some(after)) => {
-            let color = if after + 5e-4 < before { tokens.warning } else { tokens.after };
-            (format!("p {} → {}", percent(before), percent(after)), color)
+            (format!("p {} → {}", percent(before), percent(after)), if loss { tokens.warning } else { tokens.after })
         }
         _ => ("p …".to_owned(), weak),
     };
@@ -251,5 +378,59 @@ const fn badge_color(state: SampleState, tokens: &Tokens) -> Color32 {
         SampleState::Active | SampleState::Stopped => tokens.info,
         SampleState::ZeroGradient => tokens.warning,
         SampleState::NotFinite => tokens.error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::generator::EditSettings;
+    use crate::origins::Edited;
+    use crate::refiner::State;
+    use crate::session::{Settings, Verb};
+    use crate::trace::RunId;
+    use crate::worker::{Command, Event};
+
+    #[test]
+    fn pictures_fill_the_room_whatever_their_number_and_its_size() {
+        let pixels = Vec2::splat(32.0);
+        for room in [vec2(400.0, 330.0), vec2(730.0, 540.0), vec2(1360.0, 800.0)] {
+            for n in [1, 2, 3, 5, 9, 16, 30] {
+                let layout = Layout::new(room, n, pixels, None, 1.0);
+                let rows = n.div_ceil(layout.columns) as f32;
+                let used = vec2(layout.width(), rows * (layout.cell().y + CELL_GAP) - CELL_GAP);
+                let side = layout.picture.x;
+                assert!(used.x <= room.x && (used.y <= room.y || side <= SIDE.0), "{n} in {room}: {layout:?}");
+                // A tenth larger, and nothing would fit, however it is arranged.
+                let larger = Layout::new(room, n, pixels, Some(side * 1.1), 1.0);
+                let rows = n.div_ceil(larger.columns) as f32;
+                let fits = larger.width() <= room.x && rows * (larger.cell().y + CELL_GAP) - CELL_GAP <= room.y;
+                assert!(!fits || larger.picture.x <= side, "{n} in {room}: {side} could be {}", larger.picture.x);
+            }
+        }
+        let wide = Layout::new(vec2(500.0, 500.0), 1, vec2(64.0, 32.0), None, 1.0);
+        assert!((wide.picture.x - 2.0 * wide.picture.y).abs() < 1.0 && wide.picture.x > 180.0, "{wide:?}");
+        let many = Layout::new(vec2(500.0, 500.0), 256, pixels, None, 1.0);
+        assert!(many.picture.x >= SIDE.0 - 1.0 && many.columns == 4, "what is too small to see scrolls: {many:?}");
+    }
+    #[test]
+    fn the_grid_says_which_side_is_which() {
+        let mut session = Session::new(Settings::default());
+        session.handle(Action::Do(Verb::Generate));
+        let Some(Command::Generate { job, .. }) = session.take_commands().pop() else { panic!("asked for") };
+        let images = |value| ImageBatch::new([1, 1, 1, 1], vec![value]);
+        let plain = Origins::opened(images(0.5), vec![0], Vec::new());
+        session.apply(Event::Generated { job, origins: Arc::new(plain.clone()), secs: 0.0 });
+        let heads = |origins: &Origins, peeks| Left::of(&session, origins, peeks).heads;
+        assert_eq!([heads(&plain, false), heads(&plain, true)], [["before", "after"], ["before", "before"]]);
+        let edited = Edited { settings: EditSettings::default(), reference: images(0.25), mask: None };
+        let edited = Origins { edited: Some(edited), ..plain };
+        assert_eq!(heads(&edited, false), ["input", "edited"], "until it is refined");
+        let state = State { iteration: 0, images: images(0.5), numbers: Numbers::default() };
+        let shown = (StateId { run: RunId(1), iteration: 0 }, Lookup::Ready(Arc::new(state)));
+        assert!(matches!(After::of(&session, Some(&shown), false), After::State(..)));
+        assert!(matches!(After::of(&session, Some(&shown), true), After::Before), "while V is held");
     }
 }

@@ -14,9 +14,9 @@ use super::theme;
 use super::typed_path::{chosen, listed, with_ending};
 use crate::data::{MAX_PICTURES, PictureError, PictureSource};
 use crate::error::error_chain;
-use crate::session::Detail;
 use crate::session::document::{Document, is_session};
 use crate::session::notice::sentence;
+use crate::session::{Detail, Export};
 use crate::zoo;
 
 /// Why there is nothing to browse with.
@@ -43,6 +43,8 @@ pub enum Purpose {
     References,
     /// Where to save.
     SaveSession,
+    /// Where to put something that is taken out.
+    Export(Export),
     /// Weights of a generator.
     Generator,
     /// A generator's folder, as diffusers writes it.
@@ -59,6 +61,10 @@ impl Purpose {
             Self::OpenPictures => ("Open images as \"before\"", "Open"),
             Self::References => ("Open real pictures as references", "Open"),
             Self::SaveSession => ("Save session", "Save file"),
+            Self::Export(Export::Pair(_)) => ("Save pair", "Save file"),
+            Self::Export(Export::Trace) => ("Save trace", "Save file"),
+            Self::Export(Export::Results) => ("Save results", "Save file"),
+            Self::Export(_) => ("Save contact sheet", "Save file"),
             Self::Generator => ("Open generator weights", "Open"),
             Self::GeneratorFolder => ("Open generator folder", "Open"),
             Self::Classifier => ("Open classifier weights", "Open"),
@@ -76,6 +82,7 @@ impl Purpose {
                 "Weights in a file of PyTorch or safetensors, known by what they contain; a .toml manifest beside them decides where there is one"
             }
             Self::GeneratorFolder => "A folder that diffusers wrote, with unet/config.json or config.json",
+            Self::Export(_) => "A file that is there already stays; the new one gets a number",
             Self::OpenSession => "A .lapidary file, or the session.json that the command line writes",
             Self::SaveSession => "",
         }
@@ -92,6 +99,10 @@ impl Purpose {
         match self {
             Self::OpenSession => (Kind::File, Some((SESSION, &[ENDING, "json"]))),
             Self::SaveSession => (Kind::Save("session.lapidary"), Some((SESSION, &[ENDING]))),
+            Self::Export(Export::Pair(_)) => (Kind::Save("pair.png"), None),
+            Self::Export(Export::Trace) => (Kind::Save("trace.csv"), None),
+            Self::Export(Export::Results) => (Kind::Save("result.npz"), None),
+            Self::Export(_) => (Kind::Save("contact_sheet.png"), None),
             Self::Generator | Self::Classifier => (Kind::File, Some(("Weights", WEIGHTS))),
             Self::GeneratorFolder => (Kind::Folder, None),
             Self::OpenPictures | Self::References => (Kind::Files, None),
@@ -292,6 +303,7 @@ fn answer_to(purpose: Option<Purpose>, mut paths: Vec<PathBuf>, detail: Detail) 
         Purpose::Generator | Purpose::GeneratorFolder | Purpose::Classifier => return model_of(purpose, path),
         Purpose::OpenSession => Document::open(path).err().map(|error| error_chain(&error)),
         Purpose::OpenPictures | Purpose::References => unreadable(&paths).map(|error| error_chain(&error)),
+        Purpose::Export(_) => unwritable(path).map(|why| vec![why]),
         Purpose::SaveSession => {
             let why = unwritable(path);
             paths = vec![with_ending(path.clone(), ENDING)];

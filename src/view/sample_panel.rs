@@ -5,21 +5,21 @@ use egui::{CornerRadius, Rect, RichText, Role, Sense, Stroke, Ui, WidgetInfo, po
 use super::canvas::Readout;
 use super::widgets::{digits, percent, row};
 use super::{theme, widgets};
-use crate::classifier::{probabilities, top_classes};
+use crate::classifier::probabilities;
 use crate::parameter::Choosable as _;
-use crate::refiner::{Norm, Numbers, RefineSettings, Target};
+use crate::refiner::{Numbers, RefineSettings, Target};
 use crate::session::{Action, Session};
+use crate::trace::Quantity;
+use crate::trace::summary::{EDGE, Spread, Tally, used_share};
 
-/// Classes that are listed.
-const TOP: usize = 4;
-/// Share of the radius from which the ball counts as full.
-const SATURATED: f32 = 0.999;
+/// Classes that are listed at first.
+const TOP: usize = 5;
 
-/// Draws the panel; `before` and `after` are the numbers at the start and at the shown state.
+/// Draws the panel; `before` and `after` are the numbers at the start and at the shown state, `tally` those of all samples.
 pub fn sample_panel_ui(
     ui: &mut Ui,
     session: &Session,
-    (before, after): (Option<&Numbers>, Option<&Numbers>),
+    (before, after, tally): (Option<&Numbers>, Option<&Numbers>, Option<&Tally>),
     readout: Option<Readout>,
     actions: &mut Vec<Action>,
 ) {
@@ -45,17 +45,35 @@ pub fn sample_panel_ui(
         return;
     };
     widgets::heading(ui, "Classes, before and after");
-    classes_ui(ui, session, (before.logits_of(sample), after.logits_of(sample)), target);
-    let settings = session
-        .shown_id()
-        .and_then(|id| session.trace().run(id.run).map(|run| run.settings_at(id.iteration).clone()))
-        .unwrap_or_default();
+    classes_ui(ui, session, (sample, target), (before, after));
+    let settings = session.shown_id().and_then(|id| session.trace().settings(id)).cloned().unwrap_or_default();
     widgets::heading(ui, "Budget");
     budget_ui(ui, after, sample, &settings);
     widgets::heading(ui, "Numbers");
-    numbers_ui(ui, (before, after), sample, target);
+    numbers_ui(ui, (before, session.comparable_start(), after), sample, target);
+    if let Some(tally) = tally.filter(|tally| tally.samples > 1) {
+        all_ui(ui, tally);
+    }
     widgets::heading(ui, "Pixel");
     pixel_ui(ui, readout);
+}
+
+/// All samples together.
+fn all_ui(ui: &mut Ui, tally: &Tally) {
+    let Tally { samples, probability: [was, is], distance, improved, on_edge } = *tally;
+    let range = |spread: Spread, words: fn(f32) -> String| {
+        format!("median {}, eight of ten from {} to {}", words(spread.median), words(spread.low), words(spread.high))
+    };
+    widgets::heading(ui, &format!("All {samples} samples"));
+    let about =
+        format!("Mean probability of the target class\nbefore: {}\nafter: {}", range(was, percent), range(is, percent));
+    row(ui, "Mean p", format!("{} → {}", percent(was.mean), percent(is.mean)), &about);
+    let about = "Samples whose target class became more likely; away from a class, less likely";
+    row(ui, "Better", format!("{improved} of {samples}"), about);
+    if let Some(count) = on_edge {
+        row(ui, "On the edge", format!("{count} of {samples}"), "Samples that use the whole radius");
+    }
+    row(ui, "Mean ‖δ‖", digits(distance.mean), &range(distance, digits));
 }
 
 fn target_ui(ui: &mut Ui, session: &Session, sample: usize, target: usize, actions: &mut Vec<Action>) {
@@ -96,51 +114,91 @@ fn target_ui(ui: &mut Ui, session: &Session, sample: usize, target: usize, actio
     });
 }
 
-fn classes_ui(ui: &mut Ui, session: &Session, (before, after): (&[f32], &[f32]), target: usize) {
-    let tokens = theme::tokens(ui);
-    let (p_before, p_after) = (probabilities(before), probabilities(after));
-    let mut classes = top_classes(after, TOP);
-    if !classes.contains(&target) {
-        classes.pop();
-        classes.push(target);
+/// The classes that are listed at first: the target, and those that are likely where the run starts or ends. They keep their
+/// places while one scrubs.
+fn likely(session: &Session, sample: usize, target: usize) -> Vec<usize> {
+    let path = session.path();
+    let ends = [path.first(), path.last()].into_iter().flatten().filter_map(|id| session.trace().numbers(*id));
+    let mut most: Vec<f32> = Vec::new();
+    for shares in ends.map(|numbers| probabilities(numbers.logits_of(sample))) {
+        most.resize(shares.len().max(most.len()), 0.0);
+        most.iter_mut().zip(shares).for_each(|(most, share)| *most = most.max(share));
     }
-    for class in classes {
-        let (was, is) = (p_before.get(class).copied().unwrap_or(0.0), p_after.get(class).copied().unwrap_or(0.0));
-        let name = session.class_name(class);
-        ui.horizontal(|ui| {
-            let text = RichText::new(&name);
-            let text = if class == target { text.strong() } else { text };
-            let width = ui.available_width() - 112.0;
-            ui.scope(|ui| {
-                ui.set_max_width(width);
-                ui.add(egui::Label::new(text).truncate());
-            });
-            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                ui.label(RichText::new(format!("{} → {}", percent(was), percent(is))).size(12.0));
-            });
-        });
-        let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 9.0), Sense::hover());
-        let painter = ui.painter();
-        for (top, share, color) in [(0.0, was, tokens.before), (5.0, is, tokens.after)] {
-            let bar = Rect::from_min_size(rect.min + vec2(0.0, top), vec2(rect.width(), 4.0));
-            painter.rect_filled(bar, CornerRadius::same(1), tokens.grid.gamma_multiply(0.6));
-            let filled = bar.with_max_x(bar.left() + bar.width() * share.clamp(0.0, 1.0));
-            painter.rect_filled(filled, CornerRadius::same(1), color);
+    let mut classes: Vec<usize> = (0..most.len()).collect();
+    classes.sort_by(|a, b| (*b == target).cmp(&(*a == target)).then(most[*b].total_cmp(&most[*a])));
+    classes.truncate(TOP);
+    classes
+}
+
+fn classes_ui(ui: &mut Ui, session: &Session, (sample, target): (usize, usize), (before, after): (&Numbers, &Numbers)) {
+    let [was, is] = [before, after].map(|numbers| probabilities(numbers.logits_of(sample)));
+    let share = |class: usize| [&was, &is].map(|shares| shares.get(class).copied().unwrap_or(0.0));
+    let names = session.class_names();
+    let id = egui::Id::unique("all classes");
+    let mut is_open = ui.data(|data| data.get_temp::<bool>(id)).unwrap_or(false) && !names.is_empty();
+    if is_open {
+        widgets::class_rows(ui, names, |ui, class, name| words_ui(ui, name, class == target, share(class)));
+    } else {
+        for class in likely(session, sample, target) {
+            let (name, [was, is]) = (session.class_name(class), share(class));
+            words_ui(ui, &name, class == target, [was, is]);
+            bars_ui(ui, &name, [was, is]);
         }
-        let text = format!("{name}: {} before, {} after", percent(was), percent(is));
-        response.widget_info(|| WidgetInfo::labeled(Role::ProgressIndicator, true, &text));
-        response.on_hover_text(text);
+    }
+    if names.len() > TOP {
+        let text = if is_open { "Likely classes only".to_owned() } else { format!("All {} classes", names.len()) };
+        is_open ^= ui.small_button(text).clicked();
+        ui.data_mut(|data| data.insert_temp(id, is_open));
     }
 }
 
-fn numbers_ui(ui: &mut Ui, (before, after): (&Numbers, &Numbers), sample: usize, target: usize) {
+/// A class and its probability before and after.
+fn words_ui(ui: &mut Ui, name: &str, is_target: bool, [was, is]: [f32; 2]) {
+    ui.horizontal(|ui| {
+        let text = RichText::new(name);
+        let text = if is_target { text.strong() } else { text };
+        let width = ui.available_width() - 112.0;
+        ui.scope(|ui| {
+            ui.set_max_width(width);
+            ui.add(egui::Label::new(text).truncate());
+        });
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            ui.label(RichText::new(format!("{} → {}", percent(was), percent(is))).size(12.0));
+        });
+    });
+}
+
+/// Both probabilities as bars.
+fn bars_ui(ui: &mut Ui, name: &str, [was, is]: [f32; 2]) {
+    let tokens = theme::tokens(ui);
+    let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 9.0), Sense::hover());
+    let painter = ui.painter();
+    for (top, share, color) in [(0.0, was, tokens.before), (5.0, is, tokens.after)] {
+        let bar = Rect::from_min_size(rect.min + vec2(0.0, top), vec2(rect.width(), 4.0));
+        painter.rect_filled(bar, CornerRadius::same(1), tokens.grid.gamma_multiply(0.6));
+        let filled = bar.with_max_x(bar.left() + bar.width() * share.clamp(0.0, 1.0));
+        painter.rect_filled(filled, CornerRadius::same(1), color);
+    }
+    let text = format!("{name}: {} before, {} after", percent(was), percent(is));
+    response.widget_info(|| WidgetInfo::labeled(Role::ProgressIndicator, true, &text));
+    response.on_hover_text(text);
+}
+
+/// `comparable`: the first state whose objective compares with that after.
+fn numbers_ui(
+    ui: &mut Ui,
+    (before, comparable, after): (&Numbers, Option<&Numbers>, &Numbers),
+    sample: usize,
+    target: usize,
+) {
     let energy = |numbers: &Numbers| numbers.logits_of(sample).get(target).map_or(f32::NAN, |logit| -logit);
     let at = |list: &[f32]| list.get(sample).copied().unwrap_or(f32::NAN);
     let change = |was: f32, is: f32| format!("{} → {}", digits(was), digits(is));
     let text = change(energy(before), energy(after));
     row(ui, "Energy E(x, y)", text, "E(x, y) = −f_y(x), before and after; lower is more like a real picture");
-    let text = change(at(&before.objective), at(&after.objective));
-    row(ui, "Objective", text, "What refinement increases, at the start and at the shown iteration");
+    let text = change(at(&comparable.unwrap_or(before).objective), at(&after.objective));
+    let about = "What refinement increases, at the shown iteration and where it was first asked for: at the start, or when the objective was changed";
+    row(ui, "Objective", text, about);
     let text = digits(at(&after.gradient_l2));
     row(ui, "‖gradient‖₂", text, "L2 length of the objective's gradient at the shown iteration");
     row(
@@ -159,27 +217,21 @@ fn numbers_ui(ui: &mut Ui, (before, after): (&Numbers, &Numbers), sample: usize,
 fn budget_ui(ui: &mut Ui, after: &Numbers, sample: usize, settings: &RefineSettings) {
     let at = |list: &[f32]| list.get(sample).copied().unwrap_or(f32::NAN);
     let (l2, linf) = (at(&after.delta_l2), at(&after.delta_linf));
-    let used = match settings.norm {
-        Norm::L2 => l2,
-        Norm::Linf => linf,
-    };
-    if settings.rule.has_ball() {
-        ball_ui(ui, used, settings);
-    } else {
-        ui.label(RichText::new("No ball: this rule may go any distance").weak().small());
+    match used_share(after, sample, settings) {
+        Some(share) => ball_ui(ui, (Quantity::Distance.value(after, sample, 0, settings.norm), share), settings),
+        None => drop(ui.label(RichText::new("No ball: this rule may go any distance").weak().small())),
     }
     row(ui, "‖δ‖₂", digits(l2), "L2 length of after − before, over C·H·W values in [0,1]");
     row(ui, "‖δ‖∞", format!("{} = {:.1}/255", digits(linf), linf * 255.0), "Largest change of a single value");
 }
 
 /// A gauge of the radius.
-fn ball_ui(ui: &mut Ui, used: f32, settings: &RefineSettings) {
+fn ball_ui(ui: &mut Ui, (used, share): (f32, f32), settings: &RefineSettings) {
     let tokens = theme::tokens(ui);
-    let share = used / settings.eps as f32;
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 14.0), Sense::hover());
     let painter = ui.painter();
     painter.rect_filled(rect, CornerRadius::same(2), tokens.grid.gamma_multiply(0.6));
-    let full = share >= SATURATED;
+    let full = share >= EDGE;
     let color = if full { tokens.limit } else { tokens.after };
     painter.rect_filled(
         rect.with_max_x(rect.left() + rect.width() * share.clamp(0.0, 1.0)),
@@ -195,7 +247,7 @@ fn ball_ui(ui: &mut Ui, used: f32, settings: &RefineSettings) {
     response.widget_info(|| WidgetInfo::labeled(Role::ProgressIndicator, true, &text));
     response.on_hover_text("Distance from the generated picture, as a share of the radius");
     let verdict = if full {
-        RichText::new("saturated: on the edge of the ball").color(tokens.limit)
+        RichText::new("on the edge of the ball: the whole radius is used").color(tokens.limit)
     } else if let Some((reach, true)) = settings.reach_in_words() {
         RichText::new(format!("edge {reach}")).color(tokens.warning)
     } else {
@@ -217,14 +269,57 @@ fn pixel_ui(ui: &mut Ui, readout: Option<Readout>) {
         for (name, values) in [("before", before), ("after", after)] {
             ui.label(RichText::new(name).weak());
             for value in values {
-                ui.label(RichText::new(format!("{value:.3}")).monospace());
+                ui.label(RichText::new(format!("{value:>6.3}")).monospace());
             }
             ui.end_row();
-            ui.label(RichText::new("  k/255").weak());
+            ui.label(RichText::new("k/255").weak());
             for value in values {
-                ui.label(RichText::new(format!("{:.1}", value * 255.0)).monospace());
+                ui.label(RichText::new(format!("{:>6.1}", value * 255.0)).monospace());
             }
             ui.end_row();
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::image::ImageBatch;
+    use crate::origins::Origins;
+    use crate::refiner::{SampleState, State};
+    use crate::session::{Settings, Verb};
+    use crate::worker::{Command, Event};
+
+    #[test]
+    fn classes_keep_their_places_while_one_scrubs() {
+        let mut session = Session::new(Settings::default());
+        session.handle(Action::Do(Verb::Generate));
+        let Some(Command::Generate { job, .. }) = session.take_commands().pop() else { panic!("asked for") };
+        let images = ImageBatch::new([1, 1, 1, 1], vec![0.5]);
+        let origins = Arc::new(Origins::opened(images.clone(), vec![3], Vec::new()));
+        session.apply(Event::Generated { job, origins, secs: 0.0 });
+        let Some(Command::Refine { job, run, .. }) = session.take_commands().pop() else { panic!("judged") };
+        for (iteration, logits) in [(0, [0.0, 4.0, 1.0, 0.0]), (1, [5.0, 2.0, 1.0, 3.0])] {
+            let list = vec![0.0];
+            let numbers = Numbers {
+                logits: logits.to_vec(),
+                objective: list.clone(),
+                gradient_l2: list.clone(),
+                step_l2: list.clone(),
+                delta_l2: list.clone(),
+                delta_linf: list.clone(),
+                clipped: list,
+                state: vec![SampleState::Active],
+            };
+            let state = Arc::new(State { iteration, images: images.clone(), numbers });
+            session.apply(Event::State { job, run, state, secs: 0.1 });
+        }
+        let listed = [0, 1].map(|place| {
+            session.handle(Action::Show(place));
+            likely(&session, 0, 3)
+        });
+        assert_eq!(listed, [[3, 1, 0, 2]; 2], "the target, then what is likely at either end");
+    }
 }

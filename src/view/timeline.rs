@@ -1,79 +1,142 @@
 //! Bottom: the iterations as a film: transport, traces, scrubbing.
 
+use std::ops::Range;
+
 use egui::{
-    self, Align2, CornerRadius, Rect, Response, RichText, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2, vec2,
+    self, Align2, CornerRadius, Mesh, Rect, Response, RichText, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2, vec2,
 };
 
+use super::other_runs::OtherRuns;
+use super::run_list::{RunList, run_list_ui};
 use super::theme;
 use super::top_bar::verb_button;
 use super::widgets::{digits, percent};
 use crate::parameter::marks;
 use crate::refiner::{Norm, RefineSettings};
 use crate::session::{Action, Session, Verb};
+use crate::trace::summary::Spread;
 use crate::trace::{Quantity, RunId, StateId, Trace, curve};
 
 /// Curves with more values are drawn with this many points: more than one per point of the screen is lost work.
 const MAX_POINTS: usize = 400;
-
 /// Width of the numbers left of a plot, in points.
 const AXIS: f32 = 42.0;
+/// Numbers along the axis of the iterations.
+const TICKS: usize = 5;
+/// Logits that are read per frame at most for what is drawn of all samples, one state at least: a few milliseconds.
+const LOGITS_PER_FRAME: usize = 500_000;
+/// Width of a plot, in points, from which there is room to say what is drawn.
+const ROOM_FOR_LEGEND: f32 = 250.0;
 
-/// Origins, run, sample and its target.
-type Owner = (u64, Option<RunId>, usize, usize);
+/// What values belong to: origins, run, norm of distances, and the settings at the start, under which it may be valued anew.
+type Owner = (u64, Option<RunId>, Norm, RefineSettings);
 
-/// The traces of one sample, computed again only when they changed.
+/// The traces of one sample, and of all, computed again only when they changed.
 #[derive(Default)]
 pub struct Traces {
-    /// What the values belong to, and the norm of distances.
-    key: Option<(Owner, Norm)>,
-    /// Places of the path that are computed.
-    places: usize,
+    /// What the values belong to: whose, of which sample, with which target.
+    key: Option<(Owner, usize, usize)>,
     /// Per quantity: its value at every place of the path.
-    values: Vec<Vec<f32>>,
+    values: [Vec<f32>; Quantity::ALL.len()],
     /// Radius in force at every place of the path; NaN without a ball.
     radius: Vec<f32>,
     /// Places after which settings changed, or a branch began.
     marks: Vec<(usize, String)>,
+    crowd: Crowd,
+    others: OtherRuns,
+    /// Where the axis of the iterations ended last, and for which origins.
+    axis: (u64, usize),
+    /// The list of runs.
+    runs: RunList,
+}
+
+/// All samples at every place of the path.
+#[derive(Default)]
+struct Crowd {
+    key: Option<Owner>,
+    spreads: [Vec<Spread>; Quantity::ALL.len()],
+}
+
+impl Crowd {
+    /// Takes in as many places as one frame's time allows; false when some are left.
+    fn update(&mut self, trace: &Trace, path: &[StateId], owner: &Owner, targets: &[usize]) -> bool {
+        if self.key.as_ref() != Some(owner) || self.spreads[0].len() > path.len() {
+            *self = Self { key: Some(owner.clone()), ..Self::default() };
+        }
+        let mut left = LOGITS_PER_FRAME;
+        for id in &path[self.spreads[0].len()..] {
+            let Some(numbers) = trace.numbers(*id) else { return true };
+            if left == 0 {
+                return false;
+            }
+            left = left.saturating_sub(numbers.logits.len());
+            for (quantity, spreads) in Quantity::ALL.iter().zip(&mut self.spreads) {
+                let value = |(sample, target): (usize, &usize)| quantity.value(numbers, sample, *target, owner.2);
+                spreads.push(Spread::of(targets.iter().enumerate().map(value)));
+            }
+        }
+        true
+    }
 }
 
 impl Traces {
-    fn update(&mut self, trace: &Trace, path: &[StateId], owner: Owner) {
-        let (.., sample, target) = owner;
-        let settings = |id: &StateId| trace.run(id.run).map(|run| run.settings_at(id.iteration));
-        let norm = path.last().and_then(settings).map_or(Norm::L2, |settings| settings.norm);
-        let key = (owner, norm);
+    fn update(
+        &mut self,
+        trace: &Trace,
+        path: &[StateId],
+        (epoch, run): (u64, Option<RunId>),
+        (sample, target): (usize, usize),
+    ) {
+        let norm = path.last().and_then(|id| trace.settings(*id)).map_or(Norm::L2, |settings| settings.norm);
+        let start = run.and_then(|run| trace.run(run)).map(|run| run.settings.clone()).unwrap_or_default();
+        let key = ((epoch, run, norm, start), sample, target);
         // A run only grows, and settings that change bear on the states that come after: what was computed stays.
-        if self.key != Some(key) || self.places > path.len() {
-            *self = Self { key: Some(key), values: vec![Vec::new(); Quantity::ALL.len()], ..Self::default() };
+        if self.key.as_ref() != Some(&key) || self.radius.len() > path.len() {
+            let Self { crowd, others, axis, runs, .. } = std::mem::take(self);
+            *self = Self { key: Some(key), crowd, others, axis, runs, ..Self::default() };
         }
-        for place in self.places..path.len() {
+        for place in self.radius.len()..path.len() {
             let id = &path[place];
             let numbers = trace.numbers(*id);
             for (quantity, values) in Quantity::ALL.iter().zip(&mut self.values) {
                 values.push(numbers.map_or(f32::NAN, |numbers| quantity.value(numbers, sample, target, norm)));
             }
-            let ball = settings(id).filter(|settings| settings.rule.has_ball());
+            let ball = trace.settings(*id).filter(|settings| settings.rule.has_ball());
             self.radius.push(ball.map_or(f32::NAN, |settings| settings.eps as f32));
             let Some(previous) = place.checked_sub(1) else { continue };
-            let (Some(before), Some(after)) = (settings(&path[previous]), settings(id)) else { continue };
-            // A state k is led to by the settings at k; state 0 by none.
-            if previous > 0 && before != after {
-                self.marks.push((previous, marks(RefineSettings::TABLE, before, after).join(", ")));
-            } else if path[previous].run != id.run {
-                self.marks.push((previous, "branch".to_owned()));
+            let (Some(before), Some(after)) = (trace.settings(path[previous]), trace.settings(*id)) else { continue };
+            let mut changes = marks(RefineSettings::TABLE, before, after);
+            if path[previous].run != id.run {
+                changes.insert(0, "branch".to_owned());
+            }
+            if !changes.is_empty() {
+                self.marks.push((previous, changes.join(", ")));
             }
         }
-        self.places = path.len();
+    }
+
+    fn norm(&self) -> Norm {
+        self.key.as_ref().map_or(Norm::L2, |((_, _, norm, _), ..)| *norm)
     }
 }
 
 /// Draws the timeline.
 pub fn timeline_ui(ui: &mut Ui, session: &Session, traces: &mut Traces, actions: &mut Vec<Action>) {
-    let path = session.path();
-    let sample = session.focused();
-    traces.update(session.trace(), path, (session.epoch(), session.shown_run(), sample, session.target(sample)));
+    let (path, trace, sample) = (session.path(), session.trace(), session.focused());
+    let epoch = session.epoch();
+    traces.update(trace, path, (epoch, session.shown_run()), (sample, session.target(sample)));
+    if let Some((owner, ..)) = &traces.key {
+        let targets: Vec<usize> = (0..session.count()).map(|sample| session.target(sample)).collect();
+        if !traces.crowd.update(trace, path, owner, &targets) {
+            ui.ctx().request_repaint();
+        }
+    }
+    let last = trace.runs().filter_map(crate::trace::Run::last_iteration).max().unwrap_or(0);
+    let planned = session.goal().1.or(session.settings().refine.iterations.map(std::num::NonZeroU32::get));
+    let before = if traces.axis.0 == epoch { traces.axis.1 } else { 0 };
+    traces.axis = (epoch, curve::axis_end(last as usize, planned.map(|planned| planned as usize), before));
     ui.add_space(2.0);
-    transport_ui(ui, session, path, actions);
+    transport_ui(ui, session, path, &mut traces.runs, actions);
     ui.add_space(2.0);
     if path.is_empty() {
         ui.centered_and_justified(|ui| {
@@ -81,18 +144,24 @@ pub fn timeline_ui(ui: &mut Ui, session: &Session, traces: &mut Traces, actions:
         });
         return;
     }
+    let settings = session.shown_id().and_then(|id| trace.settings(id)).unwrap_or(&session.settings().refine);
+    traces.others.update(session, settings);
+    let quantities = Quantity::plotted(settings);
+    let comparable = trace.comparable(path, session.shown());
     let gap = 8.0;
     let area = ui.available_rect_before_wrap();
-    let width = (area.width() - gap * (Quantity::ALL.len() - 1) as f32) / Quantity::ALL.len() as f32;
-    for (i, quantity) in Quantity::ALL.into_iter().enumerate() {
+    let width = (area.width() - gap * (quantities.len() - 1) as f32) / quantities.len() as f32;
+    for (i, quantity) in quantities.into_iter().enumerate() {
         let min = pos2(area.left() + i as f32 * (width + gap), area.top());
         let rect = Rect::from_min_size(min, vec2(width, area.height() - 4.0));
-        plot_ui(ui, rect, session, traces, quantity, actions);
+        // Values of several objectives are no one curve.
+        let drawn = if quantity == Quantity::Objective { comparable.clone() } else { 0..path.len() };
+        plot_ui(ui, (rect, i), session, traces, (quantity, drawn), actions);
     }
     ui.allocate_rect(area, Sense::hover());
 }
 
-fn transport_ui(ui: &mut Ui, session: &Session, path: &[StateId], actions: &mut Vec<Action>) {
+fn transport_ui(ui: &mut Ui, session: &Session, path: &[StateId], runs: &mut RunList, actions: &mut Vec<Action>) {
     ui.horizontal(|ui| {
         verb_button(ui, session, Verb::FirstIteration, "|◀", actions);
         verb_button(ui, session, Verb::PreviousIteration, "◀", actions);
@@ -104,7 +173,7 @@ fn transport_ui(ui: &mut Ui, session: &Session, path: &[StateId], actions: &mut 
         ui.separator();
         let last = path.len().saturating_sub(1);
         let mut place = session.shown();
-        ui.spacing_mut().slider_width = (ui.available_width() - 330.0).max(36.0);
+        ui.spacing_mut().slider_width = (ui.available_width() - 366.0).max(36.0);
         let slider = egui::Slider::new(&mut place, 0..=last.max(1)).show_value(false);
         let response = ui.add_enabled(last > 0, slider).on_hover_text("Drag to scrub through the iterations (← →)");
         super::widgets::name(&response, Role::Slider, "Shown iteration");
@@ -112,33 +181,11 @@ fn transport_ui(ui: &mut Ui, session: &Session, path: &[StateId], actions: &mut 
             actions.push(Action::Show(place.min(last)));
         }
         let following = if session.follows() && last > 0 { " (newest)" } else { "" };
-        let text = format!("Iteration {} of {last}{following}", session.shown());
-        ui.add_sized([158.0, 18.0], egui::Label::new(text))
-            .on_hover_text("k iterations have k+1 states; 0 is the start");
-        runs_ui(ui, session, actions);
+        let text = format!("Shown: {}{following}", session.shown());
+        ui.add_sized([134.0, 18.0], egui::Label::new(text).truncate())
+            .on_hover_text("The iteration that is shown; k iterations have k+1 states, 0 is the start");
+        run_list_ui(ui, session, runs, actions);
     });
-}
-
-fn runs_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
-    let runs: Vec<_> = session.trace().runs().collect();
-    let Some(shown) = session.shown_run() else { return };
-    let title = |run: &crate::trace::Run| {
-        let last = run.last_iteration().unwrap_or(run.first_iteration());
-        match run.parent {
-            None => format!("Run {}: 0 to {last}", run.id.0),
-            Some(parent) => format!("Run {}: from {}@{} to {last}", run.id.0, parent.run.0, parent.iteration),
-        }
-    };
-    let text = session.trace().run(shown).map_or_else(String::new, title);
-    let combo = egui::ComboBox::from_id_salt("runs").width(132.0).truncate().selected_text(text).show_ui(ui, |ui| {
-        for run in runs {
-            if ui.selectable_label(run.id == shown, title(run)).clicked() {
-                actions.push(Action::ShowRun(run.id));
-            }
-        }
-    });
-    let response = combo.response.on_hover_text("All runs of these pictures: Reset and Branch begin new ones");
-    super::widgets::name(&response, Role::ComboBox, "Shown run");
 }
 
 const fn title(quantity: Quantity, norm: Norm) -> (&'static str, &'static str) {
@@ -146,37 +193,78 @@ const fn title(quantity: Quantity, norm: Norm) -> (&'static str, &'static str) {
         (Quantity::Objective, _) => ("Objective", "What refinement increases, at each state"),
         (Quantity::Probability, _) => ("Target probability", "Softmax probability of the target class, 0 to 1"),
         (Quantity::Energy, _) => ("Energy", "E(x, y) = −f_y(x); lower is more like a real picture of the class"),
+        (Quantity::Gradient, _) => (
+            "‖gradient‖₂",
+            "L2 length of the objective's gradient. The energy is the objective with another sign here: E(x, y) = −f_y(x)",
+        ),
         (Quantity::Distance, Norm::L2) => ("‖δ‖₂", "L2 distance from the generated picture; the line is the radius"),
         (Quantity::Distance, Norm::Linf) => ("‖δ‖∞", "L∞ distance from the generated picture; the line is the radius"),
     }
 }
 
-fn plot_ui(ui: &mut Ui, rect: Rect, session: &Session, traces: &Traces, quantity: Quantity, actions: &mut Vec<Action>) {
+/// `values` where they are drawn, not a number elsewhere.
+fn within(values: impl Iterator<Item = f32>, drawn: &Range<usize>) -> Vec<f32> {
+    values.enumerate().map(|(place, value)| if drawn.contains(&place) { value } else { f32::NAN }).collect()
+}
+
+fn plot_ui(
+    ui: &mut Ui,
+    (rect, number): (Rect, usize),
+    session: &Session,
+    traces: &Traces,
+    (quantity, drawn): (Quantity, Range<usize>),
+    actions: &mut Vec<Action>,
+) {
     let index = Quantity::ALL.iter().position(|other| *other == quantity).unwrap_or(0);
-    let values = &traces.values[index];
-    let (name, about) = title(quantity, traces.key.map_or(Norm::L2, |(_, norm)| norm));
+    let values = within(traces.values[index].iter().copied(), &drawn);
+    let spreads = &traces.crowd.spreads[index];
+    let of_all = |value: fn(&Spread) -> f32| within(spreads.iter().map(value), &drawn);
+    // One picture is no crowd.
+    let count = session.count();
+    let (low, mean, high) = if count > 1 {
+        (of_all(|spread| spread.low), of_all(|spread| spread.mean), of_all(|spread| spread.high))
+    } else {
+        Default::default()
+    };
+    let (name, about) = title(quantity, traces.norm());
     let tokens = theme::tokens(ui);
-    let response = ui.interact(rect, ui.scope_id().with(("trace", index)), Sense::click_and_drag());
+    let response = ui.interact(rect, ui.scope_id().with(("trace", number)), Sense::click_and_drag());
     response.widget_info(|| WidgetInfo::labeled(Role::Slider, true, format!("Trace: {name}")));
 
-    let last = values.len().saturating_sub(1);
-    let plot = Rect::from_min_max(rect.min + vec2(AXIS, 22.0), rect.max - vec2(8.0, 6.0));
-    let bounds = curve::bounds(quantity, values, &traces.radius);
-    let x = |place: usize| plot.left() + plot.width() * place as f32 / last.max(1) as f32;
-    let y = |value: f32| plot.bottom() - plot.height() * (value - bounds.0) / (bounds.1 - bounds.0);
+    let (last, end) = (values.len().saturating_sub(1), traces.axis.1.max(1));
+    let plot = Rect::from_min_max(rect.min + vec2(AXIS, 22.0), rect.max - vec2(10.0, 16.0));
+    let radius = match traces.radius.last() {
+        // Radii that bind no more are not worth the room.
+        Some(radius) if radius.is_finite() => traces.radius.as_slice(),
+        _ => &[],
+    };
+    let others: Vec<&[f32]> = traces.others.curves(index).collect();
+    let has_others = !others.is_empty();
+    let all = [vec![values.as_slice(), &low, &high], others].concat().concat();
+    let bounds = curve::bounds(quantity, &all, radius);
+    let x = |place: usize| plot.left() + plot.width() * place as f32 / end as f32;
+    let y = |value: f32| plot.bottom() - plot.height() * (value.min(bounds.1) - bounds.0) / (bounds.1 - bounds.0);
 
     let painter = ui.painter_at(rect);
     painter.rect_filled(rect, CornerRadius::same(3), tokens.plate);
+    let weak = ui.visuals().weak_text_color();
+    let tiny = egui::FontId::proportional(9.5);
+    for tick in curve::ticks(end, TICKS) {
+        painter.vline(x(tick), plot.bottom()..=plot.bottom() + 3.0, Stroke::new(1.0, tokens.grid));
+        painter.text(pos2(x(tick), rect.bottom() - 1.0), Align2::CENTER_BOTTOM, tick, tiny.clone(), weak);
+    }
+    painter.add(band(&low, &high, &x, &y, tokens.before.gamma_multiply(0.22)));
+    painter.extend(line(&mean, &x, &y, Stroke::new(1.0, tokens.before)));
+    for other in traces.others.curves(index) {
+        painter.extend(line(other, &x, &y, Stroke::new(1.0, tokens.info.gamma_multiply(0.6))));
+    }
     if quantity == Quantity::Distance {
         painter.extend(line(&traces.radius, &x, &y, Stroke::new(1.0, tokens.limit)));
     }
     for (place, _) in &traces.marks {
         painter.vline(x(*place), plot.y_range(), Stroke::new(1.0, tokens.info.gamma_multiply(0.7)));
     }
-    painter.extend(line(values, &x, &y, Stroke::new(1.6, tokens.after)));
-    if values.len() == 1 && values[0].is_finite() {
-        painter.circle_filled(pos2(x(0), y(values[0])), 2.5, tokens.after);
-    }
+    painter.extend(line(&values, &x, &y, Stroke::new(1.6, tokens.after)));
     let shown = session.shown().min(last);
     painter.vline(x(shown), plot.y_range(), Stroke::new(1.0, ui.visuals().strong_text_color().gamma_multiply(0.6)));
     let now = values.get(shown).copied().unwrap_or(f32::NAN);
@@ -184,45 +272,78 @@ fn plot_ui(ui: &mut Ui, rect: Rect, session: &Session, traces: &Traces, quantity
         painter.circle_filled(pos2(x(shown), y(now)), 3.5, tokens.after);
     }
     let small = egui::FontId::proportional(11.0);
-    let text = if quantity == Quantity::Probability { percent(now) } else { digits(now) };
+    let words = |value: f32| if quantity == Quantity::Probability { percent(value) } else { digits(value) };
     let text_color = ui.visuals().text_color();
-    painter.text(rect.min + vec2(6.0, 3.0), Align2::LEFT_TOP, name, small.clone(), text_color);
+    let title = painter.text(rect.min + vec2(6.0, 3.0), Align2::LEFT_TOP, name, small.clone(), text_color);
+    if number == 0 && count > 1 && rect.width() > ROOM_FOR_LEGEND {
+        let blue = if has_others { "; blue: other runs" } else { "" };
+        let legend = format!("sample {}; grey: all {count}{blue}", session.focused());
+        painter.text(title.right_top() + vec2(8.0, 0.0), Align2::LEFT_TOP, legend, small.clone(), weak);
+    }
     let value_at = pos2(rect.right() - 6.0, rect.top() + 3.0);
-    painter.text(value_at, Align2::RIGHT_TOP, text, small.clone(), ui.visuals().strong_text_color());
-    let weak = ui.visuals().weak_text_color();
-    let tiny = egui::FontId::proportional(9.5);
+    painter.text(value_at, Align2::RIGHT_TOP, words(now), small, ui.visuals().strong_text_color());
     let axis = plot.left() - 5.0;
     painter.text(pos2(axis, plot.top() - 2.0), Align2::RIGHT_TOP, digits(bounds.1), tiny.clone(), weak);
     painter.text(pos2(axis, plot.bottom() + 2.0), Align2::RIGHT_BOTTOM, digits(bounds.0), tiny, weak);
     painter.vline(plot.left(), plot.y_range(), Stroke::new(1.0, tokens.grid));
     painter.hline(plot.x_range(), plot.bottom(), Stroke::new(1.0, tokens.grid));
 
-    scrub(&response, plot, last, actions);
-    let hover = response.hover_pos().map(|pos| place_at(pos.x, plot, last));
+    scrub(&response, plot, (last, end), actions);
+    let hover = response.hover_pos().map(|pos| place_at(pos.x, plot, (last, end)));
     response.on_hover_ui_at_pointer(|ui| {
         ui.label(RichText::new(name).strong());
         ui.label(about);
-        if let Some(place) = hover {
-            let value = values.get(place).copied().unwrap_or(f32::NAN);
-            ui.label(format!("Iteration {place}: {}", digits(value)));
-            if let Some((_, mark)) = traces.marks.iter().find(|(at, _)| *at == place) {
-                ui.label(format!("After it: {mark}"));
-            }
+        let Some(place) = hover else { return };
+        let value = values.get(place).copied().unwrap_or(f32::NAN);
+        if value.is_finite() || drawn.contains(&place) {
+            ui.label(format!("Iteration {place}, sample {}: {}", session.focused(), words(value)));
+        } else {
+            ui.label(format!("Iteration {place} has another objective: show it to see its values"));
+        }
+        if let Some(spread) = spreads.get(place).filter(|_| count > 1 && drawn.contains(&place)) {
+            let Spread { mean, low, median, high } = *spread;
+            let [mean, low, median, high] = [mean, low, median, high].map(words);
+            ui.label(format!("All {count}: mean {mean}, median {median}, eight of ten from {low} to {high}"));
+        }
+        if let Some((_, mark)) = traces.marks.iter().find(|(at, _)| *at == place) {
+            ui.label(format!("After it: {mark}"));
         }
     });
 }
 
-fn scrub(response: &Response, plot: Rect, last: usize, actions: &mut Vec<Action>) {
+fn scrub(response: &Response, plot: Rect, (last, end): (usize, usize), actions: &mut Vec<Action>) {
     if (response.dragged() || response.clicked())
         && let Some(pos) = response.interact_pointer_pos()
     {
-        actions.push(Action::Show(place_at(pos.x, plot, last)));
+        actions.push(Action::Show(place_at(pos.x, plot, (last, end))));
     }
 }
 
-fn place_at(x: f32, plot: Rect, last: usize) -> usize {
+/// The place nearest to `x`, where places go to `last` and the axis to `end`.
+fn place_at(x: f32, plot: Rect, (last, end): (usize, usize)) -> usize {
     let share = ((x - plot.left()) / plot.width().max(1.0)).clamp(0.0, 1.0);
-    (share * last as f32).round() as usize
+    ((share * end as f32).round() as usize).min(last)
+}
+
+/// What lies between two curves.
+fn band(low: &[f32], high: &[f32], x: &dyn Fn(usize) -> f32, y: &dyn Fn(f32) -> f32, color: egui::Color32) -> Mesh {
+    let mut mesh = Mesh::default();
+    let step = low.len().div_ceil(MAX_POINTS).max(1);
+    let mut before = None;
+    for place in (0..low.len()).step_by(step) {
+        if !(low[place].is_finite() && high[place].is_finite()) {
+            before = None;
+            continue;
+        }
+        let next = mesh.vertices.len() as u32;
+        mesh.colored_vertex(pos2(x(place), y(low[place])), color);
+        mesh.colored_vertex(pos2(x(place), y(high[place])), color);
+        if let Some(first) = before.replace(next) {
+            mesh.add_triangle(first, first + 1, next);
+            mesh.add_triangle(first + 1, next, next + 1);
+        }
+    }
+    mesh
 }
 
 /// A curve with gaps where values are not numbers. Where there are more values than points on the screen, each stretch is
@@ -263,27 +384,28 @@ mod tests {
             assert!(trace.push(StateId { run, iteration }, numbers));
         };
         (0..3).for_each(|iteration| push(&mut trace, iteration));
-        let (mut traces, owner) = (Traces::default(), (1, Some(run), 0, 1));
-        traces.update(&trace, &trace.path(run), owner);
+        let (mut traces, owner) = (Traces::default(), (1, Some(run)));
+        traces.update(&trace, &trace.path(run), owner, (0, 1));
         // Would be overwritten if it were computed again.
         traces.values[0][1] = 42.0;
         let eps = 1.5;
         trace.change(run, Change { iteration: 2, settings: RefineSettings { eps, ..Default::default() } });
-        traces.update(&trace, &trace.path(run), owner);
+        traces.update(&trace, &trace.path(run), owner, (0, 1));
         push(&mut trace, 3);
-        traces.update(&trace, &trace.path(run), owner);
+        traces.update(&trace, &trace.path(run), owner, (0, 1));
         assert_eq!(traces.values[0], [0.0, 42.0, 2.0, 3.0]);
         assert_eq!((traces.radius[2], traces.radius[3], traces.marks.len()), (3.0, 1.5, 1));
         let settings = RefineSettings { norm: Norm::Linf, ..Default::default() };
         trace.change(run, Change { iteration: 3, settings });
         push(&mut trace, 4);
-        traces.update(&trace, &trace.path(run), owner);
+        traces.update(&trace, &trace.path(run), owner, (0, 1));
         assert_eq!(traces.values[0], [0.0, 1.0, 2.0, 3.0, 4.0], "distances in another norm are others");
     }
 
     #[test]
     fn the_pointer_finds_the_nearest_place() {
         let plot = Rect::from_min_max(pos2(100.0, 0.0), pos2(200.0, 50.0));
-        assert_eq!([90.0, 100.0, 149.0, 151.0, 260.0].map(|x| place_at(x, plot, 10)), [0, 0, 5, 5, 10]);
+        assert_eq!([90.0, 100.0, 149.0, 151.0, 260.0].map(|x| place_at(x, plot, (10, 10))), [0, 0, 5, 5, 10]);
+        assert_eq!([149.0, 260.0].map(|x| place_at(x, plot, (4, 20))), [4, 4], "beyond the run there is nothing");
     }
 }

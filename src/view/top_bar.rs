@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use egui::{Button, RichText, Ui};
 
+use super::export_menu::export_menu_ui;
 use super::{keys, theme, widgets};
 use crate::session::{Action, Activity, Session, Verb};
 use crate::units::{bytes, duration};
@@ -21,6 +22,7 @@ pub fn top_bar_ui(
 ) {
     ui.horizontal_centered(|ui| {
         ui.menu_button("File", |ui| file_menu_ui(ui, session, recent, actions));
+        export_menu_ui(ui, session, actions);
         verb_button(ui, session, Verb::Undo, "Undo", actions);
         verb_button(ui, session, Verb::Redo, "Redo", actions);
         ui.separator();
@@ -31,8 +33,8 @@ pub fn top_bar_ui(
             verb_ui(ui, session, (Verb::RestartCompute, button), actions);
         } else {
             let text = match activity {
-                Activity::Running => "Pause",
-                Activity::Paused => "Resume",
+                Activity::Running | Activity::Generating { .. } => "Pause",
+                Activity::Paused | Activity::Held { .. } => "Resume",
                 _ => "Run",
             };
             // What is to be done next stands out: pictures are there, and nothing was done to them yet.
@@ -156,12 +158,14 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
         Activity::Generating { done, of } => {
             (Some(*done as f32 / *of as f32), format!("Making pictures, {done} of {of} steps"))
         }
+        Activity::Held { done, of } => (share(u64::from(*done), u64::from(*of)), format!("Held, {done} of {of} steps")),
         Activity::Evaluating => (Some(0.0), "Evaluating the start".to_owned()),
         Activity::Running | Activity::Paused => {
-            let of = plan.of.map_or("∞".to_owned(), |of| of.to_string());
+            let (done, of) = session.goal();
+            let of = of.map_or("∞".to_owned(), |of| of.to_string());
             let fraction = plan.of.map_or(0.0, |of| plan.done as f32 / of.max(1) as f32);
             let paused = if activity == Activity::Paused { ", paused" } else { "" };
-            (Some(fraction), format!("Iteration {} of {of}{paused}", plan.done))
+            (Some(fraction), format!("Iteration {done} of {of}{paused}"))
         }
     };
     let width = (ui.available_width() - BESIDE_PROGRESS).clamp(PROGRESS_WIDTH.0, PROGRESS_WIDTH.1);

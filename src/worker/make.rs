@@ -1,7 +1,7 @@
 //! Making pictures, whatever of: some at a time, and all of them by one sampler step per step of the task.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use rayon::iter::{IntoParallelRefMutIterator as _, ParallelIterator as _};
@@ -48,13 +48,15 @@ pub(super) struct Make<R> {
     recipe: R,
     compute: ComputeSettings,
     start: Instant,
+    /// Time that the steps took so far: neither what came before them, nor what they waited.
+    worked: Duration,
     warm: Option<WarmUp<Generator>>,
     pictures: Option<Pictures<Part>>,
 }
 
 impl<R: Recipe> Make<R> {
     pub(super) fn new(recipe: R, compute: ComputeSettings) -> Self {
-        Self { recipe, compute, start: Instant::now(), warm: None, pictures: None }
+        Self { recipe, compute, start: Instant::now(), worked: Duration::ZERO, warm: None, pictures: None }
     }
 
     fn prepare(&mut self, context: &mut Context<'_, '_>) -> Result<(), WorkError> {
@@ -94,9 +96,12 @@ impl<R: Recipe> Task for Make<R> {
             self.prepare(context)?;
             return Ok(Step::Prepared);
         };
+        let since = Instant::now();
         let complete = pictures.step()?;
+        self.worked += since.elapsed();
         let (done, of) = pictures.progress();
-        context.publish(Event::Generating { job: context.job, done: done as u32, of: of as u32 });
+        let secs = self.worked.as_secs_f64();
+        context.publish(Event::Generating { job: context.job, done: done as u32, of: of as u32, secs });
         if complete {
             self.hand_over(context);
             return Ok(Step::Done);

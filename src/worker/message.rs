@@ -225,6 +225,8 @@ pub enum Event {
         done: u32,
         /// Sampling steps in all.
         of: u32,
+        /// Seconds that those done took.
+        secs: f64,
     },
     /// Pictures are there.
     Generated {

@@ -40,6 +40,8 @@ pub(super) struct Refine {
     refiner: Option<Refiner>,
     /// Iterations behind the newest state.
     iteration: u32,
+    /// Iterations behind the start.
+    first: u32,
     /// Settings that came before the first state.
     later: Option<RefineSettings>,
     /// Why the labels mean nothing to the classifier, if they do not: targets that need none may be had all the same.
@@ -48,7 +50,7 @@ pub(super) struct Refine {
 
 impl Refine {
     pub(super) const fn new(start: Start) -> Self {
-        Self { start, classifier: None, warm: None, refiner: None, iteration: 0, later: None, foreign: None }
+        Self { start, classifier: None, warm: None, refiner: None, iteration: 0, first: 0, later: None, foreign: None }
     }
 
     /// Loads the classifier and finds out how to use it.
@@ -106,6 +108,7 @@ impl Refine {
             context.publish(Event::Targets { job: context.job, run: *run, targets });
         }
         self.refiner = Some(refiner);
+        self.first = state.iteration;
         self.publish(state, since, context);
         match self.later.take() {
             Some(settings) => self.update(settings, context),
@@ -174,12 +177,21 @@ impl Task for Refine {
             return Ok(());
         };
         settings.check()?;
+        let since = Instant::now();
         let before = refiner.targets().to_vec();
+        // The start has another value, or rests no more; should it lie elsewhere, another run is needed anyway.
+        let is_other_start = self.iteration == self.first
+            && refiner.settings().wakes(&settings)
+            && settings.starts_like(&self.start.settings);
         refiner.set_settings(&loaded.model, settings.clone())?;
         let (job, run) = (context.job, self.start.run);
         context.publish(Event::Updated { job, run, iteration: self.iteration, settings });
         if refiner.targets() != before {
             context.publish(Event::Targets { job, run, targets: refiner.targets().to_vec() });
+        }
+        if is_other_start {
+            let state = refiner.valued();
+            self.publish(state, since, context);
         }
         Ok(())
     }

@@ -164,7 +164,7 @@ mod tests {
                 return Ok(Step::Prepared);
             }
             self.steps -= 1;
-            context.publish(Event::Generating { job: context.job, done: self.steps, of: 0 });
+            context.publish(Event::Generating { job: context.job, done: self.steps, of: 0, secs: 0.0 });
             Ok(if self.steps == 0 { Step::Done } else { Step::More })
         }
 
@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn step(job: u64, done: u32) -> Event {
-        Event::Generating { job: JobId(job), done, of: 0 }
+        Event::Generating { job: JobId(job), done, of: 0, secs: 0.0 }
     }
 
     fn rests(job: u64, rest: Rest) -> Event {

@@ -175,6 +175,12 @@ impl Contents {
             }
             Fact::Change { run, change } if change.settings.check().is_ok() => self.trace.change(run, change),
             Fact::Provenance(provenance) => self.provenance = provenance,
+            Fact::Tag { run, tag } => self.trace.set_tag(run, tag),
+            Fact::Deleted { run } => {
+                if self.trace.remove(run) {
+                    self.index.retain(|id, _| id.run != run);
+                }
+            }
             Fact::Settings(_) | Fact::Change { .. } => tracing::warn!("impossible settings were skipped"),
         }
     }
@@ -224,6 +230,9 @@ pub(super) fn save(journal: &mut Journal, saving: &Saving, watch: &mut Watch<'_>
     let fail = |source| StorageError::Write { what: "the session cannot be saved", path: path.clone(), source };
     let zip_fail = |error: zip::result::ZipError| fail(std::io::Error::other(error));
     let folder = folder_of(path);
+    if !folder.is_dir() {
+        return Err(StorageError::NoFolder { path: folder.to_owned() }.into());
+    }
     let document = saving.document.relative_to(folder);
 
     let mut temporary = temporary_in(folder).map_err(fail)?;
@@ -242,10 +251,13 @@ pub(super) fn save(journal: &mut Journal, saving: &Saving, watch: &mut Watch<'_>
     let (mut entries, length) = journal.entries().map_err(fail)?;
     watch.begin(length)?;
     let mut write = |raw: Raw| -> Result<(), Halt> {
+        let is_there = |facts: &StateFacts| saving.document.runs.iter().any(|run| run.id == facts.id().run);
         let raw = match raw.fact() {
             // Written once, above.
             Some(Ok(Fact::Settings(_) | Fact::Provenance(_))) => return Ok(()),
             _ if raw.references().is_some() => return Ok(()),
+            // Of a run that was deleted.
+            _ if raw.state_facts().is_some_and(|facts| !is_there(&facts)) => return Ok(()),
             _ => raw.with_models(&|model| relative(model, folder)),
         };
         // What is the origins takes no room.

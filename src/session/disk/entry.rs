@@ -13,7 +13,7 @@ use crate::origins::{Edited, Origins};
 use crate::refiner::{Numbers, RefineSettings, SampleState, State};
 use crate::session::provenance::Provenance;
 use crate::session::settings::Settings;
-use crate::trace::{Change, RunId, StateId};
+use crate::trace::{Change, RunId, StateId, Tag};
 
 const FACT: [u8; 4] = *b"fact";
 const ORIGINS: [u8; 4] = *b"orig";
@@ -71,6 +71,18 @@ pub enum Fact {
     },
     /// What computed it.
     Provenance(Provenance),
+    /// What a run is called, and which runs it belongs to.
+    Tag {
+        /// The run.
+        run: RunId,
+        /// The tag.
+        tag: Tag,
+    },
+    /// A run was given up.
+    Deleted {
+        /// The run.
+        run: RunId,
+    },
 }
 
 /// What the header of a state says.
@@ -342,7 +354,7 @@ fn fact_with_models(mut fact: Fact, change: &dyn Fn(&str) -> String) -> Fact {
             let models = provenance.generator.iter_mut().chain(&mut provenance.classifier);
             models.map(|info| &mut info.reference).collect()
         }
-        Fact::Targets { .. } => Vec::new(),
+        Fact::Targets { .. } | Fact::Tag { .. } | Fact::Deleted { .. } => Vec::new(),
     };
     for model in models {
         *model = change(model);

@@ -1,0 +1,179 @@
+//! All samples at once: how a number is spread over them, how many became better, how many are held by the ball.
+
+use super::{Quantity, Run, RunId, Trace};
+use crate::parameter::{Kind, Setting, captions, marks};
+use crate::refiner::{Numbers, RefineSettings, Target};
+
+/// Share of the radius from which a picture is on the edge of the ball: where the share is written with no digits it is all of
+/// it. The clamp to `[0, 1]` takes a projected picture a little inside again.
+pub const EDGE: f32 = 0.995;
+/// Smallest change of a probability that counts: half of the last digit that is shown.
+const NOTED: f32 = 5e-4;
+
+/// How a number is spread over the samples; not a number when it is known of none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// The mean.
+    pub mean: f32,
+    /// A tenth of the samples lie below it.
+    pub low: f32,
+    /// Half of them do.
+    pub median: f32,
+    /// Nine tenths do.
+    pub high: f32,
+}
+
+impl Spread {
+    /// Of the finite ones among `values`.
+    #[must_use]
+    pub fn of(values: impl Iterator<Item = f32>) -> Self {
+        let mut sorted: Vec<f32> = values.filter(|value| value.is_finite()).collect();
+        sorted.sort_by(f32::total_cmp);
+        let sum: f64 = sorted.iter().map(|value| f64::from(*value)).sum();
+        let quantile = |share: f32| {
+            let place = share * sorted.len().saturating_sub(1) as f32;
+            let at = |place: f32| sorted.get(place as usize).copied().unwrap_or(f32::NAN);
+            at(place) + (at(place.ceil()) - at(place)) * place.fract()
+        };
+        let mean = (sum / sorted.len() as f64) as f32;
+        Self { mean, low: quantile(0.1), median: quantile(0.5), high: quantile(0.9) }
+    }
+}
+
+/// How much better a sample became: the gain in probability of its target, or the loss of what it is to leave.
+#[must_use]
+pub fn gain(before: f32, after: f32, target: Target) -> f32 {
+    if target == Target::Untargeted { before - after } else { after - before }
+}
+
+/// Whether a [`gain`] is none but a loss.
+#[must_use]
+pub fn is_loss(gain: f32) -> bool {
+    gain < -NOTED
+}
+
+/// Share of the radius that a sample uses; `None` without a ball.
+#[must_use]
+pub fn used_share(numbers: &Numbers, sample: usize, settings: &RefineSettings) -> Option<f32> {
+    let distance = Quantity::Distance.value(numbers, sample, 0, settings.norm);
+    settings.rule.has_ball().then_some(distance / settings.eps as f32)
+}
+
+/// All samples of a state beside those of the start.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tally {
+    /// Samples.
+    pub samples: usize,
+    /// Probability of the target at the start, and at the state.
+    pub probability: [Spread; 2],
+    /// Distance from the origin, in the norm of the settings.
+    pub distance: Spread,
+    /// Samples that became better.
+    pub improved: usize,
+    /// Samples on the edge of the ball; `None` without one.
+    pub on_edge: Option<usize>,
+}
+
+impl Tally {
+    /// Of the samples whose targets are given; `settings` are those that led to the state.
+    #[must_use]
+    pub fn of((before, after): (&Numbers, &Numbers), targets: &[usize], settings: &RefineSettings) -> Self {
+        let values = |numbers: &Numbers, quantity: Quantity| -> Vec<f32> {
+            let value = |(sample, target): (usize, &usize)| quantity.value(numbers, sample, *target, settings.norm);
+            targets.iter().enumerate().map(value).collect()
+        };
+        let [was, is] = [before, after].map(|numbers| values(numbers, Quantity::Probability));
+        let gains = was.iter().zip(&is).map(|(was, is)| gain(*was, *is, settings.target));
+        let at_edge = |sample: &usize| used_share(after, *sample, settings).is_some_and(|share| share >= EDGE);
+        Self {
+            samples: targets.len(),
+            improved: gains.filter(|gain| *gain > NOTED).count(),
+            probability: [was, is].map(|values| Spread::of(values.into_iter())),
+            distance: Spread::of(values(after, Quantity::Distance).into_iter()),
+            on_edge: settings.rule.has_ball().then(|| (0..targets.len()).filter(at_edge).count()),
+        }
+    }
+}
+
+/// Settings in few words, for a caption: those that most need, and the rare ones that are not as they are at first.
+#[must_use]
+pub fn caption(settings: &RefineSettings) -> String {
+    let usual = RefineSettings::default();
+    let words = captions(RefineSettings::TABLE, settings, |row| {
+        // A model's path, and the unit of a number that names it itself.
+        let is_aside = matches!(row.kind, Kind::Text(_)) || row.set_by.is_some();
+        !is_aside && (!row.is_rare || row.value(settings) != row.value(&usual))
+    });
+    words.join(", ")
+}
+
+/// What sets the runs apart: of each the settings, as it ended with them, that are not those of all, and what was changed on
+/// its way.
+#[must_use]
+pub fn differences(trace: &Trace) -> Vec<(RunId, String)> {
+    fn end(run: &Run) -> &RefineSettings {
+        run.settings_at(run.last_iteration().unwrap_or(0))
+    }
+    let Some(first) = trace.runs().next().map(end) else { return Vec::new() };
+    let differs = |row: &Setting<RefineSettings>| {
+        let words = |settings| row.words(settings, &row.value(settings));
+        trace.runs().any(|run| words(end(run)) != words(first))
+    };
+    let words = |run: &Run| {
+        let apart = captions(RefineSettings::TABLE, end(run), differs);
+        [apart, marks(RefineSettings::TABLE, &run.settings, end(run))].concat().join(", ")
+    };
+    trace.runs().map(|run| (run.id, words(run))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refiner::Rule;
+    use crate::trace::{Change, StateId};
+
+    #[test]
+    fn runs_are_told_apart_by_what_differs() {
+        let mut trace = Trace::default();
+        for (id, eps) in [(1, 3.0), (2, 6.0)] {
+            trace.begin(RunId(id), None, RefineSettings { eps, ..Default::default() });
+        }
+        assert_eq!(differences(&trace), [(RunId(1), "ε = 3".to_owned()), (RunId(2), "ε = 6".to_owned())]);
+        for iteration in 0..3 {
+            assert!(trace.push(StateId { run: RunId(1), iteration }, Numbers::default()));
+        }
+        let settings = RefineSettings { eps: 6.0, ..Default::default() };
+        trace.change(RunId(1), Change { iteration: 1, settings });
+        assert_eq!(differences(&trace), [(RunId(1), "radius 3 → 6".to_owned()), (RunId(2), String::new())]);
+        let caption = caption(&RefineSettings::default());
+        assert!(["ε = 3", "α = ", "T = 15", "L2"].iter().all(|part| caption.contains(part)), "{caption}");
+        assert!(!caption.contains("restarts") && !caption.contains("gtsrb12"), "{caption}");
+    }
+
+    #[test]
+    fn a_spread_is_of_what_is_known() {
+        let spread = Spread::of((0..11).map(|value| value as f32).chain([f32::NAN, f32::INFINITY]));
+        assert_eq!(spread, Spread { mean: 5.0, low: 1.0, median: 5.0, high: 9.0 });
+        assert_eq!(Spread::of([1.0, 2.0].into_iter()).median, 1.5);
+        assert!(Spread::of([f32::NAN].into_iter()).mean.is_nan());
+    }
+
+    #[test]
+    fn samples_are_counted_as_better_or_at_the_edge_by_what_is_shown() {
+        let numbers = |logits: [f32; 3], delta: [f32; 3]| Numbers {
+            logits: logits.into_iter().flat_map(|logit| [logit, 0.0]).collect(),
+            objective: vec![0.0; 3],
+            delta_l2: delta.to_vec(),
+            ..Default::default()
+        };
+        let before = numbers([0.0; 3], [0.0; 3]);
+        let after = numbers([1.0, -1.0, 0.0001], [3.0, 2.99, 2.5]);
+        let settings = RefineSettings::default();
+        let tally = Tally::of((&before, &after), &[0; 3], &settings);
+        assert_eq!((tally.samples, tally.improved, tally.on_edge), (3, 1, Some(2)), "2.99 of 3 is 99.7 %");
+        let away = RefineSettings { target: Target::Untargeted, ..settings.clone() };
+        assert_eq!(Tally::of((&before, &after), &[0; 3], &away).improved, 1, "less of it is better");
+        let free = RefineSettings { rule: Rule::Sgld, ..settings };
+        assert_eq!(Tally::of((&before, &after), &[0; 3], &free).on_edge, None);
+    }
+}

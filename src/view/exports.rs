@@ -1,0 +1,216 @@
+//! Exports of the window: to the clipboard at once, to files on a thread of their own, by the writers of the command line.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossbeam::channel::{Receiver, Sender};
+use egui::{Color32, ColorImage, Context};
+
+use crate::error::error_chain;
+use crate::export::{ExportError, GENERATED, REFINED, Refined, Results, pair};
+use crate::image::{ImageBatch, Levels};
+use crate::origins::Origins;
+use crate::refiner::State;
+use crate::session::document::Document;
+use crate::session::{Export, Notices, Session, Severity};
+use crate::trace::summary::caption;
+use crate::trace::{RunId, Trace};
+
+/// Exports that may be told of at once.
+const TOLD: usize = 16;
+
+/// What became of an export: where it lies, or why not, from what happened to why.
+type Told = Result<PathBuf, Vec<String>>;
+
+/// Exports that are on their way.
+pub struct Exports {
+    told: (Sender<Told>, Receiver<Told>),
+    /// What waits for a path.
+    asked: Option<Job>,
+    /// Where the last one went.
+    folder: Option<PathBuf>,
+}
+
+impl Default for Exports {
+    fn default() -> Self {
+        Self { told: crossbeam::channel::bounded(TOLD), asked: None, folder: None }
+    }
+}
+
+/// What is exported: it stays as it was when it was asked for, whatever goes on meanwhile.
+struct Job {
+    export: Export,
+    origins: Arc<Origins>,
+    state: Option<Arc<State>>,
+    run: Option<RunId>,
+    trace: Trace,
+    document: Document,
+    classes: Vec<String>,
+}
+
+impl Exports {
+    /// Takes out what is shown: to the clipboard at once; else gives back where a file might go, for [`Self::save`].
+    pub fn begin(
+        &mut self,
+        ctx: &Context,
+        session: &mut Session,
+        export: Export,
+        state: Option<Arc<State>>,
+    ) -> Option<PathBuf> {
+        let origins = session.origins()?.clone();
+        let after = state.as_ref().map_or(&origins.images, |state| &state.images);
+        let what = match export {
+            Export::CopyPicture(sample) => {
+                let [_, _, height, width] = after.shape();
+                ctx.copy_image(rgb([width, height], &Levels::Rounded.rgb8(after, sample)));
+                format!("picture {sample}, {width}×{height} pixels")
+            }
+            Export::CopyPair(sample) => {
+                let pair = pair(&origins.images, after, sample);
+                let (size, levels) = pair.levels();
+                ctx.copy_image(rgb(size, levels));
+                format!("pair {sample}, {}×{} pixels", size[0], size[1])
+            }
+            Export::CopySettings => {
+                let shown = session.shown_id().and_then(|id| session.trace().settings(id));
+                let text = caption(shown.unwrap_or(&session.settings().refine));
+                ctx.copy_text(text.clone());
+                text
+            }
+            Export::Pair(_) | Export::Sheet | Export::Trace | Export::Results => {
+                let (settings, provenance, trace) = (session.settings(), session.provenance(), session.trace());
+                self.asked = Some(Job {
+                    export,
+                    document: Document::new(settings, provenance, Some(&origins), trace, None),
+                    origins,
+                    state,
+                    run: session.shown_run(),
+                    trace: trace.clone(),
+                    classes: session.class_names().to_vec(),
+                });
+                return Some(self.suggest(session, export));
+            }
+        };
+        session.notices.add(Severity::Info, format!("Copied: {what}"), Vec::new());
+        None
+    }
+
+    /// Writes what was asked for to a file, on a thread of its own.
+    pub fn save(&mut self, ctx: &Context, notices: &mut Notices, path: &Path) {
+        let Some(mut job) = self.asked.take() else { return };
+        let path = free_path(&with_ending(path, job.export));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        job.document = job.document.relative_to(folder);
+        self.folder = Some(folder.to_owned());
+        let (sender, ctx) = (self.told.0.clone(), ctx.clone());
+        let spawned = std::thread::Builder::new().name("lapidary-export".to_owned()).spawn(move || {
+            let told = job.write(&path).map(|()| path).map_err(|error| error_chain(&error));
+            // The window may be gone.
+            drop(sender.send(told));
+            ctx.request_repaint();
+        });
+        if let Err(error) = spawned {
+            notices.failure(&error_chain(&error));
+        }
+    }
+
+    /// Where a file would go unless somebody says otherwise: where the last one went, else beside the session, else where the
+    /// program was started.
+    fn suggest(&self, session: &Session, export: Export) -> PathBuf {
+        let beside = session.file().and_then(Path::parent).map(Path::to_owned);
+        let here = || std::env::current_dir().unwrap_or_default();
+        let name = match export {
+            Export::Pair(sample) => {
+                let seed = session.origins().and_then(|origins| origins.seeds.get(sample)).copied().unwrap_or(0);
+                format!("pair_{seed:06}")
+            }
+            Export::Trace => "trace".to_owned(),
+            Export::Results => "result".to_owned(),
+            _ => "contact_sheet".to_owned(),
+        };
+        self.folder.clone().or(beside).unwrap_or_else(here).join(name + ending(export))
+    }
+
+    /// Says what became of those that are done.
+    pub fn tell(&self, notices: &mut Notices) {
+        for told in self.told.1.try_iter() {
+            match told {
+                Ok(path) => notices.add(Severity::Info, format!("Saved {}", path.display()), Vec::new()),
+                Err(chain) => notices.failure(&chain),
+            }
+        }
+    }
+}
+
+impl Job {
+    fn write(&self, to: &Path) -> Result<(), ExportError> {
+        let Self { origins, state, trace, classes, .. } = self;
+        if let Export::Pair(sample) = self.export {
+            let after: &ImageBatch = state.as_ref().map_or(&origins.images, |state| &state.images);
+            return pair(&origins.images, after, sample).write(to);
+        }
+        let path = self.run.map_or_else(Vec::new, |run| trace.path(run));
+        let before = path.first().and_then(|id| trace.numbers(*id));
+        let refined = state.as_ref().zip(before).zip(self.run).map(|((state, before), run)| Refined {
+            after: &state.images,
+            logits_before: &before.logits,
+            logits_after: &state.numbers.logits,
+            trace,
+            run,
+            classes,
+            levels: Levels::Rounded,
+        });
+        let exporters = if refined.is_some() { &REFINED[..] } else { &GENERATED };
+        let results = Results { origins, document: &self.document, refined };
+        let ending = ending(self.export);
+        let wanted = |files: &str| files.ends_with(ending) && !files.contains('*');
+        match exporters.iter().find(|exporter| wanted(exporter.files)) {
+            Some(exporter) => exporter.write_to(to, &results),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The ending of a file.
+const fn ending(export: Export) -> &'static str {
+    match export {
+        Export::Trace => ".csv",
+        Export::Results => ".npz",
+        _ => ".png",
+    }
+}
+
+fn with_ending(path: &Path, export: Export) -> PathBuf {
+    if path.extension().is_some() { path.to_owned() } else { path.with_extension(&ending(export)[1..]) }
+}
+
+/// A path where nothing lies: what is there is never replaced.
+fn free_path(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    let numbered = (2..).map(|number: u32| path.with_file_name(format!("{stem} ({number}).{ending}")));
+    let mut paths = std::iter::once(path.to_owned()).chain(numbered);
+    paths.find(|path| !path.exists()).unwrap_or_else(|| path.to_owned())
+}
+
+fn rgb(size: [usize; 2], levels: &[u8]) -> ColorImage {
+    let pixels = levels.as_chunks::<3>().0.iter().map(|[r, g, b]| Color32::from_rgb(*r, *g, *b)).collect();
+    ColorImage::new(size, pixels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_replaces_nothing_and_has_the_ending_of_its_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trace.csv");
+        assert_eq!(free_path(&path), path);
+        std::fs::write(&path, "mine").unwrap();
+        std::fs::write(folder.path().join("trace (2).csv"), "mine").unwrap();
+        assert_eq!(free_path(&path), folder.path().join("trace (3).csv"));
+        assert_eq!(with_ending(Path::new("a/b"), Export::Results), Path::new("a/b.npz"));
+        assert_eq!(with_ending(Path::new("a/b.PNG"), Export::Sheet), Path::new("a/b.PNG"));
+    }
+}

@@ -1,0 +1,130 @@
+//! The list of runs: where each goes, what sets it apart, its name; and what can be done with the one that is shown.
+
+use std::collections::BTreeMap;
+
+use egui::{RichText, Role, Ui};
+
+use super::widgets::{self, percent};
+use crate::session::{Action, Export, Session};
+use crate::trace::summary::{Spread, caption, differences};
+use crate::trace::{Quantity, Run, RunId};
+
+/// Width of the list, in points: a line has room for what sets a run apart.
+const WIDTH: f32 = 420.0;
+/// Width of its button, in points.
+const BUTTON_WIDTH: f32 = 190.0;
+
+/// What the list keeps from frame to frame.
+#[derive(Default)]
+pub struct RunList {
+    /// The name that is being typed, and of which run.
+    name: Option<(RunId, String)>,
+    /// Mean probability of the targets at the end of each run that was listed: of which origins, and with how many iterations.
+    means: BTreeMap<RunId, ((u64, u32), f32)>,
+}
+
+/// Draws the button that opens the list.
+pub fn run_list_ui(ui: &mut Ui, session: &Session, list: &mut RunList, actions: &mut Vec<Action>) {
+    let Some(shown) = session.shown_run().and_then(|run| session.trace().run(run)) else { return };
+    let combo = egui::ComboBox::from_id_salt("runs")
+        .width(BUTTON_WIDTH)
+        .height(widgets::POPUP_HEIGHT)
+        .truncate()
+        .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
+        .selected_text(title(shown))
+        .show_ui(ui, |ui| {
+            ui.set_width(WIDTH);
+            let differences = differences(session.trace());
+            for run in session.trace().runs() {
+                ui.horizontal(|ui| {
+                    if ui.selectable_label(run.id == shown.id, title(run)).clicked() {
+                        actions.push(Action::ShowRun(run.id));
+                    }
+                    let apart =
+                        differences.iter().find(|(id, _)| *id == run.id).map_or("", |(_, words)| words.as_str());
+                    let text = [apart, &list.mean_probability(session, run)].map(str::to_owned).join("  ");
+                    ui.add(egui::Label::new(RichText::new(text.trim()).weak().small()).truncate());
+                });
+            }
+            ui.separator();
+            shown_ui(ui, session, shown, list, actions);
+        });
+    let about = "All runs of these pictures, what sets them apart, and what can be done with the one that is shown";
+    let response = combo.response.on_hover_text(about);
+    widgets::name(&response, Role::ComboBox, "Shown run");
+}
+
+/// What a run is called, and its iterations.
+fn title(run: &Run) -> String {
+    let last = run.last_iteration().unwrap_or(run.first_iteration());
+    let name = if run.tag.label.is_empty() { format!("Run {}", run.id.0) } else { run.tag.label.clone() };
+    match run.parent {
+        None => format!("{name}: 0 to {last}"),
+        Some(parent) => format!("{name}: from {} of run {} to {last}", parent.iteration, parent.run.0),
+    }
+}
+
+impl RunList {
+    /// Mean probability of the targets at the end of a run, in words; nothing before its first state.
+    fn mean_probability(&mut self, session: &Session, run: &Run) -> String {
+        let Some(last) = run.last_iteration() else { return String::new() };
+        let of = (session.epoch(), last);
+        let mean = match self.means.get(&run.id) {
+            Some((known, mean)) if *known == of => *mean,
+            _ => mean_probability(session, run, last),
+        };
+        self.means.insert(run.id, (of, mean));
+        format!("mean p {}", percent(mean))
+    }
+}
+
+fn mean_probability(session: &Session, run: &Run, last: u32) -> f32 {
+    let Some(numbers) = run.numbers(last) else { return f32::NAN };
+    let labels = session.origins().map_or(&[][..], |origins| &origins.labels);
+    let targets = run.targets.as_deref().unwrap_or(labels);
+    let values = targets
+        .iter()
+        .enumerate()
+        .map(|(sample, target)| Quantity::Probability.value(numbers, sample, *target, run.settings.norm));
+    Spread::of(values).mean
+}
+
+/// The run that is shown: its name, its settings, its end.
+fn shown_ui(ui: &mut Ui, session: &Session, shown: &Run, list: &mut RunList, actions: &mut Vec<Action>) {
+    let iteration = session.shown_id().map_or(0, |id| id.iteration);
+    let settings = shown.settings_at(iteration);
+    let text = format!("Run {}, iteration {iteration}: {}", shown.id.0, caption(settings));
+    ui.add(egui::Label::new(RichText::new(text).small()).wrap());
+    ui.horizontal(|ui| {
+        let label = ui.label("Name");
+        let (id, text) = list.name.get_or_insert_with(|| (shown.id, shown.tag.label.clone()));
+        if *id != shown.id {
+            (*id, *text) = (shown.id, shown.tag.label.clone());
+        }
+        let hint = format!("Run {}", shown.id.0);
+        let field = ui.add(egui::TextEdit::singleline(text).hint_text(hint).desired_width(150.0));
+        let field = field.labelled_by(label.id).on_hover_text("What to call this run, here and in session files");
+        if field.lost_focus() {
+            actions.push(Action::NameRun(shown.id, text.clone()));
+        } else if !field.has_focus() {
+            text.clone_from(&shown.tag.label);
+        }
+        let use_it = egui::Button::new("Use its settings");
+        let differs = settings != &session.settings().refine;
+        let about = "Set what is on the left as it was for the iterate that is shown";
+        if ui.add_enabled(differs, use_it).on_hover_text(about).on_disabled_hover_text("They are in force").clicked() {
+            let mut all = session.settings().clone();
+            all.refine = settings.clone();
+            actions.push(Action::Edit(Box::new(all)));
+        }
+        if ui.button("Copy").on_hover_text("Copy these settings as text, for a caption").clicked() {
+            actions.push(Action::Export(Export::CopySettings));
+        }
+        let kept = session.keeps_run(shown.id);
+        let delete = ui.add_enabled(kept.is_none(), egui::Button::new("Delete…"));
+        if delete.on_disabled_hover_text(kept.unwrap_or_default()).clicked() {
+            actions.push(Action::DeleteRun(shown.id));
+            ui.close();
+        }
+    });
+}
