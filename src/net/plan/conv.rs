@@ -1,10 +1,6 @@
 //! A convolution of a block of pixels, without a copy of its input.
 
-#![expect(
-    clippy::inline_always,
-    clippy::needless_range_loop,
-    reason = "only what is inlined is compiled for the vectors that are there, and iterators over several arrays are not unrolled"
-)]
+#![expect(clippy::inline_always, reason = "only what is inlined is compiled for the vectors that are there")]
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -133,8 +129,8 @@ impl OnePass<'_, '_, '_> {
                 finish(simd, self.how, &mut values, pixel.group + panel.first_group);
                 let to = pixel.to + channel;
                 let out = &mut S::as_mut_simd_f32s(&mut self.maps.y[to..to + width]).0[..NV];
-                for v in 0..NV {
-                    out[v] = values[v];
+                for (out, value) in out.iter_mut().zip(values) {
+                    *out = value;
                 }
             }
             at += MR;

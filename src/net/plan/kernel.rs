@@ -5,11 +5,7 @@
 //!
 //! No closures here: a closure inside [`pulp::WithSimd`] loses the instructions that it is compiled for.
 
-#![expect(
-    clippy::inline_always,
-    clippy::needless_range_loop,
-    reason = "only what is inlined is compiled for the vectors that are there, and iterators over several arrays are not unrolled"
-)]
+#![expect(clippy::inline_always, reason = "only what is inlined is compiled for the vectors that are there")]
 
 use pulp::Simd;
 

@@ -1,5 +1,7 @@
 //! Where a picture's values lie: channels last, groups of channels whole, zeros around the picture for convolutions to read.
 
+#![expect(clippy::inline_always, reason = "they are called in the innermost loops, where nothing else is a call")]
+
 use std::ops::Range;
 
 /// Channels are padded with zeros to whole groups: one vector of AVX-512, two of AVX2, four of NEON.
@@ -106,7 +108,7 @@ impl Block {
 }
 
 /// The parts of a buffer, one per block.
-pub(super) fn split<'a, T>(mut buffer: &'a mut [T], parts: impl Iterator<Item = Range<usize>>) -> Vec<&'a mut [T]> {
+pub(super) fn split<T>(mut buffer: &mut [T], parts: impl Iterator<Item = Range<usize>>) -> Vec<&mut [T]> {
     let mut at = 0;
     let mut split = Vec::new();
     for part in parts {

@@ -24,7 +24,7 @@ use std::sync::Mutex;
 
 use pulp::{Arch, Simd, WithSimd};
 
-use self::compile::Programs;
+use self::compile::{Program, Programs};
 use self::map::Shape;
 use self::run::Buffers;
 
@@ -67,8 +67,7 @@ impl Plan {
     /// Bytes of the packed weights.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        let values: usize =
-            [&self.programs.forward, &self.programs.backward].map(|program| program.weights()).iter().sum();
+        let values: usize = [&self.programs.forward, &self.programs.backward].map(Program::weights).iter().sum();
         4 * values as u64
     }
 

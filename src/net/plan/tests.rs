@@ -132,7 +132,9 @@ fn reference(net: &Net, x: &Reference, gradient: impl Fn(&Reference) -> Referenc
         let x = &values[*from];
         let mut parts = Vec::new();
         let mut y = products(layer, x, |to, from, weight| parts.push((to, weight * x.get(from))));
-        parts.into_iter().for_each(|(to, part)| y.add(to, part));
+        for (to, part) in parts {
+            y.add(to, part);
+        }
         for to @ [_, c, _, _] in y.places() {
             match layer {
                 Layer::Conv { filter: Filter { bias, .. }, add } => {
@@ -158,7 +160,9 @@ fn reference(net: &Net, x: &Reference, gradient: impl Fn(&Reference) -> Referenc
         }
         let mut parts = Vec::new();
         products(layer, &values[*from], |to, at, weight| parts.push((at, weight * g.get(to))));
-        parts.into_iter().for_each(|(at, part)| gradients[*from].add(at, part));
+        for (at, part) in parts {
+            gradients[*from].add(at, part);
+        }
     }
     (last, gradients.swap_remove(0))
 }
@@ -321,5 +325,23 @@ proptest! {
             (conv([4, c + 3, 1], 1, None), 10, None),
         ];
         check(&net, (2, 8), [3, h, w], &mut seed)?;
+    }
+}
+
+#[test]
+fn what_is_not_a_number_passes_as_in_pytorch() {
+    let identity = Filter { weight: vec![1.0], bias: None, dims: [1, 1, 1], stride: 1, before: 0 };
+    let net = vec![
+        (Layer::Conv { filter: identity.clone(), add: None }, 0, Some(Curve::Relu)),
+        (Layer::MaxPool, 1, None),
+        (Layer::Conv { filter: identity, add: None }, 2, None),
+    ];
+    for arch in archs() {
+        let plan = plan(&net, 1, 2, arch);
+        let (y, tape) = plan.forward(&[-1.0, f32::NAN, 3.0, -0.0], 1, [2, 2], true);
+        assert!(y[0].is_nan(), "{y:?}");
+        assert_eq!(plan.backward(&tape, &[2.0]), [0.0, 2.0, 0.0, 0.0]);
+        let (y, tape) = plan.forward(&[-1.0, 2.0, 3.0, -0.0], 1, [2, 2], true);
+        assert_eq!((y, plan.backward(&tape, &[2.0])), (vec![3.0], vec![0.0, 0.0, 2.0, 0.0]));
     }
 }

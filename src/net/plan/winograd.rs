@@ -147,25 +147,28 @@ impl WithSimd for Job<'_, '_, '_> {
 impl Job<'_, '_, '_> {
     #[inline(always)]
     fn turn<S: Simd, const SIDE: usize>(&mut self, simd: S) {
-        let (from, c) = (self.maps.from, self.maps.from.channels);
-        for (i, [picture, top, left]) in self.tiles.iter().enumerate() {
+        let from = self.maps.from;
+        // Vectors of a pixel; every pixel begins with a whole one.
+        let vectors = from.channels / S::F32_LANES;
+        let (source, _) = S::as_simd_f32s(self.maps.x);
+        let (turned, _) = S::as_mut_simd_f32s(self.turned);
+        for ([picture, top, left], turned) in self.tiles.iter().zip(turned.chunks_exact_mut(SIDE * SIDE * vectors)) {
             let mut starts = [[0; SIDE]; SIDE];
             for y in 0..SIDE {
                 for x in 0..SIDE {
                     // What lies beyond the halo meets no output; the halo's first pixel is as good a zero as any.
                     let inside = top + y <= from.height + 1 && left + x <= from.width + 1;
                     let (y_at, x_at) = if inside { (top + y, left + x) } else { (0, 0) };
-                    starts[y][x] = picture * from.len() + from.at(y_at as isize - 1, x_at as isize - 1);
+                    starts[y][x] =
+                        (picture * from.len() + from.at(y_at as isize - 1, x_at as isize - 1)) / S::F32_LANES;
                 }
             }
-            let turned = &mut self.turned[i * SIDE * SIDE * c..(i + 1) * SIDE * SIDE * c];
-            let mut channel = 0;
-            while channel < c {
+            for vector in 0..vectors {
                 let mut half = [[simd.splat_f32s(0.0); SIDE]; SIDE];
                 for y in 0..SIDE {
                     let mut row = [simd.splat_f32s(0.0); SIDE];
                     for x in 0..SIDE {
-                        row[x] = load(simd, self.maps.x, starts[y][x] + channel);
+                        row[x] = source[starts[y][x] + vector];
                     }
                     half[y] = turn_line(simd, row);
                 }
@@ -176,10 +179,9 @@ impl Job<'_, '_, '_> {
                     }
                     let column = turn_line(simd, column);
                     for y in 0..SIDE {
-                        store::<S>(turned, (y * SIDE + x) * c + channel, column[y]);
+                        turned[(y * SIDE + x) * vectors + vector] = column[y];
                     }
                 }
-                channel += S::F32_LANES;
             }
         }
     }
@@ -209,8 +211,8 @@ impl Job<'_, '_, '_> {
                 for m in 0..MR.min(self.tiles.len() - first) {
                     let at = ((first + m) * side * side + xi) * to + panel.first_group * GROUP;
                     let out = &mut S::as_mut_simd_f32s(&mut self.products[at..at + width]).0[..NV];
-                    for v in 0..NV {
-                        out[v] = sums[m][v];
+                    for (out, sum) in out.iter_mut().zip(sums[m]) {
+                        *out = sum;
                     }
                 }
                 first += MR;
@@ -220,30 +222,28 @@ impl Job<'_, '_, '_> {
 
     #[inline(always)]
     fn turn_back<S: Simd, const SIDE: usize, const M: usize>(&mut self, simd: S) {
-        let (to, c) = (self.maps.to, self.maps.to.channels);
-        for (i, [picture, top, left]) in self.tiles.iter().enumerate() {
-            let products = &self.products[i * SIDE * SIDE * c..(i + 1) * SIDE * SIDE * c];
+        let to = self.maps.to;
+        let vectors = to.channels / S::F32_LANES;
+        let (products, _) = S::as_simd_f32s(self.products);
+        let (bias, _) = S::as_simd_f32s(self.bias);
+        let (out, _) = S::as_mut_simd_f32s(self.maps.y);
+        let row = to.row() / S::F32_LANES;
+        for ([picture, top, left], products) in self.tiles.iter().zip(products.chunks_exact(SIDE * SIDE * vectors)) {
             let (top, left) = (*top, *left);
             let rows = M.min(self.block.rows.end - top);
             let columns = M.min(to.width - left);
             let first = (picture - self.block.pictures.start) * to.height + top - self.block.rows.start;
             let group = (first * to.width + left) * to.groups();
-            let start = picture * to.len() + to.at(top as isize, left as isize) - self.maps.start;
-            let add = match self.maps.add {
-                Some((add, map)) => Some((&add[picture * map.len() + map.at(top as isize, left as isize)..], map)),
-                None => None,
-            };
-            let mut channel = 0;
-            while channel < c {
+            let start = (picture * to.len() + to.at(top as isize, left as isize) - self.maps.start) / S::F32_LANES;
+            for vector in 0..vectors {
                 let mut half = [[simd.splat_f32s(0.0); M]; SIDE];
                 for y in 0..SIDE {
-                    let mut row = [simd.splat_f32s(0.0); SIDE];
+                    let mut line = [simd.splat_f32s(0.0); SIDE];
                     for x in 0..SIDE {
-                        row[x] = load(simd, products, (y * SIDE + x) * c + channel);
+                        line[x] = products[(y * SIDE + x) * vectors + vector];
                     }
-                    half[y] = turn_line_back(simd, row);
+                    half[y] = turn_line_back(simd, line);
                 }
-                let bias = load(simd, self.bias, channel);
                 for x in 0..columns {
                     let mut column = [simd.splat_f32s(0.0); SIDE];
                     for y in 0..SIDE {
@@ -251,21 +251,22 @@ impl Job<'_, '_, '_> {
                     }
                     let column: [S::f32s; M] = turn_line_back(simd, column);
                     for y in 0..rows {
-                        let mut sum = simd.add_f32s(column[y], bias);
-                        if let Some((add, map)) = add {
-                            sum = simd.add_f32s(sum, load(simd, add, y * map.row() + x * c + channel));
-                        }
-                        store::<S>(self.maps.y, start + y * to.row() + x * c + channel, sum);
+                        out[start + y * row + x * vectors + vector] = simd.add_f32s(column[y], bias[vector]);
                     }
                 }
-                channel += S::F32_LANES;
             }
             for y in 0..rows {
                 for x in 0..columns {
-                    let at = start + y * to.row() + x * c;
-                    let group = group + (y * to.width + x) * to.groups();
-                    let (values, _) = S::as_mut_simd_f32s(&mut self.maps.y[at..at + c]);
-                    finish(simd, self.how, values, group);
+                    let at = start + y * row + x * vectors;
+                    let values = &mut out[at..at + vectors];
+                    if let Some((add, map)) = self.maps.add {
+                        let at = picture * map.len() + map.at((top + y) as isize, (left + x) as isize);
+                        let (add, _) = S::as_simd_f32s(&add[at..at + to.channels]);
+                        for (value, add) in values.iter_mut().zip(add) {
+                            *value = simd.add_f32s(*value, *add);
+                        }
+                    }
+                    finish(simd, self.how, values, group + (y * to.width + x) * to.groups());
                 }
             }
         }
@@ -315,14 +316,4 @@ fn turn_line_back<S: Simd, const SIDE: usize, const M: usize>(simd: S, p: [S::f3
     out[2] = simd.mul_add_f32s(simd.splat_f32s(4.0), plus2, plus);
     out[3] = simd.add_f32s(simd.mul_add_f32s(simd.splat_f32s(8.0), minus2, minus), p[5]);
     out
-}
-
-#[inline(always)]
-fn load<S: Simd>(_: S, values: &[f32], at: usize) -> S::f32s {
-    S::as_simd_f32s(&values[at..at + S::F32_LANES]).0[0]
-}
-
-#[inline(always)]
-fn store<S: Simd>(values: &mut [f32], at: usize, value: S::f32s) {
-    S::as_mut_simd_f32s(&mut values[at..at + S::F32_LANES]).0[0] = value;
 }
