@@ -1,5 +1,7 @@
 //! Filters in the order in which they are read: panel by panel of output channels, row by row of the kernel.
 
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+
 use super::map::GROUP;
 
 /// A convolution over some of the outputs: those that lie `out_step` apart see the same taps.
@@ -49,7 +51,7 @@ pub(super) const fn picture_channels(channels: usize) -> usize {
 
 /// How many groups a panel has at most, in the order that fills `groups`; a processor of 16 lanes has registers for
 /// up to four, others for one.
-pub(super) fn widths(groups: usize, lanes: usize) -> Vec<usize> {
+fn widths(groups: usize, lanes: usize) -> Vec<usize> {
     if lanes < GROUP {
         return vec![1; groups];
     }
@@ -65,6 +67,18 @@ pub(super) fn widths(groups: usize, lanes: usize) -> Vec<usize> {
     widths
 }
 
+/// Panels for so many output channels, on all cores; `weights(first group, groups)`.
+pub(super) fn pack(outputs: usize, lanes: usize, weights: impl Fn(usize, usize) -> Vec<f32> + Sync) -> Vec<Panel> {
+    let mut first = 0;
+    let panels = widths(outputs.div_ceil(GROUP), lanes).into_iter().map(|groups| {
+        first += groups;
+        (first - groups, groups)
+    });
+    let panels: Vec<(usize, usize)> = panels.collect();
+    let panel = |(first_group, groups)| Panel { first_group, groups, weights: weights(first_group, groups) };
+    panels.into_par_iter().map(panel).collect()
+}
+
 impl Filter {
     pub(super) fn at(&self, o: usize, i: usize, y: usize, x: usize) -> f32 {
         let [_, c_in, k] = self.dims;
@@ -77,26 +91,20 @@ impl Filter {
         [outputs, inputs, padded]: [usize; 3],
         [ys, xs]: [&[usize]; 2],
         lanes: usize,
-        at: impl Fn(usize, usize, usize, usize) -> f32,
+        at: impl Fn(usize, usize, usize, usize) -> f32 + Sync,
     ) -> Vec<Panel> {
-        let mut panels = Vec::new();
-        let mut first_group = 0;
-        for groups in widths(outputs.div_ceil(GROUP), lanes) {
+        pack(outputs, lanes, |first_group, groups| {
             let mut weights = Vec::with_capacity(ys.len() * xs.len() * padded * groups * GROUP);
-            for y in ys {
-                for x in xs {
-                    for input in 0..padded {
-                        for output in first_group * GROUP..(first_group + groups) * GROUP {
-                            let real = output < outputs && input < inputs;
-                            weights.push(if real { at(output, input, *y, *x) } else { 0.0 });
-                        }
+            for (y, x) in ys.iter().flat_map(|y| xs.iter().map(move |x| (*y, *x))) {
+                for input in 0..padded {
+                    for output in first_group * GROUP..(first_group + groups) * GROUP {
+                        let real = output < outputs && input < inputs;
+                        weights.push(if real { at(output, input, y, x) } else { 0.0 });
                     }
                 }
             }
-            panels.push(Panel { first_group, groups, weights });
-            first_group += groups;
-        }
-        panels
+            weights
+        })
     }
 
     /// For an input of `padded` channels in memory.

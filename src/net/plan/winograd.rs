@@ -20,7 +20,7 @@ use super::conv::Maps;
 use super::finish::{Finish, finish};
 use super::kernel::{Runs, by_width, tile};
 use super::map::{Block, GROUP};
-use super::pack::{Filter, Panel, widths};
+use super::pack::{Filter, Panel, pack};
 
 /// A filter turned for tiles of `m` by `m`.
 #[derive(Debug)]
@@ -58,30 +58,30 @@ impl Winograd {
         let (outputs, inputs) = if transposed { (c_in, c_out) } else { (c_out, c_in) };
         let rows: &[[f64; 3]] = if m == 4 { &G4 } else { &G2 };
         let side = m + 2;
-        let mut panels = Vec::new();
-        let mut first_group = 0;
-        for groups in widths(outputs.div_ceil(GROUP), lanes) {
+        let panels = pack(outputs, lanes, |first_group, groups| {
             let width = groups * GROUP;
             let mut weights = vec![0.0; side * side * padded * width];
             for input in 0..inputs {
                 for (lane, output) in (first_group * GROUP..outputs.min((first_group + groups) * GROUP)).enumerate() {
-                    for (xi, (row, column)) in rows.iter().flat_map(|r| rows.iter().map(move |c| (r, c))).enumerate() {
-                        let mut sum = 0.0;
-                        for (y, x) in (0..9).map(|tap| (tap / 3, tap % 3)) {
-                            let weight = if transposed {
-                                filter.at(input, output, 2 - y, 2 - x)
-                            } else {
-                                filter.at(output, input, y, x)
-                            };
-                            sum += row[y] * column[x] * f64::from(weight);
+                    let weight = |y: usize, x: usize| {
+                        f64::from(if transposed {
+                            filter.at(input, output, 2 - y, 2 - x)
+                        } else {
+                            filter.at(output, input, y, x)
+                        })
+                    };
+                    for (r, row) in rows.iter().enumerate() {
+                        // Turned in one direction, then in the other.
+                        let half = [0, 1, 2].map(|x| (0..3).map(|y| row[y] * weight(y, x)).sum::<f64>());
+                        for (c, column) in rows.iter().enumerate() {
+                            let sum: f64 = (0..3).map(|x| half[x] * column[x]).sum();
+                            weights[((r * side + c) * padded + input) * width + lane] = sum as f32;
                         }
-                        weights[(xi * padded + input) * width + lane] = sum as f32;
                     }
                 }
             }
-            panels.push(Panel { first_group, groups, weights });
-            first_group += groups;
-        }
+            weights
+        });
         Self { m, panels }
     }
 
