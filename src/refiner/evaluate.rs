@@ -95,9 +95,10 @@ impl Chunks {
         if self.at_once == 1 || !classifier.sums_the_same_for_any_batch() {
             return self;
         }
-        let at_once = n.min(self.size.saturating_mul(self.at_once));
-        let size = at_once.div_ceil(rayon::current_num_threads()).clamp(1, JOINED);
-        Self { size, at_once: (at_once / size).max(1), ..self }
+        let (at_once, cores) = (n.min(self.size.saturating_mul(self.at_once)), rayon::current_num_threads());
+        let size = at_once.div_ceil(cores).clamp(1, JOINED);
+        // No more chunks than cores: one that waits for its share would begin another, and the caches would hold neither.
+        Self { size, at_once: (at_once / size).clamp(1, cores), ..self }
     }
 
     /// Computes every chunk of `items` in its place.
