@@ -62,7 +62,7 @@ impl Chunks {
     ///
     /// A matrix product's order of summation depends on its shape, and one rounding more or less can flip a ReLU. One sample
     /// at a time makes results independent of the batch to the last bit. Networks that sum the same way for any batch get
-    /// several samples nevertheless ([`Chunks::joined`]).
+    /// several samples nevertheless.
     pub const CPU: Self = Self { size: 1, pad: false, at_once: usize::MAX };
 
     /// For a GPU: `size` samples together.
