@@ -18,7 +18,7 @@
 //! | [`parameter`] | one description per setting, which flags, help, sliders and tooltips are made from | who uses it |
 //! | [`image`] | pictures on the host, `[N, C, H, W]`, `[0, 1]`; their levels, colours and differences | where they come from |
 //! | [`checkpoint`] | the file door: files of tensors, opened by content, taken with every shape checked | networks, devices |
-//! | [`net`] | one folder per architecture: modules that can be trained, folded for inference | value ranges, noise levels |
+//! | [`net`] | one folder per architecture: modules that can be trained, folded and compiled for inference | value ranges, noise levels |
 //! | [`zoo`] | what a file is (names, shapes, manifests) and where models are | devices |
 //! | [`generator`] | preconditioning, schedules, samplers, editing, noise per sample seed | files, threads, clocks |
 //! | [`classifier`] | normalisation, logits, energy | files, threads, clocks |

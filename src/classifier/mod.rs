@@ -6,18 +6,24 @@
 
 pub mod labels;
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 pub use self::labels::{LabelError, translation};
 use crate::checkpoint::{CheckpointError, LoadReport, Weights};
 use crate::net::resnet::{OddSize, Resnet, ResnetManifest};
+use crate::net::{Plan, Shapes};
 use crate::zoo::{Manifest, ManifestKind};
 
 /// A classifier, ready to judge.
 #[derive(Debug)]
 pub struct Classifier {
+    /// Where there is a plan, the shapes only.
     net: Resnet,
     arch: ResnetManifest,
+    /// On the CPU, the network compiled, with mean and standard deviation.
+    plan: Option<Arc<Plan>>,
     /// `[1, C, 1, 1]`
     mean: Tensor<4>,
     /// `[1, C, 1, 1]`
@@ -44,12 +50,16 @@ impl Classifier {
             });
         };
         let num_classes = manifest.classes.len();
-        let net = Resnet::load(&config, &mut weights, device)?.fold();
+        let mut net = Resnet::load(&config, &mut weights, device)?.fold();
+        let sample_shape @ [_, height, width] = manifest.shape();
+        let plan = net.plan([&spec.mean, &spec.std], [height, width]).map(Arc::new);
+        if plan.is_some() {
+            net = Resnet::load(&config, &mut Shapes::default(), device)?;
+        }
         let column =
             |values: &[f32]| Tensor::from_data(TensorData::new(values.to_vec(), [1, manifest.channels, 1, 1]), device);
-        let sample_shape = manifest.shape();
         let (mean, std) = (column(&spec.mean), column(&spec.std));
-        let classifier = Self { net, arch: config.arch, mean, std, num_classes, sample_shape };
+        let classifier = Self { net, arch: config.arch, plan, mean, std, num_classes, sample_shape };
         Ok((classifier, weights.report()))
     }
 
@@ -85,20 +95,30 @@ impl Classifier {
     /// When the size is another.
     #[must_use]
     pub fn logits(&self, x: Tensor<4>) -> Tensor<2> {
-        self.net.forward((x - self.mean.clone()) / self.std.clone())
+        match &self.plan {
+            Some(plan) => plan.logits(x),
+            None => self.net.forward((x - self.mean.clone()) / self.std.clone()),
+        }
+    }
+
+    /// Whether a picture's logits and gradient are the same to the last bit whatever is computed beside it, so that a batch
+    /// may go through in one.
+    #[must_use]
+    pub const fn sums_the_same_for_any_batch(&self) -> bool {
+        self.plan.is_some()
     }
 
     /// Bytes that one picture of `[H, W]` pixels needs at the peak of an evaluation with its input gradient, counted
-    /// from the network's shapes as the CPU backend works ([`Resnet::activation_bytes`]).
+    /// from the network's shapes as the CPU backend works ([`Resnet::activation_bytes`], [`Plan::activation_bytes`]).
     #[must_use]
     pub fn activation_bytes(&self, size: [usize; 2]) -> u64 {
-        self.net.activation_bytes(size)
+        self.plan.as_ref().map_or_else(|| self.net.activation_bytes(size), |plan| plan.activation_bytes(size))
     }
 
     /// Bytes of the weights on the device.
     #[must_use]
     pub fn weight_bytes(&self) -> u64 {
-        self.net.weight_bytes()
+        self.plan.as_ref().map_or_else(|| self.net.weight_bytes(), |plan| plan.weight_bytes())
     }
 }
 

@@ -1,5 +1,7 @@
 //! What every network keeps: folding changes no result, inference changes no network, training reaches every parameter.
 
+use std::sync::Arc;
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor};
 
@@ -138,6 +140,36 @@ fn folding_changes_no_logit() {
         for (one, other) in unfolded.iter().zip(read(folded.forward(x))) {
             assert!((one - other).abs() <= 1e-5 * one.abs().max(1.0), "net {i}: {one} and {other}");
         }
+    }
+}
+
+#[test]
+fn a_plan_is_the_same_function_forwards_and_backwards() {
+    let (mean, std) = ([0.4_f32, 0.5, 0.6], [0.2_f32, 0.25, 0.3]);
+    let column = |values: [f32; 3]| tensor(values.to_vec(), [1, 3, 1, 1], &device());
+    let evaluate = |x: Tensor<4>, logits: &dyn Fn(Tensor<4>) -> Tensor<2>| {
+        let x = x.autodiff().require_grad();
+        let logits = logits(x.clone());
+        let weights = Tensor::<1>::from_floats([1.0, -2.0, 0.5, 3.0, -0.3], &device()).autodiff();
+        let mut gradients = (logits.clone() * weights.unsqueeze()).sum().backward();
+        (read(logits), read(x.grad_remove(&mut gradients).expect("the input has a gradient")))
+    };
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    for (i, net) in resnets().into_iter().map(Resnet::fold).enumerate() {
+        let Some(plan) = net.plan([&mean, &std], [8, 16]).map(Arc::new) else { return };
+        let x = pictures(5, 3);
+        let burn = |x: Tensor<4>| net.forward((x - column(mean).autodiff()) / column(std).autodiff());
+        let (expected, found) = (evaluate(x.clone(), &burn), evaluate(x.clone(), &|x| plan.logits(x)));
+        let largest = expected.0.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+        for (one, other) in expected.0.iter().zip(&found.0) {
+            assert!((one - other).abs() <= 1e-5 * largest, "net {i}: {one} and {other}");
+        }
+        let lengths = dot(&expected.1, &expected.1).sqrt() * dot(&found.1, &found.1).sqrt();
+        assert!(dot(&expected.1, &found.1) > (1.0 - 1e-6) * lengths, "net {i}: the gradients point elsewhere");
+        assert_eq!(read(plan.logits(x.clone())), found.0, "net {i}: with and without a gradient");
+        let alone: Vec<_> = (0..5).map(|n| evaluate(x.clone().narrow(0, n, 1), &|x| plan.logits(x))).collect();
+        assert_eq!(alone.iter().flat_map(|(logits, _)| logits.clone()).collect::<Vec<_>>(), found.0, "net {i}");
+        assert_eq!(alone.iter().flat_map(|(_, gradient)| gradient.clone()).collect::<Vec<_>>(), found.1, "net {i}");
     }
 }
 

@@ -6,6 +6,7 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor};
 
+use super::plan::Filter;
 use super::tensor;
 
 /// A 2-d convolution, padded by half its kernel: a stride of 1 keeps the size, one of 2 halves it, rounding up.
@@ -70,6 +71,14 @@ impl Conv {
         [c_out, h.div_ceil(self.stride), w.div_ceil(self.stride)]
     }
 
+    /// For a plan: weights and padding.
+    fn filter(&self) -> Filter {
+        let [c_out, c_in, kernel, _] = self.dims();
+        let before = if self.behind { 0 } else { kernel / 2 };
+        let (weight, bias) = (values(self.weight.val()), self.bias.as_ref().map(|bias| values(bias.val())));
+        Filter { weight, bias, dims: [c_out, c_in, kernel], stride: self.stride, before }
+    }
+
     /// The first `count` of its output channels only.
     pub(super) fn first(self, count: usize) -> Self {
         let weight = self.weight.map(|weight| weight.narrow(0, 0, count));
@@ -88,6 +97,13 @@ pub(super) struct Linear {
 }
 
 impl Linear {
+    /// For a plan: a convolution of one pixel.
+    pub(super) fn filter(&self) -> Filter {
+        let [d_out, d_in] = self.weight.lazy_shape().dims();
+        let (weight, bias) = (values(self.weight.val()), Some(values(self.bias.val())));
+        Filter { weight, bias, dims: [d_out, d_in, 1], stride: 1, before: 0 }
+    }
+
     /// `[N, d_in]` to `[N, d_out]`.
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         x.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze()
@@ -108,6 +124,11 @@ impl ConvNorm {
             Some(norm) => norm.forward(h),
             None => h,
         }
+    }
+
+    /// For a plan, which knows no norms: `None` until it is folded.
+    pub(super) fn filter(&self) -> Option<Filter> {
+        self.norm.is_none().then(|| self.conv.filter())
     }
 
     /// The norm's factor becomes part of the kernel, the rest a bias.
@@ -157,6 +178,14 @@ impl Norm {
                 let column = |param: &Param<Tensor<1>>| param.val().reshape([1, c, 1, 1]);
                 x * column(scale) + column(shift)
             }
+        }
+    }
+
+    /// For a plan: factor and summand per channel, `None` until it is folded.
+    pub(super) fn affine(&self) -> Option<[Vec<f32>; 2]> {
+        match self {
+            Self::Batch(_) => None,
+            Self::Folded(Affine { scale, shift }) => Some([values(scale.val()), values(shift.val())]),
         }
     }
 

@@ -53,6 +53,9 @@ impl RefineError {
     }
 }
 
+/// Samples that share one reading of the weights, at most; more would only fill the caches.
+const JOINED: usize = 8;
+
 /// How a batch is cut for the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunks {
@@ -68,8 +71,8 @@ impl Chunks {
     /// For the CPU: every sample on its own, on all cores.
     ///
     /// A matrix product's order of summation depends on its shape, and one rounding more or less can flip a ReLU. One sample
-    /// at a time makes results independent of the batch to the last bit, and it is faster than a batch: samples share
-    /// no work, and the parts of a network that use a single core run for several samples at once.
+    /// at a time makes results independent of the batch to the last bit. Networks that sum the same way for any batch get
+    /// several samples nevertheless.
     pub const CPU: Self = Self { size: 1, pad: false, at_once: usize::MAX };
 
     /// For a GPU: `size` samples together.
@@ -93,6 +96,19 @@ impl Chunks {
             items.extend(std::iter::repeat_n(last, self.size.saturating_sub(items.len())).flatten());
         }
         items
+    }
+
+    /// For `n` samples of a classifier to which it makes no difference what goes through it together, the same number of
+    /// samples at once in fewer chunks: weights are read once per chunk. At least one chunk per core, because the small steps
+    /// of a chunk use a single one.
+    fn joined(self, n: usize, classifier: &Classifier) -> Self {
+        if self.at_once == 1 || !classifier.sums_the_same_for_any_batch() {
+            return self;
+        }
+        let (at_once, cores) = (n.min(self.size.saturating_mul(self.at_once)), rayon::current_num_threads());
+        let size = at_once.div_ceil(cores).clamp(1, JOINED);
+        // No more chunks than cores: one that waits for its share would begin another, and the caches would hold neither.
+        Self { size, at_once: (at_once / size).clamp(1, cores), ..self }
     }
 
     /// Computes every chunk of `items` in its place.
@@ -183,7 +199,8 @@ impl Evaluator<'_> {
             place.gradient.copy_from_slice(&known.gradient[i * len..(i + 1) * len]);
             (*place.objective, *place.length) = (known.objective[i], known.gradient_l2[i]);
         });
-        self.chunks.each(&mut asked, |places| self.chunk(images, labels, places))
+        let chunks = self.chunks.joined(asked.len(), self.classifier);
+        chunks.each(&mut asked, |places| self.chunk(images, labels, places))
     }
 
     fn chunk(&self, images: &ImageBatch, labels: &[usize], places: &mut [Place<'_>]) -> Result<(), RefineError> {
@@ -259,6 +276,7 @@ pub fn logits(
 ) -> Result<Vec<f32>, RefineError> {
     let classes = classifier.num_classes();
     let mut found = vec![0.0; images.len() * classes];
+    let chunks = chunks.joined(images.len(), classifier);
     let mut rows: Vec<(usize, &mut [f32])> = found.chunks_mut(classes.max(1)).enumerate().collect();
     chunks.each(&mut rows, |rows| {
         let samples: Vec<usize> = rows.iter().map(|(sample, _)| *sample).collect();

@@ -11,12 +11,21 @@ use crate::net::average_pool_2x2;
 use crate::net::build::Build;
 use crate::net::footprint::{self, Ledger, len};
 use crate::net::layer::{Conv, ConvNorm, Norm};
+use crate::net::plan::{Curve, Sketch, Value};
 
 impl Activation {
     pub(super) fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Relu => relu(x),
             Self::Silu => silu(x),
+        }
+    }
+
+    /// Its name in a plan.
+    pub(super) const fn curve(self) -> Curve {
+        match self {
+            Self::Relu => Curve::Relu,
+            Self::Silu => Curve::Silu,
         }
     }
 
@@ -137,6 +146,29 @@ impl Block {
             }
         };
         if self.first.is_some() { h + shortcut } else { act.forward(h + shortcut) }
+    }
+
+    /// Writes [`Self::forward`] down for a plan; `None` when it is not folded.
+    pub(super) fn sketch(&self, sketch: &mut Sketch, x: Value) -> Option<Value> {
+        let act = Some(self.activation.curve());
+        let activated = match &self.first {
+            Some(norm) => sketch.affine(x, norm.affine()?, act),
+            None => x,
+        };
+        let shortcut = match &self.downsample {
+            None => x,
+            Some(conv) => {
+                let x = if self.activated_shortcut { activated } else { x };
+                let x = if self.pooled { sketch.average_pool(x) } else { x };
+                sketch.conv(x, &conv.filter()?, None, None)
+            }
+        };
+        let (last, inner) = self.convs.split_last()?;
+        let mut h = activated;
+        for conv in inner {
+            h = sketch.conv(h, &conv.filter()?, None, act);
+        }
+        Some(sketch.conv(h, &last.filter()?, Some(shortcut), act.filter(|_| self.first.is_none())))
     }
 
     /// `[C, H', W']` that `[C, H, W]` becomes.

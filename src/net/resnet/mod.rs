@@ -19,6 +19,7 @@ use self::block::Block;
 use super::build::{Build, Shapes, Source};
 use super::footprint::{self, Ledger, len};
 use super::layer::{ConvNorm, Linear, Norm};
+use super::plan::{self, Plan, Sketch};
 use crate::checkpoint::CheckpointError;
 
 /// Constructor arguments that the weights follow from.
@@ -150,6 +151,30 @@ impl Resnet {
         let [n, c, height, width] = h.dims();
         let pooled = h.reshape([n, c, height * width]).mean_dim(2).reshape([n, c]);
         self.fc.forward(pooled)
+    }
+
+    /// The same function of pictures that are not normalised yet, compiled for this processor. `None` when the network is
+    /// not folded or not on the CPU, or when there is nothing to compile it for.
+    ///
+    /// `mean` and `std`: one per colour channel. It takes pictures of any size and is fastest for `size`, height and width.
+    #[must_use]
+    pub fn plan(&self, [mean, std]: [&[f32]; 2], size: [usize; 2]) -> Option<Plan> {
+        let arch = plan::processor().filter(|_| plan::runs_on(&self.fc.weight.device()))?;
+        let mut sketch = Sketch::new(mean.len(), size, plan::lanes(arch));
+        let curve = Some(self.activation.curve());
+        let mut x = sketch.conv(0, &self.stem.filter()?, None, curve.filter(|_| !self.preactivated));
+        if self.stem_pool {
+            x = sketch.max_pool(x);
+        }
+        for block in self.stages.iter().flatten() {
+            x = block.sketch(&mut sketch, x)?;
+        }
+        if let Some(norm) = &self.last_norm {
+            x = sketch.affine(x, norm.affine()?, curve);
+        }
+        x = sketch.mean(x);
+        sketch.conv(x, &self.fc.filter(), None, None);
+        Some(Plan::new(sketch, arch, mean, std))
     }
 
     /// Bytes that one picture of `[H, W]` pixels needs at the peak of a forward pass and the backward pass to its

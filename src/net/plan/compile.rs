@@ -1,0 +1,160 @@
+//! From steps to two programs: one forwards, one backwards, each with as few buffers as it can do with.
+
+use super::finish::Curve;
+use super::map::{GROUP, Shape};
+use super::plain::Plain;
+use super::sketch::{Kind, Sketch};
+
+/// Steps over numbered buffers.
+#[derive(Debug, Default)]
+pub(super) struct Program {
+    pub(super) ops: Vec<Op>,
+    /// What lies in every buffer.
+    pub(super) buffers: Vec<Shape>,
+    /// Where the input is put and where the result lies.
+    pub(super) ends: [usize; 2],
+}
+
+/// `to = after(kind(from) + add)`
+#[derive(Debug)]
+pub(super) struct Op {
+    pub(super) kind: Kind,
+    pub(super) from: usize,
+    pub(super) add: Option<usize>,
+    pub(super) to: usize,
+    pub(super) after: After,
+    /// Where on the tape it keeps the activation's derivative or the places of the maxima.
+    pub(super) writes: Option<usize>,
+    /// Where the places lie that the gradient of a max-pool goes to.
+    pub(super) places: Option<usize>,
+}
+
+/// What is done to a sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    Nothing,
+    Curve(Curve),
+    /// Multiplies by the derivative that lies there on the tape.
+    Derivative(usize),
+}
+
+/// Something that the forward pass keeps for the backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    Derivative(Curve, Shape),
+    Places(Shape),
+}
+
+/// Both programs and what goes from one to the other.
+#[derive(Debug)]
+pub(super) struct Programs {
+    pub(super) forward: Program,
+    pub(super) backward: Program,
+    pub(super) tape: Vec<Keep>,
+}
+
+impl Sketch {
+    pub(super) fn programs(self) -> Programs {
+        let Self { values, steps, .. } = self;
+        let mut tape = Vec::new();
+        let mut derivatives = vec![None; values.len()];
+        // While values are not yet buffers, every value has its own.
+        let mut forward = Program { buffers: values.iter().map(|made| made.shape).collect(), ..Program::default() };
+        let mut backward = Program::default();
+        let gradient = |backward: &mut Program, value: usize| {
+            let made = &values[value];
+            let channels = made.channels.next_multiple_of(GROUP);
+            backward.buffers.push(Shape { channels, halo: made.gradient_halo, ..made.shape });
+            backward.buffers.len() - 1
+        };
+        let last = values.len() - 1;
+        forward.ends = [0, last];
+        let first = gradient(&mut backward, last);
+        backward.ends = [first; 2];
+        let mut back = Vec::new();
+        for step in steps {
+            let (mut writes, mut places) = (None, None);
+            if let Some(curve) = values[step.y].curve {
+                derivatives[step.y] = Some(tape.len());
+                writes = Some(tape.len());
+                tape.push(Keep::Derivative(curve, values[step.y].shape));
+            } else if matches!(step.forward, Kind::Plain(Plain::MaxPool)) {
+                (writes, places) = (Some(tape.len()), Some(tape.len()));
+                tape.push(Keep::Places(values[step.y].shape));
+            }
+            let after = values[step.y].curve.map_or(After::Nothing, After::Curve);
+            let (from, add, to) = (step.x, step.add, step.y);
+            forward.ops.push(Op { kind: step.forward, from, add, to, after, writes, places: None });
+            back.push((step.backward, [from, to], add, places));
+        }
+        let mut uses: Vec<usize> = values.iter().map(|made| made.uses).collect();
+        // What has been summed up of every value's gradient.
+        let mut sums: Vec<Option<usize>> = vec![None; values.len()];
+        sums[last] = Some(first);
+        for (kind, [x, y], add, places) in back.into_iter().rev() {
+            let Some(from) = sums[y] else { continue };
+            if let Some(add) = add {
+                // The sum's gradient is its summands'.
+                uses[add] -= 1;
+                debug_assert!(sums[add].is_none(), "a summand is read before it is added");
+                debug_assert!(uses[add] > 0 || values[add].curve.is_none(), "an activated value is not only added");
+                sums[add] = Some(from);
+            }
+            uses[x] -= 1;
+            let to = gradient(&mut backward, x);
+            let after = match derivatives[x] {
+                Some(derivative) if uses[x] == 0 => After::Derivative(derivative),
+                _ => After::Nothing,
+            };
+            backward.ops.push(Op { kind, from, add: sums[x], to, after, writes: None, places });
+            sums[x] = Some(to);
+            backward.ends[1] = to;
+        }
+        forward.share_buffers();
+        backward.share_buffers();
+        Programs { forward, backward, tape }
+    }
+}
+
+impl Program {
+    /// Gives values that do not live at the same time and have the same shape one buffer.
+    ///
+    /// Of the same shape only, so that the zeros around a map stay.
+    fn share_buffers(&mut self) {
+        let mut last_use = vec![0; self.buffers.len()];
+        for (i, op) in self.ops.iter().enumerate() {
+            for used in std::iter::once(op.from).chain(op.add) {
+                last_use[used] = i;
+            }
+        }
+        last_use[self.ends[1]] = self.ops.len();
+        let mut shared: Vec<Shape> = Vec::new();
+        let mut free: Vec<usize> = Vec::new();
+        let mut place: Vec<Option<usize>> = vec![None; self.buffers.len()];
+        let mut take = |value: usize, free: &mut Vec<usize>| {
+            let shape = self.buffers[value];
+            let found = free.iter().position(|buffer| shared[*buffer] == shape);
+            if let Some(i) = found {
+                return free.swap_remove(i);
+            }
+            shared.push(shape);
+            shared.len() - 1
+        };
+        place[self.ends[0]] = Some(take(self.ends[0], &mut free));
+        for (i, op) in self.ops.iter_mut().enumerate() {
+            let to = take(op.to, &mut free);
+            place[op.to] = Some(to);
+            let read = [Some(op.from), op.add];
+            for (k, used) in read.into_iter().enumerate() {
+                let Some(used) = used else { continue };
+                if last_use[used] == i && !read[..k].contains(&Some(used)) {
+                    free.extend(place[used]);
+                }
+            }
+            let buffer = |value: usize| place[value].expect("a value is made before it is read");
+            (op.from, op.add, op.to) = (buffer(op.from), op.add.map(buffer), to);
+        }
+        self.ends = self.ends.map(|end| place[end].expect("both ends are values"));
+        self.buffers = shared;
+    }
+}

@@ -1,0 +1,91 @@
+//! The plan as one operation of burn, so that automatic differentiation sees one node instead of the network.
+
+use std::sync::Arc;
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, DispatchDevice, Flex, backend_extension};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::{Plan, Tape};
+
+#[backend_extension(Flex, Autodiff)]
+trait Planned: Backend {
+    fn planned(x: FloatTensor<Self>, plan: Arc<Plan>) -> FloatTensor<Self>;
+}
+
+impl Planned for Flex {
+    fn planned(x: FlexTensor, plan: Arc<Plan>) -> FlexTensor {
+        plan.pass(&x, false).0
+    }
+}
+
+impl<C: CheckpointStrategy> Planned for Autodiff<Flex, C> {
+    fn planned(x: FloatTensor<Self>, plan: Arc<Plan>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Vjp;
+        impl Backward<Flex, 1> for Vjp {
+            type State = (Arc<Plan>, Arc<Tape>);
+
+            fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let (plan, tape) = ops.state;
+                unary::<Flex, _>(ops.parents, ops.node, grads, |gradient| plan.gradient(&tape, &gradient));
+            }
+        }
+        let (x, guard) = x.into_parts();
+        match Vjp.prepare::<C>([guard]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => {
+                let (logits, tape) = plan.pass(&x, true);
+                prep.finish((plan, Arc::new(tape)), logits)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(plan.pass(&x, false).0),
+        }
+    }
+}
+
+impl Plan {
+    /// Logits of a batch on the CPU.
+    ///
+    /// # Shapes
+    /// `x`: `[N, C, H, W]` of single precision, not normalised; returns `[N, K]`.
+    ///
+    /// # Panics
+    /// On another device than the one that it was compiled for.
+    #[must_use]
+    pub fn logits(self: &Arc<Self>, x: Tensor<4>) -> Tensor<2> {
+        let [n, ..] = x.dims();
+        let logits = <Dispatch as Planned>::planned(x.into_dispatch(), Arc::clone(self));
+        Tensor::<4>::from_dispatch(logits).reshape([n, self.classes()])
+    }
+
+    /// Logits `[N, K, 1, 1]`, and what their gradient needs when that is asked for.
+    fn pass(&self, x: &FlexTensor, keep: bool) -> (FlexTensor, Tape) {
+        let shape: Vec<usize> = x.layout().shape().iter().copied().collect();
+        let (n, size) = (shape[0], [shape[2], shape[3]]);
+        let (logits, tape) = with_values(x, |x| self.forward(x, n, size, keep));
+        (tensor(logits, [n, self.classes(), 1, 1]), tape)
+    }
+
+    fn gradient(&self, tape: &Tape, gradient: &FlexTensor) -> FlexTensor {
+        let ([n, h, w], c) = (tape.shape(), self.channels());
+        tensor(with_values(gradient, |gradient| self.backward(tape, gradient)), [n, c, h, w])
+    }
+}
+
+/// Whether plans are made for a device.
+pub(in crate::net) fn runs_on(device: &Device) -> bool {
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+}
+
+/// Row-major values.
+fn with_values<T>(tensor: &FlexTensor, read: impl FnOnce(&[f32]) -> T) -> T {
+    read(tensor.to_contiguous().as_slice::<f32>().expect("networks compute in single precision"))
+}
+
+fn tensor(values: Vec<f32>, shape: [usize; 4]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}

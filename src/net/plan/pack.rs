@@ -1,0 +1,143 @@
+//! Filters in the order in which they are read: panel by panel of output channels, row by row of the kernel.
+
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+
+use super::map::GROUP;
+
+/// A convolution over some of the outputs: those that lie `out_step` apart see the same taps.
+///
+/// Forwards there is one pass. The gradient of a stride of s comes in s² passes, one for the outputs of either parity.
+#[derive(Debug)]
+pub(super) struct Pass {
+    /// Rows and columns of the kernel.
+    pub(super) taps: [usize; 2],
+    /// Pixels of the input from one output to the next.
+    pub(super) step: usize,
+    /// The first tap of the first output.
+    pub(super) origin: [isize; 2],
+    pub(super) out_step: usize,
+    /// The first output.
+    pub(super) out_from: [usize; 2],
+    pub(super) panels: Vec<Panel>,
+}
+
+/// The weights of a few groups of output channels.
+#[derive(Debug)]
+pub(super) struct Panel {
+    pub(super) first_group: usize,
+    pub(super) groups: usize,
+    /// `[taps y][taps x][channels in][groups][GROUP]`
+    pub(super) weights: Vec<f32>,
+}
+
+/// A convolution's weights as checkpoints have them.
+#[derive(Debug, Clone)]
+pub(in crate::net) struct Filter {
+    /// `[C_out, C_in, k, k]`
+    pub(in crate::net) weight: Vec<f32>,
+    /// `[C_out]`
+    pub(in crate::net) bias: Option<Vec<f32>>,
+    /// Channels out and in, side of the kernel.
+    pub(in crate::net) dims: [usize; 3],
+    pub(in crate::net) stride: usize,
+    /// Padding before the first pixel. Behind the last one there is as much as the last output needs.
+    pub(in crate::net) before: usize,
+}
+
+/// Channels of a picture in memory: they are only read, one by one, four in a row.
+pub(super) const fn picture_channels(channels: usize) -> usize {
+    channels.next_multiple_of(4)
+}
+
+/// How many groups a panel has at most, in the order that fills `groups`; a processor of 16 lanes has registers for
+/// up to four, others for one.
+fn widths(groups: usize, lanes: usize) -> Vec<usize> {
+    if lanes < GROUP {
+        return vec![1; groups];
+    }
+    let best = if groups.is_multiple_of(3) { 3 } else { 4 };
+    let mut widths = Vec::new();
+    let mut left = groups;
+    while left > 4 {
+        let width = if left.is_multiple_of(best) { best } else { 3 };
+        widths.push(width);
+        left -= width;
+    }
+    widths.push(left);
+    widths
+}
+
+/// Panels for so many output channels, on all cores; `weights(first group, groups)`.
+pub(super) fn pack(outputs: usize, lanes: usize, weights: impl Fn(usize, usize) -> Vec<f32> + Sync) -> Vec<Panel> {
+    let mut first = 0;
+    let panels = widths(outputs.div_ceil(GROUP), lanes).into_iter().map(|groups| {
+        first += groups;
+        (first - groups, groups)
+    });
+    let panels: Vec<(usize, usize)> = panels.collect();
+    let panel = |(first_group, groups)| Panel { first_group, groups, weights: weights(first_group, groups) };
+    panels.into_par_iter().map(panel).collect()
+}
+
+impl Filter {
+    pub(super) fn at(&self, o: usize, i: usize, y: usize, x: usize) -> f32 {
+        let [_, c_in, k] = self.dims;
+        self.weight[((o * c_in + i) * k + y) * k + x]
+    }
+
+    /// Panels of `outputs` channels, each a sum over `ys` by `xs` by `inputs`, of which there are `padded` in memory;
+    /// `at(out, in, y, x)`.
+    fn panels(
+        [outputs, inputs, padded]: [usize; 3],
+        [ys, xs]: [&[usize]; 2],
+        lanes: usize,
+        at: impl Fn(usize, usize, usize, usize) -> f32 + Sync,
+    ) -> Vec<Panel> {
+        pack(outputs, lanes, |first_group, groups| {
+            let mut weights = Vec::with_capacity(ys.len() * xs.len() * padded * groups * GROUP);
+            for (y, x) in ys.iter().flat_map(|y| xs.iter().map(move |x| (*y, *x))) {
+                for input in 0..padded {
+                    for output in first_group * GROUP..(first_group + groups) * GROUP {
+                        let real = output < outputs && input < inputs;
+                        weights.push(if real { at(output, input, y, x) } else { 0.0 });
+                    }
+                }
+            }
+            weights
+        })
+    }
+
+    /// For an input of `padded` channels in memory.
+    pub(super) fn forward(&self, lanes: usize, padded: usize) -> Vec<Pass> {
+        let [c_out, c_in, k] = self.dims;
+        let taps: Vec<usize> = (0..k).collect();
+        let panels = Self::panels([c_out, c_in, padded], [&taps, &taps], lanes, |o, i, y, x| self.at(o, i, y, x));
+        let origin = -(self.before as isize);
+        let (step, out_step, out_from) = (self.stride, 1, [0; 2]);
+        vec![Pass { taps: [k; 2], step, origin: [origin; 2], out_step, out_from, panels }]
+    }
+
+    /// The transposed map, from the output's gradient to the input's.
+    pub(super) fn backward(&self, lanes: usize) -> Vec<Pass> {
+        let [c_out, c_in, k] = self.dims;
+        let (s, padded) = (self.stride, c_out.next_multiple_of(GROUP));
+        // Input t s + p takes from the outputs (t s + p + before - tap) / s for the taps for which that is whole, the last
+        // tap from the first output.
+        let taps = |p: usize| -> (Vec<usize>, isize) {
+            let taps: Vec<usize> =
+                (0..k).rev().filter(|tap| (p + self.before + s * k - tap).is_multiple_of(s)).collect();
+            let origin = taps.first().map_or(0, |tap| (p as isize + self.before as isize - *tap as isize) / s as isize);
+            (taps, origin)
+        };
+        let mut passes = Vec::new();
+        for py in 0..s {
+            for px in 0..s {
+                let ((ys, y), (xs, x)) = (taps(py), taps(px));
+                let panels = Self::panels([c_in, c_out, padded], [&ys, &xs], lanes, |i, o, y, x| self.at(o, i, y, x));
+                let taps = [ys.len(), xs.len()];
+                passes.push(Pass { taps, step: 1, origin: [y, x], out_step: s, out_from: [py, px], panels });
+            }
+        }
+        passes
+    }
+}

@@ -1,0 +1,270 @@
+//! Runs a plan's programs over a batch.
+
+use std::mem;
+use std::sync::{MutexGuard, PoisonError};
+
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+
+use super::Plan;
+use super::compile::{After, Keep, Op, Program};
+use super::conv::{Maps, conv};
+use super::finish::{Curve, Finish, Kept};
+use super::map::{Block, GROUP, Map, split};
+use super::method::Method;
+use super::plain::Job;
+use super::sketch::Kind;
+
+/// Values that a thread passes over before it asks for more.
+const PLAIN: usize = 1 << 16;
+
+/// The buffers of one call.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    size: [usize; 2],
+    values: Vec<Vec<f32>>,
+}
+
+/// What a forward pass keeps for the backward pass.
+#[derive(Debug)]
+pub(super) struct Tape {
+    n: usize,
+    size: [usize; 2],
+    kept: Vec<Kept>,
+}
+
+impl Tape {
+    /// Pictures, their height and width.
+    pub(super) const fn shape(&self) -> [usize; 3] {
+        [self.n, self.size[0], self.size[1]]
+    }
+}
+
+impl Keep {
+    fn fresh(self, n: usize, size: [usize; 2]) -> Kept {
+        match self {
+            Self::Derivative(Curve::Relu, shape) => Kept::Bits(vec![0; n * words(shape.of(size))]),
+            Self::Derivative(Curve::Silu, shape) => Kept::Factors(vec![0.0; n * words(shape.of(size)) * GROUP]),
+            Self::Places(shape) => Kept::Places(vec![0; n * words(shape.of(size)) * GROUP]),
+        }
+    }
+
+    /// Of one picture.
+    pub(super) fn bytes(self, size: [usize; 2]) -> u64 {
+        let (Self::Derivative(_, shape) | Self::Places(shape)) = self;
+        let each = match self {
+            Self::Derivative(Curve::Relu, _) => 2,
+            Self::Derivative(Curve::Silu, _) => 4 * GROUP,
+            Self::Places(_) => GROUP,
+        };
+        (words(shape.of(size)) * each) as u64
+    }
+}
+
+/// Groups of a picture's pixels.
+const fn words(map: Map) -> usize {
+    map.height * map.width * map.groups()
+}
+
+/// Where a pixel's groups begin, among all pictures' pixels without halo.
+fn kept_part(block: &Block, map: Map, each: usize) -> std::ops::Range<usize> {
+    block.part(words(map) * each, map.width * map.groups() * each, 0, map.height)
+}
+
+impl Program {
+    pub(super) fn weights(&self) -> usize {
+        self.ops.iter().map(|op| op.kind.weights()).sum()
+    }
+}
+
+impl Kind {
+    fn weights(&self) -> usize {
+        match self {
+            Self::Conv(method, _) => method.weights(),
+            Self::Plain(_) => 0,
+        }
+    }
+
+    /// How many pixels make a block, and the rows that must not be cut; no result depends on it.
+    fn block(&self, to: Map) -> [usize; 2] {
+        match self {
+            Self::Conv(method, _) => method.block(),
+            Self::Plain(_) => [PLAIN / to.channels, 1],
+        }
+    }
+}
+
+impl Plan {
+    /// Logits `[N, K]` of pictures `[N, C, H, W]`, row-major, and with `keep` what their gradient needs.
+    pub(super) fn forward(&self, x: &[f32], n: usize, size: [usize; 2], keep: bool) -> (Vec<f32>, Tape) {
+        let program = &self.programs.forward;
+        let kept = if keep { self.programs.tape.iter().map(|keep| keep.fresh(n, size)).collect() } else { Vec::new() };
+        let mut tape = Tape { n, size, kept };
+        let mut buffers = self.take(0, n, size);
+        let [input, output] = program.ends;
+        let shape = |end: usize| program.buffers[end].of(size);
+        let colour = |value: f32, channel: usize| (value - self.colours[channel][0]) / self.colours[channel][1];
+        load(x, (&mut buffers.values[input], shape(input)), (n, self.channels()), colour);
+        self.run(program, (n, size), &mut buffers, &mut tape.kept, &[]);
+        let logits = store((&buffers.values[output], shape(output)), (n, self.classes), |value, _| value);
+        self.give_back(0, buffers);
+        (logits, tape)
+    }
+
+    /// The gradient `[N, C, H, W]` of the pictures that follows from the logits' `[N, K]`.
+    pub(super) fn backward(&self, tape: &Tape, gradient: &[f32]) -> Vec<f32> {
+        let (program, n, size) = (&self.programs.backward, tape.n, tape.size);
+        let mut buffers = self.take(1, n, size);
+        let [input, output] = program.ends;
+        let shape = |end: usize| program.buffers[end].of(size);
+        load(gradient, (&mut buffers.values[input], shape(input)), (n, self.classes), |value, _| value);
+        self.run(program, (n, size), &mut buffers, &mut [], &tape.kept);
+        let scale = |value: f32, channel: usize| value / self.colours[channel][1];
+        let result = store((&buffers.values[output], shape(output)), (n, self.channels()), scale);
+        self.give_back(1, buffers);
+        result
+    }
+
+    /// Runs a program over `n` pictures, which writes one part of the tape and reads another.
+    fn run(
+        &self,
+        program: &Program,
+        batch: (usize, [usize; 2]),
+        buffers: &mut Buffers,
+        written: &mut [Kept],
+        read: &[Kept],
+    ) {
+        for op in &program.ops {
+            let mut y = mem::take(&mut buffers.values[op.to]);
+            let kept = op.writes.and_then(|place| written.get_mut(place));
+            self.op((program, op), batch, buffers, &mut y, kept, read);
+            buffers.values[op.to] = y;
+        }
+    }
+
+    fn op(
+        &self,
+        (program, op): (&Program, &Op),
+        (n, size): (usize, [usize; 2]),
+        buffers: &Buffers,
+        y: &mut [f32],
+        kept: Option<&mut Kept>,
+        read: &[Kept],
+    ) {
+        let map = |buffer: usize| program.buffers[buffer].of(size);
+        let (from, to) = (map(op.from), map(op.to));
+        let x = buffers.values[op.from].as_slice();
+        let add = op.add.map(|add| (buffers.values[add].as_slice(), map(add)));
+        let [pixels, rows] = op.kind.block(to);
+        let share = (n * to.height * to.width).div_ceil(rayon::current_num_threads());
+        let blocks = Block::cut(n, to, pixels.min(share).max(1), rows);
+        let part = |block: &Block| block.part(to.len(), to.row(), to.halo * to.row(), to.height);
+        let parts = split(y, blocks.iter().map(part));
+        let finishes = finishes(op.after, (&blocks, to), kept, read);
+        let places: &[u8] = match op.places.and_then(|place| read.get(place)) {
+            Some(Kept::Places(places)) => places,
+            _ => &[],
+        };
+        let tasks: Vec<_> = blocks.iter().zip(parts).zip(finishes).collect();
+        tasks.into_par_iter().for_each(|((block, y), mut how)| {
+            let (start, how) = (part(block).start, &mut how);
+            match &op.kind {
+                Kind::Conv(method, bias) => {
+                    let mut maps = Maps { x, from, add, y, to, start };
+                    match method {
+                        Method::Direct(passes) => conv(self.arch, (passes, bias), block, &mut maps, how),
+                        Method::Winograd(winograd) => winograd.run(self.arch, bias, block, &mut maps, how),
+                    }
+                }
+                Kind::Plain(plain) => {
+                    self.arch.dispatch(Job { plain, block, x, from, add, y, to, start, places, how });
+                }
+            }
+        });
+    }
+
+    /// Buffers for `n` pictures; zero where nothing is ever written.
+    fn take(&self, direction: usize, n: usize, size: [usize; 2]) -> Buffers {
+        let program = [&self.programs.forward, &self.programs.backward][direction];
+        let mut buffers = self.idle(direction).pop().filter(|idle| idle.size == size).unwrap_or_default();
+        buffers.size = size;
+        buffers.values.resize_with(program.buffers.len(), Vec::new);
+        for (values, shape) in buffers.values.iter_mut().zip(&program.buffers) {
+            let len = n * shape.of(size).len();
+            if values.len() < len {
+                values.resize(len, 0.0);
+            }
+        }
+        buffers
+    }
+
+    fn give_back(&self, direction: usize, buffers: Buffers) {
+        self.idle(direction).push(buffers);
+    }
+
+    fn idle(&self, direction: usize) -> MutexGuard<'_, Vec<Buffers>> {
+        self.idle[direction].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How every block ends: what is written to the tape is `kept`, what is read from it lies in `read`.
+fn finishes<'a>(
+    after: After,
+    (blocks, to): (&[Block], Map),
+    kept: Option<&'a mut Kept>,
+    read: &'a [Kept],
+) -> Vec<Finish<'a>> {
+    let whole = |each: usize| blocks.iter().map(move |block| kept_part(block, to, each));
+    match (kept, after) {
+        (Some(Kept::Bits(bits)), _) => split(bits, whole(1)).into_iter().map(|bits| Finish::Relu(Some(bits))).collect(),
+        (Some(Kept::Factors(factors)), _) => {
+            split(factors, whole(GROUP)).into_iter().map(|factors| Finish::Silu(Some(factors))).collect()
+        }
+        (Some(Kept::Places(places)), _) => split(places, whole(GROUP)).into_iter().map(Finish::Places).collect(),
+        (None, After::Curve(Curve::Relu)) => blocks.iter().map(|_| Finish::Relu(None)).collect(),
+        (None, After::Curve(Curve::Silu)) => blocks.iter().map(|_| Finish::Silu(None)).collect(),
+        (None, After::Nothing) => blocks.iter().map(|_| Finish::Nothing).collect(),
+        (None, After::Derivative(place)) => match &read[place] {
+            Kept::Bits(bits) => whole(1).map(|part| Finish::Bits(&bits[part])).collect(),
+            Kept::Factors(factors) => whole(GROUP).map(|part| Finish::Factors(&factors[part])).collect(),
+            Kept::Places(_) => blocks.iter().map(|_| Finish::Nothing).collect(),
+        },
+    }
+}
+
+/// Puts `n` pictures `[C, H, W]` into a buffer, channels last, the padding channels zero.
+fn load(
+    pictures: &[f32],
+    (buffer, map): (&mut [f32], Map),
+    (n, channels): (usize, usize),
+    value: impl Fn(f32, usize) -> f32,
+) {
+    let plane = map.height * map.width;
+    for (picture, values) in pictures.chunks(channels * plane).zip(buffer.chunks_mut(map.len())).take(n) {
+        for y in 0..map.height {
+            let row = &mut values[map.at(y as isize, 0)..][..map.width * map.channels];
+            for (x, pixel) in row.chunks_mut(map.channels).enumerate() {
+                for (channel, to) in pixel.iter_mut().enumerate() {
+                    let real = channel < channels;
+                    *to = if real { value(picture[channel * plane + y * map.width + x], channel) } else { 0.0 };
+                }
+            }
+        }
+    }
+}
+
+/// Takes `n` pictures `[C, H, W]` out of a buffer.
+fn store((buffer, map): (&[f32], Map), (n, channels): (usize, usize), value: impl Fn(f32, usize) -> f32) -> Vec<f32> {
+    let plane = map.height * map.width;
+    let mut pictures = vec![0.0; n * channels * plane];
+    for (picture, values) in pictures.chunks_mut(channels * plane).zip(buffer.chunks(map.len())) {
+        for (channel, to) in picture.chunks_mut(plane).enumerate() {
+            for (y, row) in to.chunks_mut(map.width).enumerate() {
+                let from = values[map.at(y as isize, 0) + channel..].iter().step_by(map.channels);
+                for (to, from) in row.iter_mut().zip(from) {
+                    *to = value(*from, channel);
+                }
+            }
+        }
+    }
+    pictures
+}

@@ -1,0 +1,140 @@
+//! What a plan is made from: a network's steps in order, each with the value that it makes.
+
+use super::finish::Curve;
+use super::map::{GROUP, Shape};
+use super::method::Method;
+use super::pack::{Filter, picture_channels};
+use super::plain::Plain;
+
+/// A map on its way through the network.
+pub(in crate::net) type Value = usize;
+
+/// The steps of a network, written down by a walk over its modules.
+///
+/// A value that is added to others must not be the last use of an activated value; residual networks keep this, because a
+/// block's convolutions come before its sum.
+#[derive(Debug)]
+pub(in crate::net) struct Sketch {
+    lanes: usize,
+    /// Height and width of the pictures that it will mostly see.
+    size: [usize; 2],
+    pub(super) values: Vec<Made>,
+    pub(super) steps: Vec<Step>,
+}
+
+/// What is known of a value.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) shape: Shape,
+    /// Zeros around its gradient.
+    pub(super) gradient_halo: usize,
+    pub(super) channels: usize,
+    pub(super) curve: Option<Curve>,
+    /// How often it is read.
+    pub(super) uses: usize,
+}
+
+/// `y = curve(kind(x) + add)`
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) forward: Kind,
+    pub(super) backward: Kind,
+    pub(super) x: Value,
+    pub(super) add: Option<Value>,
+    pub(super) y: Value,
+}
+
+/// What is done to a map.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// With a bias per channel, padded.
+    Conv(Method, Vec<f32>),
+    Plain(Plain),
+}
+
+impl Sketch {
+    /// A network that sees pictures of so many channels, which are value 0 and are only convolved, for processors whose
+    /// vectors have `lanes` numbers. It takes pictures of any size; methods are chosen for `size`, height and width.
+    pub(in crate::net) fn new(channels: usize, size: [usize; 2], lanes: usize) -> Self {
+        let shape = Shape { channels: picture_channels(channels), by: 1, halo: 0 };
+        let picture = Made { shape, gradient_halo: 0, channels, curve: None, uses: 0 };
+        Self { lanes, size, values: vec![picture], steps: Vec::new() }
+    }
+
+    fn push(
+        &mut self,
+        (forward, backward): (Kind, Kind),
+        (x, add): (Value, Option<Value>),
+        [channels, by, gradient_halo]: [usize; 3],
+        curve: Option<Curve>,
+    ) -> Value {
+        let y = self.values.len();
+        for used in std::iter::once(x).chain(add) {
+            self.values[used].uses += 1;
+        }
+        let shape = Shape { channels: channels.next_multiple_of(GROUP), by, halo: 0 };
+        self.values.push(Made { shape, gradient_halo, channels, curve, uses: 0 });
+        self.steps.push(Step { forward, backward, x, add, y });
+        y
+    }
+
+    /// `curve(conv(x) + add)`
+    pub(in crate::net) fn conv(
+        &mut self,
+        x: Value,
+        filter: &Filter,
+        add: Option<Value>,
+        curve: Option<Curve>,
+    ) -> Value {
+        let [c_out, c_in, k] = filter.dims;
+        let pad = |values: usize| vec![0.0; values.next_multiple_of(GROUP)];
+        let mut bias = pad(c_out);
+        if let Some(values) = &filter.bias {
+            bias[..c_out].copy_from_slice(values);
+        }
+        let shape = self.values[x].shape;
+        let forward = Kind::Conv(Method::choose(filter, false, (shape, self.size), self.lanes), bias);
+        let backward = Kind::Conv(Method::choose(filter, true, (shape, self.size), self.lanes), pad(c_in));
+        let from = &mut self.values[x].shape;
+        from.halo = from.halo.max(k / 2);
+        let by = from.by.saturating_mul(filter.stride);
+        self.push((forward, backward), (x, add), [c_out, by, k / 2], curve)
+    }
+
+    /// `curve(x scale + shift)`, per channel.
+    pub(in crate::net) fn affine(
+        &mut self,
+        x: Value,
+        [mut scale, mut shift]: [Vec<f32>; 2],
+        curve: Option<Curve>,
+    ) -> Value {
+        let channels = scale.len();
+        scale.resize(channels.next_multiple_of(GROUP), 0.0);
+        shift.resize(scale.len(), 0.0);
+        let backward = Plain::Affine { scale: scale.clone(), shift: vec![0.0; scale.len()] };
+        let kinds = (Kind::Plain(Plain::Affine { scale, shift }), Kind::Plain(backward));
+        let by = self.values[x].shape.by;
+        self.push(kinds, (x, None), [channels, by, 0], curve)
+    }
+
+    /// 3x3, stride 2, padded by 1.
+    pub(in crate::net) fn max_pool(&mut self, x: Value) -> Value {
+        self.plain(x, (Plain::MaxPool, Plain::MaxUnpool), 2)
+    }
+
+    /// Means of 2x2.
+    pub(in crate::net) fn average_pool(&mut self, x: Value) -> Value {
+        self.plain(x, (Plain::AvgPool, Plain::AvgUnpool), 2)
+    }
+
+    /// The mean of all pixels.
+    pub(in crate::net) fn mean(&mut self, x: Value) -> Value {
+        self.plain(x, (Plain::Mean, Plain::Spread), Shape::PIXEL)
+    }
+
+    fn plain(&mut self, x: Value, (forward, backward): (Plain, Plain), by: usize) -> Value {
+        let Made { shape, channels, .. } = &self.values[x];
+        let (channels, by) = (*channels, shape.by.saturating_mul(by));
+        self.push((Kind::Plain(forward), Kind::Plain(backward)), (x, None), [channels, by, 0], None)
+    }
+}
