@@ -16,6 +16,7 @@ mod kept;
 mod maker;
 mod many;
 mod opened;
+mod parse;
 mod progress;
 mod recorded;
 pub mod refine;
@@ -25,28 +26,20 @@ mod signals;
 mod tally;
 mod usage;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-
-use clap::ArgMatches;
 
 pub use self::bench::BenchModels;
 pub use self::edit::EditOptions;
 pub use self::error::CliError;
-use self::flags::Use;
+pub use self::parse::parse;
 pub use self::recorded::Recorded;
 pub use self::search::SearchOptions;
 pub use self::usage::command;
-use self::usage::{
-    DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, OVERWRITE, QUIET, REFERENCES, RESUME, SESSION, SKIP, STRICT,
-    TRUNCATE,
-};
 pub use crate::data::Part;
 pub use crate::export::Earlier;
-use crate::generator::settings::SAMPLES;
-use crate::generator::{EditTask, GenerateSettings};
+use crate::generator::GenerateSettings;
 use crate::image::Levels;
-use crate::parameter::{Parameter, ParameterError};
+use crate::parameter::ParameterError;
 use crate::refiner::settings::ITERATIONS;
 use crate::session::Settings;
 use crate::session::document::is_session;
@@ -254,6 +247,17 @@ impl RunOptions {
     }
 }
 
+/// What a command does with pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Job {
+    /// Makes them.
+    Generate,
+    /// Makes or opens and refines them.
+    Refine,
+    /// Opens and edits them.
+    Edit,
+}
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -273,173 +277,6 @@ impl Outcome {
             Self::Interrupted(signal) => 128 + signal,
         }
     }
-}
-
-/// Understands the arguments, the program's own name first.
-///
-/// # Errors
-/// [`CliError`] says in one sentence what was found, what was expected and what to do.
-pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Invocation, CliError> {
-    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-    let mut command = command();
-    let called = args.get(1).and_then(|name| command.find_subcommand(name)).map(clap::Command::get_name);
-    let called = called.map_or_else(|| "lapidary".to_owned(), |name| format!("lapidary {name}"));
-    let matches = command.try_get_matches_from_mut(args).map_err(|error| CliError::usage(error, &called))?;
-    match matches.subcommand() {
-        Some(("generate", matches)) => Ok(Invocation::Generate(run_options(matches, Job::Generate)?)),
-        Some(("refine", matches)) => Ok(Invocation::Refine(run_options(matches, Job::Refine)?)),
-        Some(("edit", matches)) => {
-            let options = EditOptions { run: run_options(matches, Job::Edit)?, mask: path(matches, MASK) };
-            options.check()?;
-            Ok(Invocation::Edit(options))
-        }
-        Some(("search", matches)) => {
-            Ok(Invocation::Search(SearchOptions::of(matches, run_options(matches, Job::Generate)?)?))
-        }
-        Some(("inspect", matches)) => {
-            let path = path(matches, FILES).unwrap_or_default();
-            Ok(Invocation::Inspect { path, json: is_on(matches, JSON) })
-        }
-        Some(("bench", matches)) => {
-            let device = flags::given(matches, flags::DEVICE).unwrap_or("auto").parse::<DeviceChoice>()?;
-            let model = |flag| flags::given(matches, flag).map(str::to_owned);
-            let models = model(flags::GENERATOR).zip(model(flags::CLASSIFIER));
-            let models = models.map(|(generator, classifier)| BenchModels { generator, classifier });
-            Ok(Invocation::Bench { device, models })
-        }
-        _ => Ok(Invocation::Window { options: window_options(&matches)? }),
-    }
-}
-
-fn path(matches: &ArgMatches, flag: &str) -> Option<PathBuf> {
-    matches.try_get_one::<PathBuf>(flag).ok().flatten().cloned()
-}
-
-fn paths(matches: &ArgMatches, flag: &str) -> Vec<PathBuf> {
-    matches.try_get_many::<PathBuf>(flag).ok().flatten().map_or_else(Vec::new, |paths| paths.cloned().collect())
-}
-
-fn is_on(matches: &ArgMatches, flag: &str) -> bool {
-    flags::switched(matches, flag).unwrap_or(false)
-}
-
-fn window_options(matches: &ArgMatches) -> Result<WindowOptions, CliError> {
-    let files = paths(matches, FILES);
-    if let Some(missing) = files.iter().find(|file| !file.exists()) {
-        let found = missing.display().to_string();
-        let is_command = command().find_subcommand(&found).is_some();
-        return Err(if is_command { CliError::LateCommand { found } } else { CliError::NoFile { found } });
-    }
-    if let Some(count) = flags::many(matches)? {
-        // The window holds all of its pictures at once.
-        SAMPLES.check(count as f64)?;
-    }
-    let mut options = WindowOptions { settings: Settings::default(), files };
-    let mut about = if options.files.is_empty() { Use::Generated } else { Use::Opened };
-    // A session that cannot be read is refused when it is opened.
-    if let Some(Ok(saved)) = options.session_file().map(|path| flags::read_session(path, false)) {
-        about = if matches!(saved.source, Ok(Source::Generator)) { Use::Generated } else { Use::Opened };
-        options.settings = saved.settings;
-    }
-    flags::apply(matches, &mut options.settings, about)?;
-    Ok(options)
-}
-
-/// What a command does with pictures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Job {
-    /// Makes them.
-    Generate,
-    /// Makes or opens and refines them.
-    Refine,
-    /// Opens and edits them.
-    Edit,
-}
-
-fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
-    // A session is known by its content, also without its flag.
-    let files = paths(matches, FILES);
-    let lone = files.first().filter(|file| files.len() == 1 && path(matches, SESSION).is_none() && is_session(file));
-    let lone = lone.cloned();
-    let inputs = if lone.is_some() { Vec::new() } else { [paths(matches, INPUT), files].concat() };
-    let session = path(matches, SESSION).or(lone);
-    let (mut options, mut source) = match session.clone() {
-        Some(path) => RunOptions::of_session(&path, job)?,
-        None => (RunOptions::new(Settings::default()), Ok(Source::Generator)),
-    };
-    let mut generates = flags::OF_GENERATION.into_iter().chain(flags::of_sampling());
-    let made = generates.find(|flag| flags::given(matches, flag).is_some()).filter(|_| job == Job::Refine);
-    if job == Job::Generate || made.is_some() {
-        (source, options.part) = (Ok(Source::Generator), Part::default());
-    }
-    if let Some(flag) = made.filter(|_| !inputs.is_empty()) {
-        return Err(CliError::MadeAndOpened { flag });
-    }
-    let about_pictures = [INPUT, SKIP.flag, LIMIT.flag, flags::CLASSES, flags::CLASSIFIER];
-    if made.is_some()
-        || !inputs.is_empty()
-        || about_pictures.iter().any(|flag| flags::is_given(matches, flag))
-        || job != Job::Refine
-    {
-        options.recorded.iter_mut().for_each(|recorded| recorded.forget_pictures());
-    }
-    if !inputs.is_empty() {
-        (source, options.part) = (Ok(Source::Pictures(inputs)), Part::default());
-    }
-    options.source = source?;
-    let about = match (job, &options.source) {
-        (Job::Edit, _) => Use::Edited,
-        (_, Source::Generator) => Use::Generated,
-        (_, Source::Pictures(_) | Source::Stored(_)) => Use::Opened,
-    };
-    options.notes.extend(flags::apply(matches, &mut options.settings, about)?);
-    if flags::says_how_many(matches) {
-        options.count = flags::many(matches)?;
-    }
-    options.relabel = flags::given(matches, flags::CLASSES).is_some();
-    let samples = match job {
-        Job::Generate => true,
-        Job::Refine => options.source == Source::Generator,
-        Job::Edit => options.settings.edit.task == EditTask::Interpolate,
-    };
-    if samples && session.is_none() {
-        options.notes.extend(flags::default_steps(matches, &mut options.settings.generate));
-    }
-    options.notes.extend(flags::without_effect(matches, &options.settings, job == Job::Edit));
-    let references = paths(matches, REFERENCES);
-    if !references.is_empty() {
-        options.references = references;
-        let refine = &mut options.settings.refine;
-        refine.early_stop = flags::switched(matches, flags::EARLY_STOP).unwrap_or(true);
-    }
-    if job == Job::Refine {
-        options.check_references()?;
-        options.check_end()?;
-    }
-    options.suit_target(job == Job::Refine)?;
-    options.part = part(matches, &options.source, options.part)?;
-    if let Some(truncate) = flags::switched(matches, TRUNCATE) {
-        options.levels = if truncate { Levels::Truncated } else { Levels::Rounded };
-    }
-    options.out = path(matches, OUT);
-    options.earlier = match (is_on(matches, RESUME), is_on(matches, OVERWRITE)) {
-        (true, _) => Earlier::Resume,
-        (_, true) => Earlier::Overwrite,
-        _ => Earlier::Keep,
-    };
-    options.dry_run = is_on(matches, DRY_RUN);
-    options.quiet = is_on(matches, QUIET);
-    options.strict = is_on(matches, STRICT);
-    Ok(options)
-}
-
-fn part(matches: &ArgMatches, source: &Source, saved: Part) -> Result<Part, CliError> {
-    let number = |parameter: Parameter| match flags::given(matches, parameter.flag) {
-        Some(_) if !matches!(source, Source::Pictures(_)) => Err(CliError::Part { flag: parameter.flag }),
-        Some(text) => Ok(Some(parameter.parse(text)? as usize)),
-        None => Ok(None),
-    };
-    Ok(Part { skip: number(SKIP)?.unwrap_or(saved.skip), limit: number(LIMIT)?.or(saved.limit) })
 }
 
 #[cfg(test)]
