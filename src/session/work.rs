@@ -102,18 +102,19 @@ pub(super) struct Going {
     pub(super) held: Option<Plan>,
     /// It was asked to stop or to pause.
     pub(super) ending: bool,
-    /// Its plan became shorter than what the compute thread was asked for.
-    cut: bool,
+    /// Iterations that the compute thread was asked for, counted as those of the plan.
+    asked: Option<u32>,
 }
 
 impl Going {
     pub(super) const fn new(run: RunId, plan: Plan) -> Self {
-        Self { run, plan, held: None, ending: false, cut: false }
+        Self { run, plan, held: None, ending: false, asked: plan.of }
     }
 
     /// Whether it is to be held, since its plan was cut to what is done.
     pub(super) fn is_too_far(&self) -> bool {
-        self.cut && !self.ending && self.plan.is_done()
+        let is_cut = self.plan.of.is_some_and(|of| self.asked.is_none_or(|asked| of < asked));
+        is_cut && !self.ending && self.plan.is_done()
     }
 }
 
@@ -310,8 +311,6 @@ impl Work {
     /// held. Single steps are asked for otherwise.
     pub(super) fn replan(&mut self, was: Option<u32>, is: Option<u32>) {
         let Some(going) = self.going_mut() else { return };
-        let is_shorter = is.is_some_and(|is| was.is_none_or(|was| is < was));
-        going.cut |= is_shorter && going.held.is_none();
         let plan = going.held.as_mut().unwrap_or(&mut going.plan);
         if plan.of == was {
             plan.of = is;
@@ -361,7 +360,8 @@ impl Work {
     pub(super) fn rest(&mut self, rest: Rest, has_state: impl Fn(RunId) -> bool) -> Option<Going> {
         let run = self.run().filter(|run| has_state(*run));
         let going = self.going().copied().filter(|going| run == Some(going.run));
-        let longer = going.filter(|going| rest == Rest::Finished && going.held.is_none() && !going.plan.is_done());
+        let longer =
+            going.filter(|going| rest == Rest::Finished && going.plan.of != going.asked && !going.plan.is_done());
         let held = |run, plan: Plan| {
             if plan.is_done() { Phase::Idle(Some(run)) } else { Phase::Paused(Going::new(run, plan)) }
         };

@@ -11,8 +11,8 @@ use crate::trace::{Quantity, Run, RunId};
 
 /// Width of the list, in points: a line has room for what sets a run apart.
 const WIDTH: f32 = 420.0;
-/// Width of its button, in points.
-const BUTTON_WIDTH: f32 = 190.0;
+/// Smallest and largest width of its button, in points.
+const BUTTON_WIDTH: (f32, f32) = (110.0, 190.0);
 
 /// What the list keeps from frame to frame.
 #[derive(Default)]
@@ -27,7 +27,7 @@ pub struct RunList {
 pub fn run_list_ui(ui: &mut Ui, session: &Session, list: &mut RunList, actions: &mut Vec<Action>) {
     let Some(shown) = session.shown_run().and_then(|run| session.trace().run(run)) else { return };
     let combo = egui::ComboBox::from_id_salt("runs")
-        .width(BUTTON_WIDTH)
+        .width(ui.available_width().clamp(BUTTON_WIDTH.0, BUTTON_WIDTH.1))
         .height(widgets::POPUP_HEIGHT)
         .truncate()
         .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)

@@ -320,7 +320,7 @@ fn the_window_says_what_it_is_for_and_what_to_do_next() {
 }
 
 #[test]
-fn everything_above_the_canvas_can_be_reached_in_the_smallest_window() {
+fn everything_around_the_canvas_can_be_reached_in_the_smallest_window() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = workbench(root.path());
     generate(&mut harness);
@@ -337,6 +337,15 @@ fn everything_above_the_canvas_can_be_reached_in_the_smallest_window() {
     assert!(gain.right() <= right, "{gain:?}");
     let canvas = harness.get_by_label_contains("Canvas: Difference").rect();
     assert!(canvas.right() <= right && canvas.height() > 100.0, "{canvas:?}");
+    for (role, label) in [
+        (Role::ComboBox, "Shown run"),
+        (Role::Slider, "Trace: Objective"),
+        (Role::Slider, "Trace: ‖δ‖₂"),
+        (Role::Button, "Export"),
+    ] {
+        let rect = harness.get_by_role_and_label(role, label).rect();
+        assert!(rect.right() <= 960.0, "{label}: {rect:?}");
+    }
 }
 
 #[test]
