@@ -54,7 +54,7 @@ impl RefineError {
 }
 
 /// Samples that share one reading of the weights, at most; more would only fill the caches.
-const JOINED: usize = 8;
+pub const JOINED: usize = 8;
 
 /// How a batch is cut for the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

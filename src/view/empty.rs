@@ -20,6 +20,10 @@ pub fn empty_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
                 ui.add_space(6.0);
                 ui.label(RichText::new("The first pictures are on their way").heading());
             }
+            Activity::Held { .. } => {
+                ui.label(RichText::new("The first pictures are held").heading());
+                ui.label("Press Resume above to go on making them, or Stop to give them up.");
+            }
             Activity::Failed => {
                 ui.label(RichText::new("That did not work").heading());
                 ui.label("The message below says why. Change the setting it names and press Generate.");

@@ -13,6 +13,7 @@ use super::inbox::Inbox;
 use super::memory;
 use super::message::{Event, JobId, MemoryEstimate, Rest};
 use super::models::{Loaded, Models, Network};
+use crate::refiner::evaluate::JOINED;
 use crate::refiner::{Chunks, RefineSettings};
 use crate::trace::RunId;
 use crate::zoo;
@@ -188,8 +189,9 @@ impl<'a, 'c> Context<'a, 'c> {
         let wanted = if cpu { n } else { chunk.unwrap_or(n).min(compute.batch.max(1) as usize) };
         let estimate = MemoryEstimate::fit(refines, weights, per_sample, wanted, budget);
         let at_once = estimate.at_once as usize;
-        // On the CPU as many are in work as there are threads, however many may be begun.
-        let in_work = if cpu { at_once.min(rayon::current_num_threads()) as u32 } else { estimate.at_once };
+        // On the CPU one chunk per thread is in work, however many may be begun; those of a compiled classifier hold several.
+        let together = if refines { JOINED } else { 1 };
+        let in_work = if cpu { at_once.min(rayon::current_num_threads() * together) as u32 } else { estimate.at_once };
         let estimate = MemoryEstimate { at_once: in_work, ..estimate };
         self.publish(Event::Estimate { job: self.job, estimate });
         if let Some(limit) = compute.memory_mib.filter(|_| estimate.is_tight()) {
