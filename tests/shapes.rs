@@ -13,7 +13,7 @@ use safetensors::tensor::TensorView;
 fn lapidary(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lapidary"))
         .args(args)
-        .args(["--device", "cpu", "--out", "out"])
+        .args(["--device", "cpu", "--out", "out", "--overwrite"])
         .current_dir(folder)
         .env("LAPIDARY_HOME", folder.join("home"))
         .env_remove("LAPIDARY_LOG")

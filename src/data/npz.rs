@@ -267,9 +267,6 @@ fn entry<'a>(
 fn without_pictures(archive: &ZipArchive<BufReader<File>>, path: &Path) -> PictureError {
     let names: Vec<String> =
         archive.file_names().flatten().map(|name| name.trim_end_matches(".npy").to_owned()).collect();
-    if names.iter().any(|name| name == "data.pkl" || name.ends_with("/data.pkl")) {
-        return PictureError::Checkpoint { path: path.to_owned() };
-    }
     let listed = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = if names.len() > LISTED { format!(" and {} more", names.len() - LISTED) } else { String::new() };
     let there = if names.is_empty() { "nothing".to_owned() } else { format!("{listed}{more}") };

@@ -320,6 +320,6 @@ mod tests {
             assert!(text.contains(expected), "{name}: {text}");
         }
         let text = read_picture(folder.path()).unwrap_err().to_string();
-        assert!(text.contains("no file"), "{text}");
+        assert!(text.contains("a folder, not a file"), "{text}");
     }
 }

@@ -182,8 +182,8 @@ fn what_is_no_file_is_refused_and_never_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket.pt");
     let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    for path in [path.as_path(), Path::new("/dev/zero")] {
-        let error = refused(path, "a named pipe, a device or a socket");
+    for (path, what) in [(path.as_path(), "this is a socket"), (Path::new("/dev/zero"), "this is a device")] {
+        let error = refused(path, what);
         assert!(matches!(error, CheckpointError::NotAFile { .. }), "{error:?}");
     }
 }

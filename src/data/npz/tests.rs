@@ -184,7 +184,7 @@ fn archives_that_cannot_be_used_are_refused_in_one_sentence() {
     let pictures = || (PICTURES, npy(&[5, 2, 2, 3], levels()));
     let other = [("images.npy", npy(&[1], vec![1_u8])), ("seeds.npy", npy(&[1], vec![1_u8]))];
     assert!(refused(&other).contains("it has images, seeds, but no arr_0"));
-    assert!(refused(&[("net/data.pkl", Vec::new())]).contains("a checkpoint of PyTorch"));
+    assert!(refused(&[("net/data.pkl", Vec::new())]).contains("this is a checkpoint, not a picture"));
     for channels in [0, 5] {
         let text = refused(&[(PICTURES, npy(&[1, 6, 2, channels], vec![0_u8; 12 * channels as usize]))]);
         assert!(text.contains(&format!("arr_0 has the shape [1, 6, 2, {channels}]")), "{text}");
