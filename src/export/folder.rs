@@ -3,14 +3,18 @@
 //! An index lists what was written, by name and length; a file that it does not list, or lists with another length, is somebody
 //! else's. A lock is held while work goes on. Before it begins, everything that could be destroyed is looked for.
 
-use std::collections::BTreeMap;
+mod lying;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ExportError, TEMPORARY, durably};
+pub(super) use self::lying::bytes_of_parts;
+use self::lying::{first_missing, is_filled, is_locked, matching, numbered, remove_parts, sweep};
+use super::{ExportError, durably};
 use crate::session::Provenance;
 
 /// What was written, by whom it may be replaced.
@@ -96,8 +100,14 @@ impl Index {
 
     /// Whether a file of the folder is as it was written, or was being written.
     fn lists(&self, folder: &Path, name: &str) -> bool {
-        let length = || folder.join(name).metadata().map(|file| file.len()).ok();
-        self.files.get(name).is_some_and(|known| known.is_none() || *known == length())
+        let path = folder.join(name);
+        // What lies behind a link is somebody else's.
+        let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+        let below = name.contains('/').then(|| path.parent()).flatten();
+        let length = || path.metadata().map(|file| file.len()).ok();
+        !is_link(&path)
+            && !below.is_some_and(is_link)
+            && self.files.get(name).is_some_and(|known| known.is_none() || *known == length())
     }
 }
 
@@ -136,6 +146,14 @@ impl State {
                 }
             }
         }
+        // What has the name of an index or of a lock, but is none.
+        let lock = folder.join(LOCK);
+        if index.is_none() && folder.join(INDEX).exists() {
+            return Ok(Self::Foreign(folder.join(INDEX)));
+        }
+        if std::fs::read(&lock).is_ok_and(|text| !text.is_empty() && text != LOCK_TEXT.as_bytes()) {
+            return Ok(Self::Foreign(lock));
+        }
         let parts = is_filled(&folder.join(PARTS));
         Ok(match index {
             Some(index) if parts || !index.files.is_empty() || index.finished => Self::Ours(index),
@@ -173,7 +191,7 @@ impl Claim<'_> {
             Choice::Finished(folder) => {
                 // It may have been killed while it tidied up.
                 sweep(&folder);
-                let _may_not_be_there = std::fs::remove_dir_all(folder.join(PARTS));
+                remove_parts(&folder)?;
                 let _may_not_be_there = std::fs::remove_file(folder.join(LOCK));
                 return Ok(Claimed::Finished(folder));
             }
@@ -206,7 +224,7 @@ impl Claim<'_> {
         index.write(&folder)?;
         let out = OutFolder { path: folder, made, index, replaced, written: !begins, _lock: lock };
         if begins {
-            out.remove_parts()?;
+            remove_parts(&out.path)?;
         }
         Ok(Claimed::Begun(out))
     }
@@ -231,9 +249,17 @@ impl Claim<'_> {
                 State::Busy => ExportError::Busy { path: folder },
                 State::Foreign(path) => ExportError::Foreign { path },
                 State::Ours(index) => match self.earlier {
-                    Earlier::Overwrite => return Ok(Choice::Begin { folder, replaced: Some(index) }),
+                    Earlier::Overwrite => match self.input_among(&folder, &index) {
+                        Some(path) => ExportError::Input { path },
+                        None => return Ok(Choice::Begin { folder, replaced: Some(index) }),
+                    },
                     Earlier::Resume if index.recipe != self.recipe => ExportError::OtherRecipe { path: folder },
-                    Earlier::Resume if index.finished => return Ok(Choice::Finished(folder)),
+                    Earlier::Resume if index.finished => {
+                        match index.files.keys().find(|name| !index.lists(&folder, name)) {
+                            Some(name) => ExportError::Incomplete { path: folder.join(name) },
+                            None => return Ok(Choice::Finished(folder)),
+                        }
+                    }
                     Earlier::Resume => return Ok(Choice::GoOn { folder, index }),
                     Earlier::Keep if index.finished => ExportError::Earlier { path: folder },
                     Earlier::Keep => ExportError::Unfinished { path: folder },
@@ -244,6 +270,14 @@ impl Claim<'_> {
             }
         }
         Err(ExportError::Earlier { path: self.folder.to_owned() })
+    }
+
+    /// An input that is one of the earlier results, which would be removed.
+    fn input_among(&self, folder: &Path, index: &Index) -> Option<PathBuf> {
+        let results: BTreeSet<PathBuf> =
+            index.files.keys().filter_map(|name| folder.join(name).canonicalize().ok()).collect();
+        let is_result = |path: &&PathBuf| path.canonicalize().is_ok_and(|path| results.contains(&path));
+        self.inputs.iter().find(is_result).cloned()
     }
 
     /// An input that the results would replace or lie among.
@@ -350,15 +384,7 @@ impl OutFolder {
             self.index.provenance = None;
         }
         self.index.write(&self.path)?;
-        if finished { self.remove_parts() } else { Ok(()) }
-    }
-
-    fn remove_parts(&self) -> Result<(), ExportError> {
-        let path = self.path.join(PARTS);
-        if path.exists() {
-            std::fs::remove_dir_all(&path).map_err(|source| ExportError::Folder { path, source })?;
-        }
-        Ok(())
+        if finished { remove_parts(&self.path) } else { Ok(()) }
     }
 
     /// Nothing came of the work: everything is as before.
@@ -413,71 +439,6 @@ pub fn abandon(folder: &Path) {
         let _may_be_gone = std::fs::remove_file(folder.join(INDEX));
         let _may_not_be_empty = std::fs::remove_dir(folder);
     }
-}
-
-/// Removes what was being written when the program ended; nobody else may be at work in the folder.
-fn sweep(folder: &Path) {
-    let below = ["", PARTS, "images", "before", "after"];
-    for entry in below.iter().filter_map(|below| std::fs::read_dir(folder.join(below)).ok()).flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
-            let _may_be_gone = std::fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// Bytes of what is finished.
-pub(super) fn bytes_of_parts(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder.join(PARTS)).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
-}
-
-/// Whether somebody holds the lock of a folder.
-fn is_locked(folder: &Path) -> bool {
-    // Opened for writing: some systems lock nothing else.
-    let lock = File::options().append(true).open(folder.join(LOCK));
-    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
-}
-
-fn is_filled(folder: &Path) -> bool {
-    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
-}
-
-/// `out`, `out-2`, `out-3`, and so on.
-fn numbered(folder: &Path, number: u32) -> PathBuf {
-    match (number, folder.file_name()) {
-        (1, _) | (_, None) => folder.to_owned(),
-        (_, Some(name)) => folder.with_file_name(format!("{}-{number}", name.to_string_lossy())),
-    }
-}
-
-/// The outermost of the folders that are not there yet.
-fn first_missing(folder: &Path) -> Option<PathBuf> {
-    let named = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
-    folder.ancestors().take_while(named).last().map(Path::to_owned)
-}
-
-/// Names of files that are there and that `files` stands for: one, or with a `*` all that begin and end as it says.
-fn matching(folder: &Path, files: &str) -> Result<Vec<String>, ExportError> {
-    let Some((before, after)) = files.split_once('*') else {
-        let is_there = folder.join(files).symlink_metadata().is_ok();
-        return Ok(is_there.then(|| files.to_owned()).into_iter().collect());
-    };
-    let (below, prefix) = before.rsplit_once('/').unwrap_or(("", before));
-    let place = folder.join(below);
-    let fail = |source| ExportError::Folder { path: place.clone(), source };
-    if !place.is_dir() {
-        let in_the_way = !below.is_empty() && place.symlink_metadata().is_ok();
-        return Ok(in_the_way.then(|| below.to_owned()).into_iter().collect());
-    }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(&place).map_err(fail)? {
-        let name = entry.map_err(fail)?.file_name().to_string_lossy().into_owned();
-        if name.starts_with(prefix) && name.ends_with(after) && !name.starts_with(TEMPORARY) {
-            found.push(if below.is_empty() { name } else { format!("{below}/{name}") });
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -147,6 +147,12 @@ pub enum ExportError {
         /// The folder.
         path: PathBuf,
     },
+    /// A file of a finished result is gone, or no longer what was written.
+    #[error("the result in this folder was finished, but this file of it is missing or was changed since: make it anew with --overwrite and the changed file moved away, or choose another --out\n{}", path.display())]
+    Incomplete {
+        /// The file.
+        path: PathBuf,
+    },
     /// What is there is of another command.
     #[error("--resume goes on with the same command only, but what is in this folder was made with other settings, inputs, models or on another device: give them as before, begin anew with --overwrite, or choose another --out\n{}", path.display())]
     OtherRecipe {

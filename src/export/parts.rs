@@ -75,6 +75,16 @@ pub struct Parts {
     list: Vec<Part>,
 }
 
+/// Whether a file of the folder of parts is one of ours: it has the name of one and says which places it is about, or it is
+/// what was under way.
+pub(super) fn is_part(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+    let number = name.strip_suffix(".npz").unwrap_or_default();
+    let is_numbered = number.len() >= 8 && number.bytes().all(|digit| digit.is_ascii_digit());
+    // One that cannot be read is what a full disk or a power cut left.
+    name == UNDER_WAY || is_numbered && !matches!(npz::read::<i64>(path, "places"), Ok(None))
+}
+
 impl Parts {
     /// Those that are in a folder of results, from the place `start` on and without a hole.
     ///

@@ -24,8 +24,7 @@ impl Place {
 
     fn claim(&self, folder: &str, change: impl FnOnce(&mut Claim<'_>)) -> Result<Claimed, ExportError> {
         let folder = self.at(folder);
-        let mut claim =
-            Claim { folder: &folder, numbered: false, earlier: Earlier::Keep, recipe: "a", files: FILES, inputs: &[] };
+        let mut claim = plain(&folder);
         change(&mut claim);
         claim.claim()
     }
@@ -48,6 +47,10 @@ impl Place {
         names.sort();
         names
     }
+}
+
+fn plain(folder: &Path) -> Claim<'_> {
+    Claim { folder, numbered: false, earlier: Earlier::Keep, recipe: "a", files: FILES, inputs: &[] }
 }
 
 fn publish(out: &mut OutFolder, names: &[&str], finished: bool) {
@@ -167,7 +170,7 @@ fn what_is_unfinished_is_gone_on_with_by_the_same_command() {
     drop(out);
     assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
     // As if it were killed while it tidied up.
-    place.put("out/.lapidary.lock");
+    std::fs::write(place.at("out").join(LOCK), LOCK_TEXT).unwrap();
     place.put("out/parts/00000000.npz");
     let again = place.claim("out", |claim| claim.earlier = Earlier::Resume).unwrap();
     assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
@@ -212,4 +215,58 @@ fn a_disk_that_is_too_small_is_refused_with_numbers() {
     let text = super::super::check_space(&place.at("not/yet/there"), u64::MAX).unwrap_err().to_string();
     assert!(text.starts_with("the results need about 17179869184.00 GiB, but only "), "{text}");
     assert!(super::super::check_space(&place.at("out"), 1).is_ok());
+}
+
+#[test]
+fn what_lies_among_the_results_but_is_of_others_stays() {
+    let place = Place::new();
+    place.finish("o", &["samples.npz", "images/1.png", "trace.csv"]);
+    // An input that this command would not write, but an earlier one has written.
+    let input = place.at("o/trace.csv");
+    let folder = place.at("o");
+    let overwrite = |input: &[PathBuf]| {
+        let claim = Claim { earlier: Earlier::Overwrite, inputs: input, ..plain(&folder) };
+        claim.claim().map(drop)
+    };
+    assert!(matches!(overwrite(&[input.clone()]), Err(ExportError::Input { .. })));
+    assert!(input.exists());
+    // A file of others in the folder of parts.
+    let other = place.put("o/parts/mine.txt");
+    let numbered = place.put("o/parts/notes.npz");
+    place.finish("o", &["samples.npz"]);
+    assert!(other.exists() && numbered.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn what_lies_behind_a_link_stays() {
+    let place = Place::new();
+    place.finish("o", &["samples.npz", "images/1.png"]);
+    std::fs::remove_file(place.at("o/images/1.png")).unwrap();
+    std::fs::remove_dir(place.at("o/images")).unwrap();
+    let kept = place.put("kept/1.png");
+    std::os::unix::fs::symlink(place.at("kept"), place.at("o/images")).unwrap();
+    let overwrite = place.claim("o", |claim| claim.earlier = Earlier::Overwrite);
+    assert!(matches!(overwrite, Err(ExportError::Foreign { .. })));
+    assert!(kept.exists());
+}
+
+#[test]
+fn a_finished_result_of_which_something_is_gone_is_not_called_finished() {
+    let place = Place::new();
+    place.finish("o", &["samples.npz", "images/1.png"]);
+    let resume = || place.claim("o", |claim| claim.earlier = Earlier::Resume);
+    assert!(matches!(resume(), Ok(Claimed::Finished(_))));
+    std::fs::remove_file(place.at("o/images/1.png")).unwrap();
+    assert!(matches!(resume(), Err(ExportError::Incomplete { .. })));
+}
+
+#[test]
+fn what_only_has_the_name_of_an_index_or_a_lock_is_left_alone() {
+    for name in [INDEX, LOCK] {
+        let place = Place::new();
+        let path = place.put(&format!("o/{name}"));
+        assert!(matches!(place.claim("o", |_| {}), Err(ExportError::Foreign { .. })));
+        assert_eq!(std::fs::read_to_string(path).unwrap(), format!("o/{name}"));
+    }
 }

@@ -1,0 +1,91 @@
+//! What lies in a folder, by name.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::super::parts::is_part;
+use super::super::{ExportError, TEMPORARY};
+use super::{LOCK, PARTS};
+
+/// Removes what was being written when the program ended; nobody else may be at work in the folder.
+pub(super) fn sweep(folder: &Path) {
+    let below = ["", PARTS, "images", "before", "after"];
+    for entry in below.iter().filter_map(|below| std::fs::read_dir(folder.join(below)).ok()).flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            let _may_be_gone = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Removes what was finished of something long, and nothing else that lies there.
+pub(super) fn remove_parts(folder: &Path) -> Result<(), ExportError> {
+    let parts = folder.join(PARTS);
+    let fail = |path: &Path, source| ExportError::Folder { path: path.to_owned(), source };
+    if !parts.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(&parts).map_err(|source| fail(&parts, source))? {
+        let path = entry.map_err(|source| fail(&parts, source))?.path();
+        if is_part(&path) {
+            std::fs::remove_file(&path).map_err(|source| fail(&path, source))?;
+        }
+    }
+    let _others_stay = std::fs::remove_dir(&parts);
+    Ok(())
+}
+
+/// Bytes of what is finished.
+pub(in crate::export) fn bytes_of_parts(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder.join(PARTS)).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|file| file.len()).sum()
+}
+
+/// Whether somebody holds the lock of a folder.
+pub(super) fn is_locked(folder: &Path) -> bool {
+    // Opened for writing: some systems lock nothing else.
+    let lock = File::options().append(true).open(folder.join(LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+pub(super) fn is_filled(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+}
+
+/// `out`, `out-2`, `out-3`, and so on.
+pub(super) fn numbered(folder: &Path, number: u32) -> PathBuf {
+    match (number, folder.file_name()) {
+        (1, _) | (_, None) => folder.to_owned(),
+        (_, Some(name)) => folder.with_file_name(format!("{}-{number}", name.to_string_lossy())),
+    }
+}
+
+/// The outermost of the folders that are not there yet.
+pub(super) fn first_missing(folder: &Path) -> Option<PathBuf> {
+    let named = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    folder.ancestors().take_while(named).last().map(Path::to_owned)
+}
+
+/// Names of files that are there and that `files` stands for: one, or with a `*` all that begin and end as it says.
+pub(super) fn matching(folder: &Path, files: &str) -> Result<Vec<String>, ExportError> {
+    let Some((before, after)) = files.split_once('*') else {
+        let is_there = folder.join(files).symlink_metadata().is_ok();
+        return Ok(is_there.then(|| files.to_owned()).into_iter().collect());
+    };
+    let (below, prefix) = before.rsplit_once('/').unwrap_or(("", before));
+    let place = folder.join(below);
+    let fail = |source| ExportError::Folder { path: place.clone(), source };
+    // What lies behind a link is somebody else's.
+    if !place.is_dir() || !below.is_empty() && place.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+        let in_the_way = !below.is_empty() && place.symlink_metadata().is_ok();
+        return Ok(in_the_way.then(|| below.to_owned()).into_iter().collect());
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&place).map_err(fail)? {
+        let name = entry.map_err(fail)?.file_name().to_string_lossy().into_owned();
+        if name.starts_with(prefix) && name.ends_with(after) && !name.starts_with(TEMPORARY) {
+            found.push(if below.is_empty() { name } else { format!("{below}/{name}") });
+        }
+    }
+    found.sort();
+    Ok(found)
+}
