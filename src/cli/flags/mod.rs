@@ -76,6 +76,9 @@ pub(super) fn apply(matches: &ArgMatches, settings: &mut Settings, about: Use) -
     let norm = settings.refine.norm;
     apply_table(matches, GenerateSettings::TABLE, &mut settings.generate)?;
     apply_table(matches, EditSettings::TABLE, &mut settings.edit)?;
+    if about == Use::Edited && settings.edit.task == EditTask::Interpolate {
+        refuse_seeds(matches)?;
+    }
     apply_table(matches, RefineSettings::TABLE, &mut settings.refine)?;
     apply_table(matches, ComputeSettings::TABLE, &mut settings.compute)?;
     apply_lists(matches, settings, about)?;
@@ -148,6 +151,12 @@ fn apply_lists(matches: &ArgMatches, settings: &mut Settings, about: Use) -> Res
         compute.device = text.parse()?;
     }
     Ok(())
+}
+
+/// Frames have no seeds of their own, so seeds of pictures would only count and name them.
+fn refuse_seeds(matches: &ArgMatches) -> Result<(), CliError> {
+    let seeds = [SEEDS, SEED.flag].into_iter().find_map(|flag| given(matches, flag).map(|text| (flag, text)));
+    seeds.map_or(Ok(()), |(flag, text)| Err(CliError::SeedsOfFrames { flag, found: text.to_owned() }))
 }
 
 /// Says which lengths another norm brought along.

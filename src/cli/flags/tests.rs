@@ -274,6 +274,21 @@ fn time_steps_of_an_edit_are_its_own_except_for_an_interpolation() {
 }
 
 #[test]
+fn seeds_of_pictures_are_refused_for_frames() {
+    let edit = |task: &str, flags: &[&str]| {
+        parse([&["lapidary", "edit", "--task", task, "--input", "a.png"][..], flags].concat())
+    };
+    for flags in [["--seeds", "3..5"], ["--seed", "3"]] {
+        let error = edit("interpolate", &flags).unwrap_err();
+        let (text, start) = (error.to_string(), format!("{} is {:?}, but", flags[0], flags[1]));
+        assert_eq!(error.exit_code(), 2, "{text}");
+        assert!(text.starts_with(&start) && text.contains("--seed-from and --seed-to"), "{text}");
+        assert!(edit("colorize", &flags).is_ok(), "{flags:?}");
+    }
+    assert!(edit("interpolate", &["--seed-from", "3", "--seed-to", "5", "--samples", "2"]).is_ok());
+}
+
+#[test]
 fn numbers_are_typed_alike_in_every_flag() {
     let refine = |flags: &[&str]| settings(flags).map(|all| all.refine);
     let typed = refine(&["--norm", "linf", "--radius", "8/255", "--step-size", "25%"]).unwrap();
