@@ -295,7 +295,15 @@ fn numbers_are_typed_alike_in_every_flag() {
     assert_eq!((typed.eps, typed.step_size, typed.step_unit), (8.0 / 255.0, 0.25, StepUnit::Ratio));
     assert_eq!(refine(&["--step-size", "1.5*3/7"]).unwrap().step_size, 1.5 * 3.0 / 7.0);
     assert_eq!(refine(&["--iterations", "2*8"]).unwrap().iterations, NonZeroU32::new(16));
-    assert_eq!(refine(&["--radius", "2x"]).unwrap().eps, 6.0);
+    for row in RefineSettings::TABLE.iter().filter(|row| matches!(row.kind, Kind::Number(_))) {
+        let shares = ["1x", "100%"].map(|share| row.type_in(&mut RefineSettings::default(), share).is_ok());
+        assert_eq!(shares, [row.flag() == STEP_SIZE.flag; 2], "only a step size may be a share: {}", row.flag());
+    }
+    for bad in [["--radius", "10%"], ["--radius", "0.1x"], ["--samples", "2x"], ["--limit", "200%"]] {
+        let source: &[&str] = if bad[0] == "--limit" { &["--input", "a.png"] } else { &[] };
+        let text = settings(&[source, &bad].concat()).unwrap_err().to_string();
+        assert!(text.contains(", which means nothing here, but must be a "), "{text}");
+    }
     assert_eq!(settings(&["--memory", "auto"]).unwrap().compute.memory_mib, None);
     for bad in [["--radius", "8/0"], ["--radius", "8/255/"], ["--radius", "0.1y"], ["--iterations", "7/2"]] {
         let text = refine(&bad).unwrap_err().to_string();
