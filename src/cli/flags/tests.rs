@@ -359,6 +359,28 @@ fn flags_that_change_nothing_are_noted() {
             "note: --langevin-noise has no effect without the rule sgld"
         ]
     );
+    for (flags, noted) in [
+        ("refine --strict", "--strict has no effect without pictures to open"),
+        ("refine --churn 40", "--churn has no effect with the sampler multistep"),
+        ("refine --churn 0 --churn-noise 1.1", "--churn, --churn-noise have no effect with the sampler multistep"),
+        ("refine --sampler heun --churn-noise 1.1", "--churn-noise has no effect without --churn"),
+        ("edit --task colorize a.png --mask m.png", "--mask has no effect on the task colorize"),
+        ("edit --task denoise a.png --samples 4", "--samples has no effect on the task denoise without --add-noise"),
+        ("edit --task interpolate a.png --limit 2", "--input, --limit have no effect on the task interpolate"),
+        ("edit --task interpolate --strict", "--strict has no effect without pictures to open"),
+    ] {
+        assert_eq!(notes(&flags.split(' ').collect::<Vec<_>>()), [format!("note: {noted}")], "{flags}");
+    }
+    for flags in [
+        "refine a.png --strict",
+        "refine --sampler heun --churn 40 --churn-noise 1.1",
+        "edit --task inpaint a.png --mask m.png --strict",
+        "edit --task denoise a.png --samples 4 --add-noise",
+        "edit --task interpolate --samples 4",
+    ] {
+        let notes = notes(&flags.split(' ').collect::<Vec<_>>());
+        assert!(notes.is_empty(), "{flags}: {notes:?}");
+    }
     let unbound = notes(&["refine", "--norm", "linf", "--radius", "1", "--step-size", "0.1x"]);
     assert_eq!(unbound.len(), 1, "{unbound:?}");
     assert!(unbound[0].starts_with("note: --radius 1 has no effect with --norm linf"), "{unbound:?}");
