@@ -81,6 +81,16 @@ pub enum CliError {
         /// How many these are.
         count: u64,
     },
+    /// Seeds of pictures where frames between two seeds are made.
+    #[error(
+        "--{flag} is {found:?}, but the task interpolate makes frames between two seeds: give these with --seed-from and --seed-to, and the number of frames with --samples"
+    )]
+    SeedsOfFrames {
+        /// The flag that was given.
+        flag: &'static str,
+        /// What was given.
+        found: String,
+    },
     /// No list of noise levels.
     #[error("--sigmas is {found:?}, but must be a list of falling numbers such as 80,1.2: correct it")]
     Sigmas {

@@ -18,7 +18,7 @@ use crate::export::Earlier;
 use crate::generator::EditTask;
 use crate::generator::settings::SAMPLES;
 use crate::image::Levels;
-use crate::parameter::Parameter;
+use crate::parameter::{Choosable as _, Parameter};
 use crate::session::Settings;
 use crate::session::document::is_session;
 use crate::worker::DeviceChoice;
@@ -120,7 +120,8 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     {
         options.recorded.iter_mut().for_each(|recorded| recorded.forget_pictures());
     }
-    if !inputs.is_empty() {
+    let opens = !inputs.is_empty();
+    if opens {
         (source, options.part) = (Ok(Source::Pictures(inputs)), Part::default());
     }
     options.source = source?;
@@ -142,7 +143,8 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     if samples && session.is_none() {
         options.notes.extend(flags::default_steps(matches, &mut options.settings.generate));
     }
-    options.notes.extend(flags::without_effect(matches, &options.settings, job == Job::Edit));
+    let idle = idle_files(matches, &options, job, opens);
+    options.notes.extend(flags::without_effect(matches, &options.settings, job == Job::Edit, idle));
     let references = paths(matches, REFERENCES);
     if !references.is_empty() {
         options.references = references;
@@ -168,6 +170,27 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     options.quiet = is_on(matches, QUIET);
     options.strict = is_on(matches, STRICT);
     Ok(options)
+}
+
+/// Flags about files that were given but change nothing, and why; pictures may be given with their flag or without.
+fn idle_files(matches: &ArgMatches, options: &RunOptions, job: Job, opens: bool) -> Vec<(&'static str, String)> {
+    let task = options.settings.edit.task;
+    let edits = job == Job::Edit;
+    let makes = edits && !task.needs_reference();
+    let on_task = || format!("on the task {}", task.option().key);
+    let mut idle = Vec::new();
+    if opens && makes {
+        idle.push((INPUT, on_task()));
+        let parts = [SKIP.flag, LIMIT.flag].into_iter().filter(|flag| flags::is_given(matches, flag));
+        idle.extend(parts.map(|flag| (flag, on_task())));
+    }
+    if edits && !task.needs_mask() && flags::is_given(matches, MASK) {
+        idle.push((MASK, on_task()));
+    }
+    if is_on(matches, STRICT) && (makes || !matches!(options.source, Source::Pictures(_))) {
+        idle.push((STRICT, "without pictures to open".to_owned()));
+    }
+    idle
 }
 
 fn part(matches: &ArgMatches, source: &Source, saved: Part) -> Result<Part, CliError> {

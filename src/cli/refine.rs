@@ -155,9 +155,8 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     out.publish(results.names(), complete, |folder| results.write(folder))
         .with_context(|| format!("the results of {} cannot all be written", counted(last as usize, "iteration")))?;
     parts.forget_under_way()?;
-    let rest = ended.with_context(|| {
-        format!("refining failed after {last} of {iterations} iterations; what was done is written")
-    })?;
+    let planned = counted(iterations as usize, "iteration");
+    let rest = ended.with_context(|| format!("refining failed after {last} of {planned}; what was done is written"))?;
     if !*quiet {
         let tally = Tally::of(&before, &numbers, results.targets());
         let files = written(out.path(), &export::files(&export::REFINED));
@@ -165,11 +164,12 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     }
     if rest == Rest::NothingMoves && stopped(&numbers) < after.len() {
         driver.say(&format!(
-            "warning: after {last} iterations no picture moves any more, because every gradient vanished or is not a number: choose another objective"
+            "warning: after {} no picture moves any more, because every gradient vanished or is not a number: choose another objective",
+            counted(last as usize, "iteration")
         ));
     }
     if driver.interrupted && last < iterations {
-        driver.say(&format!("stopped after {last} of {iterations} iterations; these are written"));
+        driver.say(&format!("stopped after {last} of {planned}; these are written"));
         return Ok(driver.stopped());
     }
     Ok(Outcome::Done)

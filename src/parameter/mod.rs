@@ -9,6 +9,7 @@ pub mod number;
 mod table;
 
 pub use self::held::Held;
+use self::number::Unit;
 pub(crate) use self::table::setting;
 pub use self::table::{
     Affects, Entry, Idle, Kind, Look, Open, Relative, Setting, Switch, Value, captions, check, marks, same,
@@ -94,14 +95,15 @@ impl Parameter {
         Err(self.refuse(&value.to_string()))
     }
 
-    /// Reads and checks text as it is typed into flags and fields, see [`number::parse`]: `2x` is twice the default.
+    /// Reads and checks text as it is typed into flags and fields, see [`number::parse`]. A number is no share of anything
+    /// by itself, so `2x` and `10%` are refused; see [`Setting::or_share`].
     ///
     /// # Errors
-    /// [`ParameterError`] when the text is no number or out of range.
+    /// [`ParameterError`] when the text is no number, a share, or out of range.
     pub fn parse(&self, text: &str) -> Result<f64, ParameterError> {
         match number::parse(text) {
-            Some(number::Typed { value, unit: number::Unit::Times }) => self.check(value * self.default),
-            Some(number::Typed { value, .. }) => self.check(value),
+            Some(number::Typed { value, unit: Unit::Plain }) => self.check(value),
+            Some(_) => Err(self.refuse(&as_typed(text))),
             // NaN and infinities are refused by name.
             None => self.check(text.trim().parse().map_err(|_not_a_number| self.refuse(&as_typed(text)))?),
         }
@@ -141,7 +143,13 @@ impl Parameter {
 /// What was typed, and what is wrong with it where that is plain.
 fn as_typed(text: &str) -> String {
     let is_comma = text.contains(',') && number::parse(&text.replace(',', ".")).is_some();
-    format!("{text:?}{}", if is_comma { ", with a comma instead of a point" } else { "" })
+    let wrong = match number::parse(text).map(|typed| typed.unit) {
+        _ if is_comma => ", with a comma instead of a point",
+        None | Some(Unit::Plain) => "",
+        Some(Unit::Times) => ", a multiple, which means nothing here",
+        Some(Unit::Percent) => ", a percentage, which means nothing here",
+    };
+    format!("{text:?}{wrong}")
 }
 
 /// One value of a [`Choice`].
@@ -218,10 +226,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_typed_as_sums_shares_and_multiples_of_the_default() {
-        assert_eq!(EPS.parse("8/255"), Ok(8.0 / 255.0));
-        assert_eq!(EPS.parse("0.5x"), Ok(1.5));
-        assert_eq!(EPS.parse("50%"), Ok(0.5));
-        assert!(EPS.parse("1/0").is_err() && EPS.parse("4x").is_err());
+    fn numbers_are_typed_as_sums_and_a_share_of_nothing_is_refused() {
+        assert_eq!((EPS.parse("8/255"), EPS.parse("1 + 0.5*3")), (Ok(8.0 / 255.0), Ok(2.5)));
+        assert!(EPS.parse("1/0").is_err());
+        for (share, word) in [("0.1x", "a multiple"), ("1/3 ×", "a multiple"), ("10%", "a percentage")] {
+            let message = EPS.parse(share).unwrap_err().to_string();
+            let start = format!("Radius is {share:?}, {word}, which means nothing here, but must be a number from");
+            assert!(message.starts_with(&start), "{message}");
+        }
     }
 }

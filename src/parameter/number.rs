@@ -2,7 +2,8 @@
 //!
 //! One reader for flags and fields. A number is a sum of products of decimal numbers and parentheses, at most
 //! `MAX_LENGTH` bytes long, and finite at every step; `x` or `×` behind it makes it a multiple, `%` a percentage.
-//! What they are multiples of is for the setting to say, see [`Setting::type_in`](super::Setting::type_in).
+//! Whether there may be such a share, and of what, is for the setting to say, see
+//! [`Setting::or_share`](super::Setting::or_share).
 
 /// Longest text that is read, in bytes.
 const MAX_LENGTH: usize = 200;

@@ -362,8 +362,8 @@ impl<S> Setting<S> {
 }
 
 impl<S: Clone> Setting<S> {
-    /// Takes a number as it was typed, see [`number::parse`]. `0.1x` is a tenth of what the setting may be a share of (a
-    /// step size: of the radius), for other settings a tenth of the default; `10%` is the same share, for other settings 0.1.
+    /// Takes a number as it was typed, see [`number::parse`]. `0.1x` and `10%` are a tenth of what the setting may be a share
+    /// of (a step size: of the radius, see [`Self::or_share`]); other settings refuse them.
     ///
     /// # Errors
     /// [`ParameterError`] in one sentence; then nothing has changed. Also for settings that are no number.

@@ -19,6 +19,7 @@ use crate::refiner::{Numbers, SampleState};
 use crate::session::{Action, Lookup, Session};
 use crate::trace::StateId;
 use crate::trace::summary::{Tally, gain, is_loss};
+use crate::units::counted;
 
 /// Space between the two pictures of a pair.
 const PAIR_GAP: f32 = 3.0;
@@ -212,7 +213,7 @@ fn header_ui(ui: &mut Ui, session: &Session, shown: &Shown<'_>) {
         _ => "generated",
     };
     let after = match session.shown() {
-        last if session.shows_best() => format!("best of {last} iterations"),
+        last if session.shows_best() => format!("best of {}", counted(last, "iteration")),
         iteration => format!("iteration {iteration}"),
     };
     let n = session.count();

@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(*harness.state(), start, "opened and left: not even rounded");
         type_into(&mut harness, Role::SpinButton, "Langevin noise", Some("8/255"));
         assert_eq!(harness.state().noise, 8.0 / 255.0);
-        for bad in ["1/0", "wide", "-1"] {
+        for bad in ["1/0", "wide", "-1", "10%", "0.1x"] {
             type_into(&mut harness, Role::SpinButton, "Langevin noise", Some(bad));
             assert_eq!(harness.state().noise, 8.0 / 255.0, "{bad} changes nothing");
             harness.get_by_label_contains("but must be a number from 0 to 10");

@@ -22,8 +22,8 @@ pub(super) use self::session::{Saved, read_session};
 use super::CliError;
 use crate::checkpoint::CheckpointError;
 use crate::data::MAX_COUNT;
-use crate::generator::settings::{SAMPLES, SEED, STEPS};
-use crate::generator::{Classes, EditSettings, EditTask, GenerateSettings, TS_PRESETS, TimeSteps};
+use crate::generator::settings::{S_CHURN, S_MAX, S_MIN, S_NOISE, SAMPLES, SEED, STEPS};
+use crate::generator::{Classes, EditSettings, EditTask, GenerateSettings, SamplerKind, TS_PRESETS, TimeSteps};
 use crate::parameter::{ChoiceOption, Choosable, Kind, Parameter, Setting, Value, number, options};
 use crate::refiner::presets::{PRESETS, Preset};
 use crate::refiner::settings::{EPS, EPS_LINF, STEP_SIZE};
@@ -76,6 +76,9 @@ pub(super) fn apply(matches: &ArgMatches, settings: &mut Settings, about: Use) -
     let norm = settings.refine.norm;
     apply_table(matches, GenerateSettings::TABLE, &mut settings.generate)?;
     apply_table(matches, EditSettings::TABLE, &mut settings.edit)?;
+    if about == Use::Edited && settings.edit.task == EditTask::Interpolate {
+        refuse_seeds(matches)?;
+    }
     apply_table(matches, RefineSettings::TABLE, &mut settings.refine)?;
     apply_table(matches, ComputeSettings::TABLE, &mut settings.compute)?;
     apply_lists(matches, settings, about)?;
@@ -150,6 +153,12 @@ fn apply_lists(matches: &ArgMatches, settings: &mut Settings, about: Use) -> Res
     Ok(())
 }
 
+/// Frames have no seeds of their own, so seeds of pictures would only count and name them.
+fn refuse_seeds(matches: &ArgMatches) -> Result<(), CliError> {
+    let seeds = [SEEDS, SEED.flag].into_iter().find_map(|flag| given(matches, flag).map(|text| (flag, text)));
+    seeds.map_or(Ok(()), |(flag, text)| Err(CliError::SeedsOfFrames { flag, found: text.to_owned() }))
+}
+
 /// Says which lengths another norm brought along.
 fn other_norm(matches: &ArgMatches, before: Norm, refine: &RefineSettings) -> Option<String> {
     let RefineSettings { norm, eps, step_size, step_unit, .. } = *refine;
@@ -198,8 +207,13 @@ pub(super) fn default_steps(matches: &ArgMatches, settings: &mut GenerateSetting
     ))
 }
 
-/// Notes about flags that were given but change nothing.
-pub(super) fn without_effect(matches: &ArgMatches, settings: &Settings, edits: bool) -> Vec<String> {
+/// Notes about flags that were given but change nothing; `files` are those about files, and why.
+pub(super) fn without_effect(
+    matches: &ArgMatches,
+    settings: &Settings,
+    edits: bool,
+    files: Vec<(&'static str, String)>,
+) -> Vec<String> {
     let Settings { generate, edit, refine, .. } = settings;
     let mut idle = Vec::new();
     // The time steps are the edit's own then.
@@ -208,7 +222,12 @@ pub(super) fn without_effect(matches: &ArgMatches, settings: &Settings, edits: b
         idle.extend(of_sampling().filter(|flag| *flag != TS).map(|flag| (flag, why.clone())));
     }
     idle.extend(idle_flags(GenerateSettings::TABLE, generate));
+    idle.extend(idle_churn(matches, generate));
     if edits {
+        if edit.task == EditTask::Denoise && !edit.add_noise {
+            // Every variant of a picture would be the same.
+            idle.push((SAMPLES.flag, format!("on the task {} without --add-noise", edit.task.option().key)));
+        }
         // An interpolation takes the time steps of new pictures.
         let own = |flag: &str| flag != TS || edit.task != EditTask::Interpolate;
         idle.extend(idle_flags(EditSettings::TABLE, edit).into_iter().filter(|(flag, _)| own(flag)));
@@ -222,7 +241,7 @@ pub(super) fn without_effect(matches: &ArgMatches, settings: &Settings, edits: b
         ));
     }
     let mut notes: Vec<(Vec<&str>, String)> = Vec::new();
-    for (flag, why) in idle.into_iter().filter(|(flag, _)| is_given(matches, flag)) {
+    for (flag, why) in idle.into_iter().filter(|(flag, _)| is_given(matches, flag)).chain(files) {
         if notes.iter().any(|(flags, _)| flags.contains(&flag)) {
             continue;
         }
@@ -237,6 +256,30 @@ pub(super) fn without_effect(matches: &ArgMatches, settings: &Settings, edits: b
     };
     all.extend(notes.into_iter().map(note));
     all
+}
+
+/// Flags of churn where the sampler that fits the model adds none, or none is asked for.
+fn idle_churn(matches: &ArgMatches, generate: &GenerateSettings) -> Vec<(&'static str, String)> {
+    let details = [S_MIN.flag, S_MAX.flag, S_NOISE.flag];
+    let all = [S_CHURN.flag].into_iter().chain(details);
+    // A model is looked at for them alone.
+    if !all.clone().any(|flag| is_given(matches, flag)) {
+        return Vec::new();
+    }
+    let of = |manifest: Manifest| match manifest.kind {
+        ManifestKind::Generator(spec) => generate.sampler.resolve(spec.diffusion.preconditioning),
+        ManifestKind::Classifier(_) => generate.sampler,
+    };
+    // What cannot be found is refused later.
+    let sampler = zoo::find(&generate.generator).map_or(generate.sampler, |(manifest, _)| of(manifest));
+    if sampler != SamplerKind::Auto && !sampler.churns() {
+        let why = format!("with the sampler {}", sampler.option().key);
+        all.map(|flag| (flag, why.clone())).collect()
+    } else if generate.churn == 0.0 {
+        details.map(|flag| (flag, format!("without --{}", S_CHURN.flag))).to_vec()
+    } else {
+        Vec::new()
+    }
 }
 
 /// Flags of settings that have no effect, and why.

@@ -9,6 +9,7 @@ use crate::image::Levels;
 use crate::refiner::settings::ITERATIONS;
 use crate::session::document::{Document, RunSummary, absolute_models};
 use crate::session::{Settings, StorageError};
+use crate::units::counted;
 
 /// What a session file asks for.
 #[derive(Debug)]
@@ -54,8 +55,8 @@ pub(in crate::cli) fn read_session(path: &Path, edits: bool) -> Result<Saved, Cl
         (!same).then(|| {
             let how = if plain { "" } else { ", with a branch or other settings on the way" };
             format!(
-                "note: the session's last run has {} iterations{how}; this one starts from the origin, with the session's latest settings and the flags given",
-                run.last_iteration
+                "note: the session's last run has {}{how}; this one starts from the origin, with the session's latest settings and the flags given",
+                counted(run.last_iteration as usize, "iteration")
             )
         })
     });
@@ -123,5 +124,28 @@ mod tests {
         let error = source(Some(EditSettings::default()), true).unwrap_err();
         assert_eq!(error.exit_code(), 1);
         assert!(error.to_string().contains("describes edited pictures"), "{error}");
+    }
+
+    #[test]
+    fn one_iteration_is_told_of_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.json");
+        let mut document =
+            Document::new(&Settings::default(), &Provenance::new(), None, &Trace::default(), Some(folder.path()));
+        let settings = Settings::default().refine;
+        let run = |last_iteration| RunSummary {
+            id: crate::trace::RunId(0),
+            parent: None,
+            last_iteration,
+            settings: settings.clone(),
+            changes: Vec::new(),
+            label: String::new(),
+        };
+        for (last, said) in [(1, "has 1 iteration;"), (2, "has 2 iterations;")] {
+            document.runs = vec![run(last)];
+            std::fs::write(&path, document.to_json()).unwrap();
+            let notes = read_session(&path, false).unwrap().notes.concat();
+            assert!(notes.contains(said), "{notes}");
+        }
     }
 }

@@ -274,13 +274,36 @@ fn time_steps_of_an_edit_are_its_own_except_for_an_interpolation() {
 }
 
 #[test]
+fn seeds_of_pictures_are_refused_for_frames() {
+    let edit = |task: &str, flags: &[&str]| {
+        parse([&["lapidary", "edit", "--task", task, "--input", "a.png"][..], flags].concat())
+    };
+    for flags in [["--seeds", "3..5"], ["--seed", "3"]] {
+        let error = edit("interpolate", &flags).unwrap_err();
+        let (text, start) = (error.to_string(), format!("{} is {:?}, but", flags[0], flags[1]));
+        assert_eq!(error.exit_code(), 2, "{text}");
+        assert!(text.starts_with(&start) && text.contains("--seed-from and --seed-to"), "{text}");
+        assert!(edit("colorize", &flags).is_ok(), "{flags:?}");
+    }
+    assert!(edit("interpolate", &["--seed-from", "3", "--seed-to", "5", "--samples", "2"]).is_ok());
+}
+
+#[test]
 fn numbers_are_typed_alike_in_every_flag() {
     let refine = |flags: &[&str]| settings(flags).map(|all| all.refine);
     let typed = refine(&["--norm", "linf", "--radius", "8/255", "--step-size", "25%"]).unwrap();
     assert_eq!((typed.eps, typed.step_size, typed.step_unit), (8.0 / 255.0, 0.25, StepUnit::Ratio));
     assert_eq!(refine(&["--step-size", "1.5*3/7"]).unwrap().step_size, 1.5 * 3.0 / 7.0);
     assert_eq!(refine(&["--iterations", "2*8"]).unwrap().iterations, NonZeroU32::new(16));
-    assert_eq!(refine(&["--radius", "2x"]).unwrap().eps, 6.0);
+    for row in RefineSettings::TABLE.iter().filter(|row| matches!(row.kind, Kind::Number(_))) {
+        let shares = ["1x", "100%"].map(|share| row.type_in(&mut RefineSettings::default(), share).is_ok());
+        assert_eq!(shares, [row.flag() == STEP_SIZE.flag; 2], "only a step size may be a share: {}", row.flag());
+    }
+    for bad in [["--radius", "10%"], ["--radius", "0.1x"], ["--samples", "2x"], ["--limit", "200%"]] {
+        let source: &[&str] = if bad[0] == "--limit" { &["--input", "a.png"] } else { &[] };
+        let text = settings(&[source, &bad].concat()).unwrap_err().to_string();
+        assert!(text.contains(", which means nothing here, but must be a "), "{text}");
+    }
     assert_eq!(settings(&["--memory", "auto"]).unwrap().compute.memory_mib, None);
     for bad in [["--radius", "8/0"], ["--radius", "8/255/"], ["--radius", "0.1y"], ["--iterations", "7/2"]] {
         let text = refine(&bad).unwrap_err().to_string();
@@ -336,6 +359,28 @@ fn flags_that_change_nothing_are_noted() {
             "note: --langevin-noise has no effect without the rule sgld"
         ]
     );
+    for (flags, noted) in [
+        ("refine --strict", "--strict has no effect without pictures to open"),
+        ("refine --churn 40", "--churn has no effect with the sampler multistep"),
+        ("refine --churn 0 --churn-noise 1.1", "--churn, --churn-noise have no effect with the sampler multistep"),
+        ("refine --sampler heun --churn-noise 1.1", "--churn-noise has no effect without --churn"),
+        ("edit --task colorize a.png --mask m.png", "--mask has no effect on the task colorize"),
+        ("edit --task denoise a.png --samples 4", "--samples has no effect on the task denoise without --add-noise"),
+        ("edit --task interpolate a.png --limit 2", "--input, --limit have no effect on the task interpolate"),
+        ("edit --task interpolate --strict", "--strict has no effect without pictures to open"),
+    ] {
+        assert_eq!(notes(&flags.split(' ').collect::<Vec<_>>()), [format!("note: {noted}")], "{flags}");
+    }
+    for flags in [
+        "refine a.png --strict",
+        "refine --sampler heun --churn 40 --churn-noise 1.1",
+        "edit --task inpaint a.png --mask m.png --strict",
+        "edit --task denoise a.png --samples 4 --add-noise",
+        "edit --task interpolate --samples 4",
+    ] {
+        let notes = notes(&flags.split(' ').collect::<Vec<_>>());
+        assert!(notes.is_empty(), "{flags}: {notes:?}");
+    }
     let unbound = notes(&["refine", "--norm", "linf", "--radius", "1", "--step-size", "0.1x"]);
     assert_eq!(unbound.len(), 1, "{unbound:?}");
     assert!(unbound[0].starts_with("note: --radius 1 has no effect with --norm linf"), "{unbound:?}");
