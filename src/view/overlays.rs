@@ -204,7 +204,7 @@ pub fn help_ui(ui: &Ui, open: &mut bool) {
             ui.label("Hold V to see every picture as it was before.");
             ui.label("Canvas: wheel zooms at the pointer, drag pans, double click fits, drag the handle to wipe.");
             ui.label("Mask: drag paints, the secondary button erases, [ and ] change the brush, space or the middle button pans.");
-            ui.label("Numbers: drag, or click and type; 8/255, 10% and 0.1x are understood.");
+            ui.label("Numbers: drag, or click and type; 8/255 is understood, for the step size also 0.1x and 10% of the radius.");
             ui.label("Drop picture or .npz files to use them as \"before\", or a .lapidary file to open it.");
             if cfg!(target_os = "linux") {
                 ui.label("Under Wayland nothing can be dropped on the window yet: use File, Open images.");
