@@ -1,7 +1,7 @@
 //! NumPy archives, `np.load`-able, with the keys of guided-diffusion (`arr_0`: pictures, `arr_1`: labels) and the floats.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufReader, BufWriter, Read as _, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use npyz::{NpyFile, NpyHeader, WriterBuilder as _};
@@ -134,10 +134,45 @@ pub(super) type Array<T> = (Vec<usize>, Vec<T>);
 /// One array of an archive; `None` when it has none of this name.
 pub(super) fn read<T: npyz::Deserialize>(path: &Path, name: &str) -> std::io::Result<Option<Array<T>>> {
     with_entry(path, name, |entry| {
-        let file = NpyFile::new(entry)?;
+        let file = NpyFile::new(&mut *entry)?;
         let shape = file.shape().iter().map(|extent| *extent as usize).collect();
-        Ok((shape, file.into_vec()?))
+        let values = file.into_vec()?;
+        // The checksum is compared at the very end.
+        std::io::copy(entry, &mut std::io::sink())?;
+        Ok((shape, values))
     })
+}
+
+/// Reads all of an archive, to compare its checksums, and needs the memory of none of its arrays.
+///
+/// # Errors
+/// Whatever keeps it from being read, also a byte that is not as it was written.
+pub(super) fn check(path: &Path) -> std::io::Result<()> {
+    /// Bytes of an entry before the length of its name, which stands four bytes before the name.
+    const BEFORE_NAME: u64 = 26;
+    let mut names = BufReader::new(File::open(path)?);
+    let mut archive = ZipArchive::new(BufReader::new(File::open(path)?)).map_err(std::io::Error::other)?;
+    // Of two entries of one name only one is listed.
+    let mut count = [0; 2];
+    names.seek(SeekFrom::End(-12))?;
+    names.read_exact(&mut count)?;
+    if usize::from(u16::from_le_bytes(count)) != archive.len() {
+        return Err(std::io::Error::other("an array of the archive is missing"));
+    }
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).map_err(std::io::Error::other)?;
+        std::io::copy(&mut entry, &mut std::io::sink())?;
+        // No checksum covers the names, but each is written twice; by a wrong one an array would not be found.
+        let mut name = vec![0; 4 + entry.name_raw().len()];
+        names.seek(SeekFrom::Start(entry.header_start() + BEFORE_NAME))?;
+        names.read_exact(&mut name)?;
+        if usize::from(u16::from_le_bytes([name[0], name[1]])) != entry.name_raw().len()
+            || name[4..] != *entry.name_raw()
+        {
+            return Err(std::io::Error::other("the names in the archive contradict each other"));
+        }
+    }
+    Ok(())
 }
 
 fn with_entry<T>(

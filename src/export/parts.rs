@@ -86,7 +86,7 @@ pub(super) fn is_part(path: &Path) -> bool {
 }
 
 impl Parts {
-    /// Those that are in a folder of results, from the place `start` on and without a hole.
+    /// Those that are in a folder of results and whole to the last byte, from the place `start` on and without a hole.
     ///
     /// # Errors
     /// [`ExportError::Folder`] when the folder cannot be made or read.
@@ -99,8 +99,9 @@ impl Parts {
         paths.sort();
         let mut parts = Self { folder, list: Vec::new() };
         for path in paths {
-            // What cannot be read is made anew.
-            let Ok(Some((_, places))) = npz::read::<i64>(&path, "places") else { continue };
+            // What cannot be read is made anew, and so is all behind it.
+            let places = npz::check(&path).and_then(|()| npz::read::<i64>(&path, "places"));
+            let Ok(Some((_, places))) = places else { continue };
             let [first, end, count] = [0, 1, 2].map(|i| places.get(i).map_or(0, |place| *place as usize));
             if first == parts.next(start) {
                 parts.list.push(Part { path, end, count });
@@ -415,6 +416,48 @@ mod tests {
         again.write_refined(other.path(), &document()).unwrap();
         assert!(contents(folder.path()) == contents(other.path()), "byte by byte");
         assert_eq!(again.sums().unwrap(), [vec![10.0], vec![12.0]]);
+    }
+
+    #[test]
+    fn a_part_with_a_wrong_byte_is_made_anew_with_all_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut parts = Parts::open(folder.path(), 10).unwrap();
+        (10..16).step_by(2).for_each(|first| add(&mut parts, first));
+        parts.write_refined(folder.path(), &document()).unwrap();
+        let (whole, path) = (contents(folder.path()), folder.path().join("parts/00000012.npz"));
+        let arrays = || {
+            let bytes = ["arr_0", "table"].map(|name| npz::read::<u8>(&path, name).ok().flatten());
+            (bytes, npz::read::<f64>(&path, "sums").ok().flatten(), npz::read::<f32>(&path, "after").ok().flatten())
+        };
+        let (bytes, before) = (std::fs::read(&path).unwrap(), arrays());
+        for at in 0..bytes.len() {
+            let mut wrong = bytes.clone();
+            wrong[at] ^= 1;
+            std::fs::write(&path, wrong).unwrap();
+            // Some bytes mean nothing, such as the time of an entry.
+            assert!(npz::check(&path).is_err() || arrays() == before, "byte {at} of {}", bytes.len());
+        }
+        let mut wrong = bytes.clone();
+        wrong[200] ^= 1;
+        std::fs::write(&path, wrong).unwrap();
+        let mut again = Parts::open(folder.path(), 10).unwrap();
+        assert_eq!((again.next(10), again.count()), (12, 2));
+        (12..16).step_by(2).for_each(|first| add(&mut again, first));
+        again.write_refined(folder.path(), &document()).unwrap();
+        assert!(whole == contents(folder.path()), "byte by byte");
+    }
+
+    #[test]
+    fn values_with_a_wrong_byte_are_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut parts = Parts::open(folder.path(), 0).unwrap();
+        add(&mut parts, 0);
+        let path = folder.path().join("parts/00000000.npz");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let levels = bytes.windows(6).position(|levels| levels == [254; 6]).unwrap();
+        bytes[levels] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(read::<u8>(&path, "arr_0").is_err());
     }
 
     #[test]

@@ -200,23 +200,49 @@ fn unpack(name: &str, manifest: &Manifest, cache: &Path) -> Result<PathBuf, Chec
     let bundled = BUNDLED.iter().find(|bundled| bundled.name == name).expect("found by name before");
     let hash = manifest.sha256.as_deref().unwrap_or("unhashed");
     let place = |cache: &Path| cache.join("models").join(&hash[..hash.len().min(16)]).join(&manifest.file);
-    let write = |target: &Path| -> std::io::Result<()> {
-        if target.metadata().is_ok_and(|meta| meta.len() == bundled.weights.len() as u64) {
-            return Ok(());
-        }
-        let folder = target.parent().unwrap_or(cache);
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bundled.weights)?;
-        file.persist(target)?;
-        Ok(())
-    };
     let target = place(cache);
-    let Err(source) = write(&target) else { return Ok(target) };
-    // Whoever else writes there: the hash is compared whenever a model is opened.
-    let other = place(&tempfile::env::temp_dir().join("lapidary"));
-    write(&other).map_err(|_| CheckpointError::Unpack { path: target, source })?;
-    Ok(other)
+    let Err(source) = write_whole(&target, bundled.weights) else { return Ok(target) };
+    let other = private(&tempfile::env::temp_dir()).and_then(|folder| {
+        let other = place(&folder);
+        write_whole(&other, bundled.weights).map(|()| other)
+    });
+    other.map_err(|_| CheckpointError::Unpack { path: target, source })
+}
+
+/// Makes sure that a file holds these bytes, whatever became of it since it was written.
+fn write_whole(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let is_as_long = target.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64);
+    if is_as_long && std::fs::read(target).is_ok_and(|found| found == bytes) {
+        return Ok(());
+    }
+    let folder = target.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(target)?;
+    Ok(())
+}
+
+/// This user's own folder in the one for temporary files, which all users share; a fresh one where somebody else took its name.
+#[cfg(unix)]
+fn private(temp: &Path) -> std::io::Result<PathBuf> {
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+    let user = tempfile::tempfile_in(temp)?.metadata()?.uid();
+    let folder = temp.join(format!("lapidary-{user}"));
+    // One that is there already is looked at below.
+    let made = std::fs::DirBuilder::new().mode(0o700).create(&folder);
+    let is_ours = |meta: std::fs::Metadata| meta.is_dir() && meta.uid() == user && meta.mode() & 0o022 == 0;
+    if made.is_ok() || folder.symlink_metadata().is_ok_and(is_ours) {
+        return Ok(folder);
+    }
+    let permissions = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix("lapidary-").permissions(permissions).tempdir_in(temp).map(tempfile::TempDir::keep)
+}
+
+/// Every user has a folder for temporary files here.
+#[cfg(not(unix))]
+fn private(temp: &Path) -> std::io::Result<PathBuf> {
+    Ok(temp.join("lapidary"))
 }
 
 #[cfg(test)]
@@ -235,6 +261,37 @@ mod tests {
             assert_eq!(model.manifest.classes.len(), 12);
             model.open(&mut unwatched).unwrap();
         }
+    }
+
+    #[test]
+    fn a_damaged_copy_of_a_bundled_model_heals() {
+        let cache = tempfile::tempdir().unwrap();
+        let path = resolve("gtsrb12-joint", cache.path()).unwrap().weights;
+        let mut wrong = BUNDLED[1].weights.to_vec();
+        wrong[1_000_000] ^= 1;
+        std::fs::write(&path, wrong).unwrap();
+        let model = resolve("gtsrb12-joint", cache.path()).unwrap();
+        assert_eq!(model.weights, path);
+        assert!(std::fs::read(&path).unwrap() == BUNDLED[1].weights);
+        // What cannot be replaced is left, and another place is taken.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir_all(path.join("full")).unwrap();
+        let other = resolve("gtsrb12-joint", cache.path()).unwrap().weights;
+        assert!(other != path && std::fs::read(&other).unwrap() == BUNDLED[1].weights);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_folder_among_temporary_files_is_the_users_own() {
+        use std::os::unix::fs::PermissionsExt;
+        let temp = tempfile::tempdir().unwrap();
+        let folder = private(temp.path()).unwrap();
+        assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(private(temp.path()).unwrap(), folder);
+        std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
+        let fresh = private(temp.path()).unwrap();
+        assert_ne!(fresh, folder, "anybody could have put something there");
+        assert_eq!(fresh.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
