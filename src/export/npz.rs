@@ -232,7 +232,11 @@ pub(super) fn archive(
 ) -> Result<(), ExportError> {
     durably(path, |out| {
         let mut archive = ZipWriter::new(Once { inner: out, failed: false });
-        fill(&mut archive)?;
+        if let Err(error) = fill(&mut archive) {
+            // Dropped, it would try to end the archive, and write on stderr that it cannot.
+            std::mem::forget(archive);
+            return Err(error);
+        }
         archive.finish().map(drop).map_err(std::io::Error::other)
     })
 }
