@@ -285,7 +285,7 @@ pub enum Action {
     SaveSession(PathBuf, Detail),
     /// Open what a crash left behind.
     Recover(PathBuf),
-    /// Throw away what a crash left behind.
+    /// Throw away what a crash left behind; asks first.
     Discard(PathBuf),
     /// Yes to [`super::Question`].
     Confirm,

@@ -62,9 +62,10 @@ impl Session {
                     self.save(path, detail);
                 }
             }
-            Action::Discard(folder) => {
-                self.orphans.retain(|orphan| orphan.folder != folder);
-                self.jobs.push(DiskJob::Discard(folder));
+            Action::Discard(_) => {
+                let text = "That session and its iterates are deleted for good; no file holds them.".to_owned();
+                let title = "Delete what was left behind?";
+                self.question = Some(Question { title, text, yes: "Delete", then: action, can_save: false });
             }
             Action::Confirm => {
                 if let Some(question) = self.question.take() {
@@ -315,6 +316,10 @@ impl Session {
             Action::DeleteRun(run) => self.delete_run(run),
             Action::SaveSession(path, detail) => self.save(path, detail),
             Action::Do(Verb::NewSession) => self.begin_anew(),
+            Action::Discard(folder) => {
+                self.orphans.retain(|orphan| orphan.folder != folder);
+                self.jobs.push(DiskJob::Discard(folder));
+            }
             _ => {}
         }
     }

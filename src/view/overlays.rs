@@ -125,11 +125,9 @@ fn notice_ui(ui: &mut Ui, notice: &Notice, actions: &mut Vec<Action>) {
     });
 }
 
-/// Offers what a crash left behind; what is deleted for good is asked about.
+/// Offers what a crash left behind.
 pub fn orphans_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
     for orphan in session.orphans() {
-        let asked = egui::Id::unique(("discard", &orphan.folder));
-        let is_asked = ui.data(|data| data.get_temp(asked).unwrap_or(false));
         ui.horizontal(|ui| {
             let age = crate::units::duration(orphan.age_secs as f64);
             let states = if orphan.states == 1 { "1 state".to_owned() } else { format!("{} states", orphan.states) };
@@ -137,19 +135,8 @@ pub fn orphans_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
             if ui.button("Recover").on_hover_text("Open it, every finished iteration is there").clicked() {
                 actions.push(Action::Recover(orphan.folder.clone()));
             }
-            if !is_asked {
-                let discard = ui.button("Discard…").on_hover_text("Delete it; you are asked once more");
-                if discard.clicked() {
-                    ui.data_mut(|data| data.insert_temp(asked, true));
-                }
-                return;
-            }
-            let delete = RichText::new(format!("Delete the {states} for good")).color(theme::tokens(ui).error);
-            if ui.button(delete).clicked() {
+            if ui.button("Discard…").on_hover_text("Delete it; you are asked first").clicked() {
                 actions.push(Action::Discard(orphan.folder.clone()));
-            }
-            if ui.button("Keep").clicked() {
-                ui.data_mut(|data| data.remove::<bool>(asked));
             }
         });
     }
