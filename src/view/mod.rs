@@ -342,6 +342,15 @@ impl Workbench {
 
     /// Does what needs the window here, and hands the rest to the session.
     fn act(&mut self, ctx: &egui::Context, action: Action) {
+        if matches!(
+            action,
+            Action::Do(Verb::Undo | Verb::Redo | Verb::NewSession)
+                | Action::Confirm
+                | Action::OpenSession(_)
+                | Action::Recover(_)
+        ) {
+            setting_row::forget_refusals(ctx);
+        }
         match &action {
             Action::Do(Verb::Theme) => {
                 let dark = ctx.theme() == egui::Theme::Dark;
