@@ -291,6 +291,8 @@ pub enum Action {
     Confirm,
     /// No to [`super::Question`].
     Cancel,
+    /// Saving ended that was to come first: go on if everything is saved now, or ask again.
+    AfterSaving(Box<super::Question>),
     /// Take something out of the window.
     Export(Export),
     /// Remove a message.

@@ -73,6 +73,8 @@ impl Session {
                 }
             }
             Action::Cancel => self.question = None,
+            Action::AfterSaving(question) if self.has_unsaved_iterates() => self.question = Some(*question),
+            Action::AfterSaving(question) => self.replace(question.then),
             // The window does that.
             Action::Export(_) => {}
             Action::Dismiss(id) => self.notices.dismiss(id),
@@ -99,6 +101,7 @@ impl Session {
                 | Action::OpenPictures(_)
                 | Action::SaveSession(..)
                 | Action::Confirm
+                | Action::AfterSaving(_)
         );
         if is_told {
             let details = vec!["Wait until it is there, or press Stop; then do it again.".to_owned()];

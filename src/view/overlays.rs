@@ -1,4 +1,4 @@
-//! What lies above the panels: messages, questions, recovered sessions, and the list of shortcuts.
+//! What lies above the panels: messages, recovered sessions, and the list of shortcuts.
 
 use egui::{Align2, Color32, RichText, Ui, vec2};
 
@@ -139,33 +139,6 @@ pub fn orphans_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
                 actions.push(Action::Discard(orphan.folder.clone()));
             }
         });
-    }
-}
-
-/// Asks before unsaved work is replaced.
-pub fn question_ui(ui: &Ui, session: &Session, actions: &mut Vec<Action>) {
-    let Some(question) = session.question() else { return };
-    let modal = egui::Modal::new(egui::Id::unique("question")).show(ui.ctx(), |ui| {
-        ui.set_width(320.0);
-        ui.label(RichText::new(question.title).heading());
-        ui.add_space(4.0);
-        ui.label(&question.text);
-        ui.add_space(8.0);
-        ui.horizontal(|ui| {
-            if ui.button("Keep").on_hover_text("Go back; nothing changes").clicked() {
-                actions.push(Action::Cancel);
-            }
-            if question.can_save && ui.button("Save first").on_hover_text("Go back and save the session").clicked() {
-                actions.push(Action::Cancel);
-                actions.push(Action::Do(Verb::Save));
-            }
-            if ui.button(question.yes).on_hover_text("Go on without saving").clicked() {
-                actions.push(Action::Confirm);
-            }
-        });
-    });
-    if modal.should_close() {
-        actions.push(Action::Cancel);
     }
 }
 
