@@ -114,7 +114,7 @@ struct Refusal {
 
 /// Nothing was refused in what is shown from now on, another session or the settings as they were.
 pub fn forget_refusals(ctx: &egui::Context) {
-    ctx.data_mut(|data| data.remove_by_type::<Refusal>());
+    ctx.data_mut(egui::util::IdTypeMap::remove_by_type::<Refusal>);
 }
 
 /// Where a refusal is remembered; a number that is set, or entered anew, forgets it.
@@ -310,7 +310,7 @@ mod tests {
         type_into(&mut harness, Role::SpinButton, "Iterations", Some("0"));
         harness.get_by_label_contains("but must be");
         // A step is a quarter of a second.
-        (0..4 * REFUSAL_SECS as usize + 1).for_each(|_| harness.step());
+        (0..=4 * REFUSAL_SECS as usize).for_each(|_| harness.step());
         assert!(harness.query_by_label_contains("but must be").is_none(), "it was read long ago");
         type_into(&mut harness, Role::SpinButton, "Langevin noise", Some("wide"));
         harness.get_by_label_contains("but must be");
