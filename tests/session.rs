@@ -543,6 +543,8 @@ fn a_discarded_orphan_is_gone() {
     let orphan = until(&mut next, "the orphan", |host| host.session.orphans().first().cloned());
     assert!(orphan.folder.is_dir());
     next.handle(Action::Discard(orphan.folder.clone()));
+    assert_eq!(next.session.orphans().len(), 1, "not before it was confirmed");
+    next.handle(Action::Confirm);
     until(&mut next, "its removal", |_| (!orphan.folder.exists()).then_some(()));
     assert!(next.session.orphans().is_empty());
 }

@@ -337,8 +337,37 @@ fn unsaved_work_is_asked_about_before_it_is_replaced() {
     harness.get_by_label("Unsaved work");
     click(&mut harness, "Keep");
     assert!(session(&harness).origins().is_some());
-    harness.key_press_modifiers(Modifiers::COMMAND, Key::N);
-    (0..6).for_each(|_| harness.step());
+    let ask = |harness: &mut Harness<'static, Workbench>| {
+        harness.key_press_modifiers(Modifiers::COMMAND, Key::N);
+        steps(harness, 6);
+    };
+    ask(&mut harness);
+    harness.key_press(Key::Escape);
+    steps(&mut harness, 3);
+    assert!(session(&harness).question().is_none() && session(&harness).origins().is_some(), "Escape is a no");
+    let save_at = |harness: &mut Harness<'static, Workbench>, path: &Path| {
+        // Enter presses what is primary: saving first.
+        harness.key_press(Key::Enter);
+        steps(harness, 6);
+        harness.key_press_modifiers(Modifiers::COMMAND, Key::A);
+        harness.step();
+        harness.event(egui::Event::Text(path.to_str().unwrap().to_owned()));
+        steps(harness, 2);
+    };
+    ask(&mut harness);
+    save_at(&mut harness, &root.path().join("not.lapidary"));
+    click(&mut harness, "Cancel");
+    until(&mut harness, "the question again", |session| session.question().is_some());
+    let kept = root.path().join("kept.lapidary");
+    save_at(&mut harness, &kept);
+    harness.key_press(Key::Enter);
+    until(&mut harness, "a new session after saving", |session| session.origins().is_none());
+    assert!(kept.exists());
+
+    generate(&mut harness);
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+    ask(&mut harness);
     click(&mut harness, "Replace");
     until(&mut harness, "a new session", |session| session.origins().is_none());
     harness.get_by_label("No pictures yet");

@@ -285,12 +285,14 @@ pub enum Action {
     SaveSession(PathBuf, Detail),
     /// Open what a crash left behind.
     Recover(PathBuf),
-    /// Throw away what a crash left behind.
+    /// Throw away what a crash left behind; asks first.
     Discard(PathBuf),
     /// Yes to [`super::Question`].
     Confirm,
     /// No to [`super::Question`].
     Cancel,
+    /// Saving ended that was to come first: go on if everything is saved now, or ask again.
+    AfterSaving(Box<super::Question>),
     /// Take something out of the window.
     Export(Export),
     /// Remove a message.

@@ -62,9 +62,10 @@ impl Session {
                     self.save(path, detail);
                 }
             }
-            Action::Discard(folder) => {
-                self.orphans.retain(|orphan| orphan.folder != folder);
-                self.jobs.push(DiskJob::Discard(folder));
+            Action::Discard(_) => {
+                let text = "That session and its iterates are deleted for good; no file holds them.".to_owned();
+                let title = "Delete what was left behind?";
+                self.question = Some(Question { title, text, yes: "Delete", then: action, can_save: false });
             }
             Action::Confirm => {
                 if let Some(question) = self.question.take() {
@@ -72,6 +73,8 @@ impl Session {
                 }
             }
             Action::Cancel => self.question = None,
+            Action::AfterSaving(question) if self.has_unsaved_iterates() => self.question = Some(*question),
+            Action::AfterSaving(question) => self.replace(question.then),
             // The window does that.
             Action::Export(_) => {}
             Action::Dismiss(id) => self.notices.dismiss(id),
@@ -98,6 +101,7 @@ impl Session {
                 | Action::OpenPictures(_)
                 | Action::SaveSession(..)
                 | Action::Confirm
+                | Action::AfterSaving(_)
         );
         if is_told {
             let details = vec!["Wait until it is there, or press Stop; then do it again.".to_owned()];
@@ -315,6 +319,10 @@ impl Session {
             Action::DeleteRun(run) => self.delete_run(run),
             Action::SaveSession(path, detail) => self.save(path, detail),
             Action::Do(Verb::NewSession) => self.begin_anew(),
+            Action::Discard(folder) => {
+                self.orphans.retain(|orphan| orphan.folder != folder);
+                self.jobs.push(DiskJob::Discard(folder));
+            }
             _ => {}
         }
     }

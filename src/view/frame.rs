@@ -4,6 +4,7 @@ use std::path::Path;
 
 use egui::{RichText, Ui, ViewportCommand};
 
+use super::asking::{focus_one, hold_enter_back};
 use super::widgets;
 use crate::session::{Action, Session, Verb};
 
@@ -88,17 +89,22 @@ impl Frame {
                 "No file holds the {states} states of this session. They stay in the autosave, and the next start offers them."
             ));
             ui.add_space(8.0);
+            hold_enter_back(ui);
             ui.horizontal(|ui| {
-                if ui.add(widgets::primary(ui, "Save and quit")).clicked() {
+                let save = ui.add(widgets::primary(ui, "Save and quit"));
+                if save.clicked() {
                     self.leaving = Leaving::Stops;
                     if session.is_busy() {
                         actions.push(Action::Do(Verb::Stop));
                     }
                 }
-                if ui.button("Quit").on_hover_text("The next start offers to recover them").clicked() {
+                let quit = ui.button("Quit").on_hover_text("The next start offers to recover them");
+                if quit.clicked() {
                     self.close(ui.ctx());
                 }
-                ui.button("Stay").clicked()
+                let stay = ui.button("Stay");
+                focus_one(&save, &[&save, &quit, &stay]);
+                stay.clicked()
             })
             .inner
         });

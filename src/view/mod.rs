@@ -1,5 +1,6 @@
 //! The window: panels as small functions that read the session and push actions. Nothing else of the program names egui.
 
+mod asking;
 mod atlas;
 mod browse;
 pub mod canvas;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use crossbeam::channel::Receiver;
 use egui::Ui;
 
+use self::asking::Asking;
 use self::canvas::{Canvas, MaskBrush};
 use self::compare_view::CompareView;
 use self::exports::Exports;
@@ -77,6 +79,7 @@ pub struct Workbench {
     /// Files that were dropped or opened lately, while it is found out what they are.
     looking: Option<Receiver<Answer>>,
     frame: Frame,
+    asking: Asking,
     recent: Recent,
     help_open: bool,
     peeks: bool,
@@ -107,6 +110,7 @@ impl Workbench {
             dialog: PathDialog::default(),
             looking: None,
             frame: Frame::default(),
+            asking: Asking::default(),
             recent,
             help_open: false,
             peeks: false,
@@ -152,7 +156,8 @@ impl Workbench {
         self.recent.see(self.host.session.file());
         let session = &self.host.session;
         let is_saving = session.is_saving() || self.dialog.is_open() || session.question().is_some();
-        if let Some(action) = self.frame.logic(ctx, session, is_saving) {
+        let asked = self.asking.logic(session, is_saving);
+        for action in self.frame.logic(ctx, session, is_saving).into_iter().chain(asked) {
             self.act(ctx, action);
         }
         let now = ctx.input(|input| input.time);
@@ -269,18 +274,15 @@ impl Workbench {
             Some((_, Lookup::Ready(state))) => Some(&state.numbers),
             _ => session.shown_id().and_then(|id| session.trace().numbers(id)),
         };
-        let readout = session.selected().and_then(|_| self.compare.canvas.readout());
         let id = self.shown.as_ref().map(|(id, _)| *id);
         let tally = self.tallied.of(session, id, (numbers_before, numbers_after));
         egui::Panel::right("sample").resizable(false).exact_size(theme::SAMPLE_WIDTH).show(ui, |ui| {
+            if session.selected().is_some() {
+                let pixel = egui::Panel::bottom("pixel").resizable(false).exact_size(sample_panel::PIXEL_HEIGHT);
+                pixel.show(ui, |ui| sample_panel::pixel_ui(ui, self.compare.canvas.readout()));
+            }
             egui::ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| {
-                sample_panel::sample_panel_ui(
-                    ui,
-                    session,
-                    (numbers_before, numbers_after, tally.as_ref()),
-                    readout,
-                    actions,
-                );
+                sample_panel::sample_panel_ui(ui, session, (numbers_before, numbers_after, tally.as_ref()), actions);
                 focus::scroll_to(ui);
             });
         });
@@ -296,7 +298,7 @@ impl Workbench {
             }
         });
         overlays::notices_ui(ui, session, &mut self.notice_times, theme::TIMELINE_HEIGHT, actions);
-        overlays::question_ui(ui, session, actions);
+        self.asking.ui(ui, session, actions);
         self.frame.ui(ui, session, actions);
         overlays::help_ui(ui, &mut self.help_open);
         overlays::drop_hint_ui(ui);
@@ -342,6 +344,15 @@ impl Workbench {
 
     /// Does what needs the window here, and hands the rest to the session.
     fn act(&mut self, ctx: &egui::Context, action: Action) {
+        if matches!(
+            action,
+            Action::Do(Verb::Undo | Verb::Redo | Verb::NewSession)
+                | Action::Confirm
+                | Action::OpenSession(_)
+                | Action::Recover(_)
+        ) {
+            setting_row::forget_refusals(ctx);
+        }
         match &action {
             Action::Do(Verb::Theme) => {
                 let dark = ctx.theme() == egui::Theme::Dark;

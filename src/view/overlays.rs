@@ -1,4 +1,4 @@
-//! What lies above the panels: messages, questions, recovered sessions, and the list of shortcuts.
+//! What lies above the panels: messages, recovered sessions, and the list of shortcuts.
 
 use egui::{Align2, Color32, RichText, Ui, vec2};
 
@@ -125,11 +125,9 @@ fn notice_ui(ui: &mut Ui, notice: &Notice, actions: &mut Vec<Action>) {
     });
 }
 
-/// Offers what a crash left behind; what is deleted for good is asked about.
+/// Offers what a crash left behind.
 pub fn orphans_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
     for orphan in session.orphans() {
-        let asked = egui::Id::unique(("discard", &orphan.folder));
-        let is_asked = ui.data(|data| data.get_temp(asked).unwrap_or(false));
         ui.horizontal(|ui| {
             let age = crate::units::duration(orphan.age_secs as f64);
             let states = if orphan.states == 1 { "1 state".to_owned() } else { format!("{} states", orphan.states) };
@@ -137,48 +135,10 @@ pub fn orphans_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
             if ui.button("Recover").on_hover_text("Open it, every finished iteration is there").clicked() {
                 actions.push(Action::Recover(orphan.folder.clone()));
             }
-            if !is_asked {
-                let discard = ui.button("Discard…").on_hover_text("Delete it; you are asked once more");
-                if discard.clicked() {
-                    ui.data_mut(|data| data.insert_temp(asked, true));
-                }
-                return;
-            }
-            let delete = RichText::new(format!("Delete the {states} for good")).color(theme::tokens(ui).error);
-            if ui.button(delete).clicked() {
+            if ui.button("Discard…").on_hover_text("Delete it; you are asked first").clicked() {
                 actions.push(Action::Discard(orphan.folder.clone()));
             }
-            if ui.button("Keep").clicked() {
-                ui.data_mut(|data| data.remove::<bool>(asked));
-            }
         });
-    }
-}
-
-/// Asks before unsaved work is replaced.
-pub fn question_ui(ui: &Ui, session: &Session, actions: &mut Vec<Action>) {
-    let Some(question) = session.question() else { return };
-    let modal = egui::Modal::new(egui::Id::unique("question")).show(ui.ctx(), |ui| {
-        ui.set_width(320.0);
-        ui.label(RichText::new(question.title).heading());
-        ui.add_space(4.0);
-        ui.label(&question.text);
-        ui.add_space(8.0);
-        ui.horizontal(|ui| {
-            if ui.button("Keep").on_hover_text("Go back; nothing changes").clicked() {
-                actions.push(Action::Cancel);
-            }
-            if question.can_save && ui.button("Save first").on_hover_text("Go back and save the session").clicked() {
-                actions.push(Action::Cancel);
-                actions.push(Action::Do(Verb::Save));
-            }
-            if ui.button(question.yes).on_hover_text("Go on without saving").clicked() {
-                actions.push(Action::Confirm);
-            }
-        });
-    });
-    if modal.should_close() {
-        actions.push(Action::Cancel);
     }
 }
 

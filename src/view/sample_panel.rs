@@ -12,6 +12,8 @@ use crate::session::{Action, Session};
 use crate::trace::Quantity;
 use crate::trace::summary::{EDGE, Spread, Tally, used_share};
 
+/// Height of what is said of a pixel, in points: always the same, so that nothing moves while one points.
+pub const PIXEL_HEIGHT: f32 = 124.0;
 /// Classes that are listed at first.
 const TOP: usize = 5;
 
@@ -20,7 +22,6 @@ pub fn sample_panel_ui(
     ui: &mut Ui,
     session: &Session,
     (before, after, tally): (Option<&Numbers>, Option<&Numbers>, Option<&Tally>),
-    readout: Option<Readout>,
     actions: &mut Vec<Action>,
 ) {
     let sample = session.focused();
@@ -54,8 +55,6 @@ pub fn sample_panel_ui(
     if let Some(tally) = tally.filter(|tally| tally.samples > 1) {
         all_ui(ui, tally);
     }
-    widgets::heading(ui, "Pixel");
-    pixel_ui(ui, readout);
 }
 
 /// All samples together.
@@ -259,9 +258,13 @@ fn ball_ui(ui: &mut Ui, (used, share): (f32, f32), settings: &RefineSettings) {
     ui.label(verdict.small());
 }
 
-fn pixel_ui(ui: &mut Ui, readout: Option<Readout>) {
+/// The pixel below the pointer, in a place of its own: what is read while one points cannot be scrolled to.
+pub fn pixel_ui(ui: &mut Ui, readout: Option<Readout>) {
+    ui.spacing_mut().item_spacing.y = 1.0;
+    ui.spacing_mut().interact_size.y = 17.0;
+    widgets::heading(ui, "Pixel");
     let Some(Readout { x, y, before, after }) = readout else {
-        ui.label(RichText::new("Open a pair and point at a pixel").weak());
+        ui.label(RichText::new("Point at a pixel of the canvas").weak());
         return;
     };
     ui.label(format!("x {x}, y {y}"));

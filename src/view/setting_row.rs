@@ -17,6 +17,8 @@ const UNIT_LENGTH: usize = 3;
 const SLIDER_WIDTH: (f32, f32) = (60.0, 118.0);
 /// Width of the typed value beside a slider, with the space before it, in points; more letters need more.
 const VALUE_WIDTH: f32 = 58.0;
+/// Seconds that are enough to read why a number was refused.
+const REFUSAL_SECS: f64 = 10.0;
 /// Width of a digit, in points.
 const LETTER_WIDTH: f32 = 7.5;
 
@@ -85,11 +87,14 @@ fn number_ui<S: Clone + Default>(ui: &mut Ui, row: &Setting<S>, settings: &mut S
                 row.put(settings, if is_open { Value::Open } else { Value::Number(parameter.default) });
             }
         });
-        let refusal = ui.data(|data| data.get_temp::<(String, Value)>(refusal_of(row.label())));
+        let refusal = ui.data(|data| data.get_temp::<Refusal>(refusal_of(row.label())));
+        let now = ui.input(|input| input.time);
         // A value that came from elsewhere since, by undo or a preset, was not refused.
-        if let Some((text, _)) = refusal.filter(|(_, beside)| *beside == row.value(settings)) {
+        let still = |refusal: &Refusal| refusal.beside == row.value(settings) && now < refusal.until;
+        if let Some(Refusal { text, until, .. }) = refusal.filter(still) {
             ui.set_max_width(widgets::COMBO_WIDTH.1);
             ui.add(egui::Label::new(RichText::new(text).small().color(theme::tokens(ui).error)).wrap());
+            ui.ctx().request_repaint_after_secs((until - now) as f32);
         }
     });
 }
@@ -99,7 +104,20 @@ pub fn field_ui<S: Clone + Default>(ui: &mut Ui, row: &Setting<S>, value: &mut S
     number_ui(ui, row, value, (true, &row.tooltip(value)));
 }
 
-/// Where it is remembered why the text of a number was refused, and beside which value; a number that is set forgets it.
+/// Why the text of a number was refused, beside which value, and until when that is shown.
+#[derive(Clone)]
+struct Refusal {
+    text: String,
+    beside: Value,
+    until: f64,
+}
+
+/// Nothing was refused in what is shown from now on, another session or the settings as they were.
+pub fn forget_refusals(ctx: &egui::Context) {
+    ctx.data_mut(egui::util::IdTypeMap::remove_by_type::<Refusal>);
+}
+
+/// Where a refusal is remembered; a number that is set, or entered anew, forgets it.
 fn refusal_of(label: &'static str) -> egui::Id {
     egui::Id::unique(("refused number", label))
 }
@@ -148,23 +166,27 @@ fn value_ui<S: Clone + Default>(
             .custom_parser(read);
         (ui.add_enabled(enabled, drag), Role::SpinButton)
     };
-    widgets::name(&widgets::tip(response, tooltip), role, parameter.label);
     let id = refusal_of(row.label());
+    if response.gained_focus() {
+        ui.data_mut(|data| data.remove::<Refusal>(id));
+    }
+    widgets::name(&widgets::tip(response, tooltip), role, parameter.label);
     match typed.into_inner() {
         // Text that was not edited changes nothing, however it was rounded.
         Some(text) if text == row.words(settings, &Value::Number(before)) => {}
         Some(text) => match row.type_in(settings, &text) {
-            Ok(()) => ui.data_mut(|data| data.remove::<(String, Value)>(id)),
+            Ok(()) => ui.data_mut(|data| data.remove::<Refusal>(id)),
             Err(error) => {
-                let beside = row.value(settings);
-                ui.data_mut(|data| data.insert_temp(id, (error.to_string(), beside)));
+                let (text, beside) = (error.to_string(), row.value(settings));
+                let until = ui.input(|input| input.time) + REFUSAL_SECS;
+                ui.data_mut(|data| data.insert_temp(id, Refusal { text, beside, until }));
             }
         },
         None if value != before => {
             let value = if parameter.integer { value.round() } else { value };
             row.put(settings, Value::Number(value.clamp(parameter.min, parameter.max)));
             (row.moved)(settings);
-            ui.data_mut(|data| data.remove::<(String, Value)>(id));
+            ui.data_mut(|data| data.remove::<Refusal>(id));
         }
         None => {}
     }
@@ -285,6 +307,22 @@ mod tests {
         harness.state_mut().noise = 0.25;
         draw(&mut harness);
         assert!(harness.query_by_label_contains("but must be").is_none(), "it was not this value that was refused");
+        type_into(&mut harness, Role::SpinButton, "Iterations", Some("0"));
+        harness.get_by_label_contains("but must be");
+        // A step is a quarter of a second.
+        (0..=4 * REFUSAL_SECS as usize).for_each(|_| harness.step());
+        assert!(harness.query_by_label_contains("but must be").is_none(), "it was read long ago");
+        type_into(&mut harness, Role::SpinButton, "Langevin noise", Some("wide"));
+        harness.get_by_label_contains("but must be");
+        harness.get_all_by_role_and_label(Role::SpinButton, "Langevin noise").last().expect("a number").focus();
+        draw(&mut harness);
+        assert!(harness.query_by_label_contains("but must be").is_none(), "it is typed anew");
+        harness.key_press(Key::Enter);
+        draw(&mut harness);
+        type_into(&mut harness, Role::SpinButton, "Langevin noise", Some("wide"));
+        forget_refusals(&harness.ctx);
+        draw(&mut harness);
+        assert!(harness.query_by_label_contains("but must be").is_none(), "this is another session");
         type_into(&mut harness, Role::SpinButton, "Langevin noise", Some("0.1 + 1/5"));
         assert!(harness.query_by_label_contains("but must be").is_none(), "what is right takes the sentence away");
         assert_eq!(harness.state().noise, 0.1 + 1.0 / 5.0);

@@ -337,8 +337,21 @@ fn everything_around_the_canvas_can_be_reached_in_the_smallest_window() {
     assert!(gain.right() <= right, "{gain:?}");
     let canvas = harness.get_by_label_contains("Canvas: Difference").rect();
     assert!(canvas.right() <= right && canvas.height() > 100.0, "{canvas:?}");
+    harness.hover_at(canvas.center());
+    steps(&mut harness, 3);
+    let lowest = harness.get_all_by_label("k/255").map(|label| label.rect().bottom()).fold(0.0, f32::max);
+    assert!((1.0..=600.0 - theme::TIMELINE_HEIGHT).contains(&lowest), "the pixel is read while one points: {lowest}");
+    for verb in [Verb::Step, Verb::Branch] {
+        harness.state_mut().host_mut().handle(Action::Do(verb));
+        until(&mut harness, "the runs", |session| !session.is_busy() && session.path().len() > 1);
+    }
+    let run = session(&harness).shown_run().expect("a run");
+    let name = "a name that is longer than every window is wide ".repeat(4);
+    harness.state_mut().host_mut().handle(Action::NameRun(run, name));
+    steps(&mut harness, 3);
     for (role, label) in [
         (Role::ComboBox, "Shown run"),
+        (Role::Slider, "Shown iteration"),
         (Role::Slider, "Trace: Objective"),
         (Role::Slider, "Trace: ‖δ‖₂"),
         (Role::Button, "Export"),
