@@ -17,7 +17,7 @@ use crate::session::document::Document;
 /// Pairs, or pictures, on the contact sheet of more than are held at once.
 pub const SHEET_OF_MANY: usize = 64;
 /// The batch that is being refined.
-const UNDER_WAY: &str = "under-way.npz";
+pub(super) const UNDER_WAY: &str = "under-way.npz";
 
 /// A refined batch.
 #[derive(Debug, Clone, Copy)]
@@ -73,16 +73,6 @@ struct Part {
 pub struct Parts {
     folder: PathBuf,
     list: Vec<Part>,
-}
-
-/// Whether a file of the folder of parts is one of ours: it has the name of one and says which places it is about, or it is
-/// what was under way.
-pub(super) fn is_part(path: &Path) -> bool {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
-    let number = name.strip_suffix(".npz").unwrap_or_default();
-    let is_numbered = number.len() >= 8 && number.bytes().all(|digit| digit.is_ascii_digit());
-    // One that cannot be read is what a full disk or a power cut left.
-    name == UNDER_WAY || is_numbered && !matches!(npz::read::<i64>(path, "places"), Ok(None))
 }
 
 impl Parts {

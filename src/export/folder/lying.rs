@@ -3,8 +3,8 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use super::super::parts::is_part;
-use super::super::{ExportError, TEMPORARY};
+use super::super::parts::UNDER_WAY;
+use super::super::{ExportError, TEMPORARY, npz};
 use super::{LOCK, PARTS};
 
 /// Removes what was being written when the program ended; nobody else may be at work in the folder.
@@ -88,4 +88,14 @@ pub(super) fn matching(folder: &Path, files: &str) -> Result<Vec<String>, Export
     }
     found.sort();
     Ok(found)
+}
+
+/// Whether a file of the folder of parts is one of ours: it has the name of one and says which places it is about, or it is
+/// what was under way.
+fn is_part(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+    let number = name.strip_suffix(".npz").unwrap_or_default();
+    let is_numbered = number.len() >= 8 && number.bytes().all(|digit| digit.is_ascii_digit());
+    // One that cannot be read is what a full disk or a power cut left.
+    name == UNDER_WAY || is_numbered && !matches!(npz::read::<i64>(path, "places"), Ok(None))
 }
