@@ -228,7 +228,7 @@ fn what_lies_among_the_results_but_is_of_others_stays() {
         let claim = Claim { earlier: Earlier::Overwrite, inputs: input, ..plain(&folder) };
         claim.claim().map(drop)
     };
-    assert!(matches!(overwrite(&[input.clone()]), Err(ExportError::Input { .. })));
+    assert!(matches!(overwrite(std::slice::from_ref(&input)), Err(ExportError::Input { .. })));
     assert!(input.exists());
     // A file of others in the folder of parts.
     let other = place.put("o/parts/mine.txt");
