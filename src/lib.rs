@@ -28,7 +28,7 @@
 //! | [`trace`] | the tree of runs: numbers per state | pictures, devices |
 //! | [`worker`] | the compute thread and its messages; the loop that window and command line share | the window |
 //! | [`session`] | the state the user owns: actions and events in, commands out; saving and opening | tensors, egui |
-//! | [`export`] | PNG, npz, CSV | the window |
+//! | [`export`] | PNG, npz, CSV; whose the folder of results is, and what is finished in it | the window |
 //! | [`view`] | egui panels, the wgpu canvas | tensors |
 //! | [`cli`] | flags and commands | egui |
 //!
