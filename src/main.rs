@@ -62,11 +62,8 @@ fn run(invocation: Invocation) -> anyhow::Result<Outcome> {
         Invocation::Edit(options) => return cli::edit::run(&options, &folders),
         Invocation::Search(options) => return cli::search::run(&options, &folders),
         Invocation::Inspect { path, json } => cli::inspect::run(&path, json, &folders, &mut std::io::stdout().lock())?,
-        Invocation::Bench { device, models } => {
-            let measured = match models {
-                Some(models) => cli::bench::run_models(&device, &models, &folders)?,
-                None => cli::bench::run(&device, &folders)?,
-            };
+        Invocation::Bench(options) => {
+            let measured = cli::bench::run(&options, &folders)?;
             writeln!(std::io::stdout().lock(), "{measured:#}")?;
         }
     }

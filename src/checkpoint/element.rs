@@ -49,7 +49,7 @@ impl Element {
     pub(super) fn to_f32(self, bytes: &[u8]) -> Option<Vec<f32>> {
         Some(match self {
             Self::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_ne_bytes(*b) as f32).collect(),
-            Self::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_ne_bytes(*b)).collect(),
+            Self::F32 => bytemuck::pod_collect_to_vec(bytes),
             Self::F16 => bytes.as_chunks().0.iter().map(|b| half::f16::from_ne_bytes(*b).to_f32()).collect(),
             Self::Bf16 => bytes.as_chunks().0.iter().map(|b| half::bf16::from_ne_bytes(*b).to_f32()).collect(),
             Self::Other(_) => return None,

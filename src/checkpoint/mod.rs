@@ -7,6 +7,7 @@
 
 mod element;
 mod error;
+mod hashing;
 mod pickle;
 mod sniff;
 mod store;
@@ -16,10 +17,9 @@ mod weights;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use sha2::Digest as _;
-
 pub use self::element::Element;
 pub use self::error::CheckpointError;
+pub use self::hashing::Hashing;
 pub use self::sniff::{Content, sniff};
 pub use self::store::Container;
 pub(crate) use self::view::{Source, View};
@@ -123,26 +123,15 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Read`], or [`CheckpointError::Cancelled`] when `watch` says so.
     pub fn sha256(&self, watch: &mut Watch<'_>) -> Result<String, CheckpointError> {
-        use std::io::Read as _;
-        let mut hasher = sha2::Sha256::new();
-        let mut buffer = vec![0; 1 << 20];
-        let mut done = 0;
-        for path in &self.files {
-            let io = |source| CheckpointError::Read { path: path.clone(), source };
-            let mut file = open_file(path)?;
-            loop {
-                let read = file.read(&mut buffer).map_err(io)?;
-                if read == 0 {
-                    break;
-                }
-                hasher.update(&buffer[..read]);
-                done += read as u64;
-                if !watch(done, self.store.bytes) {
-                    return Err(CheckpointError::Cancelled);
-                }
-            }
-        }
-        Ok(hex(&hasher.finalize()))
+        self.hashing()?.finish(watch)
+    }
+
+    /// The same, to be found while the weights are read.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Read`] when no thread can be had.
+    pub fn hashing(&self) -> Result<Hashing, CheckpointError> {
+        Hashing::begin(self.files.clone(), self.store.bytes)
     }
 
     /// Refuses a tensor that is absent, of another shape or no float, or that brings the bytes of all, which are

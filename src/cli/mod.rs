@@ -28,7 +28,7 @@ mod usage;
 
 use std::path::{Path, PathBuf};
 
-pub use self::bench::BenchModels;
+pub use self::bench::BenchOptions;
 pub use self::edit::EditOptions;
 pub use self::error::CliError;
 pub use self::parse::parse;
@@ -43,7 +43,6 @@ use crate::parameter::ParameterError;
 use crate::refiner::settings::ITERATIONS;
 use crate::session::Settings;
 use crate::session::document::is_session;
-use crate::worker::DeviceChoice;
 
 /// Folder of the results, unless `--out` names another.
 pub const DEFAULT_OUT: &str = "lapidary-out";
@@ -72,12 +71,7 @@ pub enum Invocation {
         json: bool,
     },
     /// Measure speed.
-    Bench {
-        /// Where.
-        device: DeviceChoice,
-        /// Of which models, if not of the demo's.
-        models: Option<BenchModels>,
-    },
+    Bench(BenchOptions),
 }
 
 /// What the window begins with.
@@ -283,6 +277,7 @@ impl Outcome {
 mod tests {
     use super::*;
     use crate::session::document::Document;
+    use crate::worker::DeviceChoice;
 
     #[test]
     fn the_description_is_consistent() {
@@ -294,8 +289,10 @@ mod tests {
         let parse = |args: &[&str]| parse(args.iter().copied()).unwrap();
         assert_eq!(parse(&["lapidary"]), Invocation::Window { options: WindowOptions::default() });
         assert!(matches!(parse(&["lapidary", "generate", "--seeds", "3"]), Invocation::Generate(_)));
-        let bench = Invocation::Bench { device: DeviceChoice::Cpu, models: None };
-        assert_eq!(parse(&["lapidary", "bench", "--device", "cpu"]), bench);
+        let Invocation::Bench(bench) = parse(&["lapidary", "bench", "--device", "cpu", "--batches", "1,8"]) else {
+            panic!("bench");
+        };
+        assert_eq!((bench.settings.compute.device, bench.batches), (DeviceChoice::Cpu, vec![1, 8]));
         let inspect = Invocation::Inspect { path: "mine.pt".into(), json: true };
         assert_eq!(parse(&["lapidary", "inspect", "mine.pt", "--json"]), inspect);
         let Invocation::Refine(options) = parse(&["lapidary", "refine", "--input", "a.png", "b.png", "--out", "o"])

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
-use super::bench::BenchModels;
+use super::bench::{BenchOptions, OF_DEMO, OF_MODELS};
 use super::edit::EditOptions;
 use super::flags::Use;
 use super::search::SearchOptions;
 use super::usage::{
-    DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, OVERWRITE, QUIET, REFERENCES, RESUME, SESSION, SKIP, STRICT,
-    TRUNCATE, command,
+    BATCHES, BENCH_ITERATIONS, DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, OVERWRITE, QUIET, REFERENCES, RESUME,
+    SESSION, SKIP, STRICT, TRUNCATE, command,
 };
 use super::{CliError, Invocation, Job, Part, RunOptions, Source, WindowOptions, flags};
 use crate::export::Earlier;
@@ -48,15 +48,24 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
             let path = path(matches, FILES).unwrap_or_default();
             Ok(Invocation::Inspect { path, json: is_on(matches, JSON) })
         }
-        Some(("bench", matches)) => {
-            let device = flags::given(matches, flags::DEVICE).unwrap_or("auto").parse::<DeviceChoice>()?;
-            let model = |flag| flags::given(matches, flag).map(str::to_owned);
-            let models = model(flags::GENERATOR).zip(model(flags::CLASSIFIER));
-            let models = models.map(|(generator, classifier)| BenchModels { generator, classifier });
-            Ok(Invocation::Bench { device, models })
-        }
+        Some(("bench", matches)) => Ok(Invocation::Bench(bench_options(matches)?)),
         _ => Ok(Invocation::Window { options: window_options(&matches)? }),
     }
+}
+
+fn bench_options(matches: &ArgMatches) -> Result<BenchOptions, CliError> {
+    let mut settings = Settings::default();
+    settings.compute.device = flags::given(matches, flags::DEVICE).unwrap_or("auto").parse::<DeviceChoice>()?;
+    let model = |flag| flags::given(matches, flag).map(str::to_owned);
+    let models = model(flags::GENERATOR).zip(model(flags::CLASSIFIER));
+    let (batches, iterations) = if models.is_some() { OF_MODELS } else { OF_DEMO };
+    if let Some((generator, classifier)) = models {
+        settings.generate.generator = generator;
+        settings.refine.classifier = classifier;
+    }
+    let batches = matches.get_many::<u32>(BATCHES).map_or_else(|| batches.to_vec(), |given| given.copied().collect());
+    let iterations = matches.get_one::<u32>(BENCH_ITERATIONS).copied().unwrap_or(iterations);
+    Ok(BenchOptions { settings, batches, iterations })
 }
 
 fn path(matches: &ArgMatches, flag: &str) -> Option<PathBuf> {

@@ -42,6 +42,8 @@ pub(super) const DRY_RUN: &str = "dry-run";
 pub(super) const QUIET: &str = "quiet";
 pub(super) const STRICT: &str = "strict";
 pub(super) const JSON: &str = "json";
+pub(super) const BATCHES: &str = "batches";
+pub(super) const BENCH_ITERATIONS: &str = "iterations";
 pub(super) const FILES: &str = "file";
 
 const ABOUT: &str = "Refine generated images with an adversarially trained joint classifier-discriminator";
@@ -263,9 +265,24 @@ fn inspect() -> Command {
 fn bench() -> Command {
     Command::new("bench")
         .about("Measure generating and refining on this machine; prints JSON")
-        .long_about("Measures the demo; or, with --generator and --classifier, how long these models take to read, to make one picture and to refine it, and the memory that takes.")
+        .long_about("Measures, for the demo or other models: the seconds to read them, to make pictures in batches and for an iteration, and the most memory. The PyTorch programs that it is compared with are in benches/peers.")
         .arg(flags::generator_arg().requires(flags::CLASSIFIER))
         .arg(flags::classifier_arg().requires(flags::GENERATOR))
+        .arg(
+            Arg::new(BATCHES)
+                .long(BATCHES)
+                .value_name("N,...")
+                .value_delimiter(',')
+                .value_parser(value_parser!(u32).range(1..=SAMPLES.max as i64))
+                .help("How many pictures go through together [default: 1,4,16,64; of other models 1]"),
+        )
+        .arg(
+            Arg::new(BENCH_ITERATIONS)
+                .long(BENCH_ITERATIONS)
+                .value_name("N")
+                .value_parser(value_parser!(u32).range(1..))
+                .help("How many iterations are timed of each [default: 10; of other models 2]"),
+        )
         .arg(flags::device_arg())
 }
 

@@ -14,7 +14,7 @@ use burn::tensor::Device;
 use super::error::WorkError;
 use super::message::{Event, JobId, ModelInfo};
 use super::probe;
-use crate::checkpoint::{Checkpoint, CheckpointError, LoadReport, Watch, Weights};
+use crate::checkpoint::{Checkpoint, CheckpointError, Hashing, LoadReport, Watch, Weights};
 use crate::classifier::Classifier;
 use crate::generator::Generator;
 use crate::image::ImageBatch;
@@ -127,6 +127,12 @@ pub(super) struct Models {
     shelf: Shelf,
 }
 
+/// The SHA-256 of a model's files.
+enum Hash {
+    Found(String),
+    UnderWay(Hashing),
+}
+
 /// What a file system says of a file without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
@@ -168,27 +174,36 @@ impl Models {
         }
         let name = Path::new(reference).file_name().map_or_else(|| reference.into(), std::ffi::OsStr::to_string_lossy);
         let checking = format!("checking {} {name}", M::ROLE);
-        let (checkpoint, sha256) = found.open(&mut |done, of| watch(&checking, done, of))?;
-        let loaded = self.shelf.get(&sha256, &found.manifest);
-        let is_new = loaded.is_none();
-        let loaded = match loaded {
+        let (checkpoint, hashing) = found.open()?;
+        let mut confirm = |hashing, watch: &mut dyn FnMut(&str, u64, u64) -> bool| {
+            found.confirm(hashing, &mut |done, of| watch(&checking, done, of))
+        };
+        // The hash comes first where it may spare the reading; else both are found at once.
+        let hash = if self.shelf.may_hold(M::ROLE, &found.manifest) {
+            Hash::Found(confirm(hashing, watch)?)
+        } else {
+            Hash::UnderWay(hashing)
+        };
+        let held = match &hash {
+            Hash::Found(sha256) => self.shelf.get::<M>(sha256, &found.manifest),
+            Hash::UnderWay(_) => None,
+        };
+        let is_new = held.is_none();
+        let loaded = match held {
             Some(loaded) => loaded,
             None => {
                 // The old ones first: all may not fit.
                 self.shelf.make_room(M::ROLE, checkpoint.bytes(), budget);
                 let reading = format!("reading {} {name}", M::ROLE);
-                let mut watch = |done, of| watch(&reading, done, of);
-                let (network, report) = read::<M>(&found.manifest, &checkpoint, device, &mut watch)?;
+                let (network, report) =
+                    read::<M>(&found.manifest, &checkpoint, device, &mut |done, of| watch(&reading, done, of))?;
+                let sha256 = match hash {
+                    Hash::Found(sha256) => sha256,
+                    Hash::UnderWay(hashing) => confirm(hashing, watch)?,
+                };
                 let sample_shape = M::shape(&network);
                 let Manifest { title, classes, .. } = found.manifest.clone();
-                let info = ModelInfo {
-                    reference: reference.to_owned(),
-                    title,
-                    sha256: sha256.clone(),
-                    classes,
-                    sample_shape,
-                    report,
-                };
+                let info = ModelInfo { reference: reference.to_owned(), title, sha256, classes, sample_shape, report };
                 let loaded = Loaded { info, model: Arc::new(network) };
                 // What was read while its file was written again is used once and known by no name.
                 if stamp.is_some_and(|stamp| Stamp::of(&files) == Some(stamp)) {
@@ -199,7 +214,7 @@ impl Models {
         };
         // A file that is being written to is looked at again next time.
         match stamp.filter(|stamp| Stamp::of(&files) == Some(*stamp)) {
-            Some(stamp) => self.hashed.insert(files, (stamp, sha256)),
+            Some(stamp) => self.hashed.insert(files, (stamp, loaded.info.sha256.clone())),
             None => self.hashed.remove(&files),
         };
         Ok((named(loaded), is_new))
@@ -236,6 +251,11 @@ struct Held {
 }
 
 impl Shelf {
+    /// Whether some file of this manifest was read before.
+    fn may_hold(&self, role: &str, manifest: &Manifest) -> bool {
+        self.0.iter().any(|held| held.role == role && held.manifest == *manifest)
+    }
+
     /// A model by its content, which then is the most recently used.
     fn get<M: Network>(&mut self, sha256: &str, manifest: &Manifest) -> Option<Loaded<M>> {
         let is = |held: &Held| held.role == M::ROLE && held.info.sha256 == sha256 && held.manifest == *manifest;
