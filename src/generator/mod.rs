@@ -24,7 +24,7 @@ use self::preconditioning::Preconditioning;
 pub use self::settings::{Classes, GenerateSettings, SamplerKind};
 pub use self::time_steps::{TS_PRESETS, TimeSteps, TimeStepsError, TsPreset};
 use crate::checkpoint::{CheckpointError, LoadReport, Weights};
-use crate::net::unet::Unet;
+use crate::net::unet::{Frozen, Unet};
 use crate::zoo::{DiffusionManifest, Manifest, ManifestKind, PreconditioningName};
 
 /// Why pictures could not be generated.
@@ -100,7 +100,7 @@ impl GenerateError {
 /// A generator, ready to denoise.
 #[derive(Debug)]
 pub struct Generator {
-    net: Unet,
+    net: Frozen,
     preconditioning: Preconditioning,
     sample_shape: [usize; 3],
     classes: Vec<String>,
@@ -124,8 +124,8 @@ impl Generator {
             });
         };
         let classes = manifest.classes.clone();
-        let net = Unet::load(config, &mut weights, device)?.fold();
-        let sample_shape = manifest.shape();
+        let sample_shape @ [_, height, width] = manifest.shape();
+        let net = Unet::load(config, &mut weights, device)?.freeze([height, width]);
         let preconditioning = Preconditioning::new(&spec.diffusion);
         Ok((Self { net, preconditioning, sample_shape, classes }, weights.report()))
     }
@@ -142,7 +142,7 @@ impl Generator {
         &self.classes
     }
 
-    /// Bytes that one picture needs at the peak of a network call ([`Unet::activation_bytes`]).
+    /// Bytes that one picture needs at the peak of a network call ([`Frozen::activation_bytes`]).
     #[must_use]
     pub fn activation_bytes(&self) -> u64 {
         let [_, h, w] = self.sample_shape;

@@ -76,8 +76,8 @@ fn resnets() -> Vec<Resnet> {
     archs.into_iter().map(load).collect()
 }
 
-fn unet(learn_sigma: bool) -> Unet {
-    let arch = UnetManifest {
+fn unet_arch() -> UnetManifest {
+    UnetManifest {
         model_channels: 32,
         num_res_blocks: 1,
         channel_mult: vec![1, 2],
@@ -87,11 +87,17 @@ fn unet(learn_sigma: bool) -> Unet {
         use_scale_shift_norm: true,
         resblock_updown: true,
         attention_order: AttentionOrder::New,
-        learn_sigma,
+        learn_sigma: false,
         patch_size: 1,
-    };
-    let config = UnetConfig { arch, channels: 2, num_classes: Some(3) };
-    Unet::load(config, &mut Numbers, &device()).unwrap()
+    }
+}
+
+fn load_unet(arch: UnetManifest, num_classes: Option<usize>) -> Unet {
+    Unet::load(UnetConfig { arch, channels: 2, num_classes }, &mut Numbers, &device()).unwrap()
+}
+
+fn unet(learn_sigma: bool) -> Unet {
+    load_unet(UnetManifest { learn_sigma, ..unet_arch() }, Some(3))
 }
 
 fn pictures(n: usize, channels: usize) -> Tensor<4> {
@@ -101,6 +107,15 @@ fn pictures(n: usize, channels: usize) -> Tensor<4> {
 
 fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec::<f32>().unwrap()
+}
+
+/// To 1e-5 of the largest.
+fn assert_close(expected: &[f32], found: &[f32], what: &str) {
+    let largest = expected.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+    assert_eq!(expected.len(), found.len(), "{what}");
+    for (one, other) in expected.iter().zip(found) {
+        assert!((one - other).abs() <= 1e-5 * largest, "{what}: {one} and {other} of {largest}");
+    }
 }
 
 /// The values of every parameter and statistic.
@@ -160,16 +175,47 @@ fn a_plan_is_the_same_function_forwards_and_backwards() {
         let x = pictures(5, 3);
         let burn = |x: Tensor<4>| net.forward((x - column(mean).autodiff()) / column(std).autodiff());
         let (expected, found) = (evaluate(x.clone(), &burn), evaluate(x.clone(), &|x| plan.logits(x)));
-        let largest = expected.0.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
-        for (one, other) in expected.0.iter().zip(&found.0) {
-            assert!((one - other).abs() <= 1e-5 * largest, "net {i}: {one} and {other}");
-        }
+        assert_close(&expected.0, &found.0, &format!("net {i}"));
         let lengths = dot(&expected.1, &expected.1).sqrt() * dot(&found.1, &found.1).sqrt();
         assert!(dot(&expected.1, &found.1) > (1.0 - 1e-6) * lengths, "net {i}: the gradients point elsewhere");
         assert_eq!(read(plan.logits(x.clone())), found.0, "net {i}: with and without a gradient");
         let alone: Vec<_> = (0..5).map(|n| evaluate(x.clone().narrow(0, n, 1), &|x| plan.logits(x))).collect();
         assert_eq!(alone.iter().flat_map(|(logits, _)| logits.clone()).collect::<Vec<_>>(), found.0, "net {i}");
         assert_eq!(alone.iter().flat_map(|(_, gradient)| gradient.clone()).collect::<Vec<_>>(), found.1, "net {i}");
+    }
+}
+
+#[test]
+fn a_frozen_unet_is_the_same_function_for_any_batch() {
+    let arch = unet_arch;
+    let older = UnetManifest {
+        use_scale_shift_norm: false,
+        resblock_updown: false,
+        attention_order: AttentionOrder::Legacy,
+        learn_sigma: true,
+        num_head_channels: 8,
+        channel_mult: vec![1, 1, 2],
+        attention_downsample: vec![1],
+        ..arch()
+    };
+    let patches = UnetManifest { patch_size: 2, num_head_channels: 0, num_heads: 1, ..arch() };
+    for (i, (arch, classes)) in [(arch(), Some(3)), (older, None), (patches, Some(3))].into_iter().enumerate() {
+        let net = load_unet(arch, classes);
+        let (x, times, labels) = (pictures(3, 2), [0.5, -3.0, 80.0], [2, 0, 1]);
+        let labels = classes.map(|_| labels.as_slice());
+        let expected = read(net.forward(x.clone(), &times, labels));
+        let frozen = net.freeze([8, 16]);
+        let found = read(frozen.forward(x.clone(), &times, labels));
+        assert_close(&expected, &found, &format!("net {i}"));
+        if !frozen.sums_the_same_for_any_batch() {
+            return;
+        }
+        for n in 0..3 {
+            let (x, labels) = (x.clone().narrow(0, n, 1), labels.map(|labels| &labels[n..=n]));
+            let alone = read(frozen.forward(x, &times[n..=n], labels));
+            assert_eq!(alone, found[n * alone.len()..(n + 1) * alone.len()], "net {i}, picture {n}");
+        }
+        assert!(frozen.activation_bytes([16, 16]) > 3 * frozen.activation_bytes([8, 8]), "net {i}");
     }
 }
 

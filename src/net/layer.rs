@@ -72,7 +72,7 @@ impl Conv {
     }
 
     /// For a plan: weights and padding.
-    fn filter(&self) -> Filter {
+    pub(super) fn filter(&self) -> Filter {
         let [c_out, c_in, kernel, _] = self.dims();
         let before = if self.behind { 0 } else { kernel / 2 };
         let (weight, bias) = (values(self.weight.val()), self.bias.as_ref().map(|bias| values(bias.val())));
@@ -211,7 +211,7 @@ fn affine(norm: &BatchNorm) -> (Vec<f32>, Vec<f32>) {
     (scale, shift)
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec::<f32>().expect("weights are of single precision")
 }
 

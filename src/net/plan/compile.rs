@@ -11,16 +11,21 @@ pub(super) struct Program {
     pub(super) ops: Vec<Op>,
     /// What lies in every buffer.
     pub(super) buffers: Vec<Shape>,
-    /// Where the input is put and where the result lies.
-    pub(super) ends: [usize; 2],
+    /// Where the inputs are put.
+    pub(super) inputs: Vec<usize>,
+    /// Where the result lies.
+    pub(super) output: usize,
 }
 
-/// `to = after(kind(from) + add)`
+/// `to = after(kind(from, add, film))`; `add` is added by convolutions and [`Plain`] steps, and lies behind the channels of
+/// `from` for norms.
 #[derive(Debug)]
 pub(super) struct Op {
     pub(super) kind: Kind,
     pub(super) from: usize,
     pub(super) add: Option<usize>,
+    /// Factors and summands per picture, of norms.
+    pub(super) film: Option<usize>,
     pub(super) to: usize,
     pub(super) after: After,
     /// Where on the tape it keeps the activation's derivative or the places of the maxima.
@@ -55,7 +60,8 @@ pub(super) struct Programs {
 
 impl Sketch {
     pub(super) fn programs(self) -> Programs {
-        let Self { values, steps, .. } = self;
+        let Self { values, steps, inputs, .. } = self;
+        let differentiable = steps.iter().all(|step| step.backward.is_some());
         let mut tape = Vec::new();
         let mut derivatives = vec![None; values.len()];
         // While values are not yet buffers, every value has its own.
@@ -68,13 +74,15 @@ impl Sketch {
             backward.buffers.len() - 1
         };
         let last = values.len() - 1;
-        forward.ends = [0, last];
+        (forward.inputs, forward.output) = (inputs, last);
         let first = gradient(&mut backward, last);
-        backward.ends = [first; 2];
+        (backward.inputs, backward.output) = (vec![first], first);
         let mut back = Vec::new();
         for step in steps {
             let (mut writes, mut places) = (None, None);
-            if let Some(curve) = values[step.y].curve {
+            if !differentiable {
+                // Nothing is kept.
+            } else if let Some(curve) = values[step.y].curve {
                 derivatives[step.y] = Some(tape.len());
                 writes = Some(tape.len());
                 tape.push(Keep::Derivative(curve, values[step.y].shape));
@@ -83,9 +91,13 @@ impl Sketch {
                 tape.push(Keep::Places(values[step.y].shape));
             }
             let after = values[step.y].curve.map_or(After::Nothing, After::Curve);
-            let (from, add, to) = (step.x, step.add, step.y);
-            forward.ops.push(Op { kind: step.forward, from, add, to, after, writes, places: None });
-            back.push((step.backward, [from, to], add, places));
+            let (from, add, film, to) = (step.x, step.add, step.film, step.y);
+            forward.ops.push(Op { kind: step.forward, from, add, film, to, after, writes, places: None });
+            back.extend(step.backward.map(|kind| (kind, [from, to], add, places)));
+        }
+        forward.share_buffers();
+        if !differentiable {
+            return Programs { forward, backward: Program::default(), tape };
         }
         let mut uses: Vec<usize> = values.iter().map(|made| made.uses).collect();
         // What has been summed up of every value's gradient.
@@ -106,11 +118,10 @@ impl Sketch {
                 Some(derivative) if uses[x] == 0 => After::Derivative(derivative),
                 _ => After::Nothing,
             };
-            backward.ops.push(Op { kind, from, add: sums[x], to, after, writes: None, places });
+            backward.ops.push(Op { kind, from, add: sums[x], film: None, to, after, writes: None, places });
             sums[x] = Some(to);
-            backward.ends[1] = to;
+            backward.output = to;
         }
-        forward.share_buffers();
         backward.share_buffers();
         Programs { forward, backward, tape }
     }
@@ -123,11 +134,11 @@ impl Program {
     fn share_buffers(&mut self) {
         let mut last_use = vec![0; self.buffers.len()];
         for (i, op) in self.ops.iter().enumerate() {
-            for used in std::iter::once(op.from).chain(op.add) {
+            for used in op.reads().into_iter().flatten() {
                 last_use[used] = i;
             }
         }
-        last_use[self.ends[1]] = self.ops.len();
+        last_use[self.output] = self.ops.len();
         let mut shared: Vec<Shape> = Vec::new();
         let mut free: Vec<usize> = Vec::new();
         let mut place: Vec<Option<usize>> = vec![None; self.buffers.len()];
@@ -140,11 +151,13 @@ impl Program {
             shared.push(shape);
             shared.len() - 1
         };
-        place[self.ends[0]] = Some(take(self.ends[0], &mut free));
+        for input in &self.inputs {
+            place[*input] = Some(take(*input, &mut free));
+        }
         for (i, op) in self.ops.iter_mut().enumerate() {
             let to = take(op.to, &mut free);
             place[op.to] = Some(to);
-            let read = [Some(op.from), op.add];
+            let read = op.reads();
             for (k, used) in read.into_iter().enumerate() {
                 let Some(used) = used else { continue };
                 if last_use[used] == i && !read[..k].contains(&Some(used)) {
@@ -152,9 +165,17 @@ impl Program {
                 }
             }
             let buffer = |value: usize| place[value].expect("a value is made before it is read");
-            (op.from, op.add, op.to) = (buffer(op.from), op.add.map(buffer), to);
+            (op.from, op.add, op.film, op.to) = (buffer(op.from), op.add.map(buffer), op.film.map(buffer), to);
         }
-        self.ends = self.ends.map(|end| place[end].expect("both ends are values"));
+        let buffer = |value: usize| place[value].expect("both ends are values");
+        self.inputs.iter_mut().for_each(|input| *input = buffer(*input));
+        self.output = buffer(self.output);
         self.buffers = shared;
+    }
+}
+
+impl Op {
+    const fn reads(&self) -> [Option<usize>; 3] {
+        [Some(self.from), self.add, self.film]
     }
 }

@@ -126,18 +126,26 @@ fn mask<S: Simd>(simd: S, ones: S::u32s) -> S::u32s {
     simd.sub_u32s(simd.splat_u32s(0), ones)
 }
 
-/// `1 / (1 + exp(-x))`, the exponential as a power of two and a polynomial of degree 6 for the rest, right to two roundings.
+/// `1 / (1 + exp(-x))`
 #[inline(always)]
 fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let [sum, scale] = exp(simd, simd.sub_f32s(simd.splat_f32s(0.0), x));
+    let one = simd.splat_f32s(1.0);
+    simd.div_f32s(one, simd.mul_add_f32s(sum, scale, one))
+}
+
+/// The exponential as the product of a polynomial of degree 6 and a power of two, right to two roundings; that of -87 for
+/// what is less, that of 88 for what is more.
+#[inline(always)]
+pub(super) fn exp<S: Simd>(simd: S, x: S::f32s) -> [S::f32s; 2] {
     /// ln 2 in two parts: the first has few bits, so that its multiples are exact.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     /// 1.5 * 2^23: adding it rounds to a whole number, which is then in the last bits.
     const ROUND: f32 = 12_582_912.0;
     /// Taylor's, the highest first.
     const TERMS: [f32; 7] = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
-    let splat = simd.splat_f32s(0.0);
-    // Beyond this the result is 0 or 1 in single precision; a power of two must not overflow.
-    let x = simd.min_f32s(simd.max_f32s(simd.sub_f32s(splat, x), simd.splat_f32s(-87.0)), simd.splat_f32s(88.0));
+    // A power of two must not overflow. The second operand is what is left of a NaN.
+    let x = simd.min_f32s(simd.splat_f32s(88.0), simd.max_f32s(simd.splat_f32s(-87.0), x));
     let shifted = simd.mul_add_f32s(x, simd.splat_f32s(std::f32::consts::LOG2_E), simd.splat_f32s(ROUND));
     let power = simd.sub_f32s(shifted, simd.splat_f32s(ROUND));
     let rest = simd.mul_add_f32s(power, simd.splat_f32s(-LN_2[0]), x);
@@ -148,7 +156,5 @@ fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     }
     // The exponent's place in a number's bits.
     let exponent = simd.sub_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(ROUND.to_bits() - 127));
-    let scale = simd.transmute_f32s_u32s(simd.mul_u32s(exponent, simd.splat_u32s(1 << 23)));
-    let one = simd.splat_f32s(1.0);
-    simd.div_f32s(one, simd.mul_add_f32s(sum, scale, one))
+    [sum, simd.transmute_f32s_u32s(simd.mul_u32s(exponent, simd.splat_u32s(1 << 23)))]
 }

@@ -25,11 +25,13 @@ pub(super) enum Method {
 
 impl Method {
     /// The cheapest for a map that `shape` and `size` describe, by its shape alone, so that a picture's values do not depend
-    /// on what is computed beside it; `back` for the gradient of the convolution.
-    ///
-    /// Forwards no tiles of 4x4: they round ten times as much, which turns as many more ReLUs, and behind a ReLU that turned
-    /// the whole gradient is another. The gradient itself is linear, there it does no harm.
-    pub(super) fn choose(filter: &Filter, back: bool, (shape, size): (Shape, [usize; 2]), lanes: usize) -> Self {
+    /// on what is computed beside it; by one of these `tiles`, or none; `back` for the gradient of the convolution.
+    pub(super) fn choose(
+        filter: &Filter,
+        (back, tiles): (bool, &[usize]),
+        (shape, size): (Shape, [usize; 2]),
+        lanes: usize,
+    ) -> Self {
         let Map { height, width, .. } = shape.of(size);
         let [c_out, c_in, k] = filter.dims;
         let products = c_out.next_multiple_of(GROUP) * c_in.next_multiple_of(GROUP);
@@ -42,7 +44,6 @@ impl Method {
         // A picture's channels are not padded to vectors.
         let vectors = c_in.min(c_out) >= GROUP && shape.channels.is_multiple_of(GROUP);
         if k == 3 && filter.stride == 1 && filter.before == 1 && vectors {
-            let tiles: &[usize] = if back { &[2, 4] } else { &[2] };
             for m in tiles.iter().copied() {
                 if winograd(m) < best.0 {
                     best = (winograd(m), Some(m));

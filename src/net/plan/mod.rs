@@ -5,12 +5,14 @@
 //! output is summed in an order that its layer alone decides, so results are the same to the last bit for any batch,
 //! number of threads and length of vectors.
 
+mod attention;
 mod compile;
 mod conv;
 mod finish;
 mod kernel;
 mod map;
 mod method;
+mod norm;
 mod op;
 mod pack;
 mod plain;
@@ -28,7 +30,9 @@ use self::compile::{Program, Programs};
 use self::map::Shape;
 use self::run::Buffers;
 
+pub(in crate::net) use self::attention::Attention;
 pub(in crate::net) use self::finish::Curve;
+pub(in crate::net) use self::norm::{Film, Norm, Resample};
 pub(in crate::net) use self::op::runs_on;
 pub(in crate::net) use self::pack::Filter;
 use self::run::Tape;

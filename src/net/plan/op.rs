@@ -62,6 +62,18 @@ impl Plan {
         Tensor::<4>::from_dispatch(logits).reshape([n, self.classes()])
     }
 
+    /// The last map of a batch on the CPU, without a gradient.
+    ///
+    /// # Shapes
+    /// `x`: `[N, C, H, W]` of single precision, `vectors`: what else the sketch takes, `[N, ..]` each; returns
+    /// `[N, C', H, W]`.
+    pub(in crate::net) fn map(&self, x: Tensor<4>, vectors: &[&[f32]]) -> Tensor<4> {
+        let ([n, _, h, w], device) = (x.dims(), x.device());
+        let x = x.into_data().try_into_vec::<f32>().expect("networks compute in single precision");
+        let (map, _) = self.evaluate(&x, vectors, (n, [h, w]), false);
+        Tensor::from_data(TensorData::new(map, [n, self.classes(), h, w]), &device)
+    }
+
     /// Logits `[N, K, 1, 1]`, and what their gradient needs when that is asked for.
     fn pass(&self, x: &FlexTensor, keep: bool) -> (FlexTensor, Tape) {
         let shape: Vec<usize> = x.layout().shape().iter().copied().collect();

@@ -51,7 +51,7 @@ pub(super) const fn picture_channels(channels: usize) -> usize {
 
 /// How many groups a panel has at most, in the order that fills `groups`; a processor of 16 lanes has registers for
 /// up to four, others for one.
-fn widths(groups: usize, lanes: usize) -> Vec<usize> {
+pub(super) fn widths(groups: usize, lanes: usize) -> Vec<usize> {
     if lanes < GROUP {
         return vec![1; groups];
     }
@@ -80,6 +80,32 @@ pub(super) fn pack(outputs: usize, lanes: usize, weights: impl Fn(usize, usize) 
 }
 
 impl Filter {
+    /// The same with these of its output channels, 0 where there is none.
+    pub(in crate::net) fn outputs(&self, channels: &[Option<usize>]) -> Self {
+        let fan = self.weight.len() / self.dims[0];
+        let pick = |values: &[f32], each: usize| -> Vec<f32> {
+            let of = |channel: &Option<usize>| channel.map(|channel| &values[channel * each..(channel + 1) * each]);
+            channels.iter().flat_map(|channel| of(channel).map_or_else(|| vec![0.0; each], <[f32]>::to_vec)).collect()
+        };
+        let (weight, bias) = (pick(&self.weight, fan), self.bias.as_ref().map(|bias| pick(bias, 1)));
+        Self { weight, bias, dims: [channels.len(), self.dims[1], self.dims[2]], ..*self }
+    }
+
+    /// The same for an input that has these of its input channels, the rest of it being ignored.
+    pub(in crate::net) fn inputs(&self, channels: &[Option<usize>]) -> Self {
+        let [c_out, c_in, k] = self.dims;
+        let mut weight = Vec::with_capacity(c_out * channels.len() * k * k);
+        for outputs in self.weight.chunks(c_in * k * k) {
+            for channel in channels {
+                match channel {
+                    Some(channel) => weight.extend_from_slice(&outputs[channel * k * k..(channel + 1) * k * k]),
+                    None => weight.resize(weight.len() + k * k, 0.0),
+                }
+            }
+        }
+        Self { weight, bias: self.bias.clone(), dims: [c_out, channels.len(), k], ..*self }
+    }
+
     pub(super) fn at(&self, o: usize, i: usize, y: usize, x: usize) -> f32 {
         let [_, c_in, k] = self.dims;
         self.weight[((o * c_in + i) * k + y) * k + x]

@@ -25,6 +25,8 @@ pub(super) enum Plain {
     Mean,
     /// The gradient of [`Plain::Mean`].
     Spread,
+    /// Every pixel four times.
+    Upsample,
 }
 
 /// A block of one of them.
@@ -155,6 +157,7 @@ impl Job<'_, '_> {
                     *out *= share;
                 }
             }
+            Plain::Upsample => out.copy_from_slice(&source[from.at((y / 2) as isize, (x / 2) as isize)..][..c]),
             Plain::Spread => {
                 let share = 1.0 / (self.to.height * self.to.width) as f32;
                 for (out, value) in out.iter_mut().zip(&source[from.at(0, 0)..][..c]) {

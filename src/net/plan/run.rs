@@ -5,7 +5,6 @@ use std::sync::{MutexGuard, PoisonError};
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
-use super::Plan;
 use super::compile::{After, Keep, Op, Program};
 use super::conv::{Maps, conv};
 use super::finish::{Curve, Finish, Kept};
@@ -13,6 +12,7 @@ use super::map::{Block, GROUP, Map, split};
 use super::method::Method;
 use super::plain::Job;
 use super::sketch::Kind;
+use super::{Plan, attention, norm};
 
 /// Values that a thread passes over before it asks for more.
 const PLAIN: usize = 1 << 16;
@@ -80,7 +80,7 @@ impl Kind {
     fn weights(&self) -> usize {
         match self {
             Self::Conv(method, _) => method.weights(),
-            Self::Plain(_) => 0,
+            Self::Plain(_) | Self::Norm(_) | Self::Attention(_) => 0,
         }
     }
 
@@ -89,6 +89,8 @@ impl Kind {
         match self {
             Self::Conv(method, _) => method.block(),
             Self::Plain(_) => [PLAIN / to.channels, 1],
+            Self::Norm(norm) => [PLAIN / to.channels, norm.rows()],
+            Self::Attention(_) => [attention::BLOCK, 1],
         }
     }
 }
@@ -96,14 +98,28 @@ impl Kind {
 impl Plan {
     /// Logits `[N, K]` of pictures `[N, C, H, W]`, row-major, and with `keep` what their gradient needs.
     pub(super) fn forward(&self, x: &[f32], n: usize, size: [usize; 2], keep: bool) -> (Vec<f32>, Tape) {
+        self.evaluate(x, &[], (n, size), keep)
+    }
+
+    /// The last map `[N, C, H, W]`, row-major, of pictures and of the vectors that are given with them.
+    pub(super) fn evaluate(
+        &self,
+        x: &[f32],
+        vectors: &[&[f32]],
+        (n, size): (usize, [usize; 2]),
+        keep: bool,
+    ) -> (Vec<f32>, Tape) {
         let program = &self.programs.forward;
         let kept = if keep { self.programs.tape.iter().map(|keep| keep.fresh(n, size)).collect() } else { Vec::new() };
         let mut tape = Tape { n, size, kept };
         let mut buffers = self.take(0, n, size);
-        let [input, output] = program.ends;
+        let (input, output) = (program.inputs[0], program.output);
         let shape = |end: usize| program.buffers[end].of(size);
         let colour = |value: f32, channel: usize| (value - self.colours[channel][0]) / self.colours[channel][1];
         load(x, (&mut buffers.values[input], shape(input)), (n, self.channels()), colour);
+        for (vectors, input) in vectors.iter().zip(&program.inputs[1..]) {
+            load(vectors, (&mut buffers.values[*input], shape(*input)), (n, vectors.len() / n), |value, _| value);
+        }
         self.run(program, (n, size), &mut buffers, &mut tape.kept, &[]);
         let logits = store((&buffers.values[output], shape(output)), (n, self.classes), |value, _| value);
         self.give_back(0, buffers);
@@ -114,7 +130,7 @@ impl Plan {
     pub(super) fn backward(&self, tape: &Tape, gradient: &[f32]) -> Vec<f32> {
         let (program, n, size) = (&self.programs.backward, tape.n, tape.size);
         let mut buffers = self.take(1, n, size);
-        let [input, output] = program.ends;
+        let (input, output) = (program.inputs[0], program.output);
         let shape = |end: usize| program.buffers[end].of(size);
         load(gradient, (&mut buffers.values[input], shape(input)), (n, self.classes), |value, _| value);
         self.run(program, (n, size), &mut buffers, &mut [], &tape.kept);
@@ -160,6 +176,12 @@ impl Plan {
         let part = |block: &Block| block.part(to.len(), to.row(), to.halo * to.row(), to.height);
         let parts = split(y, blocks.iter().map(part));
         let finishes = finishes(op.after, (&blocks, to), kept, read);
+        let sources: Vec<_> = std::iter::once((x, from)).chain(add).collect();
+        let film = op.film.map(|film| (buffers.values[film].as_slice(), map(film)));
+        let coefficients = match &op.kind {
+            Kind::Norm(norm) => norm.coefficients(self.arch, &sources, film, n),
+            _ => Vec::new(),
+        };
         let places: &[u8] = match op.places.and_then(|place| read.get(place)) {
             Some(Kept::Places(places)) => places,
             _ => &[],
@@ -177,6 +199,11 @@ impl Plan {
                 }
                 Kind::Plain(plain) => {
                     self.arch.dispatch(Job { plain, block, x, from, add, y, to, start, places, how });
+                }
+                Kind::Attention(attention) => attention.run(self.arch, block, (x, from), (y, to, start)),
+                Kind::Norm(norm) => {
+                    let (coefficients, sources) = (&coefficients, &sources);
+                    norm::Job { norm, coefficients, sources, block, y, to, start, how }.run(self.arch);
                 }
             }
         });

@@ -1,8 +1,10 @@
 //! What a plan is made from: a network's steps in order, each with the value that it makes.
 
+use super::attention::Attention;
 use super::finish::Curve;
 use super::map::{GROUP, Shape};
 use super::method::Method;
+use super::norm::{Norm, Resample};
 use super::pack::{Filter, picture_channels};
 use super::plain::Plain;
 
@@ -18,6 +20,10 @@ pub(in crate::net) struct Sketch {
     lanes: usize,
     /// Height and width of the pictures that it will mostly see.
     size: [usize; 2],
+    /// Whether the gradient of the picture is wanted.
+    gradient: bool,
+    /// The pictures, and what else is given with them.
+    pub(super) inputs: Vec<Value>,
     pub(super) values: Vec<Made>,
     pub(super) steps: Vec<Step>,
 }
@@ -34,13 +40,15 @@ pub(super) struct Made {
     pub(super) uses: usize,
 }
 
-/// `y = curve(kind(x) + add)`
+/// `y = curve(kind(x) + add)`, or `curve(norm(x, add, film))`
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) forward: Kind,
-    pub(super) backward: Kind,
+    /// Where it is wanted and known.
+    pub(super) backward: Option<Kind>,
     pub(super) x: Value,
     pub(super) add: Option<Value>,
+    pub(super) film: Option<Value>,
     pub(super) y: Value,
 }
 
@@ -50,6 +58,8 @@ pub(super) enum Kind {
     /// With a bias per channel, padded.
     Conv(Method, Vec<f32>),
     Plain(Plain),
+    Norm(Norm),
+    Attention(Attention),
 }
 
 impl Sketch {
@@ -58,24 +68,44 @@ impl Sketch {
     pub(in crate::net) fn new(channels: usize, size: [usize; 2], lanes: usize) -> Self {
         let shape = Shape { channels: picture_channels(channels), by: 1, halo: 0 };
         let picture = Made { shape, gradient_halo: 0, channels, curve: None, uses: 0 };
-        Self { lanes, size, values: vec![picture], steps: Vec::new() }
+        let (inputs, values) = (vec![0], vec![picture]);
+        Self { lanes, size, gradient: true, inputs, values, steps: Vec::new() }
+    }
+
+    /// The same without a gradient, which some steps have none of.
+    pub(in crate::net) fn forwards_only(self) -> Self {
+        Self { gradient: false, ..self }
+    }
+
+    /// A vector per picture, of which there are `channels` values.
+    pub(in crate::net) fn vector(&mut self, channels: usize) -> Value {
+        let shape = Shape { channels: channels.next_multiple_of(GROUP), by: Shape::PIXEL, halo: 0 };
+        self.values.push(Made { shape, gradient_halo: 0, channels, curve: None, uses: 0 });
+        self.inputs.push(self.values.len() - 1);
+        self.values.len() - 1
     }
 
     fn push(
         &mut self,
-        (forward, backward): (Kind, Kind),
-        (x, add): (Value, Option<Value>),
+        (forward, backward): (Kind, Option<Kind>),
+        (x, add, film): (Value, Option<Value>, Option<Value>),
         [channels, by, gradient_halo]: [usize; 3],
         curve: Option<Curve>,
     ) -> Value {
+        debug_assert!(backward.is_some() || !self.gradient, "every step has a gradient where it is wanted");
         let y = self.values.len();
-        for used in std::iter::once(x).chain(add) {
+        for used in std::iter::once(x).chain(add).chain(film) {
             self.values[used].uses += 1;
         }
         let shape = Shape { channels: channels.next_multiple_of(GROUP), by, halo: 0 };
         self.values.push(Made { shape, gradient_halo, channels, curve, uses: 0 });
-        self.steps.push(Step { forward, backward, x, add, y });
+        self.steps.push(Step { forward, backward, x, add, film, y });
         y
+    }
+
+    /// Channels of a value.
+    pub(in crate::net) fn channels(&self, value: Value) -> usize {
+        self.values[value].channels
     }
 
     /// `curve(conv(x) + add)`
@@ -93,12 +123,17 @@ impl Sketch {
             bias[..c_out].copy_from_slice(values);
         }
         let shape = self.values[x].shape;
-        let forward = Kind::Conv(Method::choose(filter, false, (shape, self.size), self.lanes), bias);
-        let backward = Kind::Conv(Method::choose(filter, true, (shape, self.size), self.lanes), pad(c_in));
+        let place = (shape, self.size);
+        // No large tiles on the way to a gradient: they round ten times as much, which turns as many more ReLUs, and behind a
+        // ReLU that turned the whole gradient is another. The gradient itself is linear, there they do no harm.
+        let tiles: &[usize] = if self.gradient { &[2] } else { &[2, 4] };
+        let forward = Kind::Conv(Method::choose(filter, (false, tiles), place, self.lanes), bias);
+        let gradient = || Kind::Conv(Method::choose(filter, (true, &[2, 4]), place, self.lanes), pad(c_in));
+        let backward = self.gradient.then(gradient);
         let from = &mut self.values[x].shape;
         from.halo = from.halo.max(k / 2);
         let by = from.by.saturating_mul(filter.stride);
-        self.push((forward, backward), (x, add), [c_out, by, k / 2], curve)
+        self.push((forward, backward), (x, add, None), [c_out, by, k / 2], curve)
     }
 
     /// `curve(x scale + shift)`, per channel.
@@ -112,9 +147,38 @@ impl Sketch {
         scale.resize(channels.next_multiple_of(GROUP), 0.0);
         shift.resize(scale.len(), 0.0);
         let backward = Plain::Affine { scale: scale.clone(), shift: vec![0.0; scale.len()] };
-        let kinds = (Kind::Plain(Plain::Affine { scale, shift }), Kind::Plain(backward));
+        let kinds = (Kind::Plain(Plain::Affine { scale, shift }), Some(Kind::Plain(backward)));
         let by = self.values[x].shape.by;
-        self.push(kinds, (x, None), [channels, by, 0], curve)
+        self.push(kinds, (x, None, None), [channels, by, 0], curve)
+    }
+
+    /// `curve(norm(x, behind, film))`, halved or doubled.
+    ///
+    /// The channels of `behind` lie behind those of `x`, which are whole groups of 16. Without a gradient only.
+    pub(in crate::net) fn norm(
+        &mut self,
+        norm: Norm,
+        (x, behind): (Value, Option<Value>),
+        film: Option<Value>,
+        curve: Option<Curve>,
+    ) -> Value {
+        debug_assert!(behind.is_none() || self.channels(x).is_multiple_of(GROUP), "whole groups");
+        let by = norm.resample.by(self.values[x].shape.by);
+        let channels = self.channels(x) + behind.map_or(0, |behind| self.channels(behind));
+        self.push((Kind::Norm(norm), None), (x, behind, film), [channels, by, 0], curve)
+    }
+
+    /// Every pixel four times. Without a gradient only.
+    pub(in crate::net) fn upsample(&mut self, x: Value) -> Value {
+        let by = Resample::Up.by(self.values[x].shape.by);
+        let channels = self.channels(x);
+        self.push((Kind::Plain(Plain::Upsample), None), (x, None, None), [channels, by, 0], None)
+    }
+
+    /// Attention between the pixels of a map of queries, keys and values. Without a gradient only.
+    pub(in crate::net) fn attention(&mut self, qkv: Value, attention: Attention) -> Value {
+        let (channels, by) = (attention.channels(), self.values[qkv].shape.by);
+        self.push((Kind::Attention(attention), None), (qkv, None, None), [channels, by, 0], None)
     }
 
     /// 3x3, stride 2, padded by 1.
@@ -135,6 +199,6 @@ impl Sketch {
     fn plain(&mut self, x: Value, (forward, backward): (Plain, Plain), by: usize) -> Value {
         let Made { shape, channels, .. } = &self.values[x];
         let (channels, by) = (*channels, shape.by.saturating_mul(by));
-        self.push((Kind::Plain(forward), Kind::Plain(backward)), (x, None), [channels, by, 0], None)
+        self.push((Kind::Plain(forward), Some(Kind::Plain(backward))), (x, None, None), [channels, by, 0], None)
     }
 }

@@ -10,7 +10,9 @@ use super::arch::{AttentionOrder, UnetManifest};
 use crate::checkpoint::CheckpointError;
 use crate::net::build::Build;
 use crate::net::footprint::{self, Ledger, len};
-use crate::net::layer::{Conv, Linear};
+use crate::net::layer::{Conv, Linear, values};
+pub(super) use crate::net::plan::Resample;
+use crate::net::plan::{self, Curve, Film, Filter, Norm, Sketch, Value};
 use crate::net::{average_pool_2x2, nearest_upsample_2x};
 
 /// Groups of every group norm.
@@ -60,6 +62,26 @@ impl Layer {
         }
     }
 
+    /// Writes the layer down for a plan; its weights are given up, so that nobody holds them twice.
+    ///
+    /// `x` with the channels that lie behind its own, `emb` after `SiLU`.
+    pub(super) fn sketch(self, sketch: &mut Sketch, x: (Value, Option<Value>), emb: Value) -> Value {
+        match self {
+            Self::Res(block) => block.sketch(sketch, x, emb),
+            Self::Attention(attention) => attention.sketch(sketch, x.0),
+            Self::Down(conv) => sketch.conv(x.0, &conv.filter(), None, None),
+            Self::Up(conv) => {
+                let x = sketch.upsample(x.0);
+                sketch.conv(x, &conv.filter(), None, None)
+            }
+        }
+    }
+
+    /// Whether a plan can give it an input in two parts.
+    pub(super) const fn joins(&self) -> bool {
+        matches!(self, Self::Res(ResBlock { skip: Some(_), resample: Resample::None, .. }))
+    }
+
     /// The same with dropout in its residual block, if it is one.
     pub(super) fn with_dropout(self, prob: f64) -> Self {
         match self {
@@ -67,14 +89,6 @@ impl Layer {
             other => other,
         }
     }
-}
-
-/// What a residual block does to the size, without parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Resample {
-    None,
-    Down,
-    Up,
 }
 
 impl Resample {
@@ -131,6 +145,32 @@ impl ResBlock {
             None => x,
         };
         skip + h
+    }
+
+    fn sketch(self, sketch: &mut Sketch, (x, behind): (Value, Option<Value>), emb: Value) -> Value {
+        let curve = Some(Curve::Silu);
+        let film = if self.scale_shift { Film::Scale } else { Film::Add };
+        let h = sketch.norm(self.in_norm.planned(film, self.resample), (x, behind), None, curve);
+        let h = sketch.conv(h, &self.in_conv.filter(), None, None);
+        let emb = sketch.conv(emb, &self.emb.filter(), None, None);
+        let h = sketch.norm(self.out_norm.planned(film, Resample::None), (h, None), Some(emb), curve);
+        let x = match self.resample {
+            Resample::None => x,
+            Resample::Down => sketch.average_pool(x),
+            Resample::Up => sketch.upsample(x),
+        };
+        let skip = match (self.skip.map(|conv| conv.filter()), behind) {
+            (None, _) => x,
+            (Some(filter), None) => sketch.conv(x, &filter, None, None),
+            (Some(filter), Some(behind)) => {
+                // A sum over both parts, instead of a copy of them.
+                let (first, all) = (sketch.channels(x), filter.dims[1]);
+                let part = |channels: std::ops::Range<usize>| filter.inputs(&channels.map(Some).collect::<Vec<_>>());
+                let sum = sketch.conv(x, &Filter { bias: None, ..part(0..first) }, None, None);
+                sketch.conv(behind, &part(first..all), Some(sum), None)
+            }
+        };
+        sketch.conv(h, &self.out_conv.filter(), Some(skip), None)
     }
 
     fn account(&self, ledger: &mut Ledger, input: [usize; 3]) -> [usize; 3] {
@@ -193,6 +233,34 @@ impl Attention {
         }
     }
 
+    fn sketch(self, sketch: &mut Sketch, x: Value) -> Value {
+        let (qkv, proj_out, heads) = (self.qkv.filter(), self.proj_out.filter(), self.heads);
+        let d = proj_out.dims[1] / heads;
+        // A head's channels are filled up with zeros to whole vectors.
+        let attention = plan::Attention::new(heads, d);
+        let channel = |part: usize, head: usize, i: usize| match self.order {
+            AttentionOrder::New => (part * heads + head) * d + i,
+            AttentionOrder::Legacy => (head * 3 + part) * d + i,
+        };
+        let slots = |part: usize| {
+            (0..heads * attention.width).map(move |slot| (part, slot / attention.width, slot % attention.width))
+        };
+        let real = |(part, head, i)| (i < d).then(|| channel(part, head, i));
+        let mut qkv = qkv.outputs(&(0..3).flat_map(slots).map(real).collect::<Vec<_>>());
+        // d^-1/4 on both sides, all of it on the queries'.
+        let scale = (d as f64).powf(-0.5) as f32;
+        let queries = heads * attention.width;
+        let fan = qkv.weight.len() / qkv.dims[0];
+        let bias = qkv.bias.iter_mut().flat_map(|bias| &mut bias[..queries]);
+        qkv.weight[..queries * fan].iter_mut().chain(bias).for_each(|value| *value *= scale);
+        let columns: Vec<_> = slots(0).map(|(_, head, i)| (i < d).then_some(head * d + i)).collect();
+
+        let h = sketch.norm(self.norm.planned(Film::Add, Resample::None), (x, None), None, None);
+        let h = sketch.conv(h, &qkv, None, None);
+        let h = sketch.attention(h, attention);
+        sketch.conv(h, &proj_out.inputs(&columns), Some(x), None)
+    }
+
     fn account(&self, ledger: &mut Ledger, input @ [_, h, w]: [usize; 3]) {
         ledger.work(norm_values(input));
         ledger.work(footprint::forward(&self.qkv, input));
@@ -221,6 +289,12 @@ impl GroupNorm {
     fn forward_film(&self, x: Tensor<4>, scale: Tensor<4>, shift: Tensor<4>) -> Tensor<4> {
         let (gamma, beta) = self.columns();
         normalise(x) * (gamma * scale.clone()) + (beta * scale + shift)
+    }
+
+    /// For a plan.
+    pub(super) fn planned(&self, film: Film, resample: Resample) -> Norm {
+        let (gamma, beta) = (values(self.gamma.val()), values(self.beta.val()));
+        Norm { gamma, beta, groups: GROUPS, film, resample }
     }
 
     /// Both as `[1, C, 1, 1]`.

@@ -7,6 +7,7 @@
 //! network (1 for OpenAI's own); learned variances are left out, because no sampler here uses them.
 
 mod arch;
+mod frozen;
 mod layers;
 
 use burn::module::{Module, Param};
@@ -14,6 +15,7 @@ use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 pub use self::arch::{AttentionOrder, UnetManifest};
+pub use self::frozen::Frozen;
 use self::layers::{GroupNorm, Layer, Layers, Resample};
 use super::build::{Build, Shapes, Source};
 use super::footprint::{self, Ledger, len};
