@@ -63,8 +63,12 @@ fn run(invocation: Invocation) -> anyhow::Result<Outcome> {
         Invocation::Search(options) => return cli::search::run(&options, &folders),
         Invocation::Inspect { path, json } => cli::inspect::run(&path, json, &folders, &mut std::io::stdout().lock())?,
         Invocation::Bench(options) => {
-            let measured = cli::bench::run(&options, &folders)?;
-            writeln!(std::io::stdout().lock(), "{measured:#}")?;
+            let measured = if options.layers {
+                cli::bench::layers(&options, &folders)?
+            } else {
+                format!("{:#}\n", cli::bench::run(&options, &folders)?)
+            };
+            write!(std::io::stdout().lock(), "{measured}")?;
         }
     }
     Ok(Outcome::Done)

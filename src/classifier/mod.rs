@@ -13,7 +13,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 pub use self::labels::{LabelError, translation};
 use crate::checkpoint::{CheckpointError, LoadReport, Weights};
 use crate::net::resnet::{OddSize, Resnet, ResnetManifest};
-use crate::net::{Plan, Shapes};
+use crate::net::{Plan, Roofline, Shapes, StepTime};
 use crate::zoo::{Manifest, ManifestKind};
 
 /// A classifier, ready to judge.
@@ -99,6 +99,13 @@ impl Classifier {
             Some(plan) => plan.logits(x),
             None => self.net.forward((x - self.mean.clone()) / self.std.clone()),
         }
+    }
+
+    /// What every step of the network and of its gradient takes with `n` pictures of `[H, W]` pixels, where it is compiled; the
+    /// median of so many `rounds`.
+    #[must_use]
+    pub fn profile(&self, n: usize, size: [usize; 2], rounds: usize, machine: Roofline) -> Option<Vec<StepTime>> {
+        self.plan.as_ref().map(|plan| plan.profile((n, size), rounds, machine))
     }
 
     /// Whether a picture's logits and gradient are the same to the last bit whatever is computed beside it, so that a batch

@@ -10,8 +10,8 @@ use super::edit::EditOptions;
 use super::flags::Use;
 use super::search::SearchOptions;
 use super::usage::{
-    BATCHES, BENCH_ITERATIONS, DRY_RUN, FILES, INPUT, JSON, LIMIT, MASK, OUT, OVERWRITE, QUIET, REFERENCES, RESUME,
-    SESSION, SKIP, STRICT, TRUNCATE, command,
+    BATCHES, BENCH_ITERATIONS, DRY_RUN, FILES, INPUT, JSON, LAYERS, LIMIT, MASK, OUT, OVERWRITE, QUIET, REFERENCES,
+    RESUME, SESSION, SKIP, STRICT, TRUNCATE, command,
 };
 use super::{CliError, Invocation, Job, Part, RunOptions, Source, WindowOptions, flags};
 use crate::export::Earlier;
@@ -65,7 +65,7 @@ fn bench_options(matches: &ArgMatches) -> Result<BenchOptions, CliError> {
     }
     let batches = matches.get_many::<u32>(BATCHES).map_or_else(|| batches.to_vec(), |given| given.copied().collect());
     let iterations = matches.get_one::<u32>(BENCH_ITERATIONS).copied().unwrap_or(iterations);
-    Ok(BenchOptions { settings, batches, iterations })
+    Ok(BenchOptions { settings, batches, iterations, layers: is_on(matches, LAYERS) })
 }
 
 fn path(matches: &ArgMatches, flag: &str) -> Option<PathBuf> {

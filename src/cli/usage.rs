@@ -42,6 +42,7 @@ pub(super) const DRY_RUN: &str = "dry-run";
 pub(super) const QUIET: &str = "quiet";
 pub(super) const STRICT: &str = "strict";
 pub(super) const JSON: &str = "json";
+pub(super) const LAYERS: &str = "layers";
 pub(super) const BATCHES: &str = "batches";
 pub(super) const BENCH_ITERATIONS: &str = "iterations";
 pub(super) const FILES: &str = "file";
@@ -268,6 +269,7 @@ fn bench() -> Command {
         .long_about("Measures, for the demo or other models: the seconds to read them, to make pictures in batches and for an iteration, and the most memory. The PyTorch programs that it is compared with are in benches/peers.")
         .arg(flags::generator_arg().requires(flags::CLASSIFIER))
         .arg(flags::classifier_arg().requires(flags::GENERATOR))
+        .arg(flags::plain_switch(LAYERS, "Print a table of every step of the compiled networks on the CPU instead: time, share of what this machine can do, and how it is computed"))
         .arg(
             Arg::new(BATCHES)
                 .long(BATCHES)

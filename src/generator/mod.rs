@@ -25,6 +25,7 @@ pub use self::settings::{Classes, GenerateSettings, SamplerKind};
 pub use self::time_steps::{TS_PRESETS, TimeSteps, TimeStepsError, TsPreset};
 use crate::checkpoint::{CheckpointError, LoadReport, Weights};
 use crate::net::unet::{Frozen, Unet};
+use crate::net::{Roofline, StepTime};
 use crate::zoo::{DiffusionManifest, Manifest, ManifestKind, PreconditioningName};
 
 /// Why pictures could not be generated.
@@ -142,6 +143,13 @@ impl Generator {
         &self.classes
     }
 
+    /// What every step of the network takes with `n` pictures, where it is compiled ([`Frozen::profile`]).
+    #[must_use]
+    pub fn profile(&self, n: usize, rounds: usize, machine: Roofline) -> Option<Vec<StepTime>> {
+        let [_, height, width] = self.sample_shape;
+        self.net.profile(n, [height, width], rounds, machine)
+    }
+
     /// Bytes that one picture needs at the peak of a network call ([`Frozen::activation_bytes`]).
     #[must_use]
     pub fn activation_bytes(&self) -> u64 {
@@ -188,6 +196,8 @@ impl Generator {
 
     /// The denoised pictures at one noise level, clamped to `[-1, 1]` as the original's `clip_denoised` does.
     fn denoise_clamped(&self, x: Tensor<4>, sigma: f64, labels: &[usize]) -> Tensor<4> {
-        self.denoise(x, &vec![sigma; labels.len()], labels).clamp(-1.0, 1.0)
+        let denoised = self.denoise(x, &vec![sigma; labels.len()], labels);
+        // An infinite value would be clamped to one that looks right; 0 times it is none, and nothing to every other.
+        (denoised.clone() + denoised * 0.0).clamp(-1.0, 1.0)
     }
 }

@@ -23,7 +23,7 @@ pub mod unet;
 use burn::tensor::{Device, Tensor, TensorData};
 
 pub use self::build::{Shapes, Source};
-pub use self::plan::Plan;
+pub use self::plan::{Plan, Roofline, StepTime};
 
 fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), device)

@@ -175,7 +175,7 @@ impl Models {
         let name = Path::new(reference).file_name().map_or_else(|| reference.into(), std::ffi::OsStr::to_string_lossy);
         let checking = format!("checking {} {name}", M::ROLE);
         let (checkpoint, hashing) = found.open()?;
-        let mut confirm = |hashing, watch: &mut dyn FnMut(&str, u64, u64) -> bool| {
+        let confirm = |hashing, watch: &mut dyn FnMut(&str, u64, u64) -> bool| {
             found.confirm(hashing, &mut |done, of| watch(&checking, done, of))
         };
         // The hash comes first where it may spare the reading; else both are found at once.

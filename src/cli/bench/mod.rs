@@ -1,5 +1,6 @@
 //! `lapidary bench`: how fast this machine is at the demo, or at models of any size.
 
+mod layers;
 mod memory;
 
 use std::num::NonZeroUsize;
@@ -8,6 +9,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+pub use self::layers::layers;
 use self::memory::PeakMemory;
 use crate::generator::GenerateSettings;
 use crate::origins::Origins;
@@ -32,6 +34,8 @@ pub struct BenchOptions {
     pub batches: Vec<u32>,
     /// How many are timed of each; the evaluation of the start, which reads the classifier, is not among them.
     pub iterations: u32,
+    /// Whether the steps of the networks are timed instead of everything together ([`layers`]).
+    pub layers: bool,
 }
 
 /// Reads the models, and in every batch makes pictures twice and refines them.

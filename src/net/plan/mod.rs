@@ -16,6 +16,8 @@ mod norm;
 mod op;
 mod pack;
 mod plain;
+mod profile;
+mod roofline;
 mod run;
 mod sketch;
 #[cfg(test)]
@@ -35,6 +37,8 @@ pub(in crate::net) use self::finish::Curve;
 pub(in crate::net) use self::norm::{Film, Norm, Resample};
 pub(in crate::net) use self::op::runs_on;
 pub(in crate::net) use self::pack::Filter;
+pub use self::profile::StepTime;
+pub use self::roofline::Roofline;
 use self::run::Tape;
 pub(in crate::net) use self::sketch::{Sketch, Value};
 

@@ -58,7 +58,8 @@ impl WithSimd for Chains {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> f64 {
         let mut sums = [simd.splat_f32s(1.0); CHAINS];
-        let (factor, summand) = (simd.splat_f32s(std::hint::black_box(0.5)), simd.splat_f32s(std::hint::black_box(0.25)));
+        let (factor, summand) =
+            (simd.splat_f32s(std::hint::black_box(0.5)), simd.splat_f32s(std::hint::black_box(0.25)));
         for _ in 0..LINKS {
             for sum in &mut sums {
                 *sum = simd.mul_add_f32s(*sum, factor, summand);

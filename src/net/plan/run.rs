@@ -33,6 +33,19 @@ pub(super) struct Tape {
 }
 
 impl Tape {
+    /// With room for what a plan keeps.
+    pub(super) fn fresh(keeps: &[Keep], n: usize, size: [usize; 2]) -> Self {
+        Self { n, size, kept: keeps.iter().map(|keep| keep.fresh(n, size)).collect() }
+    }
+
+    pub(super) fn kept(&self) -> &[Kept] {
+        &self.kept
+    }
+
+    pub(super) fn kept_mut(&mut self) -> &mut [Kept] {
+        &mut self.kept
+    }
+
     /// Pictures, their height and width.
     pub(super) const fn shape(&self) -> [usize; 3] {
         [self.n, self.size[0], self.size[1]]
@@ -77,7 +90,7 @@ impl Program {
 }
 
 impl Kind {
-    fn weights(&self) -> usize {
+    pub(super) fn weights(&self) -> usize {
         match self {
             Self::Conv(method, _) => method.weights(),
             Self::Plain(_) | Self::Norm(_) | Self::Attention(_) => 0,
@@ -110,8 +123,7 @@ impl Plan {
         keep: bool,
     ) -> (Vec<f32>, Tape) {
         let program = &self.programs.forward;
-        let kept = if keep { self.programs.tape.iter().map(|keep| keep.fresh(n, size)).collect() } else { Vec::new() };
-        let mut tape = Tape { n, size, kept };
+        let mut tape = Tape::fresh(if keep { &self.programs.tape } else { &[] }, n, size);
         let mut buffers = self.take(0, n, size);
         let (input, output) = (program.inputs[0], program.output);
         let shape = |end: usize| program.buffers[end].of(size);
@@ -120,7 +132,7 @@ impl Plan {
         for (vectors, input) in vectors.iter().zip(&program.inputs[1..]) {
             load(vectors, (&mut buffers.values[*input], shape(*input)), (n, vectors.len() / n), |value, _| value);
         }
-        self.run(program, (n, size), &mut buffers, &mut tape.kept, &[]);
+        self.run(program, (n, size), &mut buffers, (&mut tape.kept, &[]), &mut || ());
         let logits = store((&buffers.values[output], shape(output)), (n, self.classes), |value, _| value);
         self.give_back(0, buffers);
         (logits, tape)
@@ -133,27 +145,28 @@ impl Plan {
         let (input, output) = (program.inputs[0], program.output);
         let shape = |end: usize| program.buffers[end].of(size);
         load(gradient, (&mut buffers.values[input], shape(input)), (n, self.classes), |value, _| value);
-        self.run(program, (n, size), &mut buffers, &mut [], &tape.kept);
+        self.run(program, (n, size), &mut buffers, (&mut [], &tape.kept), &mut || ());
         let scale = |value: f32, channel: usize| value / self.colours[channel][1];
         let result = store((&buffers.values[output], shape(output)), (n, self.channels()), scale);
         self.give_back(1, buffers);
         result
     }
 
-    /// Runs a program over `n` pictures, which writes one part of the tape and reads another.
-    fn run(
+    /// Runs a program over `n` pictures, which writes one part of the tape and reads another; `done` hears when a step is.
+    pub(super) fn run(
         &self,
         program: &Program,
         batch: (usize, [usize; 2]),
         buffers: &mut Buffers,
-        written: &mut [Kept],
-        read: &[Kept],
+        (written, read): (&mut [Kept], &[Kept]),
+        done: &mut dyn FnMut(),
     ) {
         for op in &program.ops {
             let mut y = mem::take(&mut buffers.values[op.to]);
             let kept = op.writes.and_then(|place| written.get_mut(place));
             self.op((program, op), batch, buffers, &mut y, kept, read);
             buffers.values[op.to] = y;
+            done();
         }
     }
 
@@ -210,7 +223,7 @@ impl Plan {
     }
 
     /// Buffers for `n` pictures; zero where nothing is ever written.
-    fn take(&self, direction: usize, n: usize, size: [usize; 2]) -> Buffers {
+    pub(super) fn take(&self, direction: usize, n: usize, size: [usize; 2]) -> Buffers {
         let program = [&self.programs.forward, &self.programs.backward][direction];
         let mut buffers = self.idle(direction).pop().filter(|idle| idle.size == size).unwrap_or_default();
         buffers.size = size;
@@ -224,7 +237,7 @@ impl Plan {
         buffers
     }
 
-    fn give_back(&self, direction: usize, buffers: Buffers) {
+    pub(super) fn give_back(&self, direction: usize, buffers: Buffers) {
         self.idle(direction).push(buffers);
     }
 

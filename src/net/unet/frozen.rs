@@ -6,7 +6,7 @@ use super::layers::Resample;
 use super::{Unet, UnetConfig, time_embedding};
 use crate::net::layer::values;
 use crate::net::plan::{self, Curve, Film, Plan, Sketch};
-use crate::net::{pixel_shuffle, pixel_unshuffle};
+use crate::net::{Roofline, StepTime, pixel_shuffle, pixel_unshuffle};
 
 /// A network `F(x, t, y)` for inference.
 #[derive(Debug)]
@@ -99,6 +99,17 @@ impl Frozen {
             Way::Modules(net) => net.activation_bytes(size),
             Way::Plan(Compiled { plan, config, .. }) => {
                 plan.activation_bytes(size.map(|side| side / config.arch.patch_size))
+            }
+        }
+    }
+
+    /// What every step takes with `n` pictures of `[H, W]` pixels, where there is a plan; the median of so many `rounds`.
+    #[must_use]
+    pub fn profile(&self, n: usize, size: [usize; 2], rounds: usize, machine: Roofline) -> Option<Vec<StepTime>> {
+        match &self.0 {
+            Way::Modules(_) => None,
+            Way::Plan(Compiled { plan, config, .. }) => {
+                Some(plan.profile((n, size.map(|side| side / config.arch.patch_size)), rounds, machine))
             }
         }
     }
