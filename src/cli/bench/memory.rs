@@ -15,7 +15,8 @@ pub(super) struct PeakMemory {
 
 impl PeakMemory {
     pub(super) fn start() -> std::io::Result<Self> {
-        let (peak, done) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let now = memory_stats::memory_stats().map_or(0, |stats| stats.physical_mem);
+        let (peak, done) = (Arc::new(AtomicUsize::new(now)), Arc::new(AtomicBool::new(false)));
         let (peak_there, done_there) = (peak.clone(), done.clone());
         std::thread::Builder::new().name("lapidary-memory".to_owned()).spawn(move || {
             while !done_there.load(Ordering::Relaxed) {
