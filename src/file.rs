@@ -1,6 +1,10 @@
-//! What lies at a path that was given: a file that can be read, or something that would be waited for for ever.
+//! What lies at a path that was given: a file that can be read, or something that would be waited for for ever; and what a file
+//! holds, as one number.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+use sha2::Digest as _;
 
 /// Something at a path that is no file.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +50,30 @@ fn special(kind: std::fs::FileType) -> Option<(&'static str, &'static str)> {
 #[cfg(not(unix))]
 fn special(kind: std::fs::FileType) -> Option<(&'static str, &'static str)> {
     (!kind.is_file()).then_some(("a device", "give the path of a file"))
+}
+
+/// SHA-256 of a file, in lower-case hexadecimal digits.
+///
+/// # Errors
+/// Whatever keeps it from being read.
+pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use sha2::Digest as _;
 
 use super::driver::Driver;
-use super::opened::{Opened, relative_to, sha256_of};
+use super::opened::{Opened, relative_to};
 use super::say::say_err;
 use super::{RunOptions, Source};
-use crate::checkpoint::hex;
 use crate::data::PictureSource;
 use crate::export::{self, Claim, Claimed, Earlier, OutFolder};
+use crate::file::{hex, sha256_of};
 use crate::image::Levels;
 use crate::origins::Origins;
 use crate::session::document::Document;
@@ -44,15 +44,16 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// The recipe of what was made, as seen from the folder of the results.
+    /// The recipe of what was made, as seen from the folder that it is written to.
     pub(super) fn document(
         &self,
         driver: &Driver,
+        out: &Path,
         pictures: Option<&Opened>,
         origins: Option<&Origins>,
         trace: &Trace,
     ) -> Document {
-        let (options, out) = (&self.options, self.out.path());
+        let options = &self.options;
         let (settings, part, count) = (&options.settings, options.part, options.count);
         let inputs = pictures.map_or_else(Vec::new, |pictures| pictures.inputs(out));
         let input_hashes = self.hashes.clone();
@@ -64,13 +65,14 @@ impl Begun {
     pub(super) fn refined_document(
         &self,
         driver: &Driver,
+        out: &Path,
         pictures: Option<&Opened>,
         origins: Option<&Origins>,
         trace: &Trace,
     ) -> Document {
-        let references = relative_to(&self.options.references, self.out.path());
+        let references = relative_to(&self.options.references, out);
         let truncated = self.options.levels == Levels::Truncated;
-        Document { references, truncated, ..self.document(driver, pictures, origins, trace) }
+        Document { references, truncated, ..self.document(driver, out, pictures, origins, trace) }
     }
 }
 

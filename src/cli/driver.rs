@@ -9,7 +9,8 @@ use crossbeam::channel::{Receiver, Sender, bounded, select};
 
 use super::progress::Progress;
 use super::say::{say_err, say_out};
-use super::{Outcome, Recorded, RunOptions, signals};
+use super::{CliError, Outcome, Recorded, RunOptions, signals};
+use crate::export::OutFolder;
 use crate::generator::Mask;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
@@ -98,6 +99,13 @@ impl Driver {
         self.progress.bar.suspend(|| say_err(text));
     }
 
+    /// Says that the results of an earlier command are still there, if they are.
+    pub(super) fn say_earlier(&self, out: &OutFolder) {
+        if out.place(false) != out.path() {
+            self.say(&format!("the earlier results in {} stay until all is done", out.path().display()));
+        }
+    }
+
     /// Says what may be left out when quiet.
     pub(super) fn note(&self, notes: &[String]) {
         for note in notes.iter().filter(|_| !self.quiet) {
@@ -106,10 +114,11 @@ impl Driver {
     }
 
     /// Prints a line of the result past the progress bar, unless quiet.
-    pub(super) fn print(&self, line: &str) {
-        if !self.quiet {
-            self.progress.bar.suspend(|| say_out(line));
-        }
+    ///
+    /// # Errors
+    /// As [`say_out`].
+    pub(super) fn print(&self, line: &str) -> Result<(), CliError> {
+        if self.quiet { Ok(()) } else { self.progress.bar.suspend(|| say_out(line)) }
     }
 
     /// From now on the bar counts pictures of something long, to which `what` is done in batches of one size: so many are done

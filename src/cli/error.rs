@@ -200,6 +200,12 @@ pub enum CliError {
         /// What it lists, and what there is.
         what: String,
     },
+    /// The output cannot be written.
+    #[error("what was to be said cannot be written to the output: free some space, or send the output elsewhere")]
+    Output {
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A recipe without its pictures.
     #[error("this session refines opened pictures, but its session.json does not say which: use the .lapidary file, or give them with --input\n{}", path.display())]
     NoPictures {
@@ -220,6 +226,7 @@ impl CliError {
             | Self::Label { .. }
             | Self::Channels { .. }
             | Self::Size(_)
+            | Self::Output { .. }
             | Self::Samples { .. } => 1,
             _ => 2,
         }

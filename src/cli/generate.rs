@@ -29,7 +29,7 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let bytes = bytes(count, generator.shape(), false);
     let job = Job { command: "generate", files: &files, pictures: None, mask: None, bytes };
     if options.dry_run {
-        say_out(&plan(options, (&generator, path.as_deref()), &job.look(options)?, &files));
+        say_out(&plan(options, (&generator, path.as_deref()), &job.look(options)?, &files))?;
         return Ok(Outcome::Done);
     }
     let Some(begun) = job.begin(options)? else { return Ok(Outcome::Done) };

@@ -1,17 +1,15 @@
 //! Pictures that are opened instead of generated: which they are, of which class, and those that a session file holds.
 
-use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use sha2::Digest as _;
 
 use super::driver::Driver;
 use super::{CliError, Part};
-use crate::checkpoint::hex;
 use crate::data::{Batch, PictureError, PictureSource, picture_size};
+use crate::file::sha256_of;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, GenerateSettings};
 use crate::image::ImageBatch;
@@ -157,18 +155,6 @@ impl Opened {
         });
         let line = format!("{:<11}{} ({}){native}", "pictures", self.count(), names.join(", "));
         [std::slice::from_ref(&line), self.source.notes()].concat().join("\n")
-    }
-}
-
-/// SHA-256 of a file, in hexadecimal digits.
-pub(super) fn sha256_of(file: &Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(file)?;
-    let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hasher.finalize())),
-            read => hasher.update(&buffer[..read]),
-        }
     }
 }
 

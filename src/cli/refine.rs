@@ -83,7 +83,7 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     if options.dry_run {
         check_references(options)?;
         let out = job.look(options)?;
-        say_out(&plan(options, generator.as_ref(), &classifier, pictures.as_ref(), (&out, &files)));
+        say_out(&plan(options, generator.as_ref(), &classifier, pictures.as_ref(), (&out, &files)))?;
         return Ok(Outcome::Done);
     }
     let Some(begun) = job.begin(options)? else { return Ok(Outcome::Done) };
@@ -138,8 +138,10 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
         driver.say("stopped before the first state was known: nothing is written");
         return Ok(driver.stopped());
     };
+    let complete = matches!(ended, Ok(Rest::Finished | Rest::NothingMoves));
+    let place = out.place(complete);
     let begun = Begun { options: options.clone(), out, hashes };
-    let document = begun.refined_document(&driver, pictures, Some(&origins), &trace);
+    let document = begun.refined_document(&driver, &place, pictures, Some(&origins), &trace);
     let refined = Refined {
         after: &after,
         logits_before: &before.logits,
@@ -150,7 +152,6 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
         levels: options.levels,
     };
     let results = Results { origins: &origins, document: &document, refined: Some(refined) };
-    let complete = matches!(ended, Ok(Rest::Finished | Rest::NothingMoves));
     out = begun.out;
     out.publish(results.names(), complete, |folder| results.write(folder))
         .with_context(|| format!("the results of {} cannot all be written", counted(last as usize, "iteration")))?;
@@ -159,8 +160,8 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     let rest = ended.with_context(|| format!("refining failed after {last} of {planned}; what was done is written"))?;
     if !*quiet {
         let tally = Tally::of(&before, &numbers, results.targets());
-        let files = written(out.path(), &export::files(&export::REFINED));
-        say_out(&format!("{}\n{files}", tally.describe(last, driver.device(), settings)));
+        let files = written(&place, &export::files(&export::REFINED));
+        say_out(&format!("{}\n{files}", tally.describe(last, driver.device(), settings)))?;
     }
     if rest == Rest::NothingMoves && stopped(&numbers) < after.len() {
         driver.say(&format!(
@@ -170,6 +171,7 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     }
     if driver.interrupted && last < iterations {
         driver.say(&format!("stopped after {last} of {planned}; these are written"));
+        driver.say_earlier(&out);
         return Ok(driver.stopped());
     }
     Ok(Outcome::Done)

@@ -88,8 +88,10 @@ pub fn names(files: &[&str], seeds: &[u64]) -> Vec<String> {
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// Something that is no folder has the folder's name.
-    #[error("a file is in the way of the folder for the results: move it away or choose another folder\n{}", path.display())]
+    #[error("{what} is in the way of the folder for the results: move it away or choose another folder\n{}", path.display())]
     NotAFolder {
+        /// What it is.
+        what: &'static str,
         /// The folder that was asked for.
         path: PathBuf,
     },
@@ -126,6 +128,12 @@ pub enum ExportError {
     /// A file is in the way that nobody may replace.
     #[error("the folder holds other files where the results would go: choose another --out\n{}", path.display())]
     Foreign {
+        /// The first of them.
+        path: PathBuf,
+    },
+    /// A result was changed since it was written, and who changed it may want to keep it.
+    #[error("this earlier result was changed since it was written, so it is not replaced: move it away, or choose another --out\n{}", path.display())]
+    Changed {
         /// The first of them.
         path: PathBuf,
     },
@@ -169,6 +177,18 @@ pub enum ExportError {
         /// The folder.
         path: PathBuf,
     },
+}
+
+impl ExportError {
+    /// What was to be written in one folder, and is about to be moved to another, as seen from there.
+    fn seen_from(self, here: &Path, there: &Path) -> Self {
+        let seen = |path: PathBuf| path.strip_prefix(here).map_or_else(|_| path.clone(), |name| there.join(name));
+        match self {
+            Self::Write { path, source } => Self::Write { path: seen(path), source },
+            Self::Folder { path, source } => Self::Folder { path: seen(path), source },
+            other => other,
+        }
+    }
 }
 
 /// Checks that a disk has room for so many bytes in a folder, which need not be there yet; what is finished there counts.
