@@ -76,6 +76,42 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// A place in a text, both counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    line: usize,
+    column: usize,
+}
+
+impl Place {
+    /// Where a parser gave up.
+    pub(crate) const fn new(line: usize, column: usize) -> Self {
+        Self { line, column }
+    }
+
+    /// Behind so many bytes of a text.
+    pub(crate) fn behind(bytes: &[u8]) -> Self {
+        let start = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
+        let line = 1 + bytes.iter().filter(|byte| **byte == b'\n').count();
+        Self { line, column: 1 + String::from_utf8_lossy(&bytes[start..]).chars().count() }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
+/// What an editor saved as a text: UTF-8, perhaps behind a byte order mark, which Windows' editors write and parsers do not take.
+///
+/// # Errors
+/// Where it is no UTF-8.
+pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, Place> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| Place::behind(&bytes[..error.valid_up_to()]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +124,14 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         assert!(check(&file).is_ok());
         assert!(check(folder.path()).unwrap_err().to_string().starts_with("this is a folder"));
+    }
+
+    #[test]
+    fn a_text_is_utf8_behind_any_mark_or_is_wrong_somewhere() {
+        assert_eq!(text_of(b"\xef\xbb\xbf{}"), Ok("{}"));
+        assert_eq!(text_of("a\ncafé = \"".as_bytes()).unwrap(), "a\ncafé = \"");
+        let place = text_of(b"a\n\xc3\xa9 caf\xe9\n").unwrap_err();
+        assert_eq!(place.to_string(), "line 2, column 6");
     }
 
     #[cfg(unix)]

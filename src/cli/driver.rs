@@ -214,7 +214,9 @@ impl Driver {
             &mut |event, progress| match event {
                 Event::Targets { targets: found, .. } => targets = Some(found),
                 Event::State { state, .. } => {
-                    progress.show_steps("refining", u64::from(state.iteration), iterations_u64, pictures);
+                    if iterations > 0 {
+                        progress.show_steps("refining", u64::from(state.iteration), iterations_u64, pictures);
+                    }
                     take(state);
                 }
                 _ => {}

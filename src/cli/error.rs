@@ -113,6 +113,16 @@ pub enum CliError {
         /// The model.
         model: String,
     },
+    /// A word behind a switch.
+    #[error("--{flag} is on when it is given and takes no {value:?} behind it: leave the word out{say}")]
+    Switch {
+        /// The flag.
+        flag: String,
+        /// The word.
+        value: String,
+        /// How to give it a value, if it takes one.
+        say: String,
+    },
     /// Neither a command nor a file.
     #[error(
         "{found:?} is neither a command nor a file: give a session, pictures, or a command that lapidary --help lists"

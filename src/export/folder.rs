@@ -170,7 +170,7 @@ impl Claim<'_> {
         let fail = |source| ExportError::Folder { path: folder.clone(), source };
         let made = first_missing(&folder);
         std::fs::create_dir_all(&folder).map_err(fail)?;
-        let mut lock = File::options().create(true).append(true).open(folder.join(LOCK)).map_err(fail)?;
+        let lock = File::options().create(true).append(true).open(folder.join(LOCK)).map_err(fail)?;
         match lock.try_lock() {
             Ok(()) => {}
             // Another one was faster.
@@ -184,9 +184,6 @@ impl Claim<'_> {
             drop(lock);
             return self.claim();
         }
-        if lock.metadata().is_ok_and(|file| file.len() == 0) {
-            lock.write_all(LOCK_TEXT.as_bytes()).map_err(fail)?;
-        }
         if let Some(mut index) = index.clone().or_else(|| replaced.clone()).filter(|index| index.next.is_some()) {
             // Killed while it moved its results, which are whole.
             index.end_moving(&folder)?;
@@ -195,8 +192,13 @@ impl Claim<'_> {
         }
         sweep(&folder);
         let index = index.unwrap_or_else(|| Index::new(self.recipe, replaced.as_ref()));
-        index.write(&folder)?;
-        let out = OutFolder { path: folder, made, index, replaced, written: !begins, _lock: lock };
+        // From here on, what fails leaves everything as it was.
+        let out = OutFolder { path: folder, made, index, replaced, written: !begins, lock };
+        if out.lock.metadata().is_ok_and(|file| file.len() == 0) {
+            let fail = |source| ExportError::Folder { path: out.path.clone(), source };
+            (&out.lock).write_all(LOCK_TEXT.as_bytes()).map_err(fail)?;
+        }
+        out.index.write(&out.path)?;
         if begins {
             remove_parts(&out.path)?;
         }
@@ -294,7 +296,8 @@ pub struct OutFolder {
     replaced: Option<Index>,
     /// Something is there now that was not there before.
     written: bool,
-    _lock: File,
+    /// Held as long as this is.
+    lock: File,
 }
 
 impl OutFolder {
@@ -360,7 +363,9 @@ impl OutFolder {
     fn undo(&self) -> std::io::Result<()> {
         match &self.replaced {
             Some(index) => return index.write(&self.path).map_err(std::io::Error::other),
-            None => std::fs::remove_file(self.path.join(INDEX))?,
+            None => {
+                let _may_not_be_there = std::fs::remove_file(self.path.join(INDEX));
+            }
         }
         let Some(made) = &self.made else { return Ok(()) };
         for folder in self.path.ancestors() {

@@ -167,6 +167,12 @@ pub enum ExportError {
         /// The folder.
         path: PathBuf,
     },
+    /// What is mounted there holds no files, such as `/proc`.
+    #[error("no files can be kept there, for it is a view of the system and no disk: choose another --out\n{}", path.display())]
+    NoDisk {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The disk is too small.
     #[error("the results need about {}, but only {} are free there: free some space, or choose an --out on another disk\n{}", bytes(*needed), bytes(*free), path.display())]
     Space {
@@ -194,13 +200,16 @@ impl ExportError {
 /// Checks that a disk has room for so many bytes in a folder, which need not be there yet; what is finished there counts.
 ///
 /// # Errors
-/// [`ExportError::Space`]
+/// [`ExportError::Space`], or [`ExportError::NoDisk`] where there can be none.
 pub fn check_space(folder: &Path, needed: u64) -> Result<(), ExportError> {
     let needed = needed.saturating_sub(folder::bytes_of_parts(folder));
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     // Where the system does not say, writing will.
-    let free = absolute.ancestors().find(|folder| folder.exists()).and_then(|place| fs4::available_space(place).ok());
-    match free.filter(|free| *free < needed) {
+    let place = absolute.ancestors().find(|folder| folder.exists());
+    if place.is_some_and(|place| fs4::total_space(place).is_ok_and(|total| total == 0)) {
+        return Err(ExportError::NoDisk { path: folder.to_owned() });
+    }
+    match place.and_then(|place| fs4::available_space(place).ok()).filter(|free| *free < needed) {
         Some(free) => Err(ExportError::Space { needed, free, path: folder.to_owned() }),
         None => Ok(()),
     }
