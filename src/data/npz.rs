@@ -223,10 +223,7 @@ impl Archive {
             let count = own.iter().filter(|value| !value.is_finite()).count();
             if count > 0 {
                 let picture = from + places.start + picture;
-                let what = format!(
-                    "picture {picture} of arr_0 has {} (NaN or infinite)",
-                    counted(count, "value that is no number")
-                );
+                let what = format!("picture {picture} of arr_0 has {} of NaN or infinity", counted(count, "value"));
                 return Err(refusal(&self.path, what, ABOUT_NAN));
             }
         }

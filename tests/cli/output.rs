@@ -106,7 +106,7 @@ fn what_is_no_number_among_pictures_is_named() {
     (pixels[3072 + 5], pixels[3072 + 9]) = (f32::NAN, f32::INFINITY);
     write_samples(&folder.path().join("nan.npz"), [3, 32, 32, 3], &pixels, None);
     let args = ["refine", "--input", "nan.npz", "--iterations", "1", "--batch", "1", "--device", "cpu", "--out", "o"];
-    check_refused(folder.path(), &args, 1, "picture 1 of arr_0 has 2 values that are no number");
+    check_refused(folder.path(), &args, 1, "picture 1 of arr_0 has 2 values of NaN or infinity");
 }
 
 #[test]
