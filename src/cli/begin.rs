@@ -17,6 +17,9 @@ use crate::origins::Origins;
 use crate::session::document::Document;
 use crate::trace::Trace;
 
+/// What a file takes on a disk at least, and is rounded up to, in bytes.
+pub(super) const BLOCK: u64 = 4096;
+
 /// What a command is about to do.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Job<'a> {
@@ -83,7 +86,7 @@ impl Job<'_> {
         let recipe =
             if options.earlier == Earlier::Resume { self.recipe(options, &self.hashes()) } else { String::new() };
         let folder = self.claim(options, &inputs, &recipe).look()?;
-        export::check_space(&folder, self.bytes)?;
+        export::check_space(&folder, self.needed())?;
         Ok(folder)
     }
 
@@ -92,7 +95,7 @@ impl Job<'_> {
         let (inputs, hashes) = (self.inputs(options), self.hashes());
         let recipe = self.recipe(options, &hashes);
         let claim = self.claim(options, &inputs, &recipe);
-        export::check_space(&claim.look()?, self.bytes)?;
+        export::check_space(&claim.look()?, self.needed())?;
         match claim.claim()? {
             Claimed::Finished(folder) => {
                 say_err(&format!("nothing is left to do: the results are in {}", folder.display()));
@@ -116,6 +119,11 @@ impl Job<'_> {
         let RunOptions { out, earlier, .. } = options;
         let folder = options.folder();
         Claim { folder, numbered: out.is_none(), earlier: *earlier, recipe, files: self.files, inputs }
+    }
+
+    /// Bytes on the disk, with index, lock and folders.
+    const fn needed(&self) -> u64 {
+        self.bytes + BLOCK * (self.files.len() as u64 + 3)
     }
 
     fn hashes(&self) -> Vec<String> {

@@ -135,6 +135,24 @@ impl Driver {
         self.batch.filter(|_| gpu).map_or(n, |batch| n.max(batch.get() as usize))
     }
 
+    /// Shows that so many of so many pictures were read, and listens for interruptions; whether to read on.
+    pub(super) fn is_reading(&mut self, done: usize, of: usize) -> bool {
+        self.progress.show_steps("reading", done as u64, of as u64, done as u64);
+        if let Some(line) = self.progress.line(Instant::now()) {
+            self.say(&line);
+        }
+        if let Ok(signal) = self.interrupts.try_recv() {
+            self.stop(signal);
+        }
+        !self.interrupted
+    }
+
+    fn stop(&mut self, signal: u8) {
+        self.interrupted = true;
+        self.signal = Some((signal, Instant::now()));
+        self.say("stopping after what is being computed now; Ctrl-C again ends at once");
+    }
+
     /// Removes the progress bar.
     pub(super) fn finish(&self) {
         self.progress.bar.finish_and_clear();
@@ -273,9 +291,7 @@ impl Driver {
             select! {
                 recv(self.wakes) -> _ => {}
                 recv(self.interrupts) -> signal => {
-                    self.interrupted = true;
-                    self.signal = Some((signal.unwrap_or_default(), Instant::now()));
-                    self.say("stopping after what is being computed now; Ctrl-C again ends at once");
+                    self.stop(signal.unwrap_or_default());
                     self.worker.send(Command::Stop)?;
                 }
                 default(LOOK) => {}

@@ -152,7 +152,9 @@ fn make(
             });
         }
         (Some(pictures), _) => {
-            let read = pictures.read(generator.shape())?;
+            let driver = &mut maker.driver;
+            let read = pictures.read(generator.shape(), &mut |done, of| driver.is_reading(done, of))?;
+            let Some(read) = read else { return Ok(Vec::new()) };
             let settings = maker.begun.options.settings.clone();
             let origins = with_labels(pictures, &read, &settings, generator, &mut maker.driver)?;
             let Some(origins) = origins else { return Ok(Vec::new()) };

@@ -44,7 +44,7 @@ struct Many<'a> {
 /// The chain from what failed to why. When batches had been done before, they are written.
 pub(super) fn run(
     begun: Begun,
-    driver: Driver,
+    mut driver: Driver,
     (pictures, all): (Option<&Opened>, Range<usize>),
     classifier: &Manifest,
 ) -> anyhow::Result<Outcome> {
@@ -54,7 +54,7 @@ pub(super) fn run(
         driver.note(&other_size(pictures, classifier));
         driver.note(pictures.source.notes());
     }
-    let references = opened::references(&options.references, classifier.shape(), &driver)?;
+    let references = opened::references(&options.references, classifier.shape(), &mut driver)?;
     let iterations = settings.refine.iterations.map_or(ITERATIONS.default as u32, std::num::NonZeroU32::get);
     let parts = Parts::open(begun.out.path(), all.start)?;
     // Fewer pictures than a batch are a batch of their own.
@@ -86,6 +86,9 @@ fn other_size(pictures: &Opened, classifier: &Manifest) -> Vec<String> {
 impl Many<'_> {
     /// Refines pictures that were read; returns whether there is to be another batch.
     fn refine_opened(&mut self, batch: &Batch) -> anyhow::Result<bool> {
+        if self.driver.interrupted {
+            return Ok(false);
+        }
         let n = batch.images.len();
         let mut settings = self.begun.options.settings.clone();
         let listed = listed_labels(&settings.generate, batch.first, n, self.classifier.classes.len());

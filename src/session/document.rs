@@ -218,9 +218,13 @@ impl Document {
         let damaged = |what: String| StorageError::Damaged { path: path.to_owned(), what };
         // What names the format but cannot be read was a session before somebody edited it.
         let is_one = bytes.windows(FORMAT.len()).any(|text| text == FORMAT.as_bytes());
-        let broken = |place: Place, what: &str| match is_one {
-            true => StorageError::Edited { path: path.to_owned(), what: format!("it is {what} in {place}") },
-            false => StorageError::NotASession { path: path.to_owned() },
+        let broken = |place: Place, what: &str| {
+            let path = path.to_owned();
+            if is_one {
+                StorageError::Edited { path, what: format!("it is {what} in {place}") }
+            } else {
+                StorageError::NotASession { path }
+            }
         };
         let text = text_of(&bytes).map_err(|place| broken(place, "no UTF-8 text"))?;
         let value: serde_json::Value = serde_json::from_str(text)

@@ -295,4 +295,26 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_an_editor_saved_is_read_or_refused_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        let text = toml::to_string(&bundled_manifest(&BUNDLED[0])).unwrap();
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            Manifest::read(&path).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(format!("\u{feff}{text}").as_bytes()), read(text.as_bytes()), "Windows' editors write a mark");
+        let latin = read(b"name = \"mine\"\ntitle = \"caf\xe9\"\n").unwrap_err();
+        assert!(latin.contains("no UTF-8 text in line 2, column 13") && latin.contains("save it as UTF-8"), "{latin}");
+        let lacking = read(b"name = \"mine\"\ntitle = \n").unwrap_err();
+        assert!(lacking.contains("the manifest is not valid in line 2, column 9"), "{lacking}");
+        let json = folder.path().join("config.json");
+        std::fs::write(&json, "{\n \"a\": 1,,\n}").unwrap();
+        let error = crate::zoo::config::read_json(&json).unwrap_err().to_string();
+        assert!(error.contains("no valid JSON in line 2, column 9"), "{error}");
+        std::fs::write(&json, "\u{feff}{\"a\": 1}").unwrap();
+        assert_eq!(crate::zoo::config::read_json(&json).unwrap()["a"], 1);
+    }
 }

@@ -85,8 +85,7 @@ impl Index {
         let path = folder.join(name);
         // What lies behind a link is somebody else's.
         let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
-        let below = name.contains('/').then(|| path.parent()).flatten();
-        if !self.lists(name) || is_link(&path) || below.is_some_and(is_link) {
+        if !self.lists(name) || path.ancestors().take_while(|place| *place != folder).any(is_link) {
             return false;
         }
         let age = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
@@ -148,9 +147,7 @@ impl Index {
             if self.is_ours(folder, name) {
                 std::fs::remove_file(&path).map_err(fail(&path))?;
             }
-            if name.contains('/')
-                && let Some(below) = path.parent()
-            {
+            for below in path.ancestors().skip(1).take_while(|below| *below != folder) {
                 let _others_stay = std::fs::remove_dir(below);
             }
         }
