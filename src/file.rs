@@ -91,9 +91,9 @@ impl Place {
 
     /// Behind so many bytes of a text.
     pub(crate) fn behind(bytes: &[u8]) -> Self {
-        let start = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
-        let line = 1 + bytes.iter().filter(|byte| **byte == b'\n').count();
-        Self { line, column: 1 + String::from_utf8_lossy(&bytes[start..]).chars().count() }
+        let is_end = |byte: &u8| *byte == b'\n';
+        let last = bytes.rsplit(is_end).next().unwrap_or_default();
+        Self { line: bytes.split(is_end).count(), column: 1 + String::from_utf8_lossy(last).chars().count() }
     }
 }
 

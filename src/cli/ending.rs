@@ -24,13 +24,16 @@ pub(super) struct Ended {
     pub(super) result: anyhow::Result<Vec<String>>,
 }
 
+/// Writes results into a folder.
+type Writer<'a> = Box<dyn FnOnce(&Path) -> Result<(), ExportError> + 'a>;
+
 /// What it comes to.
 pub(super) struct Whole<'a> {
     /// The files, and their names one by one.
     pub(super) files: Vec<&'static str>,
     pub(super) names: Vec<String>,
-    /// Writes them into a folder.
-    pub(super) write: Box<dyn FnOnce(&Path) -> Result<(), ExportError> + 'a>,
+    /// How they are written.
+    pub(super) write: Writer<'a>,
     /// A line about them, and what to do with them.
     pub(super) said: String,
     pub(super) hint: String,

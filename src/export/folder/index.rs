@@ -48,7 +48,7 @@ pub(super) struct Index {
     pub(super) files: BTreeMap<String, Held>,
     /// The index of what is being moved here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) next: Option<Box<Index>>,
+    pub(super) next: Option<Box<Self>>,
 }
 
 impl Index {
