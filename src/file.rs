@@ -1,6 +1,10 @@
-//! What lies at a path that was given: a file that can be read, or something that would be waited for for ever.
+//! What lies at a path that was given: a file that can be read, or something that would be waited for for ever; and what a file
+//! holds, as one number.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+use sha2::Digest as _;
 
 /// Something at a path that is no file.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,66 @@ fn special(kind: std::fs::FileType) -> Option<(&'static str, &'static str)> {
     (!kind.is_file()).then_some(("a device", "give the path of a file"))
 }
 
+/// SHA-256 of a file, in lower-case hexadecimal digits.
+///
+/// # Errors
+/// Whatever keeps it from being read.
+pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A place in a text, both counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    line: usize,
+    column: usize,
+}
+
+impl Place {
+    /// Where a parser gave up.
+    pub(crate) const fn new(line: usize, column: usize) -> Self {
+        Self { line, column }
+    }
+
+    /// Behind so many bytes of a text.
+    pub(crate) fn behind(bytes: &[u8]) -> Self {
+        let is_end = |byte: &u8| *byte == b'\n';
+        let last = bytes.rsplit(is_end).next().unwrap_or_default();
+        Self { line: bytes.split(is_end).count(), column: 1 + String::from_utf8_lossy(last).chars().count() }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
+/// What an editor saved as a text: UTF-8, perhaps behind a byte order mark, which Windows' editors write and parsers do not take.
+///
+/// # Errors
+/// Where it is no UTF-8.
+pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, Place> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| Place::behind(&bytes[..error.valid_up_to()]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +124,14 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         assert!(check(&file).is_ok());
         assert!(check(folder.path()).unwrap_err().to_string().starts_with("this is a folder"));
+    }
+
+    #[test]
+    fn a_text_is_utf8_behind_any_mark_or_is_wrong_somewhere() {
+        assert_eq!(text_of(b"\xef\xbb\xbf{}"), Ok("{}"));
+        assert_eq!(text_of("a\ncafé = \"".as_bytes()).unwrap(), "a\ncafé = \"");
+        let place = text_of(b"a\n\xc3\xa9 caf\xe9\n").unwrap_err();
+        assert_eq!(place.to_string(), "line 2, column 6");
     }
 
     #[cfg(unix)]

@@ -1,6 +1,6 @@
 //! Parse the arguments, open the window or run a command, and print what went wrong once.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 #[cfg(target_os = "linux")]
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,6 +16,7 @@ const OPENING: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     log_to_stderr();
+    cli::outlive_limits();
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(error) => return refuse(&error),
@@ -61,14 +62,21 @@ fn run(invocation: Invocation) -> anyhow::Result<Outcome> {
         Invocation::Refine(options) => return cli::refine::run(&options, &folders),
         Invocation::Edit(options) => return cli::edit::run(&options, &folders),
         Invocation::Search(options) => return cli::search::run(&options, &folders),
-        Invocation::Inspect { path, json } => cli::inspect::run(&path, json, &folders, &mut std::io::stdout().lock())?,
+        Invocation::Inspect { path, json } => {
+            let mut text = Vec::new();
+            let inspected = cli::inspect::run(&path, json, &folders, &mut text);
+            if !text.is_empty() {
+                cli::say_out(String::from_utf8_lossy(&text).trim_end_matches('\n'))?;
+            }
+            inspected?;
+        }
         Invocation::Bench(options) => {
             let measured = if options.layers {
                 cli::bench::layers(&options, &folders)?
             } else {
-                format!("{:#}\n", cli::bench::run(&options, &folders)?)
+                format!("{:#}", cli::bench::run(&options, &folders)?)
             };
-            write!(std::io::stdout().lock(), "{measured}")?;
+            cli::say_out(measured.trim_end())?;
         }
     }
     Ok(Outcome::Done)
@@ -93,7 +101,7 @@ fn window(options: WindowOptions, folders: &Folders) -> anyhow::Result<Outcome> 
 }
 
 fn headless(options: WindowOptions, folders: &Folders, why: &str) -> anyhow::Result<Outcome> {
-    say(&format!(
+    cli::say_err(&format!(
         "{why}, so the same job runs without a window and writes to {DEFAULT_OUT}/: `lapidary refine --help` lists its flags"
     ));
     cli::refine::run(&RunOptions::headless(options)?, folders)
@@ -101,14 +109,13 @@ fn headless(options: WindowOptions, folders: &Folders, why: &str) -> anyhow::Res
 
 /// What was typed cannot be done.
 fn refuse(error: &CliError) -> ExitCode {
-    match error {
-        CliError::Help(text) => {
-            if let Err(error) = text.print() {
-                tracing::debug!(%error, "nobody reads the help");
-            }
-        }
-        error => report(error),
+    if let CliError::Help(text) = error {
+        return match text.print() {
+            Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => refuse(&CliError::Output { source }),
+            _ => ExitCode::SUCCESS,
+        };
     }
+    report(error);
     ExitCode::from(error.exit_code())
 }
 
@@ -116,13 +123,7 @@ fn refuse(error: &CliError) -> ExitCode {
 fn report(error: &dyn std::error::Error) {
     for (depth, message) in error_chain(error).iter().enumerate() {
         let word = if depth == 0 { "error:" } else { "  because" };
-        say(&format!("{word} {}", message.replace('\n', "\n  ")));
-    }
-}
-
-fn say(text: &str) {
-    if let Err(error) = writeln!(std::io::stderr().lock(), "{text}") {
-        tracing::debug!(%error, "nobody reads the errors");
+        cli::say_err(&format!("{word} {}", message.replace('\n', "\n  ")));
     }
 }
 

@@ -423,7 +423,7 @@ fn a_manifest_that_is_no_manifest_is_refused() {
     ] {
         let error = changed_manifest(from, to).expect_err(to);
         assert!(matches!(error, CheckpointError::Manifest { .. }), "{to}: {error:?}");
-        assert_message(&error, Path::new("changed.toml"), "correct the line that the cause names");
+        assert_message(&error, Path::new("changed.toml"), "correct it as the cause says");
     }
 }
 

@@ -12,6 +12,8 @@ use tempfile::TempDir;
 
 #[path = "cli/kill.rs"]
 mod kill;
+#[path = "cli/output.rs"]
+mod output;
 #[path = "cli/results.rs"]
 mod results;
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Checkpoint, Content};
+use crate::file::Place;
 
 /// Why a checkpoint or its manifest was refused.
 #[derive(Debug, thiserror::Error)]
@@ -20,8 +21,10 @@ pub enum CheckpointError {
     NoWeights { path: PathBuf, looked_for: String },
     #[error("the weights lie in several files, of which {missing} is not there: download it too, into the same folder\n{}", path.display())]
     Sharded { path: PathBuf, missing: String },
-    #[error("the file is no valid JSON: fetch it again\n{}", path.display())]
-    Config { path: PathBuf, source: serde_json::Error },
+    #[error("the file is no valid JSON in {place}: correct it, or fetch it again\n{}", path.display())]
+    Config { path: PathBuf, place: Place },
+    #[error("the file is no UTF-8 text in {place}, so it was saved in another encoding, such as Latin-1: save it as UTF-8\n{}", path.display())]
+    Encoding { path: PathBuf, place: Place },
     #[error("the configuration says {found}, but {expected}: choose a pipeline of OpenAI's U-Net, such as openai/diffusers-cd_imagenet64_l2, or a ResNet of transformers, timm or torchvision\n{}", path.display())]
     Configuration { path: PathBuf, found: String, expected: String },
     #[error("the file cannot be read: check its permissions and the disk\n{}", path.display())]
@@ -78,8 +81,8 @@ pub enum CheckpointError {
     Foreign { path: PathBuf, what: String },
     #[error("loading was cancelled")]
     Cancelled,
-    #[error("the manifest is not valid: correct the line that the cause names\n{}", path.display())]
-    Manifest { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("the manifest is not valid in {place}: correct it as the cause says\n{}", path.display())]
+    Manifest { path: PathBuf, place: Place, source: Box<toml::de::Error> },
     #[error("the manifest says {what}, but {expected}\n{}", path.display())]
     ManifestValue { path: PathBuf, what: String, expected: String },
     #[error("the bundled model cannot be unpacked, nor in the folder for temporary files: make room, allow writing there, or name another folder in the variable XDG_CACHE_HOME\n{}", path.display())]

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use sha2::Digest as _;
 
-use super::{CheckpointError, Watch, hex, open_file};
+use super::{CheckpointError, Watch, open_file};
+use crate::file::hex;
 
 /// How much is read at a time.
 const BLOCK: usize = 1 << 20;

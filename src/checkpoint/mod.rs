@@ -194,12 +194,3 @@ pub(crate) fn open_file(path: &Path) -> Result<std::fs::File, CheckpointError> {
     crate::file::check(path)?;
     std::fs::File::open(path).map_err(io)
 }
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
-}

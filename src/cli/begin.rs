@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 use sha2::Digest as _;
 
 use super::driver::Driver;
-use super::opened::{Opened, relative_to, sha256_of};
+use super::opened::{Opened, relative_to};
 use super::say::say_err;
 use super::{RunOptions, Source};
-use crate::checkpoint::hex;
 use crate::data::PictureSource;
 use crate::export::{self, Claim, Claimed, Earlier, OutFolder};
+use crate::file::{hex, sha256_of};
 use crate::image::Levels;
 use crate::origins::Origins;
 use crate::session::document::Document;
 use crate::trace::Trace;
+
+/// What a file takes on a disk at least, and is rounded up to, in bytes.
+pub(super) const BLOCK: u64 = 4096;
 
 /// What a command is about to do.
 #[derive(Debug, Clone, Copy)]
@@ -44,15 +47,16 @@ pub(super) struct Begun {
 }
 
 impl Begun {
-    /// The recipe of what was made, as seen from the folder of the results.
+    /// The recipe of what was made, as seen from the folder that it is written to.
     pub(super) fn document(
         &self,
         driver: &Driver,
+        out: &Path,
         pictures: Option<&Opened>,
         origins: Option<&Origins>,
         trace: &Trace,
     ) -> Document {
-        let (options, out) = (&self.options, self.out.path());
+        let options = &self.options;
         let (settings, part, count) = (&options.settings, options.part, options.count);
         let inputs = pictures.map_or_else(Vec::new, |pictures| pictures.inputs(out));
         let input_hashes = self.hashes.clone();
@@ -64,13 +68,14 @@ impl Begun {
     pub(super) fn refined_document(
         &self,
         driver: &Driver,
+        out: &Path,
         pictures: Option<&Opened>,
         origins: Option<&Origins>,
         trace: &Trace,
     ) -> Document {
-        let references = relative_to(&self.options.references, self.out.path());
+        let references = relative_to(&self.options.references, out);
         let truncated = self.options.levels == Levels::Truncated;
-        Document { references, truncated, ..self.document(driver, pictures, origins, trace) }
+        Document { references, truncated, ..self.document(driver, out, pictures, origins, trace) }
     }
 }
 
@@ -81,7 +86,7 @@ impl Job<'_> {
         let recipe =
             if options.earlier == Earlier::Resume { self.recipe(options, &self.hashes()) } else { String::new() };
         let folder = self.claim(options, &inputs, &recipe).look()?;
-        export::check_space(&folder, self.bytes)?;
+        export::check_space(&folder, self.needed())?;
         Ok(folder)
     }
 
@@ -90,7 +95,7 @@ impl Job<'_> {
         let (inputs, hashes) = (self.inputs(options), self.hashes());
         let recipe = self.recipe(options, &hashes);
         let claim = self.claim(options, &inputs, &recipe);
-        export::check_space(&claim.look()?, self.bytes)?;
+        export::check_space(&claim.look()?, self.needed())?;
         match claim.claim()? {
             Claimed::Finished(folder) => {
                 say_err(&format!("nothing is left to do: the results are in {}", folder.display()));
@@ -114,6 +119,11 @@ impl Job<'_> {
         let RunOptions { out, earlier, .. } = options;
         let folder = options.folder();
         Claim { folder, numbered: out.is_none(), earlier: *earlier, recipe, files: self.files, inputs }
+    }
+
+    /// Bytes on the disk, with index, lock and folders.
+    const fn needed(&self) -> u64 {
+        self.bytes + BLOCK * (self.files.len() as u64 + 3)
     }
 
     fn hashes(&self) -> Vec<String> {

@@ -9,7 +9,8 @@ use crossbeam::channel::{Receiver, Sender, bounded, select};
 
 use super::progress::Progress;
 use super::say::{say_err, say_out};
-use super::{Outcome, Recorded, RunOptions, signals};
+use super::{CliError, Outcome, Recorded, RunOptions, signals};
+use crate::export::OutFolder;
 use crate::generator::Mask;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
@@ -98,6 +99,13 @@ impl Driver {
         self.progress.bar.suspend(|| say_err(text));
     }
 
+    /// Says that the results of an earlier command are still there, if they are.
+    pub(super) fn say_earlier(&self, out: &OutFolder) {
+        if out.place(false) != out.path() {
+            self.say(&format!("the earlier results in {} stay until all is done", out.path().display()));
+        }
+    }
+
     /// Says what may be left out when quiet.
     pub(super) fn note(&self, notes: &[String]) {
         for note in notes.iter().filter(|_| !self.quiet) {
@@ -106,10 +114,11 @@ impl Driver {
     }
 
     /// Prints a line of the result past the progress bar, unless quiet.
-    pub(super) fn print(&self, line: &str) {
-        if !self.quiet {
-            self.progress.bar.suspend(|| say_out(line));
-        }
+    ///
+    /// # Errors
+    /// As [`say_out`].
+    pub(super) fn print(&self, line: &str) -> Result<(), CliError> {
+        if self.quiet { Ok(()) } else { self.progress.bar.suspend(|| say_out(line)) }
     }
 
     /// From now on the bar counts pictures of something long, to which `what` is done in batches of one size: so many are done
@@ -124,6 +133,24 @@ impl Driver {
     pub(super) fn filled(&self, n: usize) -> usize {
         let gpu = self.provenance.device.as_ref().is_some_and(|device| !device.cpu);
         self.batch.filter(|_| gpu).map_or(n, |batch| n.max(batch.get() as usize))
+    }
+
+    /// Shows that so many of so many pictures were read, and listens for interruptions; whether to read on.
+    pub(super) fn is_reading(&mut self, done: usize, of: usize) -> bool {
+        self.progress.show_steps("reading", done as u64, of as u64, done as u64);
+        if let Some(line) = self.progress.line(Instant::now()) {
+            self.say(&line);
+        }
+        if let Ok(signal) = self.interrupts.try_recv() {
+            self.stop(signal);
+        }
+        !self.interrupted
+    }
+
+    fn stop(&mut self, signal: u8) {
+        self.interrupted = true;
+        self.signal = Some((signal, Instant::now()));
+        self.say("stopping after what is being computed now; Ctrl-C again ends at once");
     }
 
     /// Removes the progress bar.
@@ -205,7 +232,9 @@ impl Driver {
             &mut |event, progress| match event {
                 Event::Targets { targets: found, .. } => targets = Some(found),
                 Event::State { state, .. } => {
-                    progress.show_steps("refining", u64::from(state.iteration), iterations_u64, pictures);
+                    if iterations > 0 {
+                        progress.show_steps("refining", u64::from(state.iteration), iterations_u64, pictures);
+                    }
                     take(state);
                 }
                 _ => {}
@@ -262,9 +291,7 @@ impl Driver {
             select! {
                 recv(self.wakes) -> _ => {}
                 recv(self.interrupts) -> signal => {
-                    self.interrupted = true;
-                    self.signal = Some((signal.unwrap_or_default(), Instant::now()));
-                    self.say("stopping after what is being computed now; Ctrl-C again ends at once");
+                    self.stop(signal.unwrap_or_default());
                     self.worker.send(Command::Stop)?;
                 }
                 default(LOOK) => {}

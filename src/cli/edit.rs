@@ -101,7 +101,7 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let (opens, mask_file) = (pictures.as_ref(), options.mask.as_deref());
     let job = Job { command: "edit", files: &files, pictures: opens, mask: mask_file, bytes };
     if options.run.dry_run {
-        say_out(&plan(options, &generator, opens, (&job.look(&options.run)?, &files)));
+        say_out(&plan(options, &generator, opens, (&job.look(&options.run)?, &files)))?;
         return Ok(Outcome::Done);
     }
     let Some(begun) = job.begin(&options.run)? else { return Ok(Outcome::Done) };
@@ -152,7 +152,9 @@ fn make(
             });
         }
         (Some(pictures), _) => {
-            let read = pictures.read(generator.shape())?;
+            let driver = &mut maker.driver;
+            let read = pictures.read(generator.shape(), &mut |done, of| driver.is_reading(done, of))?;
+            let Some(read) = read else { return Ok(Vec::new()) };
             let settings = maker.begun.options.settings.clone();
             let origins = with_labels(pictures, &read, &settings, generator, &mut maker.driver)?;
             let Some(origins) = origins else { return Ok(Vec::new()) };

@@ -113,6 +113,16 @@ pub enum CliError {
         /// The model.
         model: String,
     },
+    /// A word behind a switch.
+    #[error("--{flag} is on when it is given and takes no {value:?} behind it: leave the word out{say}")]
+    Switch {
+        /// The flag.
+        flag: String,
+        /// The word.
+        value: String,
+        /// How to give it a value, if it takes one.
+        say: String,
+    },
     /// Neither a command nor a file.
     #[error(
         "{found:?} is neither a command nor a file: give a session, pictures, or a command that lapidary --help lists"
@@ -200,6 +210,12 @@ pub enum CliError {
         /// What it lists, and what there is.
         what: String,
     },
+    /// The output cannot be written.
+    #[error("what was to be said cannot be written to the output: free some space, or send the output elsewhere")]
+    Output {
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A recipe without its pictures.
     #[error("this session refines opened pictures, but its session.json does not say which: use the .lapidary file, or give them with --input\n{}", path.display())]
     NoPictures {
@@ -220,6 +236,7 @@ impl CliError {
             | Self::Label { .. }
             | Self::Channels { .. }
             | Self::Size(_)
+            | Self::Output { .. }
             | Self::Samples { .. } => 1,
             _ => 2,
         }

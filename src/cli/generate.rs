@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use super::begin::Job;
+use super::begin::{BLOCK, Job};
 use super::describe::{describe_compute, describe_generation, describe_model, would_write};
 use super::driver::Driver;
 use super::maker::Maker;
@@ -29,7 +29,7 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let bytes = bytes(count, generator.shape(), false);
     let job = Job { command: "generate", files: &files, pictures: None, mask: None, bytes };
     if options.dry_run {
-        say_out(&plan(options, (&generator, path.as_deref()), &job.look(options)?, &files));
+        say_out(&plan(options, (&generator, path.as_deref()), &job.look(options)?, &files))?;
         return Ok(Outcome::Done);
     }
     let Some(begun) = job.begin(options)? else { return Ok(Outcome::Done) };
@@ -54,10 +54,13 @@ pub(super) fn files(count: usize) -> Vec<&'static str> {
     if count > MAX_TOGETHER { export::LONG_GENERATED.to_vec() } else { export::files(&export::GENERATED) }
 }
 
-/// Bytes of so many pictures that are made: levels and floats, of edited ones twice, once in batches and once put together.
+/// Bytes of so many pictures that are made: levels and floats, of edited ones twice, once in batches and once put together;
+/// their part of the sheet, and each by itself where they are few.
 pub(super) fn bytes(count: usize, shape: [usize; 3], edited: bool) -> u64 {
     let values: usize = shape.iter().product();
-    2 * count as u64 * (values as u64 * if edited { 9 } else { 5 } + 16)
+    let (count, values) = (count as u64, values as u64);
+    let (own, shown) = if count > MAX_TOGETHER as u64 { (0, export::SHEET_OF_MANY as u64) } else { (count, count) };
+    2 * count * (values * if edited { 9 } else { 5 } + 16) + own * (values + BLOCK / 2) + shown * 2 * values
 }
 
 /// Sampler, levels and classes must be such as the generator knows, before anything slow begins.

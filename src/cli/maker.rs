@@ -4,14 +4,11 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-
 use super::Outcome;
 use super::begin::Begun;
-use super::describe::written;
 use super::driver::Driver;
+use super::ending::{Ended, Whole};
 use super::opened::{MAX_TOGETHER, Opened};
-use super::say::say_out;
 use crate::export::{self, ExportError, Parts, Results};
 use crate::origins::{Edited, Origins};
 use crate::session::Settings;
@@ -84,57 +81,39 @@ impl Maker {
         Ok(!self.driver.interrupted)
     }
 
-    /// Puts the results together and says what they are: `say` gets their number and the device, `hint` their folder. `ended`
+    /// Puts the results together and says what they are: `say` gets their number and the device, `hint` their folder. `result`
     /// has what was left out.
     pub(super) fn finish(
         self,
-        ended: anyhow::Result<Vec<String>>,
+        result: anyhow::Result<Vec<String>>,
         pictures: Option<&Opened>,
         edits: bool,
         say: impl FnOnce(usize, &str) -> String,
         hint: impl FnOnce(&Path) -> String,
     ) -> anyhow::Result<Outcome> {
-        let complete = ended.is_ok() && (self.rest().is_empty() || !self.driver.interrupted);
-        let Self { mut begun, mut driver, parts, all, .. } = self;
-        driver.finish();
-        let (done, of) = (parts.count(), all.len());
-        if done == 0 {
-            ended?;
-            driver.say("stopped before the first pictures were done: nothing is written");
-            return Ok(driver.stopped());
-        }
-        if let Some(known) = begun.out.provenance() {
-            driver.provenance = known.clone();
-        }
-        let Settings { generate, edit, .. } = &begun.options.settings;
-        let (few, edit) = (of <= MAX_TOGETHER, edits.then_some(edit));
-        let shown = parts.made(if few { MAX_TOGETHER } else { export::SHEET_OF_MANY }, generate, edit)?;
-        let mut document = begun.document(&driver, pictures, few.then_some(&shown), &Trace::default());
-        // An interpolation was made of nothing, but is an edit all the same.
-        document.edited = edit.cloned();
-        let files = if few { export::files(&export::GENERATED) } else { export::LONG_GENERATED.to_vec() };
-        let names = export::names(&files, &shown.seeds);
-        let put_together = begun.out.publish(names, complete, |folder| {
-            if few {
-                Results { origins: &shown, document: &document, refined: None }.write(folder)
-            } else {
-                parts.write_made(folder, &document, &shown)
-            }
-        });
-        let kept =
-            format!("{done} of {of} pictures are done and kept: the same command with --resume goes on behind them");
-        let left_out = ended.with_context(|| kept.clone())?;
-        put_together.with_context(|| kept)?;
-        driver.note(&left_out);
-        if !begun.options.quiet {
-            say_out(&say(done, driver.device()));
-            say_out(&format!("{}{}", written(begun.out.path(), &files), hint(begun.out.path())));
-        }
-        if !complete {
-            driver.say(&format!("stopped after {done} of {of} pictures; these are written, and --resume goes on"));
-            return Ok(driver.stopped());
-        }
-        Ok(Outcome::Done)
+        let at_end = self.rest().is_empty();
+        let Self { begun, driver, parts, all, .. } = self;
+        let done = parts.count();
+        let ended = Ended { begun, driver, done: (done, all.len()), at_end, result };
+        ended.put_together(|begun, driver, place| {
+            let Settings { generate, edit, .. } = &begun.options.settings;
+            let (few, edit) = (all.len() <= MAX_TOGETHER, edits.then_some(edit));
+            let shown = parts.made(if few { MAX_TOGETHER } else { export::SHEET_OF_MANY }, generate, edit)?;
+            let mut document = begun.document(driver, place, pictures, few.then_some(&shown), &Trace::default());
+            // An interpolation was made of nothing, but is an edit all the same.
+            document.edited = edit.cloned();
+            let files = if few { export::files(&export::GENERATED) } else { export::LONG_GENERATED.to_vec() };
+            let names = export::names(&files, &shown.seeds);
+            let parts = &parts;
+            let write = Box::new(move |folder: &Path| {
+                if few {
+                    Results { origins: &shown, document: &document, refined: None }.write(folder)
+                } else {
+                    parts.write_made(folder, &document, &shown)
+                }
+            });
+            Ok(Whole { files, names, write, said: say(done, driver.device()), hint: hint(place) })
+        })
     }
 }
 

@@ -2,17 +2,15 @@
 //! next begins.
 
 use std::ops::Range;
-
-use anyhow::Context as _;
+use std::path::Path;
 
 use super::Outcome;
 use super::batch;
 use super::begin::Begun;
-use super::describe::written;
 use super::driver::Driver;
+use super::ending::{Ended, Whole};
 use super::generate::windows;
 use super::opened::{self, Opened, labelled, listed_labels, origins_of};
-use super::say::say_out;
 use super::tally::Tally;
 use crate::data::Batch;
 use crate::export::{self, Parts, RefinedBatch};
@@ -46,7 +44,7 @@ struct Many<'a> {
 /// The chain from what failed to why. When batches had been done before, they are written.
 pub(super) fn run(
     begun: Begun,
-    driver: Driver,
+    mut driver: Driver,
     (pictures, all): (Option<&Opened>, Range<usize>),
     classifier: &Manifest,
 ) -> anyhow::Result<Outcome> {
@@ -56,7 +54,7 @@ pub(super) fn run(
         driver.note(&other_size(pictures, classifier));
         driver.note(pictures.source.notes());
     }
-    let references = opened::references(&options.references, classifier.shape(), &driver)?;
+    let references = opened::references(&options.references, classifier.shape(), &mut driver)?;
     let iterations = settings.refine.iterations.map_or(ITERATIONS.default as u32, std::num::NonZeroU32::get);
     let parts = Parts::open(begun.out.path(), all.start)?;
     // Fewer pictures than a batch are a batch of their own.
@@ -88,6 +86,9 @@ fn other_size(pictures: &Opened, classifier: &Manifest) -> Vec<String> {
 impl Many<'_> {
     /// Refines pictures that were read; returns whether there is to be another batch.
     fn refine_opened(&mut self, batch: &Batch) -> anyhow::Result<bool> {
+        if self.driver.interrupted {
+            return Ok(false);
+        }
         let n = batch.images.len();
         let mut settings = self.begun.options.settings.clone();
         let listed = listed_labels(&settings.generate, batch.first, n, self.classifier.classes.len());
@@ -165,41 +166,23 @@ impl Many<'_> {
         Ok(!self.driver.interrupted)
     }
 
-    /// Puts the results together; `ended` has what was left out.
-    fn finish(self, ended: anyhow::Result<Vec<String>>, pictures: Option<&Opened>) -> anyhow::Result<Outcome> {
-        let Self { mut begun, mut driver, parts, iterations, all, .. } = self;
-        driver.finish();
-        let (done, of) = (parts.count(), all.len());
-        if done == 0 {
-            ended?;
-            driver.say("stopped before the first batch was done: nothing is written");
-            return Ok(driver.stopped());
-        }
-        if let Some(known) = begun.out.provenance() {
-            driver.provenance = known.clone();
-        }
-        let complete = ended.is_ok() && (parts.next(all.start) >= all.end || !driver.interrupted);
-        let document = begun.refined_document(&driver, pictures, None, &Trace::default());
-        let mut tally = Tally::default();
-        for sums in parts.sums()? {
-            tally.add_sums(&sums);
-        }
-        let names = export::names(&export::LONG_REFINED, &[]);
-        let put_together = begun.out.publish(names, complete, |folder| parts.write_refined(folder, &document));
-        let kept =
-            format!("{done} of {of} pictures are refined and kept: the same command with --resume goes on behind them");
-        let left_out = ended.with_context(|| kept.clone())?;
-        put_together.with_context(|| kept)?;
-        driver.note(&left_out);
-        if !begun.options.quiet {
-            let files = written(begun.out.path(), &export::LONG_REFINED);
-            say_out(&format!("{}\n{files}", tally.describe(iterations, driver.device(), &begun.options.settings)));
-        }
-        if !complete {
-            driver.say(&format!("stopped after {done} of {of} pictures; these are written, and --resume goes on"));
-            return Ok(driver.stopped());
-        }
-        Ok(Outcome::Done)
+    /// Puts the results together; `result` has what was left out.
+    fn finish(self, result: anyhow::Result<Vec<String>>, pictures: Option<&Opened>) -> anyhow::Result<Outcome> {
+        let Self { begun, driver, parts, iterations, all, .. } = self;
+        let at_end = parts.next(all.start) >= all.end;
+        let ended = Ended { begun, driver, done: (parts.count(), all.len()), at_end, result };
+        ended.put_together(|begun, driver, place| {
+            let document = begun.refined_document(driver, place, pictures, None, &Trace::default());
+            let mut tally = Tally::default();
+            for sums in parts.sums()? {
+                tally.add_sums(&sums);
+            }
+            let (files, names) = (export::LONG_REFINED.to_vec(), export::names(&export::LONG_REFINED, &[]));
+            let parts = &parts;
+            let write = Box::new(move |folder: &Path| parts.write_refined(folder, &document));
+            let said = tally.describe(iterations, driver.device(), &begun.options.settings);
+            Ok(Whole { files, names, write, said, hint: String::new() })
+        })
     }
 }
 

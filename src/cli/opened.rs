@@ -1,17 +1,15 @@
 //! Pictures that are opened instead of generated: which they are, of which class, and those that a session file holds.
 
-use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use sha2::Digest as _;
 
 use super::driver::Driver;
 use super::{CliError, Part};
-use crate::checkpoint::hex;
 use crate::data::{Batch, PictureError, PictureSource, picture_size};
+use crate::file::sha256_of;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, GenerateSettings};
 use crate::image::ImageBatch;
@@ -108,16 +106,34 @@ impl Opened {
     }
 
     /// All of them that can be read, files fitted to `shape`, `[C, H, W]`; what was left out is told with what was fitted.
-    pub(super) fn read(&self, shape: [usize; 3]) -> anyhow::Result<Batch> {
+    /// Large files take long, so `watch` is told how many of how many were read; `None` when it says no.
+    pub(super) fn read(
+        &self,
+        shape: [usize; 3],
+        watch: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> anyhow::Result<Option<Batch>> {
         SAMPLES.check(self.count() as f64).context("too many pictures are given")?;
-        let (batch, mut errors) = self.source.readable(self.range.clone(), shape);
-        let Some(mut batch) = batch else {
+        let step = if self.source.native_size().is_some() { self.count().max(1) } else { 1 };
+        let (mut read, mut errors) = (Vec::new(), Vec::new());
+        for first in self.range.clone().step_by(step) {
+            if !watch(first - self.range.start, self.count()) {
+                return Ok(None);
+            }
+            let (batch, unreadable) = self.source.readable(first..first + step, shape);
+            read.extend(batch);
+            errors.extend(unreadable);
+            if self.strict && !errors.is_empty() {
+                read.clear();
+                break;
+            }
+        }
+        let Some(mut batch) = joined(self.range.start, read) else {
             ensure!(!errors.is_empty(), "no pictures are given: give some with --input");
             return Err(errors.swap_remove(0).into());
         };
         batch.fits.extend(self.source.notes().iter().cloned());
         batch.fits.extend(errors.iter().map(PictureError::left_out));
-        Ok(batch)
+        Ok(Some(batch))
     }
 
     /// Their files and those that were left out before them, or that of the archive, as seen from `folder`.
@@ -160,16 +176,17 @@ impl Opened {
     }
 }
 
-/// SHA-256 of a file, in hexadecimal digits.
-pub(super) fn sha256_of(file: &Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(file)?;
-    let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hasher.finalize())),
-            read => hasher.update(&buffer[..read]),
-        }
+/// Pictures that were read one after the other; `None` of none.
+fn joined(first: usize, read: Vec<Batch>) -> Option<Batch> {
+    let labels =
+        read.iter().map(|batch| batch.labels.clone()).collect::<Option<Vec<_>>>().map(|labels| labels.concat());
+    let (mut images, mut names, mut fits) = (Vec::new(), Vec::new(), Vec::new());
+    for mut batch in read {
+        names.append(&mut batch.names);
+        fits.append(&mut batch.fits);
+        images.push(batch.images);
     }
+    (!images.is_empty()).then(|| Batch { first, images: ImageBatch::concat(&images), names, labels, fits })
 }
 
 /// Files as seen from `folder`.
@@ -237,8 +254,12 @@ pub(super) fn labelled(
 }
 
 /// Real pictures that early stopping compares with, at most as many as are held at once; files are fitted to `shape`,
-/// `[C, H, W]`.
-pub(super) fn references(paths: &[PathBuf], shape: [usize; 3], driver: &Driver) -> anyhow::Result<Option<ImageBatch>> {
+/// `[C, H, W]`. None when interrupted.
+pub(super) fn references(
+    paths: &[PathBuf],
+    shape: [usize; 3],
+    driver: &mut Driver,
+) -> anyhow::Result<Option<ImageBatch>> {
     if paths.is_empty() {
         return Ok(None);
     }
@@ -248,7 +269,7 @@ pub(super) fn references(paths: &[PathBuf], shape: [usize; 3], driver: &Driver) 
         driver.note(&[format!("note: of {} real pictures the first {MAX_TOGETHER} are used", opened.count())]);
         opened.range.end = MAX_TOGETHER;
     }
-    let batch = opened.read(shape)?;
+    let Some(batch) = opened.read(shape, &mut |done, of| driver.is_reading(done, of))? else { return Ok(None) };
     driver.note(&changed(&batch.fits));
     Ok(Some(batch.images))
 }
@@ -281,7 +302,8 @@ mod tests {
         }
         let opened = Opened::new(&[folder.path().to_owned()], Part { skip: 1, limit: Some(1) }).unwrap();
         assert_eq!((opened.count(), opened.streams()), (1, false));
-        assert_eq!(opened.read([3, 2, 2]).unwrap().names, ["b.png"]);
+        assert_eq!(opened.read([3, 2, 2], &mut |_, _| true).unwrap().unwrap().names, ["b.png"]);
+        assert!(opened.read([3, 2, 2], &mut |_, _| false).unwrap().is_none(), "whoever is asked to end does");
         assert_eq!(opened.inputs(folder.path()), ["a.png", "b.png"], "with the part they say the same again");
         let hashes = opened.hashes();
         assert!(hashes.len() == 2 && hashes[0].is_empty() && hashes[1].len() == 64, "{hashes:?}");

@@ -1,7 +1,7 @@
 //! What was typed becomes an [`Invocation`], with settings that are checked.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
@@ -30,7 +30,10 @@ use crate::worker::DeviceChoice;
 pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Invocation, CliError> {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let mut command = command();
-    let called = args.get(1).and_then(|name| command.find_subcommand(name)).map(clap::Command::get_name);
+    command.build();
+    let subcommand = args.get(1).and_then(|name| command.find_subcommand(name));
+    check_switches(subcommand.unwrap_or(&command), &args)?;
+    let called = subcommand.map(clap::Command::get_name);
     let called = called.map_or_else(|| "lapidary".to_owned(), |name| format!("lapidary {name}"));
     let matches = command.try_get_matches_from_mut(args).map_err(|error| CliError::usage(error, &called))?;
     match matches.subcommand() {
@@ -66,6 +69,29 @@ fn bench_options(matches: &ArgMatches) -> Result<BenchOptions, CliError> {
     let batches = matches.get_many::<u32>(BATCHES).map_or_else(|| batches.to_vec(), |given| given.copied().collect());
     let iterations = matches.get_one::<u32>(BENCH_ITERATIONS).copied().unwrap_or(iterations);
     Ok(BenchOptions { settings, batches, iterations, layers: is_on(matches, LAYERS) })
+}
+
+/// Words that somebody may write behind a switch, which takes a value only behind an `=`.
+const SWITCHED: [&str; 6] = ["true", "false", "yes", "no", "on", "off"];
+
+/// A switch is on when it is given: a word behind it would be taken for a file.
+fn check_switches(command: &clap::Command, args: &[OsString]) -> Result<(), CliError> {
+    for (flag, value) in args.iter().zip(args.iter().skip(1)) {
+        let (Some(flag), Some(value)) = (flag.to_str().and_then(|flag| flag.strip_prefix("--")), value.to_str()) else {
+            continue;
+        };
+        let arg = command.get_arguments().find(|arg| arg.get_long() == Some(flag));
+        let is_plain = |arg: &clap::Arg| !arg.get_action().takes_values();
+        if let Some(arg) = arg.filter(|arg| is_plain(arg) || arg.is_require_equals_set())
+            && SWITCHED.contains(&value)
+            && !Path::new(value).exists()
+        {
+            let say = if is_plain(arg) { String::new() } else { format!(", or write --{flag}={value}") };
+            let (flag, value) = (flag.to_owned(), value.to_owned());
+            return Err(CliError::Switch { flag, value, say });
+        }
+    }
+    Ok(())
 }
 
 fn path(matches: &ArgMatches, flag: &str) -> Option<PathBuf> {

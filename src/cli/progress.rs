@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::say::harmless;
 use crate::units::{bytes, duration};
 
 /// The progress bar while pictures are computed.
@@ -84,7 +85,7 @@ impl Progress {
     fn phase(&mut self, what: &str, template: &str) {
         if self.bar.message() != what {
             self.bar.set_style(style(template));
-            self.bar.set_message(what.to_owned());
+            self.bar.set_message(harmless(what).into_owned());
             self.bar.reset();
         }
         if let Some(lines) = &mut self.lines {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::CliError;
+use crate::file::text_of;
 use crate::session::Provenance;
 use crate::session::document::{Document, Sample};
 use crate::worker::ModelInfo;
@@ -99,9 +100,9 @@ impl Recorded {
 /// Notes about what a description says and nobody knows, such as a name with a typing error, and about settings that it does not
 /// say. `path` is its file.
 pub(super) fn strays(path: &Path, document: &Document) -> Vec<String> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let bytes = std::fs::read(path).unwrap_or_default();
     // What is packed was written by no hand.
-    let Ok(found) = serde_json::from_str::<Value>(&text) else { return Vec::new() };
+    let Ok(found) = serde_json::from_str::<Value>(text_of(&bytes).unwrap_or_default()) else { return Vec::new() };
     let Ok(known) = serde_json::to_value(document) else { return Vec::new() };
     let mut unknown = Vec::new();
     lacking(&found, &known, "", &mut unknown);

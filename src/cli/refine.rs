@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::batch::{Batch, Done};
-use super::begin::{Begun, Job};
+use super::begin::{BLOCK, Begun, Job};
 use super::describe::{
     describe_compute, describe_generation, describe_labels, describe_model, describe_refinement, would_write, written,
 };
@@ -77,13 +77,19 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let size = pictures.as_ref().and_then(|pictures| pictures.source.native_size());
     let [channels, height, width] = classifier.0.shape();
     let values = size.map_or(channels * height * width, |[height, width]| channels * height * width) as u64;
-    // Levels twice, once in batches and once put together, or levels and floats once.
-    let bytes = places.len() as u64 * if long { 2 * values + 200 } else { 9 * values };
+    let n = places.len() as u64;
+    let bytes = if long {
+        // Levels twice, once in batches and once put together; floats of those on the sheet, which is about as large as they are.
+        n * (2 * values + 200) + n.min(export::SHEET_OF_MANY as u64) * 10 * values
+    } else {
+        // Levels and floats, three pictures of which one is enlarged, and their part of the sheet.
+        n * (15 * values + 3 * BLOCK / 2)
+    };
     let job = Job { command: "refine", files: &files, pictures: pictures.as_ref(), mask: None, bytes };
     if options.dry_run {
         check_references(options)?;
         let out = job.look(options)?;
-        say_out(&plan(options, generator.as_ref(), &classifier, pictures.as_ref(), (&out, &files)));
+        say_out(&plan(options, generator.as_ref(), &classifier, pictures.as_ref(), (&out, &files)))?;
         return Ok(Outcome::Done);
     }
     let Some(begun) = job.begin(options)? else { return Ok(Outcome::Done) };
@@ -101,7 +107,7 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
 fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: &Manifest) -> anyhow::Result<Outcome> {
     let Begun { options, mut out, hashes } = begun;
     let RunOptions { settings, source, quiet, .. } = &options;
-    let mut references = opened::references(&options.references, classifier.shape(), &driver)?;
+    let mut references = opened::references(&options.references, classifier.shape(), &mut driver)?;
     let origins = match (source, pictures) {
         (Source::Stored(path), _) => {
             let (origins, stored) = stored_pictures(path)?;
@@ -138,8 +144,10 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
         driver.say("stopped before the first state was known: nothing is written");
         return Ok(driver.stopped());
     };
+    let complete = matches!(ended, Ok(Rest::Finished | Rest::NothingMoves));
+    let place = out.place(complete);
     let begun = Begun { options: options.clone(), out, hashes };
-    let document = begun.refined_document(&driver, pictures, Some(&origins), &trace);
+    let document = begun.refined_document(&driver, &place, pictures, Some(&origins), &trace);
     let refined = Refined {
         after: &after,
         logits_before: &before.logits,
@@ -150,7 +158,6 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
         levels: options.levels,
     };
     let results = Results { origins: &origins, document: &document, refined: Some(refined) };
-    let complete = matches!(ended, Ok(Rest::Finished | Rest::NothingMoves));
     out = begun.out;
     out.publish(results.names(), complete, |folder| results.write(folder))
         .with_context(|| format!("the results of {} cannot all be written", counted(last as usize, "iteration")))?;
@@ -159,8 +166,8 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     let rest = ended.with_context(|| format!("refining failed after {last} of {planned}; what was done is written"))?;
     if !*quiet {
         let tally = Tally::of(&before, &numbers, results.targets());
-        let files = written(out.path(), &export::files(&export::REFINED));
-        say_out(&format!("{}\n{files}", tally.describe(last, driver.device(), settings)));
+        let files = written(&place, &export::files(&export::REFINED));
+        say_out(&format!("{}\n{files}", tally.describe(last, driver.device(), settings)))?;
     }
     if rest == Rest::NothingMoves && stopped(&numbers) < after.len() {
         driver.say(&format!(
@@ -170,6 +177,7 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     }
     if driver.interrupted && last < iterations {
         driver.say(&format!("stopped after {last} of {planned}; these are written"));
+        driver.say_earlier(&out);
         return Ok(driver.stopped());
     }
     Ok(Outcome::Done)
@@ -184,7 +192,8 @@ fn open_pictures(
     driver: &mut Driver,
 ) -> anyhow::Result<Option<Arc<Origins>>> {
     let settings = &options.settings;
-    let batch = pictures.read(classifier.shape())?;
+    let batch = pictures.read(classifier.shape(), &mut |done, of| driver.is_reading(done, of))?;
+    let Some(batch) = batch else { return Ok(None) };
     driver.note(&opened::changed(&batch.fits));
     let count = batch.images.len();
     let listed = listed_labels(&settings.generate, batch.first, count, classifier.classes.len());

@@ -203,18 +203,18 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     let command = format!("search {metric:?} {method:?} {grid} {stride}");
     let job = Job { command: &command, files: &[TABLE], pictures: None, mask: None, bytes: 0 };
     if options.run.dry_run {
-        say_out(&plan(options, &generator, &classifier, &job.look(&options.run)?));
+        say_out(&plan(options, &generator, &classifier, &job.look(&options.run)?))?;
         return Ok(Outcome::Done);
     }
     let Some(Begun { options: run, mut out, .. }) = job.begin(&options.run)? else { return Ok(Outcome::Done) };
     let options = &SearchOptions { run, ..options.clone() };
     let mut driver = Driver::start(folders, &options.run)?;
-    driver.print(&header(options.metric));
+    driver.print(&header(options.metric))?;
     let mut found = BTreeMap::new();
     let mut value = |k: u32| {
         let Some(verdict) = evaluate(&mut driver, options, &diffusion, k)? else { return anyhow::Ok(None) };
-        driver.print(&row(k, &verdict));
         found.insert(k, verdict);
+        driver.print(&row(k, &verdict))?;
         Ok(Some(verdict.value(options.metric)))
     };
     let ended = match options.method {
@@ -228,6 +228,7 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
         return Ok(driver.stopped());
     }
     let complete = ended.is_ok() && !driver.interrupted;
+    let place = out.place(complete);
     out.publish(vec![TABLE.to_owned()], complete, |folder| write(&folder.join(TABLE), options, &found))?;
     ended?;
     if let Some((k, verdict)) = best(&found, options.metric) {
@@ -237,10 +238,14 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
             "best of {} points by {label}: --ts {ts} (σ = {:.4}, {label} {value:.4})\n{}",
             found.len(),
             verdict.sigma,
-            written(out.path(), &[TABLE])
-        ));
+            written(&place, &[TABLE])
+        ))?;
     }
-    Ok(if driver.interrupted { driver.stopped() } else { Outcome::Done })
+    if !driver.interrupted {
+        return Ok(Outcome::Done);
+    }
+    driver.say_earlier(&out);
+    Ok(driver.stopped())
 }
 
 /// Both models must speak of the same classes, and the generator must be sampled in two steps.

@@ -56,6 +56,20 @@ fn wait_for_signals(on_signal: std::sync::Arc<impl Fn(u8) + Send + Sync + 'stati
     }
 }
 
+/// A file that grows beyond what the system lets a program write (`ulimit -f`) is to end in an error that is told, and not in a
+/// signal that ends the program without a word. Threads inherit it from the first one.
+pub fn outlive_limits() {
+    #[cfg(unix)]
+    {
+        use nix::sys::signal::{SigSet, Signal};
+        let mut signals = SigSet::empty();
+        signals.add(Signal::SIGXFSZ);
+        if let Err(error) = signals.thread_block() {
+            tracing::debug!(%error, "a file that is too long will end the program");
+        }
+    }
+}
+
 /// Whether the program was begun with `nohup`, so that it outlives its terminal.
 #[cfg(unix)]
 fn hangups_are_ignored() -> bool {

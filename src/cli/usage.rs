@@ -301,7 +301,10 @@ fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
             ),
             ValueHint::DirPath,
         ),
-        flags::plain_switch(OVERWRITE, "Replace earlier results of Lapidary in that folder, and nothing else"),
+        flags::plain_switch(
+            OVERWRITE,
+            "Replace earlier results of Lapidary in that folder once the new ones are whole, and nothing else",
+        ),
         flags::plain_switch(
             RESUME,
             "Go on with what the same command left unfinished there; begin when there is nothing",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{MAX_BYTES, MAX_PICTURES, MAX_SIDE};
+use super::{MAX_BYTES, MAX_PICTURES, MAX_PIXELS, MAX_SIDE};
 use crate::checkpoint::Content;
 
 /// Why pictures cannot be read.
@@ -108,10 +108,12 @@ pub enum PictureError {
         format: String,
     },
     /// More pixels than are read.
-    #[error("the picture is too large, for a side may have at most {MAX_SIDE} pixels and the whole {} in memory: make it smaller\n{}", crate::units::bytes(MAX_BYTES), path.display())]
+    #[error("the picture is too large{size}, for a side may have at most {MAX_SIDE} pixels and the whole {} million of them, or {} in memory: make it smaller\n{}", MAX_PIXELS / 1_000_000, crate::units::bytes(MAX_BYTES), path.display())]
     TooLarge {
         /// Which.
         path: PathBuf,
+        /// Width and height in brackets, as far as known.
+        size: String,
     },
     /// Its end is missing.
     #[error("the picture was cut off, for its end is missing: fetch or copy it again\n{}", path.display())]

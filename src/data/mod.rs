@@ -27,6 +27,8 @@ use crate::image::ImageBatch;
 const MAX_SIDE: u32 = 20_000;
 /// Memory that the values of one picture may take.
 const MAX_BYTES: u64 = 512 << 20;
+/// Pixels of the largest picture; to be resized, each becomes three floats.
+const MAX_PIXELS: u64 = 1 << 27;
 /// Pictures that can be opened together.
 pub const MAX_PICTURES: usize = crate::generator::settings::SAMPLES.max as usize;
 

@@ -15,6 +15,7 @@ use zip::result::ZipError;
 use super::array::{self, LabelFault, Number};
 use super::{Batch, PictureError, file_name};
 use crate::image::{Fit, ImageBatch};
+use crate::units::counted;
 
 /// Key of the pictures, `[N, H, W, C]` or `[N, C, H, W]`.
 const PICTURES: &str = "arr_0.npy";
@@ -36,6 +37,8 @@ const LISTED: usize = 8;
 /// What to do about pictures of the wrong kind, labels of the wrong kind, a damaged archive, and one that is packed in an odd way.
 const ABOUT_PICTURES: &str =
     "give an .npz whose arr_0 holds pictures of 1 to 4 channels, N×H×W×C, as uint8 or as float32 in [0,1]";
+const ABOUT_NAN: &str =
+    "look at what made it, replace it with np.nan_to_num, or leave the picture out with --skip and --limit";
 const ABOUT_LABELS: &str =
     "give the number of each picture's class as arr_1, or leave it out and name classes with --classes";
 const DAMAGED: &str = "it is damaged or was cut off, so write or copy it again";
@@ -155,8 +158,8 @@ impl Archive {
         for first in range.clone().step_by(batch) {
             let end = (first + batch).min(range.end);
             let images = match &scattered {
-                Some(bytes) => self.pictures(bytes, first..end, &mut cut)?,
-                None => self.pictures(&self.bytes(&mut entry, end - first)?, 0..end - first, &mut cut)?,
+                Some(bytes) => self.pictures(bytes, first..end, 0, &mut cut)?,
+                None => self.pictures(&self.bytes(&mut entry, end - first)?, 0..end - first, first, &mut cut)?,
             };
             if end == self.count || scattered.is_some() {
                 // The end is where the checksum is compared.
@@ -190,8 +193,14 @@ impl Archive {
         Err(refusal(&self.path, format!("it ends before its {} pictures do", self.count), DAMAGED))
     }
 
-    /// The pictures at `places` of what was read; counts the values that were cut.
-    fn pictures(&self, bytes: &[u8], places: Range<usize>, cut: &mut usize) -> Result<ImageBatch, PictureError> {
+    /// The pictures at `places` of what was read, which begins with picture `from`; counts the values that were cut.
+    fn pictures(
+        &self,
+        bytes: &[u8],
+        places: Range<usize>,
+        from: usize,
+        cut: &mut usize,
+    ) -> Result<ImageBatch, PictureError> {
         let Layout { number, extents: [n, a, b, c], axes, fortran } = self.layout;
         let strides = if fortran { [1, n, n * a, n * a * b] } else { [a * b * c, b * c, c, 1] };
         let [channels, height, width] = self.shape;
@@ -207,6 +216,15 @@ impl Archive {
                         pixels.push(number.colour(&bytes[at..at + size]));
                     }
                 }
+            }
+        }
+        let values = channels * height * width;
+        for (picture, own) in pixels.chunks_exact(values).enumerate() {
+            let count = own.iter().filter(|value| !value.is_finite()).count();
+            if count > 0 {
+                let picture = from + places.start + picture;
+                let what = format!("picture {picture} of arr_0 has {} of NaN or infinity", counted(count, "value"));
+                return Err(refusal(&self.path, what, ABOUT_NAN));
             }
         }
         for value in &mut pixels {

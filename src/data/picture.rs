@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, guess_format};
 
-use super::{MAX_BYTES, MAX_SIDE, PictureError};
+use super::{MAX_BYTES, MAX_PIXELS, MAX_SIDE, PictureError};
 use crate::checkpoint::{Content, sniff};
 use crate::image::colour::encoded;
 
@@ -104,10 +104,18 @@ impl Source {
         limits.max_alloc = Some(MAX_BYTES);
         reader.limits(limits);
         let decoder = reader.into_decoder().map_err(fail)?;
-        if decoder.total_bytes() > MAX_BYTES {
-            return Err(PictureError::TooLarge { path: path.to_owned() });
+        let (width, height) = decoder.dimensions();
+        if decoder.total_bytes() > MAX_BYTES || u64::from(width) * u64::from(height) > MAX_PIXELS {
+            return Err(PictureError::TooLarge { path: path.to_owned(), size: format!(" ({width}×{height})") });
         }
         Ok(decoder)
+    }
+
+    /// Width and height, however large.
+    fn size(&self) -> Option<(u32, u32)> {
+        let mut reader = ImageReader::with_format(Cursor::new(self.bytes.as_slice()), self.format?);
+        reader.no_limits();
+        reader.into_dimensions().ok()
     }
 
     /// What is wrong with the file, by what it is.
@@ -115,7 +123,16 @@ impl Source {
         let path = path.to_owned();
         let found = sniff(&self.bytes[..self.bytes.len().min(HEAD as usize)], self.bytes.len() as u64);
         match (source, self.format) {
-            (ImageError::Limits(_), _) => PictureError::TooLarge { path },
+            (ImageError::Limits(_), _) => {
+                let size = self.size().map_or_else(String::new, |(width, height)| format!(" ({width}×{height})"));
+                PictureError::TooLarge { path, size }
+            }
+            // An icon may hold a PNG, but not every kind of it.
+            (ImageError::Decoding(_), Some(ImageFormat::Ico))
+                if self.bytes.windows(4).any(|four| four == b"\x89PNG") =>
+            {
+                PictureError::Kind { path, format: "ICO".to_owned() }
+            }
             (ImageError::Unsupported(_), Some(format)) if format.reading_enabled() => {
                 PictureError::Kind { path, format: format!("{format:?}").to_uppercase() }
             }
@@ -304,14 +321,26 @@ mod tests {
         huge[16..24].copy_from_slice(&[0, 0, 0x4e, 0x20, 0, 0, 0x4e, 0x20]);
         let checksum = crc32fast::hash(&huge[12..29]).to_be_bytes();
         huge[29..33].copy_from_slice(&checksum);
-        let cases: [(&str, &[u8], &str); 7] = [
+        // Few bytes as they are packed and as levels, but each pixel becomes three floats to be resized.
+        let mut grey = huge.clone();
+        grey[25] = 0;
+        let checksum = crc32fast::hash(&grey[12..29]).to_be_bytes();
+        grey[29..33].copy_from_slice(&checksum);
+        let png = written(&flag(), ImageFormat::Png);
+        let mut icon = b"\0\0\x01\0\x01\0\x04\x06\0\0\0\0\x18\0".to_vec();
+        icon.extend((png.len() as u32).to_le_bytes());
+        icon.extend(22_u32.to_le_bytes());
+        icon.extend(&png);
+        let cases: [(&str, &[u8], &str); 9] = [
             ("scraped.jpg", avif, "this is a picture of the format AVIF, which is not read"),
             ("phone.jpg", heic, "this is a picture of the format HEIC, which is not read"),
             ("packed.JPEG", b"\x1f\x8b\x08\0rest of it", "a gzip archive, but no picture: unpack it"),
             ("empty.png", b"", "an empty file"),
             ("poem.png", b"to be or not to be", "a text file"),
             ("net.png", b"\x80\x02}q\0.", "give it to --classifier or --generator"),
-            ("huge.png", &huge, "at most 20000 pixels"),
+            ("huge.png", &huge, "too large (20000×20000), for a side may have at most 20000 pixels"),
+            ("grey.png", &grey, "too large (20000×20000)"),
+            ("a.ico", &icon, "a form of ICO that is not read: save it as PNG"),
         ];
         for (name, bytes, expected) in cases {
             let path = folder.path().join(name);

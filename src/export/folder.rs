@@ -1,20 +1,21 @@
 //! The folder of the results: what Lapidary wrote there, who works there, and that nothing else is ever replaced.
 //!
-//! An index lists what was written, by name and length; a file that it does not list, or lists with another length, is somebody
-//! else's. A lock is held while work goes on. Before it begins, everything that could be destroyed is looked for.
+//! An index lists what was written, by name and hash; a file that it does not list, or lists with another hash, is somebody
+//! else's. A lock is held while work goes on. Before it begins, everything that could be destroyed is looked for. Earlier results
+//! stay until new ones are whole.
 
+mod index;
 mod lying;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
+use self::index::Index;
 pub(super) use self::lying::bytes_of_parts;
 use self::lying::{first_missing, is_filled, is_locked, matching, numbered, remove_parts, sweep};
-use super::{ExportError, durably};
+use super::ExportError;
 use crate::session::Provenance;
 
 /// What was written, by whom it may be replaced.
@@ -26,8 +27,10 @@ const LOCK_TEXT: &str =
     "Lapidary works in this folder, or was killed while it did. When none runs, this file may be deleted.\n";
 /// Folder of what is finished of something long.
 pub(super) const PARTS: &str = "parts";
-/// Value of `format`.
-const FORMAT: &str = "lapidary-results";
+/// Folder of results that are being written.
+const NEW: &str = ".lapidary-out-new";
+/// Folder of the results of a stopped command, where those of an earlier one are still there.
+const UNFINISHED: &str = "unfinished";
 
 /// What is done with what an earlier command left in the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,50 +70,6 @@ pub enum Claimed {
     Finished(PathBuf),
 }
 
-/// The index of a folder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Index {
-    format: String,
-    /// What the work is, or was: see [`Claim::recipe`].
-    recipe: String,
-    finished: bool,
-    /// What computes it, while it is unfinished.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    provenance: Option<Provenance>,
-    /// Results that are there, and their length; none while they are written.
-    files: BTreeMap<String, Option<u64>>,
-}
-
-impl Index {
-    fn new(recipe: &str) -> Self {
-        let (format, recipe) = (FORMAT.to_owned(), recipe.to_owned());
-        Self { format, recipe, finished: false, provenance: None, files: BTreeMap::new() }
-    }
-
-    /// The index of a folder; `None` without one that can be read.
-    fn read(folder: &Path) -> Option<Self> {
-        let text = std::fs::read_to_string(folder.join(INDEX)).ok()?;
-        serde_json::from_str(&text).ok().filter(|index: &Self| index.format == FORMAT)
-    }
-
-    fn write(&self, folder: &Path) -> Result<(), ExportError> {
-        let text = serde_json::to_string_pretty(self).expect("plain values") + "\n";
-        durably(&folder.join(INDEX), |out| out.write_all(text.as_bytes()))
-    }
-
-    /// Whether a file of the folder is as it was written, or was being written.
-    fn lists(&self, folder: &Path, name: &str) -> bool {
-        let path = folder.join(name);
-        // What lies behind a link is somebody else's.
-        let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
-        let below = name.contains('/').then(|| path.parent()).flatten();
-        let length = || path.metadata().map(|file| file.len()).ok();
-        !is_link(&path)
-            && !below.is_some_and(is_link)
-            && self.files.get(name).is_some_and(|known| known.is_none() || *known == length())
-    }
-}
-
 /// What a folder is to a claim.
 #[derive(Debug)]
 enum State {
@@ -119,7 +78,7 @@ enum State {
     /// Somebody works there.
     Busy,
     /// A file is in the way that nobody may replace.
-    Foreign(PathBuf),
+    Refused(ExportError),
     /// An earlier result.
     Ours(Index),
 }
@@ -138,26 +97,36 @@ impl State {
     /// Of a folder that is there, in which nobody else works.
     fn of_quiet(folder: &Path, claim: &Claim<'_>) -> Result<Self, ExportError> {
         let index = Index::read(folder);
-        let listed = |name: &str| index.as_ref().is_some_and(|index| index.lists(folder, name));
+        let foreign = |path: PathBuf| Ok(Self::Refused(ExportError::Foreign { path }));
+        let mut names = BTreeSet::new();
         for files in claim.files {
-            for name in matching(folder, files)? {
-                if !listed(&name) {
-                    return Ok(Self::Foreign(folder.join(name)));
+            names.extend(matching(folder, files)?);
+        }
+        if let Some(index) = index.as_ref().filter(|_| claim.earlier == Earlier::Overwrite) {
+            names.extend(index.files.keys().filter(|name| folder.join(name).exists()).cloned());
+        }
+        for name in names {
+            match index.as_ref().filter(|index| index.lists(&name)) {
+                None => return foreign(folder.join(name)),
+                // What stays need not be looked into.
+                Some(index) if claim.earlier != Earlier::Keep && !index.is_ours(folder, &name) => {
+                    return Ok(Self::Refused(ExportError::Changed { path: folder.join(name) }));
                 }
+                Some(_) => {}
             }
         }
         // What has the name of an index or of a lock, but is none.
         let lock = folder.join(LOCK);
         if index.is_none() && folder.join(INDEX).exists() {
-            return Ok(Self::Foreign(folder.join(INDEX)));
+            return foreign(folder.join(INDEX));
         }
         if std::fs::read(&lock).is_ok_and(|text| !text.is_empty() && text != LOCK_TEXT.as_bytes()) {
-            return Ok(Self::Foreign(lock));
+            return foreign(lock);
         }
         let parts = is_filled(&folder.join(PARTS));
         Ok(match index {
             Some(index) if parts || !index.files.is_empty() || index.finished => Self::Ours(index),
-            None if parts => Self::Foreign(folder.join(PARTS)),
+            None if parts => return foreign(folder.join(PARTS)),
             // Nothing had come of it.
             Some(_) | None => Self::Free,
         })
@@ -201,7 +170,7 @@ impl Claim<'_> {
         let fail = |source| ExportError::Folder { path: folder.clone(), source };
         let made = first_missing(&folder);
         std::fs::create_dir_all(&folder).map_err(fail)?;
-        let mut lock = File::options().create(true).append(true).open(folder.join(LOCK)).map_err(fail)?;
+        let lock = File::options().create(true).append(true).open(folder.join(LOCK)).map_err(fail)?;
         match lock.try_lock() {
             Ok(()) => {}
             // Another one was faster.
@@ -215,14 +184,21 @@ impl Claim<'_> {
             drop(lock);
             return self.claim();
         }
-        if lock.metadata().is_ok_and(|file| file.len() == 0) {
-            lock.write_all(LOCK_TEXT.as_bytes()).map_err(fail)?;
+        if let Some(mut index) = index.clone().or_else(|| replaced.clone()).filter(|index| index.next.is_some()) {
+            // Killed while it moved its results, which are whole.
+            index.end_moving(&folder)?;
+            drop(lock);
+            return self.claim();
         }
         sweep(&folder);
-        let files = replaced.as_ref().map_or_else(BTreeMap::new, |index| index.files.clone());
-        let index = index.unwrap_or_else(|| Index { files, ..Index::new(self.recipe) });
-        index.write(&folder)?;
-        let out = OutFolder { path: folder, made, index, replaced, written: !begins, _lock: lock };
+        let index = index.unwrap_or_else(|| Index::new(self.recipe, replaced.as_ref()));
+        // From here on, what fails leaves everything as it was.
+        let out = OutFolder { path: folder, made, index, replaced, written: !begins, lock };
+        if out.lock.metadata().is_ok_and(|file| file.len() == 0) {
+            let fail = |source| ExportError::Folder { path: out.path.clone(), source };
+            (&out.lock).write_all(LOCK_TEXT.as_bytes()).map_err(fail)?;
+        }
+        out.index.write(&out.path)?;
         if begins {
             remove_parts(&out.path)?;
         }
@@ -232,11 +208,12 @@ impl Claim<'_> {
     fn choose(&self) -> Result<Choice, ExportError> {
         for number in 1_u32.. {
             let folder = numbered(self.folder, number);
-            if folder.exists() && !folder.is_dir() {
+            if folder.symlink_metadata().is_ok() && !folder.is_dir() {
                 if self.numbered {
                     continue;
                 }
-                return Err(ExportError::NotAFolder { path: folder });
+                let what = if folder.exists() { "a file" } else { "a link that leads nowhere" };
+                return Err(ExportError::NotAFolder { what, path: folder });
             }
             if let Some(path) = self.input_in(&folder) {
                 if self.numbered {
@@ -247,7 +224,7 @@ impl Claim<'_> {
             let refused = match State::of(&folder, self)? {
                 State::Free => return Ok(Choice::Begin { folder, replaced: None }),
                 State::Busy => ExportError::Busy { path: folder },
-                State::Foreign(path) => ExportError::Foreign { path },
+                State::Refused(error) => error,
                 State::Ours(index) => match self.earlier {
                     Earlier::Overwrite => match self.input_among(&folder, &index) {
                         Some(path) => ExportError::Input { path },
@@ -255,7 +232,7 @@ impl Claim<'_> {
                     },
                     Earlier::Resume if index.recipe != self.recipe => ExportError::OtherRecipe { path: folder },
                     Earlier::Resume if index.finished => {
-                        match index.files.keys().find(|name| !index.lists(&folder, name)) {
+                        match index.files.keys().find(|name| !index.is_ours(&folder, name)) {
                             Some(name) => ExportError::Incomplete { path: folder.join(name) },
                             None => return Ok(Choice::Finished(folder)),
                         }
@@ -319,7 +296,8 @@ pub struct OutFolder {
     replaced: Option<Index>,
     /// Something is there now that was not there before.
     written: bool,
-    _lock: File,
+    /// Held as long as this is.
+    lock: File,
 }
 
 impl OutFolder {
@@ -350,40 +328,34 @@ impl OutFolder {
         self.index.provenance.as_ref()
     }
 
-    /// Writes results: only `names` are written, and what an earlier command had written and this one does not is removed.
-    /// When that was all, what was kept to go on with is removed as well.
+    /// Where results go: beside those of an earlier command, which stay until the new ones are finished.
+    #[must_use]
+    pub fn place(&self, finished: bool) -> PathBuf {
+        if self.index.earlier && !finished { self.path.join(UNFINISHED) } else { self.path.clone() }
+    }
+
+    /// Writes results into their [`Self::place`]: only `names` are written, and they take the place of what was there once they
+    /// are whole. When that was all, what was kept to go on with is removed as well.
     ///
     /// # Errors
-    /// [`ExportError`] of what fails first; what was written before stays.
+    /// [`ExportError`] of what fails first; what was there before stays.
     pub fn publish(
         &mut self,
-        names: Vec<String>,
+        mut names: Vec<String>,
         finished: bool,
         write: impl FnOnce(&Path) -> Result<(), ExportError>,
     ) -> Result<(), ExportError> {
-        let earlier: Vec<String> =
-            self.index.files.keys().filter(|name| !names.contains(name)).map(String::clone).collect();
-        // Also a file that is being written when the program is killed is known as ours.
-        self.index.files.extend(names.iter().map(|name| (name.clone(), None)));
-        self.index.write(&self.path)?;
+        let place = self.place(finished);
+        let mut new = self.path.join(NEW);
+        if place != self.path {
+            new.push(UNFINISHED);
+            names = names.iter().map(|name| format!("{UNFINISHED}/{name}")).collect();
+        }
+        std::fs::create_dir_all(&new).map_err(|source| ExportError::Folder { path: place.clone(), source })?;
+        write(&new).map_err(|error| error.seen_from(&new, &place))?;
+        self.index.begin_moving(&self.path, names, finished)?;
         self.written = true;
-        write(&self.path)?;
-        for name in earlier {
-            let path = self.path.join(&name);
-            if path.exists() && self.index.lists(&self.path, &name) {
-                std::fs::remove_file(&path).map_err(|source| ExportError::Folder { path, source })?;
-            }
-        }
-        let length = |name: String| {
-            let length = self.path.join(&name).metadata().ok().map(|file| file.len());
-            length.map(|length| (name, Some(length)))
-        };
-        self.index.files = names.into_iter().filter_map(length).collect();
-        self.index.finished = finished;
-        if finished {
-            self.index.provenance = None;
-        }
-        self.index.write(&self.path)?;
+        self.index.end_moving(&self.path)?;
         if finished { remove_parts(&self.path) } else { Ok(()) }
     }
 
@@ -391,7 +363,9 @@ impl OutFolder {
     fn undo(&self) -> std::io::Result<()> {
         match &self.replaced {
             Some(index) => return index.write(&self.path).map_err(std::io::Error::other),
-            None => std::fs::remove_file(self.path.join(INDEX))?,
+            None => {
+                let _may_not_be_there = std::fs::remove_file(self.path.join(INDEX));
+            }
         }
         let Some(made) = &self.made else { return Ok(()) };
         for folder in self.path.ancestors() {

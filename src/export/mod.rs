@@ -88,8 +88,10 @@ pub fn names(files: &[&str], seeds: &[u64]) -> Vec<String> {
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// Something that is no folder has the folder's name.
-    #[error("a file is in the way of the folder for the results: move it away or choose another folder\n{}", path.display())]
+    #[error("{what} is in the way of the folder for the results: move it away or choose another folder\n{}", path.display())]
     NotAFolder {
+        /// What it is.
+        what: &'static str,
         /// The folder that was asked for.
         path: PathBuf,
     },
@@ -129,6 +131,12 @@ pub enum ExportError {
         /// The first of them.
         path: PathBuf,
     },
+    /// A result was changed since it was written, and who changed it may want to keep it.
+    #[error("this earlier result was changed since it was written, so it is not replaced: move it away, or choose another --out\n{}", path.display())]
+    Changed {
+        /// The first of them.
+        path: PathBuf,
+    },
     /// An input would be replaced.
     #[error("this input lies where the results would be written: choose another --out\n{}", path.display())]
     Input {
@@ -159,6 +167,12 @@ pub enum ExportError {
         /// The folder.
         path: PathBuf,
     },
+    /// What is mounted there holds no files, such as `/proc`.
+    #[error("no files can be kept there, for it is a view of the system and no disk: choose another --out\n{}", path.display())]
+    NoDisk {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The disk is too small.
     #[error("the results need about {}, but only {} are free there: free some space, or choose an --out on another disk\n{}", bytes(*needed), bytes(*free), path.display())]
     Space {
@@ -171,16 +185,31 @@ pub enum ExportError {
     },
 }
 
+impl ExportError {
+    /// What was to be written in one folder, and is about to be moved to another, as seen from there.
+    fn seen_from(self, here: &Path, there: &Path) -> Self {
+        let seen = |path: PathBuf| path.strip_prefix(here).map_or_else(|_| path.clone(), |name| there.join(name));
+        match self {
+            Self::Write { path, source } => Self::Write { path: seen(path), source },
+            Self::Folder { path, source } => Self::Folder { path: seen(path), source },
+            other => other,
+        }
+    }
+}
+
 /// Checks that a disk has room for so many bytes in a folder, which need not be there yet; what is finished there counts.
 ///
 /// # Errors
-/// [`ExportError::Space`]
+/// [`ExportError::Space`], or [`ExportError::NoDisk`] where there can be none.
 pub fn check_space(folder: &Path, needed: u64) -> Result<(), ExportError> {
     let needed = needed.saturating_sub(folder::bytes_of_parts(folder));
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     // Where the system does not say, writing will.
-    let free = absolute.ancestors().find(|folder| folder.exists()).and_then(|place| fs4::available_space(place).ok());
-    match free.filter(|free| *free < needed) {
+    let place = absolute.ancestors().find(|folder| folder.exists());
+    if place.is_some_and(|place| fs4::total_space(place).is_ok_and(|total| total == 0)) {
+        return Err(ExportError::NoDisk { path: folder.to_owned() });
+    }
+    match place.and_then(|place| fs4::available_space(place).ok()).filter(|free| *free < needed) {
         Some(free) => Err(ExportError::Space { needed, free, path: folder.to_owned() }),
         None => Ok(()),
     }

@@ -10,6 +10,7 @@ use super::error::StorageError;
 use super::provenance::Provenance;
 use super::settings::Settings;
 use crate::data::Part;
+use crate::file::{Place, text_of};
 use crate::generator::EditSettings;
 use crate::origins::Origins;
 use crate::trace::{Change, RunId, StateId, Trace};
@@ -212,13 +213,22 @@ impl Document {
     /// # Errors
     /// [`StorageError`] when it is none, of a newer version, or has impossible settings.
     pub fn read(path: &Path, file: impl Read) -> Result<Self, StorageError> {
-        let mut text = String::new();
-        file.take(MAX_BYTES)
-            .read_to_string(&mut text)
-            .map_err(|_| StorageError::NotASession { path: path.to_owned() })?;
+        let (mut bytes, mut file) = (Vec::new(), file.take(MAX_BYTES));
+        file.read_to_end(&mut bytes).map_err(|_| StorageError::NotASession { path: path.to_owned() })?;
         let damaged = |what: String| StorageError::Damaged { path: path.to_owned(), what };
-        let value: serde_json::Value =
-            serde_json::from_str(&text).map_err(|_| StorageError::NotASession { path: path.to_owned() })?;
+        // What names the format but cannot be read was a session before somebody edited it.
+        let is_one = bytes.windows(FORMAT.len()).any(|text| text == FORMAT.as_bytes());
+        let broken = |place: Place, what: &str| {
+            let path = path.to_owned();
+            if is_one {
+                StorageError::Edited { path, what: format!("it is {what} in {place}") }
+            } else {
+                StorageError::NotASession { path }
+            }
+        };
+        let text = text_of(&bytes).map_err(|place| broken(place, "no UTF-8 text"))?;
+        let value: serde_json::Value = serde_json::from_str(text)
+            .map_err(|error| broken(Place::new(error.line(), error.column()), "no valid JSON"))?;
         if value.get("format").and_then(serde_json::Value::as_str) != Some(FORMAT) {
             return Err(StorageError::NotASession { path: path.to_owned() });
         }
@@ -226,7 +236,7 @@ impl Document {
         if version > u64::from(VERSION) {
             return Err(StorageError::Future { path: path.to_owned() });
         }
-        let document: Self = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
+        let document: Self = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
         document.settings.check().map_err(|error| damaged(error.to_string()))?;
         Ok(document)
     }

@@ -54,6 +54,14 @@ pub enum StorageError {
         /// What is wrong with it.
         what: String,
     },
+    /// It was edited, and cannot be read any more.
+    #[error("the session file cannot be read, for {what}: correct it there\n{}", path.display())]
+    Edited {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        what: String,
+    },
     /// A recipe of edited pictures without them.
     #[error("this session.json describes edited pictures, which a description alone does not hold: open the .lapidary file, or the pictures themselves\n{}", path.display())]
     EditedRecipe {

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::checkpoint::{CheckpointError, open_file};
+use crate::file::{Place, text_of};
 
 /// Largest configuration that is read; a list of the parts of large weights names each of their tensors.
 const MAX_BYTES: u64 = 16 << 20;
@@ -15,7 +16,11 @@ pub(super) fn read_json(path: &Path) -> Result<Value, CheckpointError> {
     let read = |source| CheckpointError::Read { path: path.to_owned(), source };
     let mut text = Vec::new();
     open_file(path)?.take(MAX_BYTES).read_to_end(&mut text).map_err(read)?;
-    serde_json::from_slice(&text).map_err(|source| CheckpointError::Config { path: path.to_owned(), source })
+    let text = text_of(&text).map_err(|place| CheckpointError::Encoding { path: path.to_owned(), place })?;
+    serde_json::from_str(text).map_err(|error| CheckpointError::Config {
+        path: path.to_owned(),
+        place: Place::new(error.line(), error.column()),
+    })
 }
 
 /// A number of a configuration that counts something.

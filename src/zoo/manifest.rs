@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{CheckpointError, open_file};
+use crate::file::{Place, text_of};
 use crate::net::resnet::ResnetManifest;
 use crate::net::unet::UnetManifest;
 
@@ -184,7 +185,10 @@ impl Manifest {
     /// # Errors
     /// [`CheckpointError::Manifest`] for bad TOML, [`CheckpointError::ManifestValue`] for values that cannot be.
     pub fn parse(text: &str, path: &Path) -> Result<Self, CheckpointError> {
-        let refuse = |source| CheckpointError::Manifest { path: path.to_owned(), source: Box::new(source) };
+        let refuse = |source: toml::de::Error| {
+            let before = source.span().and_then(|span| text.as_bytes().get(..span.start)).unwrap_or_default();
+            CheckpointError::Manifest { path: path.to_owned(), place: Place::behind(before), source: Box::new(source) }
+        };
         let mut manifest: Self = toml::from_str(text).map_err(refuse)?;
         // What was understood would be written again, so whatever would not was not understood.
         let written = toml::Table::try_from(&manifest).unwrap_or_default();
@@ -207,9 +211,10 @@ impl Manifest {
     /// As [`Self::parse`], and when the file cannot be read.
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
         let read = |source| CheckpointError::Read { path: path.to_owned(), source };
-        let mut text = String::new();
-        open_file(path)?.take(MAX_MANIFEST_BYTES).read_to_string(&mut text).map_err(read)?;
-        Self::parse(&text, path)
+        let mut text = Vec::new();
+        open_file(path)?.take(MAX_MANIFEST_BYTES).read_to_end(&mut text).map_err(read)?;
+        let text = text_of(&text).map_err(|place| CheckpointError::Encoding { path: path.to_owned(), place })?;
+        Self::parse(text, path)
     }
 
     /// `[H, W]` of the pictures.
@@ -289,5 +294,27 @@ mod tests {
                 assert_eq!(Manifest::parse(&text, Path::new("written.toml")).unwrap(), manifest, "{text}");
             }
         }
+    }
+
+    #[test]
+    fn what_an_editor_saved_is_read_or_refused_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mine.toml");
+        let text = toml::to_string(&bundled_manifest(&BUNDLED[0])).unwrap();
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            Manifest::read(&path).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(format!("\u{feff}{text}").as_bytes()), read(text.as_bytes()), "Windows' editors write a mark");
+        let latin = read(b"name = \"mine\"\ntitle = \"caf\xe9\"\n").unwrap_err();
+        assert!(latin.contains("no UTF-8 text in line 2, column 13") && latin.contains("save it as UTF-8"), "{latin}");
+        let lacking = read(b"name = \"mine\"\ntitle = \n").unwrap_err();
+        assert!(lacking.contains("the manifest is not valid in line 2, column 9"), "{lacking}");
+        let json = folder.path().join("config.json");
+        std::fs::write(&json, "{\n \"a\": 1,,\n}").unwrap();
+        let error = crate::zoo::config::read_json(&json).unwrap_err().to_string();
+        assert!(error.contains("no valid JSON in line 2, column 9"), "{error}");
+        std::fs::write(&json, "\u{feff}{\"a\": 1}").unwrap();
+        assert_eq!(crate::zoo::config::read_json(&json).unwrap()["a"], 1);
     }
 }

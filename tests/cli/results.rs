@@ -188,3 +188,40 @@ fn whoever_asks_it_to_end_learns_so_from_the_exit_code() {
         assert!(!array::<f32>(&folder.path().join("o/result.npz"), "after").1.is_empty());
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_command_that_is_stopped_leaves_the_results_that_it_was_to_replace() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    run(folder.path(), &[&ONE[..], &["o"]].concat());
+    let before = contents(&at("o"));
+    let mut child = super::command(folder.path())
+        .args(["refine", "--seeds", "3", "--iterations", "1000000", "--device", "cpu", "--out", "o", "--overwrite"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !at("o/parts").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it runs");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    assert!(
+        std::process::Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap().success()
+    );
+    let output: Output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(stdout(&output).contains("written to o/unfinished"), "{}", stdout(&output));
+    assert!(stderr(&output).contains("the earlier results in o stay until all is done"), "{}", stderr(&output));
+    let after = contents(&at("o"));
+    let index = Path::new(".lapidary.json");
+    assert!(before.iter().filter(|(name, _)| *name != index).all(|(name, bytes)| after[name] == *bytes));
+    assert!(!array::<f32>(&at("o/unfinished/result.npz"), "after").1.is_empty());
+    // Another one takes the place of both, and a search leaves no folder of pictures behind.
+    run(folder.path(), &["search", "--seeds", "0..2", "--grid", "4", "--out", "o", "--overwrite"]);
+    let entries = std::fs::read_dir(at("o")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = entries.collect();
+    names.sort();
+    assert_eq!(names, [".lapidary.json", "search.csv"]);
+}

@@ -5,16 +5,21 @@ use std::path::{Path, PathBuf};
 
 use super::super::parts::UNDER_WAY;
 use super::super::{ExportError, TEMPORARY, npz};
-use super::{LOCK, PARTS};
+use super::{LOCK, NEW, PARTS};
 
 /// Removes what was being written when the program ended; nobody else may be at work in the folder.
 pub(super) fn sweep(folder: &Path) {
-    let below = ["", PARTS, "images", "before", "after"];
-    for entry in below.iter().filter_map(|below| std::fs::read_dir(folder.join(below)).ok()).flatten().flatten() {
+    remove_new(folder);
+    for entry in ["", PARTS].iter().filter_map(|below| std::fs::read_dir(folder.join(below)).ok()).flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
             let _may_be_gone = std::fs::remove_file(entry.path());
         }
     }
+}
+
+/// Removes the folder of results that are being written.
+pub(super) fn remove_new(folder: &Path) {
+    let _may_not_be_there = std::fs::remove_dir_all(folder.join(NEW));
 }
 
 /// Removes what was finished of something long, and nothing else that lies there.

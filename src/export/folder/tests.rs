@@ -1,6 +1,8 @@
 //! What is claimed, what is refused, and what is left of it.
 
+use super::index::Held;
 use super::*;
+use crate::session::Provenance;
 
 const FILES: &[&str] = &["samples.npz", "images/*.png", "pair_*.png"];
 
@@ -103,10 +105,122 @@ fn an_earlier_result_stays_unless_it_is_to_be_replaced() {
     place.finish("out", &["samples.npz", "images/000002.png"]);
     assert_eq!(place.names("out/images"), ["000002.png"], "what the new one has not is gone");
     assert_eq!(place.names("out"), [".lapidary.json", "images", "mine.txt", "samples.npz"]);
-    // Whoever writes into a result makes it his own.
-    std::fs::write(place.at("out/samples.npz"), "longer than before").unwrap();
-    let error = place.claim("out", |claim| claim.earlier = Earlier::Overwrite).unwrap_err();
-    assert!(matches!(error, ExportError::Foreign { .. }), "{error}");
+}
+
+#[test]
+fn a_result_that_its_user_changed_is_not_replaced_however_long_it_is() {
+    for (name, now) in [("samples.npz", "longer than before"), ("samples.npz", "NEW"), ("trace.csv", "NEW")] {
+        let place = Place::new();
+        place.finish("out", &["samples.npz", "trace.csv"]);
+        let path = place.at("out").join(name);
+        std::fs::write(&path, now).unwrap();
+        for earlier in [Earlier::Overwrite, Earlier::Resume] {
+            let error = place.claim("out", |claim| claim.earlier = earlier).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("changed") && text.ends_with(path.to_str().unwrap()), "{text}");
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), now);
+        assert!(
+            matches!(place.claim("out", |_| {}), Err(ExportError::Earlier { .. })),
+            "where it stays, it is no matter"
+        );
+        // Copies are what they are copies of.
+        std::fs::write(&path, "new").unwrap();
+        place.finish("out", &["samples.npz"]);
+    }
+}
+
+#[test]
+fn an_index_without_hashes_knows_its_results_by_length_and_age() {
+    let place = Place::new();
+    place.finish("out", &["samples.npz"]);
+    let mut index = Index::read(&place.at("out")).unwrap();
+    index.files.insert("samples.npz".to_owned(), Held::Length(3));
+    index.write(&place.at("out")).unwrap();
+    let overwrite = || place.claim("out", |claim| claim.earlier = Earlier::Overwrite).map(drop);
+    overwrite().unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    std::fs::File::options().append(true).open(place.at("out/samples.npz")).unwrap().set_modified(later).unwrap();
+    assert!(matches!(overwrite(), Err(ExportError::Changed { .. })));
+    let old = std::fs::read_to_string(place.at("out").join(INDEX)).unwrap().replace(": 3", ": null");
+    std::fs::write(place.at("out").join(INDEX), old).unwrap();
+    assert!(matches!(overwrite(), Err(ExportError::Changed { .. })), "of what was being written nothing is known");
+}
+
+#[test]
+fn earlier_results_stay_until_new_ones_are_whole() {
+    let place = Place::new();
+    place.finish("out", &["samples.npz", "images/1.png"]);
+    let read = |name: &str| std::fs::read_to_string(place.at("out").join(name)).unwrap();
+    let overwrite = |recipe| place.begin("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Overwrite, recipe));
+    let write = |text: &'static str| {
+        move |folder: &Path| {
+            std::fs::write(folder.join("samples.npz"), text)
+                .map_err(|source| ExportError::Write { path: folder.join("samples.npz"), source })
+        }
+    };
+    let names = || vec!["samples.npz".to_owned()];
+    // A full disk.
+    let mut out = overwrite("b");
+    let full = |folder: &Path| {
+        write("half")(folder)?;
+        Err(ExportError::Write { path: folder.join("session.json"), source: std::io::ErrorKind::StorageFull.into() })
+    };
+    let text = out.publish(names(), true, full).unwrap_err().to_string();
+    assert!(text.ends_with(place.at("out/session.json").to_str().unwrap()), "{text}");
+    drop(out);
+    assert_eq!(place.names("out"), [".lapidary.json", "images", "samples.npz"]);
+    assert!(matches!(place.claim("out", |_| {}), Err(ExportError::Earlier { .. })), "all is as before");
+    // A command that is stopped writes beside them.
+    let mut out = overwrite("b");
+    place.put("out/parts/00000000.npz");
+    out.publish(names(), false, write("so far")).unwrap();
+    assert_eq!(out.place(false), place.at("out/unfinished"));
+    drop(out);
+    assert_eq!((read("samples.npz"), read("unfinished/samples.npz")), ("new".to_owned(), "so far".to_owned()));
+    assert_eq!(read("images/1.png"), "new");
+    // Finished, it takes their place, and no empty folder stays.
+    let mut out = place.begin("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Resume, "b"));
+    out.publish(names(), true, write("all")).unwrap();
+    drop(out);
+    assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
+    assert_eq!(read("samples.npz"), "all");
+}
+
+#[test]
+fn who_was_killed_while_results_were_moved_is_helped_by_the_next() {
+    for earlier in [Earlier::Resume, Earlier::Overwrite] {
+        let place = Place::new();
+        place.finish("out", &["samples.npz", "images/1.png", "images/2.png"]);
+        let mut out = place.begin("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Overwrite, "b"));
+        let path = out.path.clone();
+        for name in ["samples.npz", "images/1.png"] {
+            std::fs::create_dir_all(path.join(NEW).join(name).parent().unwrap()).unwrap();
+            std::fs::write(path.join(NEW).join(name), "newer").unwrap();
+        }
+        let names = ["samples.npz", "images/1.png"].map(str::to_owned).to_vec();
+        out.index.begin_moving(&path, names, true).unwrap();
+        std::fs::rename(path.join(NEW).join("samples.npz"), path.join("samples.npz")).unwrap();
+        // Killed here, its lock is nobody's.
+        std::fs::remove_file(path.join(LOCK)).unwrap();
+        std::mem::forget(out);
+        let next = place.claim("out", |claim| (claim.earlier, claim.recipe) = (earlier, "b")).unwrap();
+        assert_eq!(std::fs::read_to_string(path.join("images/1.png")).unwrap(), "newer");
+        assert!(!path.join("images/2.png").exists() && !path.join(NEW).exists());
+        assert_eq!(matches!(next, Claimed::Finished(_)), earlier == Earlier::Resume, "{next:?}");
+    }
+}
+
+#[test]
+fn a_result_that_is_changed_while_new_ones_are_computed_gets_another_name() {
+    let place = Place::new();
+    place.finish("out", &["samples.npz"]);
+    let mut out = place.begin("out", |claim| claim.earlier = Earlier::Overwrite);
+    std::fs::write(place.at("out/samples.npz"), "mine").unwrap();
+    publish(&mut out, &["samples.npz"], true);
+    drop(out);
+    assert_eq!(std::fs::read_to_string(place.at("out/samples.npz.yours-1")).unwrap(), "mine");
+    assert_eq!(std::fs::read_to_string(place.at("out/samples.npz")).unwrap(), "new");
 }
 
 #[test]
@@ -178,19 +292,19 @@ fn what_is_unfinished_is_gone_on_with_by_the_same_command() {
 }
 
 #[test]
-fn what_a_killed_program_was_writing_is_swept_up_and_its_results_are_ours() {
+fn what_a_killed_program_was_writing_is_swept_up() {
     let place = Place::new();
-    let mut out = place.begin("out", |_| {});
-    place.put("out/images/.lapidary-out-abc");
-    // As if it were killed while it wrote the second file.
-    out.index.files = [("samples.npz".to_owned(), None), ("images/000001.png".to_owned(), None)].into();
-    out.index.write(&out.path).unwrap();
-    out.written = true;
-    drop(out);
-    place.put("out/samples.npz");
-    place.put("out/images/.lapidary-out-def");
+    let out = place.begin("out", |_| {});
+    place.put("out/.lapidary-out-new/images/000001.png");
+    place.put("out/parts/.lapidary-out-abc");
+    place.put("out/parts/00000000.npz");
+    std::fs::remove_file(place.at("out").join(LOCK)).unwrap();
+    std::mem::forget(out);
     let out = place.begin("out", |claim| claim.earlier = Earlier::Resume);
-    assert!(place.names("out/images").is_empty());
+    assert_eq!(
+        (place.names("out/parts"), place.at("out").join(NEW).exists()),
+        (vec!["00000000.npz".to_owned()], false)
+    );
     drop(out);
 }
 

@@ -1,0 +1,172 @@
+//! The index of a folder: what Lapidary wrote there, file by file, and how new results take the place of earlier ones.
+//!
+//! New results are written beside the earlier ones, into [`NEW`], and hashed there: an archive cannot be hashed while it is written,
+//! for its headers are written again at its end. Then the index says what is about to be moved, and only then it is moved. Whatever
+//! ends the program, the earlier results are whole or the new ones are, and who comes next can end the moving.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::super::{ExportError, durably};
+use super::lying::remove_new;
+use super::{INDEX, NEW};
+use crate::file::sha256_of;
+use crate::session::Provenance;
+
+/// Value of `format`.
+const FORMAT: &str = "lapidary-results";
+
+/// What a file held when it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Held {
+    /// SHA-256.
+    Hash(String),
+    /// Its length, where the index is of a time before hashes: then it must be older than the index as well.
+    Length(u64),
+    /// Likewise, of a file that was being written: nothing is known.
+    Unknown,
+}
+
+/// The index of a folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Index {
+    format: String,
+    /// What the work is, or was: see [`super::Claim::recipe`].
+    pub(super) recipe: String,
+    pub(super) finished: bool,
+    /// The results that are there are of an earlier command, and stay until the new ones are whole.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) earlier: bool,
+    /// What computes it, while it is unfinished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) provenance: Option<Provenance>,
+    /// Results that are there.
+    pub(super) files: BTreeMap<String, Held>,
+    /// The index of what is being moved here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<Box<Self>>,
+}
+
+impl Index {
+    /// Of work that begins, where an earlier index says what is there.
+    pub(super) fn new(recipe: &str, replaced: Option<&Self>) -> Self {
+        let files = replaced.map_or_else(BTreeMap::new, |index| index.files.clone());
+        let (format, recipe, earlier) = (FORMAT.to_owned(), recipe.to_owned(), !files.is_empty());
+        Self { format, recipe, finished: false, earlier, provenance: None, files, next: None }
+    }
+
+    /// The index of a folder; `None` without one that can be read.
+    pub(super) fn read(folder: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(folder.join(INDEX)).ok()?;
+        serde_json::from_str(&text).ok().filter(|index: &Self| index.format == FORMAT)
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> Result<(), ExportError> {
+        let text = serde_json::to_string_pretty(self).expect("plain values") + "\n";
+        durably(&folder.join(INDEX), |out| out.write_all(text.as_bytes()))
+    }
+
+    /// What is known of a file: as it is, and as it will be when something is moved.
+    fn known(&self, name: &str) -> impl Iterator<Item = &Held> {
+        [Some(self), self.next.as_deref()].into_iter().flatten().filter_map(|index| index.files.get(name))
+    }
+
+    /// Whether a file was written by us, whatever it holds now.
+    pub(super) fn lists(&self, name: &str) -> bool {
+        self.known(name).next().is_some()
+    }
+
+    /// Whether a file of the folder is as it was written.
+    pub(super) fn is_ours(&self, folder: &Path, name: &str) -> bool {
+        let path = folder.join(name);
+        // What lies behind a link is somebody else's.
+        let is_link = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+        if !self.lists(name) || path.ancestors().take_while(|place| *place != folder).any(is_link) {
+            return false;
+        }
+        let age = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
+        let is_older = || age(&path).zip(age(&folder.join(INDEX))).is_some_and(|(file, index)| file <= index);
+        let mut hash = None;
+        self.known(name).any(|held| match held {
+            Held::Hash(known) => hash.get_or_insert_with(|| sha256_of(&path).unwrap_or_default()) == known,
+            Held::Length(known) => path.metadata().is_ok_and(|meta| meta.len() == *known) && is_older(),
+            Held::Unknown => false,
+        })
+    }
+
+    /// Says that what lies in [`NEW`] under these names is to be moved here; what is of an earlier command stays beside it until
+    /// the work is finished.
+    pub(super) fn begin_moving(
+        &mut self,
+        folder: &Path,
+        names: Vec<String>,
+        finished: bool,
+    ) -> Result<(), ExportError> {
+        let stays = self.earlier && !finished;
+        let mut files = if stays { self.files.clone() } else { BTreeMap::new() };
+        for name in names {
+            let path = folder.join(NEW).join(&name);
+            if path.exists() {
+                let hash = sha256_of(&path).map_err(|source| ExportError::Folder { path, source })?;
+                files.insert(name, Held::Hash(hash));
+            }
+        }
+        let provenance = self.provenance.clone().filter(|_| !finished);
+        let next = Self { finished, earlier: stays, provenance, files, next: None, ..self.clone() };
+        self.next = Some(Box::new(next));
+        self.write(folder)
+    }
+
+    /// Moves what is to be moved, and removes what it takes the place of.
+    ///
+    /// # Errors
+    /// [`ExportError::Folder`]; what was not moved lies where it lay.
+    pub(super) fn end_moving(&mut self, folder: &Path) -> Result<(), ExportError> {
+        let Some(next) = self.next.clone() else { return Ok(()) };
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            |source| ExportError::Folder { path, source }
+        };
+        for name in next.files.keys() {
+            let (from, to) = (folder.join(NEW).join(name), folder.join(name));
+            if !from.exists() {
+                continue;
+            }
+            if to.symlink_metadata().is_ok() && !self.is_ours(folder, name) {
+                set_aside(&to).map_err(fail(&to))?;
+            }
+            to.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(fail(&to))?;
+            std::fs::rename(&from, &to).map_err(fail(&to))?;
+        }
+        for name in self.files.keys().filter(|name| !next.files.contains_key(*name)) {
+            let path = folder.join(name);
+            if self.is_ours(folder, name) {
+                std::fs::remove_file(&path).map_err(fail(&path))?;
+            }
+            for below in path.ancestors().skip(1).take_while(|below| *below != folder) {
+                let _others_stay = std::fs::remove_dir(below);
+            }
+        }
+        *self = *next;
+        self.write(folder)?;
+        remove_new(folder);
+        Ok(())
+    }
+}
+
+/// Gives a file another name, for somebody wrote into it while the work went on.
+fn set_aside(path: &Path) -> std::io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let named = |number: u32| -> PathBuf { path.with_file_name(format!("{name}.yours-{number}")) };
+    let free = (1..).map(named).find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| named(0));
+    tracing::warn!(
+        "{} was changed while the results were computed, so it is kept as {}",
+        path.display(),
+        free.file_name().unwrap_or_default().display()
+    );
+    std::fs::rename(path, free)
+}
