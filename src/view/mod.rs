@@ -268,7 +268,8 @@ impl Workbench {
             timeline::timeline_ui(ui, session, &mut self.traces, actions);
         });
         let path = session.path();
-        let numbers_before = path.first().and_then(|id| session.trace().numbers(*id));
+        let input = self.compare.input(session);
+        let numbers_before = path.first().filter(|_| input.is_none()).and_then(|id| session.trace().numbers(*id));
         // Of the pictures that are shown: every sample's best, it may be, and not those of one state.
         let numbers_after = match &self.shown {
             Some((_, Lookup::Ready(state))) => Some(&state.numbers),

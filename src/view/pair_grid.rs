@@ -82,7 +82,7 @@ impl<'a> After<'a> {
 pub struct Shown<'a> {
     /// The state on the screen.
     pub id: Option<StateId>,
-    /// Numbers at the start of the path.
+    /// Numbers of what stands left: at the start of the path.
     pub numbers_before: Option<&'a Numbers>,
     /// Numbers at the shown state.
     pub numbers_after: Option<&'a Numbers>,
@@ -146,9 +146,7 @@ struct Left<'a> {
 
 impl<'a> Left<'a> {
     fn of(session: &Session, origins: &'a Origins, peeks: bool) -> Self {
-        let comparable = |images: &&ImageBatch| images.shape() == origins.images.shape();
-        let reference = origins.edited.as_ref().map(|edited| &edited.reference).filter(comparable);
-        match reference.filter(|_| session.shown() == 0) {
+        match origins.input().filter(|_| session.shown() == 0) {
             Some(images) => Self { images, heads: ["input", "edited"], is_reference: true },
             None => {
                 let heads = ["before", if peeks { "before" } else { "after" }];
@@ -368,6 +366,8 @@ fn caption(
         (Some(before), Some(after)) => {
             (format!("p {} → {}", percent(before), percent(after)), if loss { tokens.warning } else { tokens.after })
         }
+        // Of what stands left nothing is known.
+        (None, Some(after)) => (format!("p {}", percent(after)), strong),
         _ => ("p …".to_owned(), weak),
     };
     painter.galley(pos2(rect.left() + PADDING, top + 18.0), line(text, color), color);
