@@ -846,7 +846,7 @@ fn a_run_is_named_and_its_settings_are_taken_from_the_list() {
     until(&mut harness, "a new run", |session| at_rest(session) && session.path().len() == 1);
     harness.get_by_role_and_label(Role::ComboBox, "Shown run").click();
     steps(&mut harness, 4);
-    assert!(harness.query_all_by_label_contains("ε = 6").next().is_some(), "what sets it apart");
+    assert!(harness.query_all_by_label_contains("radius 6").next().is_some(), "what sets it apart");
     harness.get_by_role_and_label(Role::Button, "Run 1: 0 to 1").click_accesskit();
     steps(&mut harness, 4);
     harness.get_by_role_and_label(Role::TextInput, "Name").type_text("narrow");

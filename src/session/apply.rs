@@ -215,6 +215,7 @@ impl Session {
             text.clone(),
             "press \"Restart compute\" and go on".to_owned(),
         ]);
+        self.work.secs_per_iteration = None;
         self.work.set(Phase::Dead(text));
     }
 

@@ -6,7 +6,7 @@ use egui::{RichText, Role, Ui};
 
 use super::widgets::{self, percent};
 use crate::session::{Action, Export, Session};
-use crate::trace::summary::{Spread, caption, differences};
+use crate::trace::summary::{Spread, differences, in_words};
 use crate::trace::{Quantity, Run, RunId};
 
 /// Width of the list, in points: a line has room for what sets a run apart.
@@ -93,7 +93,7 @@ fn mean_probability(session: &Session, run: &Run, last: u32) -> f32 {
 fn shown_ui(ui: &mut Ui, session: &Session, shown: &Run, list: &mut RunList, actions: &mut Vec<Action>) {
     let iteration = session.shown_id().map_or(0, |id| id.iteration);
     let settings = shown.settings_at(iteration);
-    let text = format!("Run {}, iteration {iteration}: {}", shown.id.0, caption(settings));
+    let text = format!("Run {}, iteration {iteration}: {}", shown.id.0, in_words(settings));
     ui.add(egui::Label::new(RichText::new(text).small()).wrap());
     ui.horizontal(|ui| {
         let label = ui.label("Name");

@@ -3,14 +3,15 @@
 use egui::{CornerRadius, Rect, RichText, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
 
 use super::canvas::Readout;
+use super::refine_panel::reach_in_words;
 use super::widgets::{digits, percent, row};
 use super::{theme, widgets};
 use crate::classifier::probabilities;
 use crate::parameter::Choosable as _;
-use crate::refiner::{Numbers, RefineSettings, Target};
-use crate::session::{Action, Session};
-use crate::trace::Quantity;
+use crate::refiner::{Numbers, RefineSettings, SampleState, Target};
+use crate::session::{Action, Activity, Session};
 use crate::trace::summary::{EDGE, Spread, Tally, used_share};
+use crate::trace::{Quantity, StateId};
 
 /// Height of what is said of a pixel, in points: always the same, so that nothing moves while one points.
 pub const PIXEL_HEIGHT: f32 = 124.0;
@@ -52,7 +53,7 @@ pub fn sample_panel_ui(
     widgets::heading(ui, "Budget");
     budget_ui(ui, after, sample, &settings);
     widgets::heading(ui, "Numbers");
-    numbers_ui(ui, (before, session.comparable_start(), after), sample, target);
+    numbers_ui(ui, session, (before, after), sample, target);
     if let Some(tally) = tally.filter(|tally| tally.samples > 1) {
         all_ui(ui, tally);
     }
@@ -197,10 +198,16 @@ fn bars_ui(ui: &mut Ui, name: &str, (was, is): (Option<f32>, f32)) {
     response.on_hover_text(text);
 }
 
-/// `comparable`: the first state whose objective compares with that after.
+/// Whether the state that is shown is where its run begins: no step led to it.
+fn is_start(session: &Session) -> bool {
+    let first = |id: StateId| session.trace().run(id.run).is_some_and(|run| run.first_iteration() == id.iteration);
+    session.shown_id().is_some_and(first)
+}
+
 fn numbers_ui(
     ui: &mut Ui,
-    (before, comparable, after): (Option<&Numbers>, Option<&Numbers>, &Numbers),
+    session: &Session,
+    (before, after): (Option<&Numbers>, &Numbers),
     sample: usize,
     target: usize,
 ) {
@@ -208,22 +215,26 @@ fn numbers_ui(
     let at = |list: &[f32]| list.get(sample).copied().unwrap_or(f32::NAN);
     let text = change(before.map(energy), energy(after), digits);
     row(ui, "Energy E(x, y)", text, "E(x, y) = −f_y(x), before and after; lower is more like a real picture");
-    let was = before.map(|before| at(&comparable.unwrap_or(before).objective));
+    // Where it was another objective, no value of it compares.
+    let was = before.map(|before| at(&session.comparable_start().unwrap_or(before).objective));
     let text = change(was, at(&after.objective), digits);
     let about = "What refinement increases, at the shown iteration and where it was first asked for: at the start, or when the objective was changed";
     row(ui, "Objective", text, about);
     let text = digits(at(&after.gradient_l2));
     row(ui, "‖gradient‖₂", text, "L2 length of the objective's gradient at the shown iteration");
-    row(
-        ui,
-        "Last step, L2",
-        digits(at(&after.step_l2)),
-        "How far the last iteration moved the picture, on [0,1] pixels",
-    );
-    let text = percent(at(&after.clipped));
-    row(ui, "Clipped", text, "Share of values that the clamp to [0,1] changed in the last iteration");
-    let words = after.state.get(sample).copied().unwrap_or_default().words();
-    row(ui, "Status", words.label, words.about);
+    let is_start = is_start(session);
+    let of_step = |list: &[f32], words: fn(f32) -> String| if is_start { "–".to_owned() } else { words(at(list)) };
+    let about = "How far the last iteration of this run moved the picture, on [0,1] pixels";
+    row(ui, "Last step, L2", of_step(&after.step_l2, digits), about);
+    let about = "Share of values that the clamp to [0,1] changed in the last iteration of this run";
+    row(ui, "Clipped", of_step(&after.clipped, percent), about);
+    let state = after.state.get(sample).copied().unwrap_or_default();
+    let label = match state {
+        // Nothing moves while nothing runs.
+        SampleState::Active if session.activity() != Activity::Running => "can move on",
+        state => state.words().label,
+    };
+    row(ui, "Status", label, state.words().about);
 }
 
 /// Used and allowed share of the ball.
@@ -261,8 +272,8 @@ fn ball_ui(ui: &mut Ui, (used, share): (f32, f32), settings: &RefineSettings) {
     response.on_hover_text("Distance from the generated picture, as a share of the radius");
     let verdict = if full {
         RichText::new("on the edge of the ball: the whole radius is used").color(tokens.limit)
-    } else if let Some((reach, true)) = settings.reach_in_words() {
-        RichText::new(format!("edge {reach}")).color(tokens.warning)
+    } else if let Some((reach, true)) = reach_in_words(settings) {
+        RichText::new(reach).color(tokens.warning)
     } else {
         RichText::new("inside the ball")
     };
@@ -305,7 +316,7 @@ mod tests {
     use super::*;
     use crate::image::ImageBatch;
     use crate::origins::Origins;
-    use crate::refiner::{SampleState, State};
+    use crate::refiner::State;
     use crate::session::{Settings, Verb};
     use crate::worker::{Command, Event};
 
@@ -335,6 +346,7 @@ mod tests {
         }
         let listed = [0, 1].map(|place| {
             session.handle(Action::Show(place));
+            assert_eq!(is_start(&session), place == 0, "no step led to the start");
             likely(&session, 0, 3)
         });
         assert_eq!(listed, [[3, 1, 0, 2]; 2], "the target, then what is likely at either end");
