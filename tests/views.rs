@@ -672,7 +672,7 @@ fn edited_pictures_are_compared_with_their_reference() {
     let task = EditTask::Denoise.option().label;
     assert!(harness.query_all_by_label(task).next().is_some(), "the sample panel names the task");
     assert!(!harness.state_mut().brush_mut().is_on, "what was painted is done with");
-    harness.get_by_label("Classes");
+    harness.get_by_label("Classes, right picture");
     assert!(harness.query_by_label("Classes, before and after").is_none(), "nothing was computed of the input");
     let reference = canvas_pixel(&mut harness);
     click(&mut harness, "Step");

@@ -475,20 +475,15 @@ pub fn marks<S>(table: &[Setting<S>], before: &S, after: &S) -> Vec<String> {
 /// The captions of the settings that `wanted` names and that apply.
 #[must_use]
 pub fn captions<S>(table: &[Setting<S>], settings: &S, wanted: impl Fn(&Setting<S>) -> bool) -> Vec<String> {
-    in_force(table, settings, wanted).filter_map(|row| row.caption(settings)).collect()
+    let rows = table.iter().filter(|row| wanted(row) && row.idle(settings).is_none());
+    rows.filter_map(|row| row.caption(settings)).collect()
 }
 
 /// Likewise by [`Setting::named`].
+#[must_use]
 pub fn names<S>(table: &[Setting<S>], settings: &S, wanted: impl Fn(&Setting<S>) -> bool) -> Vec<String> {
-    in_force(table, settings, wanted).filter_map(|row| row.named(settings)).collect()
-}
-
-fn in_force<'a, S>(
-    table: &'a [Setting<S>],
-    settings: &'a S,
-    wanted: impl Fn(&Setting<S>) -> bool,
-) -> impl Iterator<Item = &'a Setting<S>> {
-    table.iter().filter(move |row| wanted(row) && row.idle(settings).is_none())
+    let rows = table.iter().filter(|row| wanted(row) && row.idle(settings).is_none());
+    rows.filter_map(|row| row.named(settings)).collect()
 }
 
 /// Whether all settings that affect `what` are the same, or have no effect in both.

@@ -33,6 +33,7 @@ use self::look::Look;
 pub use self::notice::{Notice, Notices, Severity};
 pub use self::provenance::Provenance;
 use self::record::Record;
+pub use self::runs::MOST_LETTERS;
 use self::settings::History;
 pub use self::settings::Settings;
 use self::work::Work;

@@ -93,7 +93,6 @@ fn sampler_ui(ui: &mut Ui, settings: &mut GenerateSettings, ts: &mut TsField) {
             }
         }
     });
-    ts.error_ui(ui);
     if settings.ts.is_some() {
         // One of the two lists decides.
         settings.sigmas.clear();

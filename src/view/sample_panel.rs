@@ -47,7 +47,7 @@ pub fn sample_panel_ui(
         ui.label(RichText::new("Not evaluated yet").weak());
         return;
     };
-    widgets::heading(ui, if before.is_some() { "Classes, before and after" } else { "Classes" });
+    widgets::heading(ui, if before.is_some() { "Classes, before and after" } else { "Classes, right picture" });
     classes_ui(ui, session, (sample, target), (before, after));
     let settings = session.shown_id().and_then(|id| session.trace().settings(id)).cloned().unwrap_or_default();
     widgets::heading(ui, "Budget");
