@@ -19,10 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Frames between the last change and the picture: layout and textures settle.
 const SETTLE: u32 = 4;
 
+/// Sizes of the window, in points; the last is drawn first.
+const SIZES: [[f32; 2]; 3] = [[1920.0, 1080.0], [960.0, 600.0], [1280.0, 800.0]];
+/// The themes, and how files of each end.
+const THEMES: [(egui::Theme, &str); 2] = [(egui::Theme::Light, "_light"), (egui::Theme::Dark, "")];
+
 /// One picture: how to get there, and how to know that it is there.
 struct Scene {
     name: &'static str,
-    theme: egui::Theme,
     prepare: fn(&mut Workbench),
     ready: fn(&Workbench) -> bool,
 }
@@ -46,36 +50,26 @@ fn look(workbench: &mut Workbench, compare: Compare) {
     workbench.canvas_mut().fit();
 }
 
-const SCENES: [Scene; 11] = [
-    Scene {
-        name: "empty",
-        theme: egui::Theme::Dark,
-        prepare: |w| act(w, Action::Do(Verb::NewSession)),
-        ready: |_| true,
-    },
-    Scene { name: "pairs", theme: egui::Theme::Dark, prepare: |w| act(w, Action::Do(Verb::Generate)), ready: at_rest },
+const SCENES: [Scene; 13] = [
+    Scene { name: "empty", prepare: |w| act(w, Action::Do(Verb::NewSession)), ready: |_| true },
+    Scene { name: "pairs", prepare: |w| act(w, Action::Do(Verb::Generate)), ready: at_rest },
     Scene {
         name: "running",
-        theme: egui::Theme::Dark,
         prepare: |w| act(w, Action::Do(Verb::RunOrPause)),
         ready: |w| w.host().session.path().len() > 7,
     },
-    Scene { name: "refined", theme: egui::Theme::Dark, prepare: |_| {}, ready: refined },
-    Scene { name: "refined_light", theme: egui::Theme::Light, prepare: |_| {}, ready: refined },
-    Scene { name: "canvas_wipe", theme: egui::Theme::Dark, prepare: |w| look(w, Compare::Wipe), ready: refined },
-    Scene { name: "canvas_side_light", theme: egui::Theme::Light, prepare: |w| look(w, Compare::Side), ready: refined },
-    Scene {
-        name: "canvas_difference",
-        theme: egui::Theme::Dark,
-        prepare: |w| look(w, Compare::Difference),
-        ready: refined,
-    },
+    Scene { name: "refined", prepare: |_| {}, ready: refined },
+    Scene { name: "canvas_wipe", prepare: |w| look(w, Compare::Wipe), ready: refined },
+    Scene { name: "canvas_side", prepare: |w| look(w, Compare::Side), ready: refined },
+    Scene { name: "canvas_difference", prepare: |w| look(w, Compare::Difference), ready: refined },
     Scene {
         name: "canvas_mask",
-        theme: egui::Theme::Dark,
         prepare: |w| {
             look(w, Compare::Side);
             w.brush_mut().is_on = true;
+            let mut settings = w.host().session.settings().clone();
+            settings.edit.task = lapidary::generator::EditTask::Inpaint;
+            act(w, Action::Edit(Box::new(settings)));
             let mut mask = Mask::filled(32, 32, false);
             mask.paint_disc(16.0, 16.0, 7.0, true);
             act(w, Action::SetMask(Some(mask)));
@@ -83,17 +77,43 @@ const SCENES: [Scene; 11] = [
         ready: refined,
     },
     Scene {
-        name: "help",
-        theme: egui::Theme::Dark,
+        name: "edited",
         prepare: |w| {
             w.brush_mut().is_on = false;
-            w.show_help(true);
+            act(w, Action::Do(Verb::Grid));
+            let mut settings = w.host().session.settings().clone();
+            settings.edit.task = lapidary::generator::EditTask::Denoise;
+            act(w, Action::Edit(Box::new(settings)));
+            act(w, Action::Do(Verb::Edit));
+            act(w, Action::Confirm);
         },
-        ready: refined,
+        ready: |w| at_rest(w) && w.host().session.origins().is_some_and(|origins| origins.edited.is_some()),
     },
     Scene {
+        name: "edited_canvas",
+        prepare: |w| {
+            look(w, Compare::Side);
+            act(w, Action::Do(Verb::Step));
+        },
+        ready: |w| at_rest(w) && w.host().session.path().len() == 2,
+    },
+    Scene {
+        name: "linf_branch",
+        prepare: |w| {
+            act(w, Action::Do(Verb::Grid));
+            let mut settings = w.host().session.settings().clone();
+            settings.refine.norm = lapidary::refiner::Norm::Linf;
+            settings.refine.eps = 8.0 / 255.0;
+            settings.refine.step_size = 1.0 / 255.0;
+            settings.generate.samples = 12;
+            act(w, Action::Edit(Box::new(settings)));
+            act(w, Action::Do(Verb::Branch));
+        },
+        ready: |w| at_rest(w) && w.host().session.trace().runs().count() == 2,
+    },
+    Scene { name: "help", prepare: |w| w.show_help(true), ready: at_rest },
+    Scene {
         name: "failed",
-        theme: egui::Theme::Dark,
         prepare: |w| {
             w.show_help(false);
             act(w, Action::Do(Verb::Grid));
@@ -120,7 +140,7 @@ fn main() -> anyhow::Result<()> {
         Box::new(Tour {
             workbench,
             folder,
-            sizes: vec![[1920.0, 1080.0], [960.0, 600.0], [1280.0, 800.0]],
+            tours: (SIZES.iter().flat_map(|size| THEMES.map(|(theme, name)| (*size, theme, name)))).collect(),
             scene: 0,
             frames: 0,
             since: Instant::now(),
@@ -137,8 +157,8 @@ type Shot = crossbeam::channel::Receiver<Arc<ColorImage>>;
 struct Tour {
     workbench: Workbench,
     folder: PathBuf,
-    /// Sizes still to do; the last is current.
-    sizes: Vec<[f32; 2]>,
+    /// Sizes and themes still to do; the last is current.
+    tours: Vec<([f32; 2], egui::Theme, &'static str)>,
     scene: usize,
     frames: u32,
     since: Instant,
@@ -149,18 +169,18 @@ struct Tour {
 
 impl Tour {
     fn advance(&mut self, ctx: &egui::Context) -> anyhow::Result<bool> {
-        let Some([width, height]) = self.sizes.last().copied() else { return Ok(true) };
+        let Some(([width, height], theme, suffix)) = self.tours.last().copied() else { return Ok(true) };
         let scene = &SCENES[self.scene];
         if !self.prepared {
             ctx.send_viewport_cmd(egui::ViewportCommand::InnerSize(egui::vec2(width, height)));
-            ctx.set_theme(scene.theme);
+            ctx.set_theme(theme);
             (scene.prepare)(&mut self.workbench);
             (self.prepared, self.frames, self.since) = (true, 0, Instant::now());
             return Ok(false);
         }
         if let Some(shot) = &self.shot {
             if let Ok(image) = shot.try_recv() {
-                self.write(scene.name, &image)?;
+                self.write(&format!("{}{suffix}", scene.name), &image)?;
                 self.shot = None;
                 self.next();
             }
@@ -187,7 +207,7 @@ impl Tour {
         self.scene += 1;
         if self.scene == SCENES.len() {
             self.scene = 0;
-            self.sizes.pop();
+            self.tours.pop();
             self.workbench.host_mut().handle(Action::Do(Verb::RestartCompute));
             self.workbench.host_mut().handle(Action::Do(Verb::NewSession));
             self.workbench.host_mut().handle(Action::Confirm);

@@ -115,6 +115,13 @@ impl Origins {
         Self { classes: self.classes.clone(), ..Self::opened(ImageBatch::concat(&parts), labels, names) }
     }
 
+    /// What edited pictures were made from, where each can be laid beside its own.
+    #[must_use]
+    pub fn input(&self) -> Option<&ImageBatch> {
+        let input = self.edited.as_ref().map(|edited| &edited.reference);
+        input.filter(|input| input.shape() == self.images.shape())
+    }
+
     /// Whether all lists belong together; data from files may lie.
     #[must_use]
     pub fn is_consistent(&self) -> bool {

@@ -183,6 +183,28 @@ fn a_saved_session_opens_with_the_same_numbers_and_pictures_and_goes_on() {
 }
 
 #[test]
+fn a_session_opens_on_the_run_and_the_iteration_that_were_looked_at() {
+    let home = tempfile::tempdir().unwrap();
+    let mut first = host(home.path(), settings());
+    generate_and_run(&mut first);
+    let run = first.session.shown_run().expect("a run");
+    first.handle(Action::Do(Verb::Branch));
+    settle(&mut first);
+    assert_ne!(first.session.shown_run(), Some(run));
+    first.handle(Action::ShowRun(run));
+    first.handle(Action::Show(1));
+    let mut second = host(home.path(), Settings::default());
+    for (name, detail, place) in [("full", Detail::Full, 1), ("small", Detail::Small, 3)] {
+        let file = home.path().join(format!("{name}.lapidary"));
+        save(&mut first, &file, detail);
+        open(&mut second, &file);
+        let session = &second.session;
+        assert_eq!((session.shown_run(), session.shown()), (Some(run), place), "{name}: a state that was kept");
+        assert_eq!(session.path().len(), 4);
+    }
+}
+
+#[test]
 fn a_start_has_the_value_of_the_objective_that_is_set_before_the_first_iteration() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("ce.lapidary");

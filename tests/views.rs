@@ -662,7 +662,7 @@ fn edited_pictures_are_compared_with_their_reference() {
     harness.state_mut().host_mut().handle(Action::Select(1));
     edit(&mut harness, |settings| settings.edit.task = EditTask::Denoise);
     harness.get_by_label_contains("from the picture on the canvas");
-    assert!(harness.query_by_role_and_label(Role::CheckBox, "Reference").is_none());
+    assert!(harness.query_by_role_and_label(Role::CheckBox, "Input").is_none());
     harness.state_mut().brush_mut().is_on = true;
     harness.get_by_role_and_label(Role::Button, "Edit pictures").click_accesskit();
     let is_edited = |session: &Session| session.origins().is_some_and(|origins| origins.edited.is_some());
@@ -672,12 +672,15 @@ fn edited_pictures_are_compared_with_their_reference() {
     let task = EditTask::Denoise.option().label;
     assert!(harness.query_all_by_label(task).next().is_some(), "the sample panel names the task");
     assert!(!harness.state_mut().brush_mut().is_on, "what was painted is done with");
+    harness.get_by_label("Classes, right picture");
+    assert!(harness.query_by_label("Classes, before and after").is_none(), "nothing was computed of the input");
     let reference = canvas_pixel(&mut harness);
     click(&mut harness, "Step");
     until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
     let edited = canvas_pixel(&mut harness);
+    harness.get_by_label("Classes, before and after");
     assert_ne!(edited, reference, "at first the left picture is what was edited, and then what is refined");
-    tick(&mut harness, "Reference");
+    tick(&mut harness, "Input");
     assert_eq!(canvas_pixel(&mut harness), reference, "unless it is asked for");
     click(&mut harness, "◀ All pairs");
     harness.get_by_label_contains("pair: edited");
@@ -843,7 +846,7 @@ fn a_run_is_named_and_its_settings_are_taken_from_the_list() {
     until(&mut harness, "a new run", |session| at_rest(session) && session.path().len() == 1);
     harness.get_by_role_and_label(Role::ComboBox, "Shown run").click();
     steps(&mut harness, 4);
-    assert!(harness.query_all_by_label_contains("ε = 6").next().is_some(), "what sets it apart");
+    assert!(harness.query_all_by_label_contains("radius 6").next().is_some(), "what sets it apart");
     harness.get_by_role_and_label(Role::Button, "Run 1: 0 to 1").click_accesskit();
     steps(&mut harness, 4);
     harness.get_by_role_and_label(Role::TextInput, "Name").type_text("narrow");

@@ -12,7 +12,7 @@ pub use self::held::Held;
 use self::number::Unit;
 pub(crate) use self::table::setting;
 pub use self::table::{
-    Affects, Entry, Idle, Kind, Look, Open, Relative, Setting, Switch, Value, captions, check, marks, same,
+    Affects, Entry, Idle, Kind, Look, Open, Relative, Setting, Switch, Value, captions, check, marks, names, same,
 };
 
 /// A number that the user sets.

@@ -344,6 +344,17 @@ impl<S> Setting<S> {
         }
     }
 
+    /// Name and value in the words of the window: `radius 3`; else as [`Self::caption`], which has a paper's symbols.
+    #[must_use]
+    pub fn named(&self, settings: &S) -> Option<String> {
+        match self.kind {
+            Kind::Number(_) => {
+                Some(format!("{} {}", self.label().to_lowercase(), self.words(settings, &self.value(settings))))
+            }
+            _ => self.caption(settings),
+        }
+    }
+
     /// What changed, in words: `radius 3 → 2`; `None` when nothing did.
     #[must_use]
     pub fn mark(&self, before: &S, after: &S) -> Option<String> {
@@ -466,6 +477,13 @@ pub fn marks<S>(table: &[Setting<S>], before: &S, after: &S) -> Vec<String> {
 pub fn captions<S>(table: &[Setting<S>], settings: &S, wanted: impl Fn(&Setting<S>) -> bool) -> Vec<String> {
     let rows = table.iter().filter(|row| wanted(row) && row.idle(settings).is_none());
     rows.filter_map(|row| row.caption(settings)).collect()
+}
+
+/// Likewise by [`Setting::named`].
+#[must_use]
+pub fn names<S>(table: &[Setting<S>], settings: &S, wanted: impl Fn(&Setting<S>) -> bool) -> Vec<String> {
+    let rows = table.iter().filter(|row| wanted(row) && row.idle(settings).is_none());
+    rows.filter_map(|row| row.named(settings)).collect()
 }
 
 /// Whether all settings that affect `what` are the same, or have no effect in both.

@@ -215,6 +215,7 @@ impl Session {
             text.clone(),
             "press \"Restart compute\" and go on".to_owned(),
         ]);
+        self.work.secs_per_iteration = None;
         self.work.set(Phase::Dead(text));
     }
 
@@ -355,7 +356,7 @@ impl Session {
         for (id, offset) in restored.index {
             record.iterates.stored(id, offset);
         }
-        if let Some((id, state)) = restored.last {
+        if let Some((id, state)) = restored.first {
             record.iterates.loaded(id, Some(state));
         }
         record.revision += 1;
@@ -369,9 +370,8 @@ impl Session {
         // What is computed from here on is computed here.
         self.remember_provenance();
         self.look.begin_anew(0);
-        let last_run = self.record.trace.runs().last().map(|run| run.id);
-        self.look.show_run(last_run, &self.record.trace);
-        self.look.show(usize::MAX);
+        self.look.show_run(restored.shown.map(|at| at.run), &self.record.trace);
+        self.look.show(restored.shown.map_or(0, |at| at.iteration as usize));
         if recipe {
             // A bare recipe: its pictures are computed again.
             self.generate();

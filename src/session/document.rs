@@ -60,6 +60,9 @@ pub struct Document {
     /// Whether levels in archives were cut down instead of rounded.
     #[serde(default)]
     pub truncated: bool,
+    /// The run, and the place on its way from the origin, that were looked at when it was saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<StateId>,
     /// How the pictures were edited; a description alone does not hold what they were edited from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited: Option<EditSettings>,
@@ -144,6 +147,7 @@ impl Document {
             part: Part::default(),
             references: Vec::new(),
             truncated: false,
+            shown: None,
             edited,
         };
         match folder {

@@ -10,6 +10,7 @@ use super::work::{Going, Phase};
 use super::{Activity, Question, Session, Settings, Severity};
 use crate::generator::Mask;
 use crate::refiner::RefineSettings;
+use crate::trace::StateId;
 use crate::worker::Command;
 use crate::zoo;
 
@@ -295,7 +296,10 @@ impl Session {
     fn save(&mut self, path: PathBuf, detail: Detail) {
         let ticket = self.work.ticket();
         self.work.savings.insert(ticket, (0, 0));
-        self.jobs.push(DiskJob::Save(Box::new(self.record.saving(ticket, path, detail))));
+        let mut saving = self.record.saving(ticket, path, detail);
+        let iteration = self.shown() as u32;
+        saving.document.shown = self.shown_run().map(|run| StateId { run, iteration });
+        self.jobs.push(DiskJob::Save(Box::new(saving)));
     }
 
     pub(super) fn ask_before(&mut self, action: Action) {

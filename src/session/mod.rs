@@ -33,6 +33,7 @@ use self::look::Look;
 pub use self::notice::{Notice, Notices, Severity};
 pub use self::provenance::Provenance;
 use self::record::Record;
+pub use self::runs::MOST_LETTERS;
 use self::settings::History;
 pub use self::settings::Settings;
 use self::work::Work;
@@ -412,17 +413,20 @@ impl Session {
                     self.is_busy() || is_held || !work.savings.is_empty()
                 }
             },
-            // What goes on is stopped by it.
-            Verb::Reset => can_compute && has_states && (!self.is_busy() || self.activity() == Activity::Running),
+            // What goes on is stopped by it; at the start there is nothing to go back from.
+            Verb::Reset => {
+                let is_running = self.activity() == Activity::Running;
+                can_compute && has_states && (is_running || (!self.is_busy() && look.path.len() > 1))
+            }
             Verb::Branch => can_compute && has_states && !self.is_busy(),
             Verb::Undo => is_open && self.history.can_undo(),
             Verb::Redo => is_open && self.history.can_redo(),
             Verb::Save | Verb::SaveAs => is_open && has_origins,
             Verb::PreviousIteration | Verb::FirstIteration => has_states && look.shown > 0,
             Verb::NextIteration => look.shown + 1 < look.path.len(),
-            Verb::LastIteration | Verb::BestIteration => has_states,
-            Verb::Play => look.path.len() > 1,
-            Verb::PreviousSample | Verb::NextSample => has_origins,
+            Verb::LastIteration => has_states && !(look.follow && look.shown == look.last()),
+            Verb::BestIteration | Verb::Play => look.path.len() > 1,
+            Verb::PreviousSample | Verb::NextSample => self.count() > 1,
             Verb::Grid | Verb::FitView | Verb::ActualSize | Verb::Smooth => look.selected.is_some(),
             Verb::Side | Verb::Wipe | Verb::Blink | Verb::Difference => has_origins,
             Verb::RestartCompute => work.is_dead(),

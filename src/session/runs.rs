@@ -12,6 +12,9 @@ use crate::trace::{Run, RunId, StateId, Tag};
 use crate::worker::{Command, JobId};
 use crate::zoo;
 
+/// Letters that a run's name may have: it stands in lists, and on one line.
+pub const MOST_LETTERS: usize = 60;
+
 impl Session {
     /// Ends what goes on and begins to make pictures; `None` when nobody could make them.
     fn begin_making(&mut self) -> Option<JobId> {
@@ -160,7 +163,8 @@ impl Session {
         let job = self.work.new_job();
         self.work.run_since = job;
         self.work.set(Phase::Judging(Going::new(run, Plan { of: iterations, done: 0 })));
-        self.work.told_waiting = false;
+        // How fast it is nobody knows: it may have another network, or another device.
+        (self.work.told_waiting, self.work.secs_per_iteration) = (false, None);
         self.look.show_run(Some(run), &self.record.trace);
         (self.look.follow, self.look.playing) = (true, false);
         let (compute, references) = (self.settings().compute.clone(), self.references().cloned());
@@ -219,7 +223,8 @@ impl Session {
     /// Calls a run by a name; an empty one takes the name away.
     pub(super) fn name_run(&mut self, run: RunId, name: &str) {
         let Some(tag) = self.trace().run(run).map(|run| run.tag.clone()) else { return };
-        let named = Tag { label: name.trim().to_owned(), ..tag.clone() };
+        let label = name.trim().chars().take(MOST_LETTERS).collect();
+        let named = Tag { label, ..tag.clone() };
         if named != tag {
             self.record.trace.set_tag(run, named.clone());
             self.remember(Fact::Tag { run, tag: named });
@@ -262,5 +267,53 @@ impl Session {
         }
         self.look.begin_anew(self.record.count());
         self.rewrite_journal();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::ImageBatch;
+    use crate::refiner::{Numbers, SampleState, State};
+    use crate::session::{Action, Verb};
+    use crate::worker::{Event, Rest};
+
+    #[test]
+    fn a_new_run_has_no_speed_yet_and_verbs_without_an_effect_are_grey() {
+        let mut session = Session::new(Settings::default());
+        session.handle(Action::Do(Verb::Generate));
+        let Some(Command::Generate { job, .. }) = session.take_commands().pop() else { panic!("asked for") };
+        let images = ImageBatch::new([1, 1, 1, 1], vec![0.5]);
+        let origins = Arc::new(Origins::opened(images.clone(), vec![0], Vec::new()));
+        session.apply(Event::Generated { job, origins, secs: 0.0 });
+        let Some(Command::Refine { job, run, .. }) = session.take_commands().pop() else { panic!("judged") };
+        let take = |session: &mut Session, iteration| {
+            let list = vec![0.0];
+            let numbers = Numbers {
+                logits: vec![0.0],
+                objective: list.clone(),
+                gradient_l2: list.clone(),
+                step_l2: list.clone(),
+                delta_l2: list.clone(),
+                delta_linf: list.clone(),
+                clipped: list,
+                state: vec![SampleState::Active],
+            };
+            let state = Arc::new(State { iteration, images: images.clone(), numbers });
+            session.apply(Event::State { job, run, state, secs: 0.5 });
+            session.apply(Event::Resting { job, rest: Rest::Finished });
+        };
+        take(&mut session, 0);
+        let moot = [Verb::Reset, Verb::LastIteration, Verb::BestIteration, Verb::NextSample, Verb::PreviousSample];
+        assert!(moot.iter().all(|verb| !session.can(*verb)), "there is one state of one picture, and it is shown");
+        take(&mut session, 1);
+        assert!(session.can(Verb::Reset) && session.can(Verb::BestIteration) && !session.can(Verb::LastIteration));
+        session.handle(Action::Show(0));
+        assert!(session.can(Verb::LastIteration));
+        assert_eq!(session.secs_per_iteration(), Some(0.5));
+        session.handle(Action::NameRun(run, "long ".repeat(100)));
+        assert_eq!(session.trace().run(run).unwrap().tag.label.chars().count(), MOST_LETTERS);
+        session.handle(Action::Do(Verb::Reset));
+        assert_eq!(session.secs_per_iteration(), None);
     }
 }

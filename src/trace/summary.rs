@@ -1,7 +1,7 @@
 //! All samples at once: how a number is spread over them, how many became better, how many are held by the ball.
 
 use super::{Quantity, Run, RunId, Trace};
-use crate::parameter::{Kind, Setting, captions, marks};
+use crate::parameter::{Kind, Setting, captions, marks, names};
 use crate::refiner::{Numbers, RefineSettings, Target};
 
 /// Share of the radius from which a picture is on the edge of the ball: where the share is written with no digits it is all of
@@ -95,16 +95,23 @@ impl Tally {
     }
 }
 
-/// Settings in few words, for a caption: those that most need, and the rare ones that are not as they are at first.
+/// Settings in few words, for a caption with a paper's symbols: those that most need, and the rare ones that are not as they
+/// are at first.
 #[must_use]
 pub fn caption(settings: &RefineSettings) -> String {
-    let usual = RefineSettings::default();
-    let words = captions(RefineSettings::TABLE, settings, |row| {
-        // A model's path, and the unit of a number that names it itself.
-        let is_aside = matches!(row.kind, Kind::Text(_)) || row.set_by.is_some();
-        !is_aside && (!row.is_rare || row.value(settings) != row.value(&usual))
-    });
-    words.join(", ")
+    captions(RefineSettings::TABLE, settings, |row| matters(row, settings)).join(", ")
+}
+
+/// The same in the words of the window.
+#[must_use]
+pub fn in_words(settings: &RefineSettings) -> String {
+    names(RefineSettings::TABLE, settings, |row| matters(row, settings)).join(", ")
+}
+
+fn matters(row: &Setting<RefineSettings>, settings: &RefineSettings) -> bool {
+    // A model's path, and the unit of a number that names it itself.
+    let is_aside = matches!(row.kind, Kind::Text(_)) || row.set_by.is_some();
+    !is_aside && (!row.is_rare || row.value(settings) != row.value(&RefineSettings::default()))
 }
 
 /// What sets the runs apart: of each the settings, as it ended with them, that are not those of all, and what was changed on
@@ -120,7 +127,7 @@ pub fn differences(trace: &Trace) -> Vec<(RunId, String)> {
         trace.runs().any(|run| words(end(run)) != words(first))
     };
     let words = |run: &Run| {
-        let apart = captions(RefineSettings::TABLE, end(run), differs);
+        let apart = names(RefineSettings::TABLE, end(run), differs);
         [apart, marks(RefineSettings::TABLE, &run.settings, end(run))].concat().join(", ")
     };
     trace.runs().map(|run| (run.id, words(run))).collect()
@@ -138,7 +145,7 @@ mod tests {
         for (id, eps) in [(1, 3.0), (2, 6.0)] {
             trace.begin(RunId(id), None, RefineSettings { eps, ..Default::default() });
         }
-        assert_eq!(differences(&trace), [(RunId(1), "ε = 3".to_owned()), (RunId(2), "ε = 6".to_owned())]);
+        assert_eq!(differences(&trace), [(RunId(1), "radius 3".to_owned()), (RunId(2), "radius 6".to_owned())]);
         for iteration in 0..3 {
             assert!(trace.push(StateId { run: RunId(1), iteration }, Numbers::default()));
         }

@@ -7,7 +7,7 @@ use egui::{RichText, Ui};
 
 use super::canvas::{Canvas, Look, MaskBrush, Pair};
 use super::top_bar;
-use crate::origins::Origins;
+use crate::image::ImageBatch;
 use crate::refiner::State;
 use crate::session::{Action, Compare, Lookup, Session, Verb};
 use crate::trace::StateId;
@@ -37,6 +37,13 @@ impl CompareView {
         }
     }
 
+    /// What edited pictures were made from, where that is compared with: until they are refined, and on the canvas when it is
+    /// asked for. Nothing was computed of it, so no number stands beside it.
+    pub fn input<'a>(&self, session: &'a Session) -> Option<&'a ImageBatch> {
+        let is_asked = self.shows_reference && session.selected().is_some();
+        session.origins()?.input().filter(|_| session.shown() == 0 || is_asked)
+    }
+
     /// Draws the pair of one sample; `shown` is the state to compare with the picture before, unless one `peeks` at that for a
     /// moment on both sides.
     pub fn ui(
@@ -48,8 +55,7 @@ impl CompareView {
         actions: &mut Vec<Action>,
     ) {
         let Some(origins) = session.origins() else { return };
-        let has_reference = reference(origins, sample).is_some() && session.shown() > 0;
-        self.controls_ui(ui, session, has_reference, actions);
+        self.controls_ui(ui, session, actions);
         ui.add_space(2.0);
         let after: Option<&Arc<State>> = match shown {
             _ if peeks => None,
@@ -65,8 +71,7 @@ impl CompareView {
         };
         let [_, c, h, w] = origins.images.shape();
         let origin = origins.images.sample(sample);
-        // Until it is refined, an edited picture is compared with what it was edited from.
-        let reference = reference(origins, sample).filter(|_| self.shows_reference || session.shown() == 0);
+        let reference = self.input(session).map(|input| input.sample(sample));
         let shown_id = after.and(shown).map(|(id, _)| *id);
         let keys = [
             number((session.epoch(), sample, reference.is_some())),
@@ -101,7 +106,7 @@ impl CompareView {
         actions.extend(self.canvas.ui(ui, &pair, look));
     }
 
-    fn controls_ui(&mut self, ui: &mut Ui, session: &Session, has_reference: bool, actions: &mut Vec<Action>) {
+    fn controls_ui(&mut self, ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
         // A line that is too narrow for everything is two lines.
         ui.horizontal_wrapped(|ui| {
             top_bar::verb_button(ui, session, Verb::Grid, "◀ All pairs", actions);
@@ -114,21 +119,20 @@ impl CompareView {
                     actions.push(Action::Compare(compare));
                 }
             }
-            if has_reference {
+            if session.origins().is_some_and(|origins| origins.input().is_some()) {
                 let about = "Show what the picture was edited from in place of the edited picture before refinement";
-                ui.checkbox(&mut self.shows_reference, "Reference").on_hover_text(about);
+                // Grey until it is refined, and not gone: nothing moves while one scrubs.
+                let can_choose = session.shown() > 0;
+                let mut is_shown = self.shows_reference || !can_choose;
+                let input = ui.add_enabled(can_choose, egui::Checkbox::new(&mut is_shown, "Input"));
+                if input.on_hover_text(about).on_disabled_hover_text(about).changed() {
+                    self.shows_reference = is_shown;
+                }
             }
             ui.separator();
             self.canvas.controls_ui(ui, session, actions);
         });
     }
-}
-
-/// What an edited picture was made from, `[C, H, W]`, when it can be compared with it.
-fn reference(origins: &Origins, sample: usize) -> Option<&[f32]> {
-    let reference = &origins.edited.as_ref()?.reference;
-    let is_comparable = reference.shape() == origins.images.shape();
-    is_comparable.then(|| reference.sample(sample))
 }
 
 /// Another number for anything else.

@@ -33,9 +33,6 @@ pub fn edit_panel_ui(
                 }
             }
         });
-        if settings.task.visits_grid() {
-            ts.error_ui(ui);
-        }
         if settings.task.needs_mask() {
             mask_ui(ui, session, brush, actions);
         }

@@ -12,7 +12,7 @@ pub const PURPOSE: &str = "Lapidary makes pictures with a generator and refines 
 /// Draws the centre before there are pictures.
 pub fn empty_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
     ui.vertical_centered(|ui| {
-        ui.set_max_width(460.0);
+        ui.set_max_width(ui.available_width().min(460.0));
         ui.add_space((ui.available_height() * 0.25).max(20.0));
         match session.activity() {
             Activity::Generating { .. } | Activity::Preparing { .. } | Activity::Loading { .. } => {

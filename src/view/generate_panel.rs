@@ -1,5 +1,7 @@
 //! Left, above: what to generate.
 
+use std::sync::Arc;
+
 use egui::{RichText, Role, Ui};
 
 use super::setting_row::setting_ui;
@@ -7,6 +9,7 @@ use super::top_bar::verb_ui;
 use super::ts_field::TsField;
 use super::{theme, widgets};
 use crate::generator::{Classes, GenerateSettings};
+use crate::origins::Origins;
 use crate::parameter::{Kind, marks};
 use crate::session::{Action, Session, Verb};
 use crate::zoo::{BUNDLED, bundled_manifest};
@@ -49,22 +52,32 @@ pub fn generate_panel_ui(
     });
     widgets::section(ui, "Sampler", |ui| sampler_ui(ui, settings, ts));
     ui.add_space(4.0);
-    let changes = not_generated(session, settings);
+    let changes = not_generated(session.origins().map(Arc::as_ref), settings);
     let is_next = session.origins().is_none() || !changes.is_empty();
     let label = Verb::Generate.label();
     let button = if is_next { widgets::primary(ui, label) } else { egui::Button::new(label) };
-    verb_ui(ui, session, (Verb::Generate, button), actions);
-    if !changes.is_empty() {
-        let text = RichText::new(format!("Not generated yet: {}", changes.join(", "))).small();
-        ui.add(egui::Label::new(text.color(theme::tokens(ui).warning)).wrap());
-    }
+    // Beside it: what is below stays where it is.
+    ui.horizontal(|ui| {
+        verb_ui(ui, session, (Verb::Generate, button), actions);
+        if !changes.is_empty() {
+            let words = format!("Not generated yet: {}", changes.join(", "));
+            let text = RichText::new(&words).small().color(theme::tokens(ui).warning);
+            widgets::tip(ui.add(egui::Label::new(text).truncate()), words);
+        }
+    });
     wish
 }
 
 /// What the pictures that are shown were made with otherwise, in words; nothing for pictures that were opened.
-fn not_generated(session: &Session, settings: &GenerateSettings) -> Vec<String> {
-    let made_by = session.origins().and_then(|origins| origins.made_by.as_ref());
-    made_by.map_or_else(Vec::new, |made_by| marks(GenerateSettings::TABLE, made_by, settings))
+fn not_generated(origins: Option<&Origins>, settings: &GenerateSettings) -> Vec<String> {
+    let Some((origins, mut made_by)) = origins.and_then(|origins| Some((origins, origins.made_by.clone()?))) else {
+        return Vec::new();
+    };
+    // Stopped on the way, there are fewer than were asked for; an edit makes as many as it was given.
+    if origins.edited.is_none() {
+        made_by.samples = origins.labels.len() as u32;
+    }
+    marks(GenerateSettings::TABLE, &made_by, settings)
 }
 
 /// Which sampler, at which levels, with how much noise.
@@ -80,7 +93,6 @@ fn sampler_ui(ui: &mut Ui, settings: &mut GenerateSettings, ts: &mut TsField) {
             }
         }
     });
-    ts.error_ui(ui);
     if settings.ts.is_some() {
         // One of the two lists decides.
         settings.sigmas.clear();
@@ -165,6 +177,20 @@ fn toggled(classes: &Classes, class: usize) -> Classes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::ImageBatch;
+
+    #[test]
+    fn pictures_that_a_stop_left_out_are_not_generated_yet() {
+        let settings = GenerateSettings::default();
+        let images = ImageBatch::new([2, 1, 1, 1], vec![0.5; 2]);
+        let made_by = Some(settings.clone());
+        let stopped = Origins { made_by, ..Origins::opened(images, vec![0; 2], Vec::new()) };
+        assert_eq!(not_generated(Some(&stopped), &settings), ["samples 2 → 16"]);
+        let as_made = GenerateSettings { samples: 2, ..settings.clone() };
+        assert!(not_generated(Some(&stopped), &as_made).is_empty());
+        let opened = Origins { made_by: None, ..stopped };
+        assert!(not_generated(Some(&opened), &settings).is_empty() && not_generated(None, &settings).is_empty());
+    }
 
     #[test]
     fn ticking_adds_a_class_and_ticking_again_takes_it_away() {

@@ -48,7 +48,7 @@ use self::frame::Frame;
 use self::generate_panel::Wish;
 use self::overlays::NoticeTimes;
 use self::pair_grid::{After, PairGrid, Shown};
-use self::path_dialog::{Answer, PathDialog, Purpose, look};
+use self::path_dialog::{Answer, PathDialog, Purpose, look, look_at_pasted};
 use self::recent::Recent;
 use self::settings_panel::Typed;
 pub use self::start::{run, run_in};
@@ -78,6 +78,8 @@ pub struct Workbench {
     dialog: PathDialog,
     /// Files that were dropped or opened lately, while it is found out what they are.
     looking: Option<Receiver<Answer>>,
+    /// Where the picture lies that was pasted last.
+    pasted: Option<tempfile::TempDir>,
     frame: Frame,
     asking: Asking,
     recent: Recent,
@@ -97,7 +99,7 @@ impl Workbench {
     /// Wraps a started host.
     #[must_use]
     pub fn new(host: Host) -> Self {
-        let recent = Recent::of(host.folders().autosave.join("recent.json"));
+        let recent = Recent::of(&host.folders().autosave);
         Self {
             host,
             compare: CompareView::default(),
@@ -109,6 +111,7 @@ impl Workbench {
             notice_times: NoticeTimes::default(),
             dialog: PathDialog::default(),
             looking: None,
+            pasted: None,
             frame: Frame::default(),
             asking: Asking::default(),
             recent,
@@ -142,6 +145,13 @@ impl Workbench {
     /// The brush that paints the mask for inpainting.
     pub const fn brush_mut(&mut self) -> &mut MaskBrush {
         &mut self.compare.brush
+    }
+
+    /// Takes the theme that was chosen last; without one, the system's.
+    pub fn adopt_theme(&self, ctx: &egui::Context) {
+        if let Some(theme) = self.recent.theme() {
+            ctx.set_theme(theme);
+        }
     }
 
     /// Opens or closes the list of shortcuts.
@@ -197,8 +207,15 @@ impl Workbench {
         // Held, it shows every picture as it was before.
         self.peeks =
             !covered && !ui.ctx().egui_wants_keyboard_input() && ui.input(|input| input.key_down(egui::Key::V));
+        if covered && !ui.input(|input| input.events.is_empty()) {
+            // They may close it, which is seen only in the next frame; until then it would keep the keys.
+            ui.ctx().request_repaint();
+        }
         if !covered {
             actions.extend(keys::pressed(ui.ctx()).into_iter().map(Action::Do));
+        }
+        if self.dialog.is_open() || !has_modal {
+            self.pasted_picture(ui);
         }
         self.dropped_files(ui, &mut actions);
         // A tip lies neither over a dialog nor over what is being dragged.
@@ -237,6 +254,27 @@ impl Workbench {
         }
     }
 
+    /// A picture that is pasted is opened like one in a file.
+    fn pasted_picture(&mut self, ui: &Ui) {
+        let is_picture = |event: &egui::Event| match event {
+            egui::Event::PasteImage(picture) => Some(picture.clone()),
+            _ => None,
+        };
+        let pasted = ui.input(|input| input.events.iter().find_map(is_picture));
+        let (Some(picture), Some(purpose)) = (pasted, self.dialog.wants_pictures()) else { return };
+        match tempfile::tempdir() {
+            Ok(folder) => {
+                self.dialog.close();
+                self.looking = look_at_pasted(purpose, picture, folder.path().to_owned(), ui.ctx().clone());
+                self.pasted = Some(folder);
+            }
+            Err(error) => {
+                let what = "there is no place for the picture in the clipboard: the folder for temporary files cannot be written to";
+                self.host.session.notices.failure(&[what.to_owned(), error.to_string()]);
+            }
+        }
+    }
+
     /// Dropped files are a session or pictures, which is found out first.
     fn dropped_files(&mut self, ui: &Ui, actions: &mut Vec<Action>) {
         let dropped: Vec<PathBuf> =
@@ -267,8 +305,12 @@ impl Workbench {
         egui::Panel::bottom("timeline").exact_size(theme::TIMELINE_HEIGHT).show(ui, |ui| {
             timeline::timeline_ui(ui, session, &mut self.traces, actions);
         });
+        egui::Panel::bottom("messages").resizable(false).exact_size(theme::MESSAGES_HEIGHT).show(ui, |ui| {
+            overlays::notices_ui(ui, session, &mut self.notice_times, actions);
+        });
         let path = session.path();
-        let numbers_before = path.first().and_then(|id| session.trace().numbers(*id));
+        let input = self.compare.input(session);
+        let numbers_before = path.first().filter(|_| input.is_none()).and_then(|id| session.trace().numbers(*id));
         // Of the pictures that are shown: every sample's best, it may be, and not those of one state.
         let numbers_after = match &self.shown {
             Some((_, Lookup::Ready(state))) => Some(&state.numbers),
@@ -279,6 +321,7 @@ impl Workbench {
         egui::Panel::right("sample").resizable(false).exact_size(theme::SAMPLE_WIDTH).show(ui, |ui| {
             if session.selected().is_some() {
                 let pixel = egui::Panel::bottom("pixel").resizable(false).exact_size(sample_panel::PIXEL_HEIGHT);
+                let pixel = pixel.frame(egui::Frame::NONE);
                 pixel.show(ui, |ui| sample_panel::pixel_ui(ui, self.compare.canvas.readout()));
             }
             egui::ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| {
@@ -297,7 +340,6 @@ impl Workbench {
                 pair_grid::pair_grid_ui(ui, session, &mut self.grid, &shown, actions);
             }
         });
-        overlays::notices_ui(ui, session, &mut self.notice_times, theme::TIMELINE_HEIGHT, actions);
         self.asking.ui(ui, session, actions);
         self.frame.ui(ui, session, actions);
         overlays::help_ui(ui, &mut self.help_open);
@@ -355,8 +397,9 @@ impl Workbench {
         }
         match &action {
             Action::Do(Verb::Theme) => {
-                let dark = ctx.theme() == egui::Theme::Dark;
-                ctx.set_theme(if dark { egui::Theme::Light } else { egui::Theme::Dark });
+                let other = if ctx.theme() == egui::Theme::Dark { egui::Theme::Light } else { egui::Theme::Dark };
+                ctx.set_theme(other);
+                self.recent.keep_theme(other);
             }
             Action::Export(export) => {
                 let shown = self.shown.as_ref().map(|(_, lookup)| lookup.clone());

@@ -5,13 +5,12 @@ use egui::{Align2, Color32, RichText, Ui, vec2};
 use super::empty::PURPOSE;
 use super::{keys, theme};
 use crate::session::{Action, Notice, Session, Severity, Verb};
+use crate::units::counted;
 
-/// Messages that are shown at once.
-const SHOWN_NOTICES: usize = 4;
-/// Width of the messages, in points.
-const NOTICE_WIDTH: f32 = 420.0;
+/// Width of the list of messages, and its height at most, in points.
+const LIST: (f32, f32) = (480.0, 320.0);
 
-/// Seconds that a message is shown: then what is only good to know goes away, and the others are folded.
+/// Seconds that a message stands on the line: then what is only good to know goes away, and the others are in the list.
 const fn life_secs(severity: Severity) -> f64 {
     match severity {
         Severity::Info => 6.0,
@@ -29,13 +28,13 @@ struct Seen {
     since: f64,
 }
 
-/// When each message was first seen, so that they do not lie on the pictures for ever.
+/// When each message was first seen, so that the line does not say what is past.
 #[derive(Default)]
 pub struct NoticeTimes(Vec<Seen>);
 
 impl NoticeTimes {
-    /// The messages to show at `now`, and the number of those that are folded.
-    fn open<'a>(&mut self, list: &'a [Notice], now: f64) -> (Vec<&'a Notice>, usize) {
+    /// The message that stands on the line at `now`: the newest of the worst ones.
+    fn open<'a>(&mut self, list: &'a [Notice], now: f64) -> Option<&'a Notice> {
         self.0.retain(|seen| list.iter().any(|notice| notice.id == seen.id));
         for notice in list {
             match self.0.iter_mut().find(|seen| seen.id == notice.id) {
@@ -46,82 +45,92 @@ impl NoticeTimes {
             }
         }
         let is_open = |notice: &&Notice| self.left(notice, now) > 0.0;
-        let open: Vec<_> = list.iter().filter(is_open).collect();
-        let first = open.len().saturating_sub(SHOWN_NOTICES);
-        (open[first..].to_vec(), list.len() - open.len())
+        list.iter().filter(is_open).max_by(|a, b| {
+            let since = |notice: &Notice| life_secs(notice.severity) - self.left(notice, now);
+            a.severity.cmp(&b.severity).then(since(b).total_cmp(&since(a)))
+        })
     }
 
-    /// Seconds for which a message is still shown.
+    /// Seconds for which a message still stands on the line.
     fn left(&self, notice: &Notice, now: f64) -> f64 {
         let since = self.0.iter().find(|seen| seen.id == notice.id).map_or(now, |seen| seen.since);
         life_secs(notice.severity) - (now - since)
     }
-
-    /// All messages are shown again, from `now` on.
-    fn unfold(&mut self, now: f64) {
-        self.0.iter_mut().for_each(|seen| seen.since = now);
-    }
 }
 
-/// Draws the newest messages above the timeline; those that were there long enough are a button that brings them back.
-pub fn notices_ui(ui: &Ui, session: &Session, times: &mut NoticeTimes, bottom: f32, actions: &mut Vec<Action>) {
+/// Draws the line of messages, in a place of its own: nothing lies over the pictures, and nothing moves when one comes. The
+/// newest stands on it for a while; all are in the list that its button opens.
+pub fn notices_ui(ui: &mut Ui, session: &Session, times: &mut NoticeTimes, actions: &mut Vec<Action>) {
     let now = ui.input(|input| input.time);
     let list = session.notices.list();
-    let (open, folded) = times.open(list, now);
-    if list.is_empty() {
-        return;
-    }
-    let area = egui::Area::new(egui::Id::unique("notices"));
-    let area = area.anchor(Align2::RIGHT_BOTTOM, vec2(-12.0 - theme::SAMPLE_WIDTH, -bottom - 12.0));
-    let shown = area.show(ui.ctx(), |ui| {
-        ui.set_max_width(NOTICE_WIDTH);
-        if folded > 0 {
-            let text = if folded == 1 { "1 earlier message".to_owned() } else { format!("{folded} earlier messages") };
-            let button = ui.button(RichText::new(text).small()).on_hover_text("Show them again");
-            if button.clicked() {
-                times.unfold(now);
+    let open = times.open(list, now);
+    ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+        if !list.is_empty() {
+            let button = ui.small_button(counted(list.len(), "message"));
+            let menu = egui::Popup::menu(&button.on_hover_text("Read all messages"));
+            menu.align(egui::RectAlign::TOP_END).close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside).show(
+                |ui| {
+                    egui::ScrollArea::vertical().max_height(LIST.1).show(ui, |ui| {
+                        list.iter().rev().for_each(|notice| notice_ui(ui, notice, actions));
+                    });
+                },
+            );
+        }
+        ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| match open {
+            Some(notice) => line_ui(ui, notice),
+            None if session.shown() > 0 => {
+                ui.label(RichText::new("Hold V to see every picture as it was before.").weak().small());
             }
-        }
-        for notice in &open {
-            notice_ui(ui, notice, actions);
-        }
+            None => {}
+        });
     });
-    // What is being read stays.
-    if shown.response.contains_pointer() {
-        for notice in &open {
-            let seen = times.0.iter_mut().filter(|seen| seen.id == notice.id);
-            seen.for_each(|seen| seen.since = seen.since.max(now - 0.5 * life_secs(notice.severity)));
-        }
-    }
     let is_gone = |notice: &&Notice| notice.severity == Severity::Info && times.left(notice, now) <= 0.0;
     actions.extend(list.iter().filter(is_gone).map(|notice| Action::Dismiss(notice.id)));
-    if let Some(left) = open.iter().map(|notice| times.left(notice, now)).min_by(f64::total_cmp) {
+    let left = list.iter().map(|notice| times.left(notice, now)).filter(|left| *left > 0.0).min_by(f64::total_cmp);
+    if let Some(left) = left {
         ui.ctx().request_repaint_after_secs(left.max(0.1) as f32);
     }
 }
 
-fn notice_ui(ui: &mut Ui, notice: &Notice, actions: &mut Vec<Action>) {
+/// The colour of a message.
+fn color_of(ui: &Ui, severity: Severity) -> Color32 {
     let tokens = theme::tokens(ui);
-    let color = match notice.severity {
+    match severity {
         Severity::Info => tokens.info,
         Severity::Warning => tokens.warning,
         Severity::Error => tokens.error,
-    };
-    egui::Frame::window(ui.style()).inner_margin(8.0).show(ui, |ui| {
-        ui.horizontal_top(|ui| {
-            ui.colored_label(color, "●");
-            ui.vertical(|ui| {
-                ui.set_width(NOTICE_WIDTH - 68.0);
-                let count = if notice.count > 1 { format!("  ×{}", notice.count) } else { String::new() };
-                ui.label(RichText::new(format!("{}{count}", notice.title)).strong());
-                for line in &notice.details {
-                    ui.label(RichText::new(line).small());
-                }
-            });
-            if ui.small_button("×").on_hover_text("Dismiss this message").clicked() {
-                actions.push(Action::Dismiss(notice.id));
+    }
+}
+
+/// What happened, and how often.
+fn title(notice: &Notice) -> String {
+    let count = if notice.count > 1 { format!("  ×{}", notice.count) } else { String::new() };
+    format!("{}{count}", notice.title)
+}
+
+/// A message on one line; what does not fit on it is in the list.
+fn line_ui(ui: &mut Ui, notice: &Notice) {
+    let color = color_of(ui, notice.severity);
+    ui.colored_label(color, "●");
+    let text = [vec![title(notice)], notice.details.clone()].concat();
+    let strong = ui.visuals().strong_text_color();
+    ui.add(egui::Label::new(RichText::new(text.join("  ·  ")).color(strong)).truncate()).on_hover_text(text.join("\n"));
+}
+
+/// A message in the list.
+fn notice_ui(ui: &mut Ui, notice: &Notice, actions: &mut Vec<Action>) {
+    ui.horizontal_top(|ui| {
+        ui.colored_label(color_of(ui, notice.severity), "●");
+        ui.vertical(|ui| {
+            ui.set_width(LIST.0 - 68.0);
+            ui.add(egui::Label::new(RichText::new(title(notice)).strong()).wrap());
+            for line in &notice.details {
+                ui.add(egui::Label::new(RichText::new(line).small()).wrap());
             }
         });
+        if ui.small_button("×").on_hover_text("Dismiss this message").clicked() {
+            actions.push(Action::Dismiss(notice.id));
+        }
     });
 }
 
@@ -129,9 +138,10 @@ fn notice_ui(ui: &mut Ui, notice: &Notice, actions: &mut Vec<Action>) {
 pub fn orphans_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
     for orphan in session.orphans() {
         ui.horizontal(|ui| {
+            let states = counted(orphan.states, "state");
+            let text = format!("Lapidary ended and left a session with {states} that no file holds.");
             let age = crate::units::duration(orphan.age_secs as f64);
-            let states = if orphan.states == 1 { "1 state".to_owned() } else { format!("{} states", orphan.states) };
-            ui.label(format!("Lapidary ended {age} ago and left a session with {states} that no file holds."));
+            ui.label(text).on_hover_text(format!("That was {age} before this start"));
             if ui.button("Recover").on_hover_text("Open it, every finished iteration is there").clicked() {
                 actions.push(Action::Recover(orphan.folder.clone()));
             }
@@ -165,7 +175,7 @@ pub fn help_ui(ui: &Ui, open: &mut bool) {
             ui.label("Canvas: wheel zooms at the pointer, drag pans, double click fits, drag the handle to wipe.");
             ui.label("Mask: drag paints, the secondary button erases, [ and ] change the brush, space or the middle button pans.");
             ui.label("Numbers: drag, or click and type; 8/255 is understood, for the step size also 0.1x and 10% of the radius.");
-            ui.label("Drop picture or .npz files to use them as \"before\", or a .lapidary file to open it.");
+            ui.label("Drop picture or .npz files to use them as \"before\", or a .lapidary file to open it; Ctrl+V opens a copied picture.");
             if cfg!(target_os = "linux") {
                 ui.label("Under Wayland nothing can be dropped on the window yet: use File, Open images.");
             }
@@ -180,6 +190,7 @@ pub fn help_ui(ui: &Ui, open: &mut bool) {
 fn key_ui(ui: &mut Ui, verb: Verb, is_striped: bool) {
     let fill = if is_striped { ui.visuals().faint_bg_color } else { Color32::TRANSPARENT };
     egui::Frame::NONE.fill(fill).inner_margin(egui::Margin::symmetric(4, 2)).show(ui, |ui| {
+        ui.set_width(ui.available_width());
         ui.horizontal_top(|ui| {
             let cell = |ui: &mut Ui, width: f32, text: RichText| {
                 ui.allocate_ui(vec2(width, 0.0), |ui| {
@@ -212,20 +223,21 @@ mod tests {
     use crate::session::Notices;
 
     #[test]
-    fn messages_do_not_lie_on_the_pictures_for_ever_and_can_be_read_again() {
+    fn the_newest_of_the_worst_messages_is_said_and_what_is_past_is_not() {
         let (mut notices, mut times) = (Notices::default(), NoticeTimes::default());
         notices.add(Severity::Error, "It failed", Vec::new());
         notices.add(Severity::Info, "Saved", Vec::new());
         let at = |times: &mut NoticeTimes, notices: &Notices, now: f64| {
-            let (open, folded) = times.open(notices.list(), now);
-            (open.len(), folded)
+            times.open(notices.list(), now).map_or("", |notice| &notice.title).to_owned()
         };
-        assert_eq!(at(&mut times, &notices, 0.0), (2, 0));
-        assert_eq!(at(&mut times, &notices, 39.0), (1, 1));
-        assert_eq!(at(&mut times, &notices, 41.0), (0, 2));
-        times.unfold(50.0);
-        assert_eq!(at(&mut times, &notices, 51.0), (2, 0));
+        assert_eq!(at(&mut times, &notices, 0.0), "It failed");
+        assert_eq!(at(&mut times, &notices, 39.0), "It failed");
+        assert_eq!(at(&mut times, &notices, 41.0), "");
+        notices.add(Severity::Info, "Copied", Vec::new());
+        assert_eq!(at(&mut times, &notices, 42.0), "Copied");
+        notices.add(Severity::Info, "Copied again", Vec::new());
+        assert_eq!(at(&mut times, &notices, 43.0), "Copied again");
         notices.add(Severity::Error, "It failed", Vec::new());
-        assert_eq!(at(&mut times, &notices, 200.0), (1, 1), "what comes again is shown again");
+        assert_eq!(at(&mut times, &notices, 44.0), "It failed", "what comes again is said again");
     }
 }

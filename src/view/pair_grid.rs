@@ -31,10 +31,8 @@ const PADDING: f32 = 6.0;
 const CELL_GAP: f32 = 6.0;
 /// Height of the line that says which side is which.
 const HEADS: f32 = 15.0;
-/// Smallest and largest longer side of a picture, in points.
-const SIDE: (f32, f32) = (48.0, 1024.0);
-/// Width, in points, from which there is room for a hint.
-const ROOM_FOR_HINT: f32 = 120.0;
+/// Smallest and largest longer side of a picture, in points: two of the smallest have room for what stands below them.
+const SIDE: (f32, f32) = (47.0, 1024.0);
 /// Part of the room that may stay empty for the sake of pixels that fit the screen's.
 const FOR_WHOLE_PIXELS: f32 = 0.93;
 
@@ -82,7 +80,7 @@ impl<'a> After<'a> {
 pub struct Shown<'a> {
     /// The state on the screen.
     pub id: Option<StateId>,
-    /// Numbers at the start of the path.
+    /// Numbers of what stands left: at the start of the path.
     pub numbers_before: Option<&'a Numbers>,
     /// Numbers at the shown state.
     pub numbers_after: Option<&'a Numbers>,
@@ -146,9 +144,7 @@ struct Left<'a> {
 
 impl<'a> Left<'a> {
     fn of(session: &Session, origins: &'a Origins, peeks: bool) -> Self {
-        let comparable = |images: &&ImageBatch| images.shape() == origins.images.shape();
-        let reference = origins.edited.as_ref().map(|edited| &edited.reference).filter(comparable);
-        match reference.filter(|_| session.shown() == 0) {
+        match origins.input().filter(|_| session.shown() == 0) {
             Some(images) => Self { images, heads: ["input", "edited"], is_reference: true },
             None => {
                 let heads = ["before", if peeks { "before" } else { "after" }];
@@ -217,21 +213,27 @@ fn header_ui(ui: &mut Ui, session: &Session, shown: &Shown<'_>) {
         iteration => format!("iteration {iteration}"),
     };
     let n = session.count();
-    ui.horizontal_wrapped(|ui| {
+    // One line, however narrow the window is: nothing below moves. What does not fit is in the tip.
+    ui.horizontal(|ui| {
         let pairs = if n == 1 { "pair" } else { "pairs" };
         ui.label(RichText::new(format!("{n} {pairs}: {what} | {after}")).strong());
+        let (mut words, mut about) = (Vec::new(), Vec::new());
         if let Some(tally) = shown.tally.filter(|_| session.shown() > 0) {
             let Tally { probability: [was, is], improved, on_edge, .. } = tally;
             let mean = format!("mean p {} → {}, {improved} better", percent(was.mean), percent(is.mean));
             let edge = on_edge.map_or_else(String::new, |count| format!(", {count} on the edge"));
-            ui.label(format!("{mean}{edge}")).on_hover_text(
-                "Mean probability of the target class before and after; pictures whose own became better; pictures that use the whole radius",
-            );
+            words.push(format!("{mean}{edge}"));
+            about.extend(words.clone());
+            about.push("Mean probability of the target class before and after; pictures whose own became better; pictures that use the whole radius".to_owned());
         }
         if let Some(first) = session.fits.first() {
             let more =
                 if session.fits.len() > 1 { format!(" (+{} more)", session.fits.len() - 1) } else { String::new() };
-            ui.label(RichText::new(format!("{first}{more}")).weak()).on_hover_text(session.fits.join("\n"));
+            words.push(format!("{first}{more}"));
+            about.extend(session.fits.clone());
+        }
+        if !words.is_empty() {
+            ui.add(egui::Label::new(words.join("  ")).truncate()).on_hover_text(about.join("\n"));
         }
     });
 }
@@ -255,11 +257,6 @@ fn arrange_ui(ui: &mut Ui, session: &Session, grid: &mut PairGrid) {
         if fit.clicked() {
             grid.side = None;
         }
-        if ui.available_size_before_wrap().x < ROOM_FOR_HINT {
-            return;
-        }
-        ui.separator();
-        ui.label(RichText::new("hold V: before").weak()).on_hover_text("Hold V to see every picture as it was before");
     });
 }
 
@@ -368,6 +365,8 @@ fn caption(
         (Some(before), Some(after)) => {
             (format!("p {} → {}", percent(before), percent(after)), if loss { tokens.warning } else { tokens.after })
         }
+        // Of what stands left nothing is known.
+        (None, Some(after)) => (format!("p {}", percent(after)), strong),
         _ => ("p …".to_owned(), weak),
     };
     painter.galley(pos2(rect.left() + PADDING, top + 18.0), line(text, color), color);

@@ -4,14 +4,15 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, TryRecvError};
 use egui::text::{CCursor, CCursorRange};
-use egui::{RichText, Ui};
+use egui::{Color32, ColorImage, RichText, Ui};
 
 use super::browse::{Browsed, Browser, Filter, Kind};
-use super::theme;
 use super::typed_path::{chosen, listed, with_ending};
+use super::{theme, widgets};
 use crate::data::{MAX_PICTURES, PictureError, PictureSource};
 use crate::error::error_chain;
 use crate::session::document::{Document, is_session};
@@ -74,7 +75,9 @@ impl Purpose {
     /// What a path may be.
     const fn hint(self) -> &'static str {
         match self {
-            Self::OpenPictures => "Pictures, a folder of them, or an .npz file; several paths are separated by ;",
+            Self::OpenPictures => {
+                "Pictures, a folder of them, or an .npz file; several paths are separated by ;\nA copied picture is opened by Ctrl+V"
+            }
             Self::References => {
                 "Real pictures, paired with the generated ones by their order; several paths are separated by ;"
             }
@@ -159,6 +162,21 @@ impl PathDialog {
         self.purpose.is_some()
     }
 
+    /// What is asked for pictures for, while that goes on; without a dialog, they are opened.
+    #[must_use]
+    pub const fn wants_pictures(&self) -> Option<Purpose> {
+        match self.purpose {
+            None => Some(Purpose::OpenPictures),
+            Some(purpose) if purpose.takes_several() => Some(purpose),
+            Some(_) => None,
+        }
+    }
+
+    /// Closes the dialog without an answer.
+    pub fn close(&mut self) {
+        *self = Self::default();
+    }
+
     /// Opens the dialog with a suggestion.
     pub fn ask(&mut self, purpose: Purpose, suggestion: Option<PathBuf>) {
         *self = Self { purpose: Some(purpose), is_new: true, ..Self::default() };
@@ -240,7 +258,7 @@ impl PathDialog {
         ui.horizontal(|ui| {
             let label = ui.label("Path");
             let edit = egui::TextEdit::singleline(&mut self.text).desired_width(WIDTH.1);
-            let response = ui.add(edit).labelled_by(label.id);
+            let response = widgets::text_field(ui, edit).labelled_by(label.id);
             if std::mem::take(&mut self.is_new) {
                 response.request_focus();
                 select_name(ui.ctx(), response.id, &self.text);
@@ -275,9 +293,36 @@ pub fn look(
     detail: Detail,
     ctx: egui::Context,
 ) -> Option<Receiver<Answer>> {
+    find_out(ctx, move || answer_to(purpose, paths, detail))
+}
+
+/// Likewise, of a picture from the clipboard, which becomes a file in `folder`.
+pub fn look_at_pasted(
+    purpose: Purpose,
+    picture: Arc<ColorImage>,
+    folder: PathBuf,
+    ctx: egui::Context,
+) -> Option<Receiver<Answer>> {
+    find_out(ctx, move || {
+        let path = folder.join("clipboard.png");
+        let [width, height] = picture.size.map(|side| side as u32);
+        let bytes: Vec<u8> = picture.pixels.iter().flat_map(Color32::to_srgba_unmultiplied).collect();
+        match image::save_buffer(&path, &bytes, width, height, image::ExtendedColorType::Rgba8) {
+            Ok(()) => answer_to(Some(purpose), vec![path], Detail::Full),
+            Err(error) => {
+                tracing::warn!(%error, "the picture in the clipboard could not be written");
+                let what = "the picture in the clipboard cannot be put into a file: save it as a file, and open that";
+                Answer::Refused(vec![what.to_owned()])
+            }
+        }
+    })
+}
+
+/// Asks on a thread of its own.
+fn find_out(ctx: egui::Context, ask: impl FnOnce() -> Answer + Send + 'static) -> Option<Receiver<Answer>> {
     let (sender, receiver) = crossbeam::channel::bounded(1);
     let spawned = std::thread::Builder::new().name("lapidary-look".to_owned()).spawn(move || {
-        let answer = answer_to(purpose, paths, detail);
+        let answer = ask();
         if sender.try_send(answer).is_err() {
             tracing::debug!("nobody waits any more for what the files are");
         }
@@ -290,6 +335,13 @@ pub fn look(
 }
 
 fn answer_to(purpose: Option<Purpose>, mut paths: Vec<PathBuf>, detail: Detail) -> Answer {
+    if let (Some(Purpose::OpenSession), Some(path)) = (purpose, paths.first_mut()) {
+        // Saved as "mine", it became "mine.lapidary".
+        let ended = with_ending(path.clone(), ENDING);
+        if !path.exists() && ended.exists() {
+            *path = ended;
+        }
+    }
     let session = paths.iter().position(|path| holds_session(path));
     let purpose = match (purpose, session) {
         (None | Some(Purpose::OpenPictures), Some(place)) => {
@@ -408,6 +460,10 @@ mod tests {
         let trace = crate::trace::Trace::default();
         let document = Document::new(&settings, &crate::session::Provenance::new(), None, &trace, None);
         std::fs::write(&session, document.to_json()).unwrap();
+        let ended = folder.path().join("mine.lapidary");
+        std::fs::copy(&session, &ended).unwrap();
+        let opened = answer(Some(Purpose::OpenSession), &[&folder.path().join("mine")]);
+        assert_eq!(opened, Ok((Purpose::OpenSession, vec![ended])), "as it was called when it was saved");
         for purpose in [None, Some(Purpose::OpenPictures), Some(Purpose::OpenSession)] {
             assert_eq!(answer(purpose, &[&session]), Ok((Purpose::OpenSession, vec![session.clone()])), "{purpose:?}");
         }

@@ -6,9 +6,9 @@ use super::generate_panel::{Wish, model_ui};
 use super::setting_row::setting_ui;
 use super::top_bar::verb_button;
 use super::{theme, widgets};
-use crate::parameter::{Choosable as _, Setting, captions, marks};
+use crate::parameter::{Choosable as _, Setting, marks, names};
 use crate::refiner::settings::{EPS, ITERATIONS, STEP_SIZE};
-use crate::refiner::{Norm, PRESETS, Preset, RefineSettings};
+use crate::refiner::{PRESETS, Preset, RefineSettings};
 use crate::session::{Action, Session, Verb};
 
 /// Width and height of the list of presets, in points.
@@ -89,7 +89,7 @@ fn provenance(ui: &Ui, settings: &RefineSettings) -> (String, Vec<String>) {
 fn numbers(settings: &RefineSettings) -> String {
     let wanted = [EPS.flag, STEP_SIZE.flag, ITERATIONS.flag];
     let is_wanted = |row: &Setting<RefineSettings>| row.set_by.is_none() && wanted.contains(&row.flag());
-    let numbers = captions(RefineSettings::TABLE, settings, is_wanted).join(", ");
+    let numbers = names(RefineSettings::TABLE, settings, is_wanted).join(", ");
     format!("{}, {numbers}", settings.objective.option().label)
 }
 
@@ -106,22 +106,23 @@ fn more_ui(ui: &mut Ui, session: &Session, settings: &mut RefineSettings, action
     verb_button(ui, session, Verb::OpenReferences, Verb::OpenReferences.label(), actions);
 }
 
-/// Whether the planned steps can use the radius at all.
-fn reach_ui(ui: &mut Ui, settings: &RefineSettings) {
-    let tokens = theme::tokens(ui);
-    let pixel = match settings.norm {
-        Norm::L2 => String::new(),
-        Norm::Linf => format!("ε = {:.2}/255. ", settings.eps * 255.0),
-    };
-    let Some(reach) = settings.reach() else { return };
-    let short = reach < 1.0;
-    let reach = if short {
+/// How much of the radius the planned steps can use, and whether that is not all of it.
+pub fn reach_in_words(settings: &RefineSettings) -> Option<(String, bool)> {
+    let reach = settings.reach()?;
+    let is_short = reach < 1.0;
+    let words = if is_short {
         format!("All steps together get {:.0} % of the way to the edge", reach * 100.0)
     } else {
         format!("All steps together are {reach:.1} × the radius")
     };
-    let text = RichText::new(format!("{pixel}{reach}")).small();
-    let text = if short { text.color(tokens.warning) } else { text.weak() };
+    Some((words, is_short))
+}
+
+/// Whether the planned steps can use the radius at all.
+fn reach_ui(ui: &mut Ui, settings: &RefineSettings) {
+    let Some((words, is_short)) = reach_in_words(settings) else { return };
+    let text = RichText::new(words).small();
+    let text = if is_short { text.color(theme::tokens(ui).warning) } else { text.weak() };
     let about = "Iterations × step size ÷ radius. Below 1 the picture cannot get to the edge of the ball; above, projection may hold it back.";
     widgets::tip(ui.add(egui::Label::new(text).wrap()), about);
 }

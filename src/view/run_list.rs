@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use egui::{RichText, Role, Ui};
 
 use super::widgets::{self, percent};
-use crate::session::{Action, Export, Session};
-use crate::trace::summary::{Spread, caption, differences};
+use crate::session::{Action, Export, MOST_LETTERS, Session};
+use crate::trace::summary::{Spread, differences, in_words};
 use crate::trace::{Quantity, Run, RunId};
 
 /// Width of the list, in points: a line has room for what sets a run apart.
@@ -37,18 +37,31 @@ pub fn run_list_ui(ui: &mut Ui, session: &Session, list: &mut RunList, actions: 
             let differences = differences(session.trace());
             for run in session.trace().runs() {
                 ui.horizontal(|ui| {
-                    if ui.selectable_label(run.id == shown.id, title(run)).clicked() {
-                        actions.push(Action::ShowRun(run.id));
-                    }
                     let apart =
                         differences.iter().find(|(id, _)| *id == run.id).map_or("", |(_, words)| words.as_str());
                     let text = [apart, &list.mean_probability(session, run)].map(str::to_owned).join("  ");
+                    // A name that takes the whole line leaves half of it to what sets its run apart.
+                    let button = egui::Button::selectable(run.id == shown.id, title(run)).truncate();
+                    let chosen = ui.scope(|ui| {
+                        ui.set_max_width(0.5 * WIDTH);
+                        ui.add(button)
+                    });
+                    if chosen.inner.on_hover_text(title(run)).clicked() {
+                        actions.push(Action::ShowRun(run.id));
+                    }
                     ui.add(egui::Label::new(RichText::new(text.trim()).weak().small()).truncate());
                 });
             }
             ui.separator();
             shown_ui(ui, session, shown, list, actions);
         });
+    // Closed in whatever way, what was typed is the name.
+    if combo.inner.is_none()
+        && let Some((run, text)) = list.name.take()
+        && session.trace().run(run).is_some_and(|run| run.tag.label != text)
+    {
+        actions.push(Action::NameRun(run, text));
+    }
     let about = "All runs of these pictures, what sets them apart, and what can be done with the one that is shown";
     let response = combo.response.on_hover_text(about);
     widgets::name(&response, Role::ComboBox, "Shown run");
@@ -93,7 +106,7 @@ fn mean_probability(session: &Session, run: &Run, last: u32) -> f32 {
 fn shown_ui(ui: &mut Ui, session: &Session, shown: &Run, list: &mut RunList, actions: &mut Vec<Action>) {
     let iteration = session.shown_id().map_or(0, |id| id.iteration);
     let settings = shown.settings_at(iteration);
-    let text = format!("Run {}, iteration {iteration}: {}", shown.id.0, caption(settings));
+    let text = format!("Run {}, iteration {iteration}: {}", shown.id.0, in_words(settings));
     ui.add(egui::Label::new(RichText::new(text).small()).wrap());
     ui.horizontal(|ui| {
         let label = ui.label("Name");
@@ -102,8 +115,10 @@ fn shown_ui(ui: &mut Ui, session: &Session, shown: &Run, list: &mut RunList, act
             (*id, *text) = (shown.id, shown.tag.label.clone());
         }
         let hint = format!("Run {}", shown.id.0);
-        let field = ui.add(egui::TextEdit::singleline(text).hint_text(hint).desired_width(150.0));
-        let field = field.labelled_by(label.id).on_hover_text("What to call this run, here and in session files");
+        let edit = egui::TextEdit::singleline(text).hint_text(hint).desired_width(150.0).char_limit(MOST_LETTERS);
+        let field = widgets::text_field(ui, edit)
+            .labelled_by(label.id)
+            .on_hover_text("What to call this run, here and in session files");
         if field.lost_focus() {
             actions.push(Action::NameRun(shown.id, text.clone()));
         } else if !field.has_focus() {

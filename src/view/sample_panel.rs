@@ -3,21 +3,23 @@
 use egui::{CornerRadius, Rect, RichText, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
 
 use super::canvas::Readout;
+use super::refine_panel::reach_in_words;
 use super::widgets::{digits, percent, row};
 use super::{theme, widgets};
 use crate::classifier::probabilities;
 use crate::parameter::Choosable as _;
-use crate::refiner::{Numbers, RefineSettings, Target};
-use crate::session::{Action, Session};
-use crate::trace::Quantity;
+use crate::refiner::{Numbers, RefineSettings, SampleState, Target};
+use crate::session::{Action, Activity, Session};
 use crate::trace::summary::{EDGE, Spread, Tally, used_share};
+use crate::trace::{Quantity, StateId};
 
 /// Height of what is said of a pixel, in points: always the same, so that nothing moves while one points.
 pub const PIXEL_HEIGHT: f32 = 124.0;
 /// Classes that are listed at first.
 const TOP: usize = 5;
 
-/// Draws the panel; `before` and `after` are the numbers at the start and at the shown state, `tally` those of all samples.
+/// Draws the panel; `before` and `after` are the numbers of what is compared, at the start and at the shown state, `tally` those
+/// of all samples. Without numbers before, something is compared of which nothing was computed.
 pub fn sample_panel_ui(
     ui: &mut Ui,
     session: &Session,
@@ -41,17 +43,17 @@ pub fn sample_panel_ui(
     }
     let target = session.target(sample);
     target_ui(ui, session, sample, target, actions);
-    let (Some(before), Some(after)) = (before, after) else {
+    let Some(after) = after else {
         ui.label(RichText::new("Not evaluated yet").weak());
         return;
     };
-    widgets::heading(ui, "Classes, before and after");
+    widgets::heading(ui, if before.is_some() { "Classes, before and after" } else { "Classes, right picture" });
     classes_ui(ui, session, (sample, target), (before, after));
     let settings = session.shown_id().and_then(|id| session.trace().settings(id)).cloned().unwrap_or_default();
     widgets::heading(ui, "Budget");
     budget_ui(ui, after, sample, &settings);
     widgets::heading(ui, "Numbers");
-    numbers_ui(ui, (before, session.comparable_start(), after), sample, target);
+    numbers_ui(ui, session, (before, after), sample, target);
     if let Some(tally) = tally.filter(|tally| tally.samples > 1) {
         all_ui(ui, tally);
     }
@@ -129,9 +131,16 @@ fn likely(session: &Session, sample: usize, target: usize) -> Vec<usize> {
     classes
 }
 
-fn classes_ui(ui: &mut Ui, session: &Session, (sample, target): (usize, usize), (before, after): (&Numbers, &Numbers)) {
-    let [was, is] = [before, after].map(|numbers| probabilities(numbers.logits_of(sample)));
-    let share = |class: usize| [&was, &is].map(|shares| shares.get(class).copied().unwrap_or(0.0));
+fn classes_ui(
+    ui: &mut Ui,
+    session: &Session,
+    (sample, target): (usize, usize),
+    (before, after): (Option<&Numbers>, &Numbers),
+) {
+    let shares = |numbers: &Numbers| probabilities(numbers.logits_of(sample));
+    let (was, is) = (before.map(shares), shares(after));
+    let of = |shares: &Vec<f32>, class: usize| shares.get(class).copied().unwrap_or(0.0);
+    let share = |class: usize| (was.as_ref().map(|was| of(was, class)), of(&is, class));
     let names = session.class_names();
     let id = egui::Id::unique("all classes");
     let mut is_open = ui.data(|data| data.get_temp::<bool>(id)).unwrap_or(false) && !names.is_empty();
@@ -139,9 +148,9 @@ fn classes_ui(ui: &mut Ui, session: &Session, (sample, target): (usize, usize), 
         widgets::class_rows(ui, names, |ui, class, name| words_ui(ui, name, class == target, share(class)));
     } else {
         for class in likely(session, sample, target) {
-            let (name, [was, is]) = (session.class_name(class), share(class));
-            words_ui(ui, &name, class == target, [was, is]);
-            bars_ui(ui, &name, [was, is]);
+            let name = session.class_name(class);
+            words_ui(ui, &name, class == target, share(class));
+            bars_ui(ui, &name, share(class));
         }
     }
     if names.len() > TOP {
@@ -151,8 +160,13 @@ fn classes_ui(ui: &mut Ui, session: &Session, (sample, target): (usize, usize), 
     }
 }
 
+/// Before and after in words; alone what came of it where nothing is known of what was.
+fn change(was: Option<f32>, is: f32, words: fn(f32) -> String) -> String {
+    was.map_or_else(|| words(is), |was| format!("{} → {}", words(was), words(is)))
+}
+
 /// A class and its probability before and after.
-fn words_ui(ui: &mut Ui, name: &str, is_target: bool, [was, is]: [f32; 2]) {
+fn words_ui(ui: &mut Ui, name: &str, is_target: bool, (was, is): (Option<f32>, f32)) {
     ui.horizontal(|ui| {
         let text = RichText::new(name);
         let text = if is_target { text.strong() } else { text };
@@ -162,54 +176,65 @@ fn words_ui(ui: &mut Ui, name: &str, is_target: bool, [was, is]: [f32; 2]) {
             ui.add(egui::Label::new(text).truncate());
         });
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            ui.label(RichText::new(format!("{} → {}", percent(was), percent(is))).size(12.0));
+            ui.label(RichText::new(change(was, is, percent)).size(12.0));
         });
     });
 }
 
 /// Both probabilities as bars.
-fn bars_ui(ui: &mut Ui, name: &str, [was, is]: [f32; 2]) {
+fn bars_ui(ui: &mut Ui, name: &str, (was, is): (Option<f32>, f32)) {
     let tokens = theme::tokens(ui);
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 9.0), Sense::hover());
     let painter = ui.painter();
-    for (top, share, color) in [(0.0, was, tokens.before), (5.0, is, tokens.after)] {
+    let bars = [was.map(|was| (0.0, was, tokens.before)), Some((5.0, is, tokens.after))];
+    for (top, share, color) in bars.into_iter().flatten() {
         let bar = Rect::from_min_size(rect.min + vec2(0.0, top), vec2(rect.width(), 4.0));
         painter.rect_filled(bar, CornerRadius::same(1), tokens.grid.gamma_multiply(0.6));
         let filled = bar.with_max_x(bar.left() + bar.width() * share.clamp(0.0, 1.0));
         painter.rect_filled(filled, CornerRadius::same(1), color);
     }
-    let text = format!("{name}: {} before, {} after", percent(was), percent(is));
+    let text = format!("{name}: {}", change(was, is, percent));
     response.widget_info(|| WidgetInfo::labeled(Role::ProgressIndicator, true, &text));
     response.on_hover_text(text);
 }
 
-/// `comparable`: the first state whose objective compares with that after.
+/// Whether the state that is shown is where its run begins: no step led to it.
+fn is_start(session: &Session) -> bool {
+    let first = |id: StateId| session.trace().run(id.run).is_some_and(|run| run.first_iteration() == id.iteration);
+    session.shown_id().is_some_and(first)
+}
+
 fn numbers_ui(
     ui: &mut Ui,
-    (before, comparable, after): (&Numbers, Option<&Numbers>, &Numbers),
+    session: &Session,
+    (before, after): (Option<&Numbers>, &Numbers),
     sample: usize,
     target: usize,
 ) {
     let energy = |numbers: &Numbers| numbers.logits_of(sample).get(target).map_or(f32::NAN, |logit| -logit);
     let at = |list: &[f32]| list.get(sample).copied().unwrap_or(f32::NAN);
-    let change = |was: f32, is: f32| format!("{} → {}", digits(was), digits(is));
-    let text = change(energy(before), energy(after));
+    let text = change(before.map(energy), energy(after), digits);
     row(ui, "Energy E(x, y)", text, "E(x, y) = −f_y(x), before and after; lower is more like a real picture");
-    let text = change(at(&comparable.unwrap_or(before).objective), at(&after.objective));
+    // Where it was another objective, no value of it compares.
+    let was = before.map(|before| at(&session.comparable_start().unwrap_or(before).objective));
+    let text = change(was, at(&after.objective), digits);
     let about = "What refinement increases, at the shown iteration and where it was first asked for: at the start, or when the objective was changed";
     row(ui, "Objective", text, about);
     let text = digits(at(&after.gradient_l2));
     row(ui, "‖gradient‖₂", text, "L2 length of the objective's gradient at the shown iteration");
-    row(
-        ui,
-        "Last step, L2",
-        digits(at(&after.step_l2)),
-        "How far the last iteration moved the picture, on [0,1] pixels",
-    );
-    let text = percent(at(&after.clipped));
-    row(ui, "Clipped", text, "Share of values that the clamp to [0,1] changed in the last iteration");
-    let words = after.state.get(sample).copied().unwrap_or_default().words();
-    row(ui, "Status", words.label, words.about);
+    let is_start = is_start(session);
+    let of_step = |list: &[f32], words: fn(f32) -> String| if is_start { "–".to_owned() } else { words(at(list)) };
+    let about = "How far the last iteration of this run moved the picture, on [0,1] pixels";
+    row(ui, "Last step, L2", of_step(&after.step_l2, digits), about);
+    let about = "Share of values that the clamp to [0,1] changed in the last iteration of this run";
+    row(ui, "Clipped", of_step(&after.clipped, percent), about);
+    let state = after.state.get(sample).copied().unwrap_or_default();
+    let label = match state {
+        // Nothing moves while nothing runs.
+        SampleState::Active if session.activity() != Activity::Running => "can move on",
+        state => state.words().label,
+    };
+    row(ui, "Status", label, state.words().about);
 }
 
 /// Used and allowed share of the ball.
@@ -247,8 +272,8 @@ fn ball_ui(ui: &mut Ui, (used, share): (f32, f32), settings: &RefineSettings) {
     response.on_hover_text("Distance from the generated picture, as a share of the radius");
     let verdict = if full {
         RichText::new("on the edge of the ball: the whole radius is used").color(tokens.limit)
-    } else if let Some((reach, true)) = settings.reach_in_words() {
-        RichText::new(format!("edge {reach}")).color(tokens.warning)
+    } else if let Some((reach, true)) = reach_in_words(settings) {
+        RichText::new(reach).color(tokens.warning)
     } else {
         RichText::new("inside the ball")
     };
@@ -291,7 +316,7 @@ mod tests {
     use super::*;
     use crate::image::ImageBatch;
     use crate::origins::Origins;
-    use crate::refiner::{SampleState, State};
+    use crate::refiner::State;
     use crate::session::{Settings, Verb};
     use crate::worker::{Command, Event};
 
@@ -321,6 +346,7 @@ mod tests {
         }
         let listed = [0, 1].map(|place| {
             session.handle(Action::Show(place));
+            assert_eq!(is_start(&session), place == 0, "no step led to the start");
             likely(&session, 0, 3)
         });
         assert_eq!(listed, [[3, 1, 0, 2]; 2], "the target, then what is likely at either end");

@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 
-use egui::{RichText, Role, Ui};
+use egui::{Role, Ui};
 
-use super::{theme, widgets};
+use super::widgets;
 use crate::parameter::{ChoiceOption, Kind, Look, Parameter, Setting, Value};
 
 /// Points of the screen over which dragging a number crosses its slider's range.
@@ -17,8 +17,10 @@ const UNIT_LENGTH: usize = 3;
 const SLIDER_WIDTH: (f32, f32) = (60.0, 118.0);
 /// Width of the typed value beside a slider, with the space before it, in points; more letters need more.
 const VALUE_WIDTH: f32 = 58.0;
-/// Seconds that are enough to read why a number was refused.
-const REFUSAL_SECS: f64 = 10.0;
+/// Grey levels of a picture in a file.
+const LEVELS: f64 = 255.0;
+/// Seconds that are enough to read why a text was refused.
+pub const REFUSAL_SECS: f64 = 10.0;
 /// Width of a digit, in points.
 const LETTER_WIDTH: f32 = 7.5;
 
@@ -75,28 +77,26 @@ fn options_ui(ui: &mut Ui, options: &[ChoiceOption], chosen: &mut &'static str) 
 /// The widgets of a number: a slider or a field, whether there is a number at all, and why what was typed is none.
 fn number_ui<S: Clone + Default>(ui: &mut Ui, row: &Setting<S>, settings: &mut S, (enabled, tooltip): (bool, &str)) {
     let Some(parameter) = row.parameter(settings) else { return };
-    ui.vertical(|ui| {
-        ui.horizontal(|ui| {
-            let mut is_open = row.value(settings) == Value::Open;
-            if let Value::Number(value) = row.value(settings) {
-                value_ui(ui, row, settings, (&parameter, value), (enabled, tooltip));
-            }
-            if let Some(open) = row.open
-                && widgets::tip(ui.checkbox(&mut is_open, open.label), open.about).changed()
-            {
-                row.put(settings, if is_open { Value::Open } else { Value::Number(parameter.default) });
-            }
-        });
-        let refusal = ui.data(|data| data.get_temp::<Refusal>(refusal_of(row.label())));
-        let now = ui.input(|input| input.time);
-        // A value that came from elsewhere since, by undo or a preset, was not refused.
-        let still = |refusal: &Refusal| refusal.beside == row.value(settings) && now < refusal.until;
-        if let Some(Refusal { text, until, .. }) = refusal.filter(still) {
-            ui.set_max_width(widgets::COMBO_WIDTH.1);
-            ui.add(egui::Label::new(RichText::new(text).small().color(theme::tokens(ui).error)).wrap());
-            ui.ctx().request_repaint_after_secs((until - now) as f32);
+    let line = ui.horizontal(|ui| {
+        let mut is_open = row.value(settings) == Value::Open;
+        if let Value::Number(value) = row.value(settings) {
+            value_ui(ui, row, settings, (&parameter, value), (enabled, tooltip));
+        }
+        if let Some(open) = row.open
+            && widgets::tip(ui.checkbox(&mut is_open, open.label), open.about).changed()
+        {
+            row.put(settings, if is_open { Value::Open } else { Value::Number(parameter.default) });
         }
     });
+    let id = refusal_of(row.label());
+    let refusal = ui.data(|data| data.get_temp::<Refusal>(id));
+    let now = ui.input(|input| input.time);
+    // A value that came from elsewhere since, by undo or a preset, was not refused.
+    let still = |refusal: &Refusal| refusal.beside == row.value(settings) && now < refusal.until;
+    if let Some(Refusal { text, until, .. }) = refusal.filter(still) {
+        widgets::refusal_ui(ui, id, line.response.rect, &text);
+        ui.ctx().request_repaint_after_secs((until - now) as f32);
+    }
 }
 
 /// A number that is no setting of a table, as a field without a label.
@@ -143,7 +143,12 @@ fn value_ui<S: Clone + Default>(
         let letters = row.words(settings, &Value::Number(before)).chars().count();
         let value_width = VALUE_WIDTH.max(letters as f32 * LETTER_WIDTH + 24.0);
         ui.spacing_mut().slider_width = (ui.available_width() - value_width).clamp(SLIDER_WIDTH.0, SLIDER_WIDTH.1);
-        let slider = egui::Slider::new(&mut value, low..=high)
+        let mut slider = egui::Slider::new(&mut value, low..=high);
+        if in_levels(parameter) {
+            // By keys too, or a step that is smaller than a level would lead nowhere.
+            slider = slider.step_by(1.0 / LEVELS);
+        }
+        let slider = slider
             .clamping(egui::SliderClamping::Never)
             .update_while_editing(false)
             .logarithmic(true)
@@ -183,13 +188,25 @@ fn value_ui<S: Clone + Default>(
             }
         },
         None if value != before => {
-            let value = if parameter.integer { value.round() } else { value };
+            let value = match parameter {
+                Parameter { integer: true, .. } => value.round(),
+                // What is dragged is what is shown: a whole number of levels.
+                _ if in_levels(parameter) => (value * LEVELS).round() / LEVELS,
+                _ => value,
+            };
             row.put(settings, Value::Number(value.clamp(parameter.min, parameter.max)));
             (row.moved)(settings);
             ui.data_mut(|data| data.remove::<Refusal>(id));
         }
         None => {}
     }
+}
+
+/// Whether a number is dragged in whole grey levels: where its slider begins and ends with one.
+fn in_levels(parameter: &Parameter) -> bool {
+    let (low, high) = parameter.slider;
+    let is_level = |end: f64| (end * LEVELS).fract() == 0.0;
+    high < 1.0 && is_level(low) && is_level(high)
 }
 
 fn label_if(ui: &mut Ui, enabled: bool, text: &str, tooltip: &str) {
@@ -328,6 +345,37 @@ mod tests {
         assert_eq!(harness.state().noise, 0.1 + 1.0 / 5.0);
         type_into(&mut harness, Role::SpinButton, "Iterations", Some("2*8"));
         assert_eq!(harness.state().iterations.map(std::num::NonZeroU32::get), Some(16));
+    }
+
+    #[test]
+    fn a_radius_in_grey_levels_is_dragged_by_whole_ones() {
+        let start = RefineSettings { norm: Norm::Linf, eps: 8.0 / 255.0, ..Default::default() };
+        let mut harness = harness(RefineSettings::TABLE, start);
+        let slider = |harness: &Harness<'static, RefineSettings>, value: f64| {
+            harness
+                .get_all_by_role_and_label(Role::Slider, "Radius")
+                .next()
+                .expect("a slider")
+                .set_value_accesskit(value);
+        };
+        for (moved, shown) in [(0.0200, "5/255"), (0.0479, "12/255"), (0.0042, "1/255")] {
+            slider(&harness, moved);
+            draw(&mut harness);
+            let eps = harness.state().eps;
+            assert_eq!(
+                RefineSettings::TABLE
+                    .iter()
+                    .find(|row| row.label() == "Radius")
+                    .unwrap()
+                    .words(harness.state(), &Value::Number(eps)),
+                shown
+            );
+        }
+        harness.get_all_by_role_and_label(Role::Slider, "Radius").next().expect("a slider").focus();
+        draw(&mut harness);
+        harness.key_press(Key::ArrowRight);
+        draw(&mut harness);
+        assert_eq!(harness.state().eps, 2.0 / 255.0);
     }
 
     #[test]

@@ -48,7 +48,9 @@ pub fn run_in(
         let ctx = creation.egui_ctx.clone();
         let mut host = Host::start(settings, folders, Arc::new(move || ctx.request_repaint()))?;
         open_at_start(&mut host, files);
-        Ok(wrap(Workbench::new(host)))
+        let workbench = Workbench::new(host);
+        workbench.adopt_theme(&creation.egui_ctx);
+        Ok(wrap(workbench))
     };
     eframe::run_native("lapidary", native, Box::new(app)).map_err(|error| anyhow::anyhow!("{error}"))
 }

@@ -8,6 +8,8 @@ pub const GAP: f32 = 5.0;
 pub const SETTINGS_WIDTH: f32 = 276.0;
 /// Width of the panel about one sample.
 pub const SAMPLE_WIDTH: f32 = 272.0;
+/// Height of the line of messages.
+pub const MESSAGES_HEIGHT: f32 = 22.0;
 /// Height of the timeline.
 pub const TIMELINE_HEIGHT: f32 = 168.0;
 
@@ -70,7 +72,8 @@ pub fn install(ctx: &egui::Context) {
         panel_fill: Color32::from_rgb(28, 31, 36),
         window_fill: Color32::from_rgb(34, 38, 44),
         extreme_bg_color: DARK.plate,
-        faint_bg_color: Color32::from_rgb(34, 38, 44),
+        // Seen on panels and on windows.
+        faint_bg_color: Color32::from_rgb(43, 48, 55),
         ..Visuals::dark()
     };
     let light = Visuals {

@@ -38,7 +38,7 @@ pub struct Traces {
     key: Option<(Owner, usize, usize)>,
     /// Per quantity: its value at every place of the path.
     values: [Vec<f32>; Quantity::ALL.len()],
-    /// Radius in force at every place of the path; NaN without a ball.
+    /// Radius in force at every place of the path; NaN without a ball in the norm of the distances.
     radius: Vec<f32>,
     /// Places after which settings changed, or a branch began.
     marks: Vec<(usize, String)>,
@@ -101,7 +101,8 @@ impl Traces {
             for (quantity, values) in Quantity::ALL.iter().zip(&mut self.values) {
                 values.push(numbers.map_or(f32::NAN, |numbers| quantity.value(numbers, sample, target, norm)));
             }
-            let ball = trace.settings(*id).filter(|settings| settings.rule.has_ball());
+            // A radius in another norm is no length of this one.
+            let ball = trace.settings(*id).filter(|settings| settings.rule.has_ball() && settings.norm == norm);
             self.radius.push(ball.map_or(f32::NAN, |settings| settings.eps as f32));
             let Some(previous) = place.checked_sub(1) else { continue };
             let (Some(before), Some(after)) = (trace.settings(path[previous]), trace.settings(*id)) else { continue };
@@ -400,6 +401,7 @@ mod tests {
         push(&mut trace, 4);
         traces.update(&trace, &trace.path(run), owner, (0, 1));
         assert_eq!(traces.values[0], [0.0, 1.0, 2.0, 3.0, 4.0], "distances in another norm are others");
+        assert!(traces.radius[..4].iter().all(|radius| radius.is_nan()), "and so are radii: {:?}", traces.radius);
     }
 
     #[test]

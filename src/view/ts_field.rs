@@ -1,7 +1,8 @@
 //! A text field for time steps: "0,22,39/40", typed or taken from a list of published ones.
 
-use egui::{RichText, Ui};
+use egui::Ui;
 
+use super::setting_row::REFUSAL_SECS;
 use super::{theme, widgets};
 use crate::generator::{TS_PRESETS, TimeSteps, TimeStepsError};
 
@@ -17,6 +18,8 @@ pub struct TsField {
     /// The steps that the text stands for.
     shown: Option<TimeSteps>,
     error: Option<TimeStepsError>,
+    /// When the error was told long enough; the text stays red.
+    told: f64,
 }
 
 impl TsField {
@@ -29,10 +32,20 @@ impl TsField {
         widgets::tip(ui.label("Time steps"), ABOUT);
         ui.horizontal(|ui| {
             let edit = egui::TextEdit::singleline(&mut self.text).hint_text("0,22,39/40").desired_width(TEXT_WIDTH);
-            let response = widgets::tip(ui.add(edit), ABOUT).accessible_name("Time steps");
+            let color = self.error.as_ref().map(|_| theme::tokens(ui).error);
+            let response = widgets::text_field(ui, edit.text_color_opt(color)).accessible_name("Time steps");
+            let now = ui.input(|input| input.time);
             let parsed = parse(&self.text);
             if response.changed() {
                 self.error = parsed.as_ref().err().cloned();
+                self.told = now + REFUSAL_SECS;
+            }
+            match &self.error {
+                Some(error) if now < self.told || response.has_focus() || response.hovered() => {
+                    widgets::refusal_ui(ui, response.id.with("refusal"), response.rect, &error.to_string());
+                    ui.ctx().request_repaint_after_secs((self.told - now).max(0.1) as f32);
+                }
+                _ => drop(widgets::tip(response.clone(), ABOUT)),
             }
             // An assistive program sets the text without the focus.
             let is_done = response.lost_focus() || (response.changed() && !response.has_focus());
@@ -52,14 +65,6 @@ impl TsField {
             });
             widgets::tip(menu.response, "Time steps that were published for a model");
         });
-    }
-
-    /// Draws what is wrong with the text, below the grid.
-    pub fn error_ui(&self, ui: &mut Ui) {
-        if let Some(error) = &self.error {
-            let text = RichText::new(error.to_string()).small().color(theme::tokens(ui).error);
-            ui.add(egui::Label::new(text).wrap());
-        }
     }
 
     /// Why the text that stands there is no list of steps, in one sentence.

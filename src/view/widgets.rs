@@ -1,6 +1,6 @@
 //! The house widgets: lists, sections, and rows of numbers.
 
-use egui::{Response, RichText, Role, Tooltip, Ui, WidgetInfo};
+use egui::{Order, Rect, Response, RichText, Role, Stroke, Tooltip, Ui, WidgetInfo, pos2};
 
 use super::theme;
 
@@ -15,6 +15,8 @@ pub const POPUP_HEIGHT: f32 = LIST_HEIGHT + 120.0;
 /// Smallest and largest width of combo boxes in the settings, in points.
 pub const COMBO_WIDTH: (f32, f32) = (80.0, 148.0);
 
+/// Width of a text that says why something was refused, in points.
+const REFUSAL_WIDTH: f32 = 260.0;
 /// Width of the column of labels: controls of all sections begin at one place.
 const LABEL_WIDTH: f32 = 86.0;
 
@@ -74,7 +76,7 @@ fn filter_ui(ui: &mut Ui) -> String {
     let mut filter = drawn.unwrap_or_default();
     filter.pass = pass;
     let edit = egui::TextEdit::singleline(&mut filter.text).hint_text("Name or number").desired_width(LIST_WIDTH);
-    let response = ui.add(edit).accessible_name("Filter classes");
+    let response = text_field(ui, edit).accessible_name("Filter classes");
     if !filter.has_focus && !ui.is_sizing_pass() {
         filter.has_focus = true;
         response.request_focus();
@@ -121,6 +123,28 @@ pub fn tip(response: Response, text: impl Into<egui::WidgetText>) -> Response {
     tip.popup = tip.popup.anchor(beside).align(egui::RectAlign::RIGHT_START).align_alternatives(&[]);
     tip.show(|ui| ui.label(text));
     response
+}
+
+/// Why a text was refused, beside the panel at its row: what is below the row stays where it is.
+pub fn refusal_ui(ui: &Ui, id: egui::Id, row: Rect, text: &str) {
+    let at = pos2(row.right().max(theme::SETTINGS_WIDTH) + theme::GAP, row.top());
+    let color = theme::tokens(ui).error;
+    egui::Area::new(id).order(Order::Foreground).interactable(false).fixed_pos(at).show(ui.ctx(), |ui| {
+        egui::Frame::popup(ui.style()).show(ui, |ui| {
+            ui.set_max_width(REFUSAL_WIDTH);
+            ui.add(egui::Label::new(RichText::new(text).color(color)).wrap());
+        });
+    });
+}
+
+/// A field for text, with an edge that is seen on every ground.
+pub fn text_field(ui: &mut Ui, edit: egui::TextEdit<'_>) -> Response {
+    ui.scope(|ui| {
+        let visuals = ui.visuals_mut();
+        visuals.widgets.inactive.bg_stroke = Stroke::new(1.0, visuals.weak_text_color());
+        ui.add(edit)
+    })
+    .inner
 }
 
 /// No tip is shown in this layer in the next frame: egui shows none below an open popup, and this one is open but nowhere.

@@ -309,7 +309,10 @@ fn the_window_says_what_it_is_for_and_what_to_do_next() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = workbench(root.path());
     harness.step();
-    harness.get_by_label_contains("refines them, step by step");
+    harness.set_size(vec2(960.0, 600.0));
+    steps(&mut harness, 3);
+    let purpose = harness.get_by_label_contains("refines them, step by step").rect();
+    assert!(purpose.left() >= theme::SETTINGS_WIDTH && purpose.right() <= 960.0 - theme::SAMPLE_WIDTH, "{purpose:?}");
     harness.get_by_label_contains("Press Run");
     click(&mut harness, "File");
     steps(&mut harness, 3);
@@ -337,6 +340,11 @@ fn everything_around_the_canvas_can_be_reached_in_the_smallest_window() {
     assert!(gain.right() <= right, "{gain:?}");
     let canvas = harness.get_by_label_contains("Canvas: Difference").rect();
     assert!(canvas.right() <= right && canvas.height() > 100.0, "{canvas:?}");
+    harness.state_mut().host_mut().handle(Action::Compare(Compare::Side));
+    steps(&mut harness, 3);
+    assert_eq!(harness.get_by_label_contains("Canvas: Side by side").rect(), canvas, "it stays where it is");
+    harness.state_mut().host_mut().handle(Action::Compare(Compare::Difference));
+    steps(&mut harness, 3);
     harness.hover_at(canvas.center());
     steps(&mut harness, 3);
     let lowest = harness.get_all_by_label("k/255").map(|label| label.rect().bottom()).fold(0.0, f32::max);
@@ -383,4 +391,110 @@ fn the_keyboards_focus_is_scrolled_into_view() {
         }
     }
     assert!(seen > 25, "the settings were gone through: {seen}");
+}
+
+#[test]
+fn nothing_moves_and_nothing_lies_over_the_pictures_when_something_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    harness.set_size(vec2(960.0, 600.0));
+    steps(&mut harness, 3);
+    let below = |harness: &Harness<'static, Workbench>| {
+        let rule = harness.get_by_role_and_label(Role::ComboBox, "Rule").rect();
+        (
+            rule,
+            harness.get_by_label_contains("Pair 1:").rect(),
+            harness.get_by_role_and_label(Role::Button, "Best").rect(),
+        )
+    };
+    let before = below(&harness);
+    edit(&mut harness, |settings| settings.generate.first_seed = 7);
+    harness.get_by_label_contains("Not generated yet");
+    assert_eq!(below(&harness), before, "what is not generated yet is said beside the button");
+    harness.get_all_by_role_and_label(Role::SpinButton, "Samples").last().expect("a number").focus();
+    steps(&mut harness, 2);
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::A);
+    harness.step();
+    harness.event(egui::Event::Text("many".to_owned()));
+    harness.step();
+    harness.key_press(Key::Enter);
+    steps(&mut harness, 3);
+    let refusal = harness.get_by_label_contains("but must be").rect();
+    assert!(refusal.left() >= theme::SETTINGS_WIDTH, "beside the settings: {refusal:?}");
+    assert_eq!(below(&harness), before);
+    let chain = ["it did not work".to_owned(), "for a reason that is told at length ".repeat(9)];
+    harness.state_mut().host_mut().session.notices.failure(&chain);
+    steps(&mut harness, 3);
+    let said = harness.get_by_label_contains("It did not work").rect();
+    assert!(
+        said.top() >= 600.0 - theme::TIMELINE_HEIGHT - theme::MESSAGES_HEIGHT - 4.0 && said.right() <= 960.0,
+        "{said:?}"
+    );
+    assert_eq!(below(&harness), before);
+    click(&mut harness, "1 message");
+    steps(&mut harness, 3);
+    harness.get_by_role_and_label(Role::Button, "×").click();
+    steps(&mut harness, 3);
+    assert!(session(&harness).notices.list().is_empty());
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+    assert_eq!(below(&harness), before, "the line above the pairs stays one");
+}
+
+#[test]
+fn a_picture_in_the_clipboard_is_opened() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    harness.step();
+    let picture = egui::ColorImage::filled([40, 30], egui::Color32::RED);
+    for opens_first in [false, true] {
+        if opens_first {
+            open_dialog(&mut harness, Key::I);
+            edit(&mut harness, |settings| settings.refine.eps = 2.0);
+        }
+        let epoch = session(&harness).epoch();
+        harness.event(egui::Event::PasteImage(Arc::new(picture.clone())));
+        until(&mut harness, "its picture", move |session| session.epoch() > epoch && at_rest(session));
+        let origins = session(&harness).origins().unwrap();
+        assert_eq!((origins.labels.len(), origins.names.as_slice()), (1, ["clipboard.png".to_owned()].as_slice()));
+        assert!(origins.images.sample(0)[0] > 0.99, "it is red");
+        assert!(harness.query_by_role_and_label(Role::TextInput, "Path").is_none());
+    }
+}
+
+#[test]
+fn keys_work_again_once_the_list_of_runs_is_closed_and_a_name_is_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    let list = |harness: &mut Harness<'static, Workbench>, name: &str| {
+        harness.get_by_role_and_label(Role::ComboBox, "Shown run").click();
+        steps(harness, 4);
+        harness.get_by_role_and_label(Role::TextInput, "Name").focus();
+        steps(harness, 2);
+        harness.key_press_modifiers(Modifiers::COMMAND, Key::A);
+        harness.event(egui::Event::Text(name.to_owned()));
+        steps(harness, 2);
+    };
+    let name = |harness: &Harness<'static, Workbench>| {
+        let run = session(harness).shown_run().expect("a run");
+        session(harness).trace().run(run).unwrap().tag.label.clone()
+    };
+    list(&mut harness, "by its button");
+    harness.get_by_role_and_label(Role::ComboBox, "Shown run").click();
+    steps(&mut harness, 4);
+    assert_eq!(name(&harness), "by its button");
+    list(&mut harness, "by keys");
+    harness.key_press(Key::Enter);
+    steps(&mut harness, 4);
+    harness.key_press(Key::Escape);
+    harness.step();
+    let frame = harness.output().viewport_output.get(&ViewportId::ROOT).expect("a window").repaint_delay;
+    assert_eq!(frame, Duration::ZERO, "that it is closed is drawn at once, and not with the next key");
+    harness.step();
+    assert_eq!(name(&harness), "by keys");
+    harness.key_press(Key::Num2);
+    steps(&mut harness, 2);
+    assert_eq!((session(&harness).compare(), session(&harness).selected()), (Compare::Wipe, Some(0)));
 }

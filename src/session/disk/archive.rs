@@ -20,7 +20,7 @@ use crate::session::document::{DOCUMENT, Document, absolute, relative};
 use crate::session::error::StorageError;
 use crate::session::provenance::Provenance;
 use crate::session::settings::Settings;
-use crate::trace::{Run, StateId, Trace};
+use crate::trace::{StateId, Trace};
 
 /// Bytes between two reports of progress, at least.
 const REPORT: u64 = 1 << 20;
@@ -381,9 +381,15 @@ pub(super) fn open(
     for model in [&contents.settings.generate.generator, &contents.settings.refine.classifier] {
         drop(crate::zoo::find(model));
     }
-    let shown = |run: &Run| Some(StateId { run: run.id, iteration: run.last_iteration()? });
-    let shown = contents.trace.runs().last().and_then(shown);
-    let last = shown.and_then(|id| Some((id, journal.read(id, *contents.index.get(&id)?)?)));
+    // What was looked at, or where that was not kept the end of its run; else the end of the last run.
+    let looked_at = is_packed.then(|| Document::open(path).ok()?.0.shown).flatten();
+    let run = looked_at.and_then(|at| contents.trace.run(at.run)).or_else(|| contents.trace.runs().last());
+    let way = run.map_or_else(Vec::new, |run| contents.trace.path(run.id));
+    let is_kept = |at: &StateId| way.get(at.iteration as usize).is_some_and(|id| contents.index.contains_key(id));
+    let end = run.map(|run| StateId { run: run.id, iteration: way.len().saturating_sub(1) as u32 });
+    let shown = looked_at.filter(is_kept).or(end);
+    let first = shown.and_then(|at| way.get(at.iteration as usize)).copied();
+    let first = first.and_then(|id| Some((id, journal.read(id, *contents.index.get(&id)?)?)));
     Ok(Restored {
         epoch,
         path: is_packed.then(|| path.to_owned()),
@@ -393,7 +399,8 @@ pub(super) fn open(
         references: contents.references,
         trace: contents.trace,
         index: contents.index.into_iter().collect(),
-        last,
+        shown,
+        first,
     })
 }
 

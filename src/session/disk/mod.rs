@@ -143,8 +143,10 @@ pub struct Restored {
     pub trace: Trace,
     /// Where each state lies in the new journal.
     pub index: Vec<(StateId, u64)>,
-    /// The state that is shown first: the last one of the last run. What else is looked at is read then.
-    pub last: Option<(StateId, Arc<State>)>,
+    /// The run that is shown first, and the place on its way from the origin; none without runs.
+    pub shown: Option<StateId>,
+    /// The state that is there, if its pictures were kept: what else is looked at is read then.
+    pub first: Option<(StateId, Arc<State>)>,
 }
 
 /// What the disk thread reports.

@@ -235,7 +235,10 @@ impl Canvas {
                 let cut = rect.left() + left_pane_width(uniforms.size[0]) / ui.pixels_per_point();
                 ui.painter_at(rect).vline(cut, rect.y_range(), ui.visuals().widgets.noninteractive.bg_stroke);
             }
-            Compare::Difference => legend_ui(ui, below, self.gain),
+            Compare::Difference => {
+                legend_ui(ui, below, self.gain);
+                self.gain_ui(ui, below);
+            }
             Compare::Wipe | Compare::Blink => {}
         }
         if let Some(handle) = handle {
