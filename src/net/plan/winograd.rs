@@ -20,6 +20,7 @@ use super::conv::Maps;
 use super::finish::{Finish, finish};
 use super::kernel::{Runs, by_width, tile};
 use super::map::{Block, GROUP};
+use super::method::LARGE;
 use super::pack::{Filter, Panel, pack};
 
 /// A filter turned for tiles of `m` by `m`.
@@ -89,8 +90,9 @@ impl Winograd {
     pub(super) fn run(&self, arch: Arch, bias: &[f32], block: &Block, maps: &mut Maps<'_>, how: &mut Finish<'_>) {
         let tiles = self.tiles(block, maps);
         let values = (self.m + 2).pow(2) * maps.from.channels.max(maps.to.channels);
-        // Whole tiles of the products' kernel.
-        let together = (SCRATCH / values / 24 * 24).max(24);
+        // Whole tiles of the products' kernel. Many where reading weights costs more than what no longer fits a core's cache.
+        let weights: usize = self.panels.iter().map(|panel| panel.weights.len()).sum();
+        let together = (SCRATCH / values / 24 * 24).max(if weights > LARGE { 96 } else { 24 });
         TURNED.with_borrow_mut(|[turned, products]| {
             for tiles in tiles.chunks(together) {
                 turned.resize(turned.len().max(tiles.len() * values), 0.0);
