@@ -9,6 +9,8 @@ mod attention;
 mod compile;
 mod conv;
 mod finish;
+#[cfg(test)]
+mod forward_tests;
 mod kernel;
 mod map;
 mod method;
