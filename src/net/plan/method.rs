@@ -38,7 +38,7 @@ impl Choice {
     /// Networks that make pictures are large, and a picture often goes through alone. Tiles of 4x4 have four times as many
     /// weights, of 2x2 nearly twice as many; at this price the former are for the largest maps, and the packed weights of a
     /// U-Net for 64x64 pixels are not half as large again as its file.
-    pub(super) const ALONE: Self = Self { back: false, tiles: &[2, 4], read: 100 };
+    pub(super) const ALONE: Self = Self { back: false, tiles: &[2, 4], read: 130 };
 }
 
 /// A convolution, its filter packed.
