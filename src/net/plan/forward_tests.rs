@@ -200,3 +200,27 @@ proptest! {
         check(steps, (&x, [n, c, h, w]), &[], &expected)?;
     }
 }
+
+#[test]
+fn what_is_not_a_number_stays_so() {
+    for arch in archs() {
+        for channel in 0..3 {
+            let mut sketch = Sketch::new(3, [1, 2], lanes(arch)).forwards_only();
+            let attention = Attention::new(1, 1);
+            let slots =
+                (0..3 * attention.width).map(|slot| (slot % attention.width == 0).then_some(slot / attention.width));
+            let qkv = sketch.conv(0, &pick(&slots.collect::<Vec<_>>(), 3), None, None);
+            let answers = sketch.attention(qkv, attention);
+            let (gamma, beta) = (vec![1.0; attention.width], vec![0.0; attention.width]);
+            let norm = Norm { gamma, beta, groups: attention.width, film: Film::Add, resample: Resample::None };
+            sketch.norm(norm, (answers, None), None, Some(Curve::Silu));
+            let plan = Plan::new(sketch, arch, &[0.0; 3], &[1.0; 3]);
+            let mut picture = [1.0, -2.0, 0.5, 3.0, -1.0, 0.1];
+            let finite = plan.evaluate(&picture, &[], (1, [1, 2]), false).0;
+            assert!(finite.iter().all(|value| value.is_finite()), "{finite:?}");
+            picture[2 * channel] = f32::NAN;
+            let found = plan.evaluate(&picture, &[], (1, [1, 2]), false).0;
+            assert!(found[..2].iter().all(|value| value.is_nan()), "{channel}: {found:?}");
+        }
+    }
+}
