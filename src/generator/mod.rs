@@ -150,6 +150,12 @@ impl Generator {
         self.net.profile(n, [height, width], rounds, machine)
     }
 
+    /// Whether a picture is the same to the last bit whatever is made beside it, so that several may go through in one.
+    #[must_use]
+    pub const fn sums_the_same_for_any_batch(&self) -> bool {
+        self.net.sums_the_same_for_any_batch()
+    }
+
     /// Bytes that one picture needs at the peak of a network call ([`Frozen::activation_bytes`]).
     #[must_use]
     pub fn activation_bytes(&self) -> u64 {

@@ -109,12 +109,12 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec::<f32>().unwrap()
 }
 
-/// To 1e-5 of the largest.
-fn assert_close(expected: &[f32], found: &[f32], what: &str) {
+/// To `part` of the largest.
+fn assert_close(expected: &[f32], found: &[f32], part: f32, what: &str) {
     let largest = expected.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
     assert_eq!(expected.len(), found.len(), "{what}");
     for (one, other) in expected.iter().zip(found) {
-        assert!((one - other).abs() <= 1e-5 * largest, "{what}: {one} and {other} of {largest}");
+        assert!((one - other).abs() <= part * largest, "{what}: {one} and {other} of {largest}");
     }
 }
 
@@ -175,7 +175,7 @@ fn a_plan_is_the_same_function_forwards_and_backwards() {
         let x = pictures(5, 3);
         let burn = |x: Tensor<4>| net.forward((x - column(mean).autodiff()) / column(std).autodiff());
         let (expected, found) = (evaluate(x.clone(), &burn), evaluate(x.clone(), &|x| plan.logits(x)));
-        assert_close(&expected.0, &found.0, &format!("net {i}"));
+        assert_close(&expected.0, &found.0, 1e-5, &format!("net {i}"));
         let lengths = dot(&expected.1, &expected.1).sqrt() * dot(&found.1, &found.1).sqrt();
         assert!(dot(&expected.1, &found.1) > (1.0 - 1e-6) * lengths, "net {i}: the gradients point elsewhere");
         assert_eq!(read(plan.logits(x.clone())), found.0, "net {i}: with and without a gradient");
@@ -206,7 +206,8 @@ fn a_frozen_unet_is_the_same_function_for_any_batch() {
         let expected = read(net.forward(x.clone(), &times, labels));
         let frozen = net.freeze([8, 16]);
         let found = read(frozen.forward(x.clone(), &times, labels));
-        assert_close(&expected, &found, &format!("net {i}"));
+        // Tiles of 4x4 round ten times as much as sums.
+        assert_close(&expected, &found, 3e-5, &format!("net {i}"));
         if !frozen.sums_the_same_for_any_batch() {
             return;
         }

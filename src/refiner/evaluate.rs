@@ -55,6 +55,8 @@ impl RefineError {
 
 /// Samples that share one reading of the weights, at most; more would only fill the caches.
 pub const JOINED: usize = 8;
+/// Bytes of such samples of a generator, whose steps are long: nobody hears of one before all of them have taken it.
+const JOINED_BYTES: u64 = 256 << 20;
 
 /// How a batch is cut for the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,15 +100,22 @@ impl Chunks {
         items
     }
 
-    /// For `n` samples of a classifier to which it makes no difference what goes through it together, the same number of
-    /// samples at once in fewer chunks: weights are read once per chunk. At least one chunk per core, because the small steps
-    /// of a chunk use a single one.
-    fn joined(self, n: usize, classifier: &Classifier) -> Self {
-        if self.at_once == 1 || !classifier.sums_the_same_for_any_batch() {
+    /// Samples of a generator that share one reading of the weights, at most, each of which needs so many bytes.
+    #[must_use]
+    pub fn most(bytes: u64) -> usize {
+        usize::try_from(JOINED_BYTES / bytes.max(1)).map_or(JOINED, |most| most.clamp(1, JOINED))
+    }
+
+    /// For `n` samples of a network of which up to `most` may go through together, the same number of samples at once in
+    /// fewer chunks: weights are read once per chunk. At least one chunk per core, because the small steps of a chunk use a
+    /// single one.
+    #[must_use]
+    pub fn joined(self, n: usize, most: usize) -> Self {
+        if self.at_once == 1 || most <= 1 {
             return self;
         }
         let (at_once, cores) = (n.min(self.size.saturating_mul(self.at_once)), rayon::current_num_threads());
-        let size = at_once.div_ceil(cores).clamp(1, JOINED);
+        let size = at_once.div_ceil(cores).clamp(1, most);
         // No more chunks than cores: one that waits for its share would begin another, and the caches would hold neither.
         Self { size, at_once: (at_once / size).clamp(1, cores), ..self }
     }
@@ -199,7 +208,7 @@ impl Evaluator<'_> {
             place.gradient.copy_from_slice(&known.gradient[i * len..(i + 1) * len]);
             (*place.objective, *place.length) = (known.objective[i], known.gradient_l2[i]);
         });
-        let chunks = self.chunks.joined(asked.len(), self.classifier);
+        let chunks = self.chunks.joined(asked.len(), most(self.classifier));
         chunks.each(&mut asked, |places| self.chunk(images, labels, places))
     }
 
@@ -276,7 +285,7 @@ pub fn logits(
 ) -> Result<Vec<f32>, RefineError> {
     let classes = classifier.num_classes();
     let mut found = vec![0.0; images.len() * classes];
-    let chunks = chunks.joined(images.len(), classifier);
+    let chunks = chunks.joined(images.len(), most(classifier));
     let mut rows: Vec<(usize, &mut [f32])> = found.chunks_mut(classes.max(1)).enumerate().collect();
     chunks.each(&mut rows, |rows| {
         let samples: Vec<usize> = rows.iter().map(|(sample, _)| *sample).collect();
@@ -289,6 +298,11 @@ pub fn logits(
         Ok(())
     })?;
     Ok(found)
+}
+
+/// How many samples may go through a classifier together: one where that makes a difference.
+const fn most(classifier: &Classifier) -> usize {
+    if classifier.sums_the_same_for_any_batch() { JOINED } else { 1 }
 }
 
 /// How real the classifier finds every picture: `max_k s(f_k)`, in `0..=1`, where `s` is the sigmoid. Early stopping compares

@@ -65,7 +65,8 @@ impl<R: Recipe> Make<R> {
         let loaded = context.load::<Generator>(self.recipe.generator(), &self.compute, &open)?;
         let n = self.recipe.count();
         let need = (false, loaded.model.weight_bytes(), loaded.model.activation_bytes());
-        let chunks = context.chunks(&self.compute, (n, None), need)?;
+        let most = if loaded.model.sums_the_same_for_any_batch() { Chunks::most(need.2) } else { 1 };
+        let chunks = context.chunks(&self.compute, (n, None), need)?.joined(n, most);
         let begin = self.recipe.begin(&loaded.model, chunks, &open.device)?;
         let model = Arc::clone(&loaded.model);
         let begin = move |range| -> Result<Part, GenerateError> {

@@ -189,8 +189,8 @@ impl<'a, 'c> Context<'a, 'c> {
         let wanted = if cpu { n } else { chunk.unwrap_or(n).min(compute.batch.max(1) as usize) };
         let estimate = MemoryEstimate::fit(refines, weights, per_sample, wanted, budget);
         let at_once = estimate.at_once as usize;
-        // On the CPU one chunk per thread is in work, however many may be begun; those of a compiled classifier hold several.
-        let together = if refines { JOINED } else { 1 };
+        // On the CPU one chunk per thread is in work, however many may be begun; those of a compiled network hold several.
+        let together = if refines { JOINED } else { Chunks::most(per_sample) };
         let in_work = if cpu { at_once.min(rayon::current_num_threads() * together) as u32 } else { estimate.at_once };
         let estimate = MemoryEstimate { at_once: in_work, ..estimate };
         self.publish(Event::Estimate { job: self.job, estimate });

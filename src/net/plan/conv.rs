@@ -114,7 +114,13 @@ impl OnePass<'_, '_, '_> {
                 // What is missing in the last tile is computed twice and thrown away.
                 starts[m] = pixels[m.min(pixels.len() - 1)].from;
             }
-            let sums = tile::<S, MR, NV>(simd, self.maps.x, &starts, runs, &panel.weights);
+            let mut sums = [[simd.splat_f32s(0.0); NV]; MR];
+            if pixels.len() == 1 {
+                // A vector that goes through alone.
+                [sums[0]] = tile::<S, 1, NV>(simd, self.maps.x, &[starts[0]], runs, &panel.weights);
+            } else {
+                sums = tile::<S, MR, NV>(simd, self.maps.x, &starts, runs, &panel.weights);
+            }
             for (pixel, sums) in pixels.iter().zip(sums) {
                 let mut values = sums;
                 for v in 0..NV {

@@ -1,5 +1,6 @@
 //! A network whose weights do not change, compiled: filters packed for this processor, channels last, biases, activations
-//! and sums joined to the convolutions before them, one bit per activation for the gradient.
+//! and sums joined to the convolutions before them, one bit per activation for the gradient. Norms and attention of networks
+//! that make pictures have no gradient here.
 //!
 //! The modules of [`crate::net`] stay the definition; a walk over them ([`Sketch`]) is what a plan is made from. Every
 //! output is summed in an order that its layer alone decides, so results are the same to the last bit for any batch,
@@ -9,6 +10,8 @@ mod attention;
 mod compile;
 mod conv;
 mod finish;
+#[cfg(test)]
+mod forward_tests;
 mod kernel;
 mod map;
 mod method;

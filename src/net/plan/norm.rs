@@ -105,31 +105,39 @@ impl Norm {
             Film::Add => (None, film),
             Film::Scale => (film, None),
         };
-        let added = |channel: usize| added.map_or(0.0, |added| f64::from(added[channel]));
         let per_group = real / self.groups;
-        let count = rows.len() / (2 * channels) * per_group;
-        let (centres, rest) = coefficients.split_at_mut(channels);
+        let height = rows.len() / (2 * channels);
+        let count = (height * per_group) as f64;
+        // Channel by channel first, because these are many sums at once.
+        let mut sums = vec![0.0; real];
+        for row in rows.chunks_exact(2 * channels) {
+            for (sum, mean) in sums.iter_mut().zip(row) {
+                *sum += f64::from(*mean);
+            }
+        }
+        let mut centres: Vec<f64> =
+            (0..real).map(|channel| -added.map_or(0.0, |added| f64::from(added[channel]))).collect();
+        for (sums, centres) in sums.chunks_exact(per_group).zip(centres.chunks_exact_mut(per_group)) {
+            let added: f64 = centres.iter().map(|centre| -centre * height as f64).sum();
+            let mean = (sums.iter().sum::<f64>() + added) / count;
+            centres.iter_mut().for_each(|centre| *centre += mean);
+        }
+        let mut squares = vec![0.0; real];
+        for row in rows.chunks_exact(2 * channels) {
+            let (means, around) = row.split_at(channels);
+            for (((square, mean), around), centre) in squares.iter_mut().zip(means).zip(around).zip(&centres) {
+                let apart = f64::from(*mean) - centre;
+                *square += f64::from(*around) + width as f64 * apart * apart;
+            }
+        }
+        let (to_centres, rest) = coefficients.split_at_mut(channels);
         let (factors, summands) = rest.split_at_mut(channels);
-        for group in 0..self.groups {
-            let group = group * per_group..(group + 1) * per_group;
-            let mut sum = 0.0;
-            for row in rows.chunks_exact(2 * channels) {
-                for channel in group.clone() {
-                    sum += f64::from(row[channel]) + added(channel);
-                }
-            }
-            let mean = sum / count as f64;
-            let mut squares = 0.0;
-            for row in rows.chunks_exact(2 * channels) {
-                for channel in group.clone() {
-                    let apart = f64::from(row[channel]) + added(channel) - mean;
-                    squares += f64::from(row[channels + channel]) + width as f64 * apart * apart;
-                }
-            }
-            let factor = 1.0 / (squares / (count * width) as f64 + EPSILON).sqrt();
-            for channel in group {
+        for (group, squares) in squares.chunks_exact(per_group).enumerate() {
+            let variance = squares.iter().sum::<f64>() / (count * width as f64);
+            let factor = 1.0 / (variance + EPSILON).sqrt();
+            for channel in group * per_group..(group + 1) * per_group {
                 let [scale, shift] = film.map_or([0.0; 2], |film| [film[channel], film[real + channel]].map(f64::from));
-                centres[channel] = (mean - added(channel)) as f32;
+                to_centres[channel] = centres[channel] as f32;
                 factors[channel] = (f64::from(self.gamma[channel]) * factor * (1.0 + scale)) as f32;
                 summands[channel] = (f64::from(self.beta[channel]) * (1.0 + scale) + shift) as f32;
             }
@@ -224,59 +232,59 @@ pub(super) struct Job<'a, 'b> {
 
 impl Job<'_, '_> {
     pub(super) fn run(self, arch: Arch) {
-        let mut pixel = vec![0.0; self.to.channels];
-        arch.dispatch(WithPixel { job: self, pixel: &mut pixel });
+        let lines = if self.norm.resample == Resample::None { 0 } else { 2 };
+        let mut lines = vec![0.0; lines * self.sources[0].1.width * self.to.channels];
+        arch.dispatch(WithLines { job: self, lines: &mut lines });
     }
 }
 
-/// With room for a pixel.
-struct WithPixel<'a, 'b, 'c> {
+/// With room for two rows of the sources.
+struct WithLines<'a, 'b, 'c> {
     job: Job<'a, 'b>,
-    pixel: &'c mut [f32],
+    lines: &'c mut [f32],
 }
 
-impl WithSimd for WithPixel<'_, '_, '_> {
+impl WithSimd for WithLines<'_, '_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { mut job, pixel } = self;
-        let (block, to, start) = (job.block, job.to, job.start);
-        let c = to.channels;
+        let Self { job, lines } = self;
+        let (block, to, c) = (job.block, job.to, job.to.channels);
+        let (first, second) = lines.split_at_mut(lines.len() / 2);
         for picture in block.pictures.start..block.pictures.end {
-            match job.norm.resample {
-                Resample::None => {
-                    for y in block.rows.start..block.rows.end {
-                        for x in 0..to.width {
-                            job.pixel(simd, picture, [y, x], pixel);
-                            let at = picture * to.len() + to.at(y as isize, x as isize) - start;
-                            job.y[at..at + c].copy_from_slice(pixel);
-                        }
+            let mut y = block.rows.start;
+            while y < block.rows.end {
+                let at = picture * to.len() + to.at(y as isize, 0) - job.start;
+                let row = at..at + to.width * c;
+                match job.norm.resample {
+                    Resample::None => {
+                        line(simd, (job.sources, job.coefficients), (picture, y), &mut job.y[row.clone()]);
+                        finish(simd, job.how, S::as_mut_simd_f32s(&mut job.y[row]).0, 0);
+                        y += 1;
                     }
-                }
-                Resample::Down => {
-                    for y in block.rows.start..block.rows.end {
-                        for x in 0..to.width {
-                            let at = picture * to.len() + to.at(y as isize, x as isize) - start;
-                            for i in 0..4 {
-                                job.pixel(simd, picture, [2 * y + i / 2, 2 * x + i % 2], pixel);
-                                for (out, value) in job.y[at..at + c].iter_mut().zip(&*pixel) {
-                                    *out = if i == 0 { 0.25 * value } else { *out + 0.25 * value };
-                                }
+                    Resample::Down => {
+                        for (i, half) in [&mut *first, &mut *second].into_iter().enumerate() {
+                            line(simd, (job.sources, job.coefficients), (picture, 2 * y + i), half);
+                            finish(simd, job.how, S::as_mut_simd_f32s(half).0, 0);
+                        }
+                        let pairs = first.chunks_exact(2 * c).zip(second.chunks_exact(2 * c));
+                        for (out, (above, below)) in job.y[row].chunks_exact_mut(c).zip(pairs) {
+                            for (i, out) in out.iter_mut().enumerate() {
+                                *out = ((above[i] + above[c + i]) + (below[i] + below[c + i])) * 0.25;
                             }
                         }
+                        y += 1;
                     }
-                }
-                Resample::Up => {
-                    for y in (block.rows.start..block.rows.end).step_by(2) {
-                        let at = picture * to.len() + to.at(y as isize, 0) - start;
-                        for x in 0..to.width / 2 {
-                            job.pixel(simd, picture, [y / 2, x], pixel);
-                            let at = at + 2 * x * c;
-                            job.y[at..at + c].copy_from_slice(pixel);
-                            job.y[at + c..at + 2 * c].copy_from_slice(pixel);
+                    Resample::Up => {
+                        line(simd, (job.sources, job.coefficients), (picture, y / 2), first);
+                        finish(simd, job.how, S::as_mut_simd_f32s(first).0, 0);
+                        for (pair, pixel) in job.y[row.clone()].chunks_exact_mut(2 * c).zip(first.chunks_exact(c)) {
+                            pair[..c].copy_from_slice(pixel);
+                            pair[c..].copy_from_slice(pixel);
                         }
-                        job.y.copy_within(at..at + to.width * c, at + to.row());
+                        job.y.copy_within(row, at + to.row());
+                        y += 2;
                     }
                 }
             }
@@ -284,27 +292,32 @@ impl WithSimd for WithPixel<'_, '_, '_> {
     }
 }
 
-impl Job<'_, '_> {
-    /// A pixel of the sources, normalised and activated.
-    #[inline(always)]
-    fn pixel<S: Simd>(&mut self, simd: S, picture: usize, [y, x]: [usize; 2], out: &mut [f32]) {
-        let channels = self.to.channels;
-        let coefficients = &self.coefficients[picture * 3 * channels..][..3 * channels];
-        let (coefficients, _) = S::as_simd_f32s(coefficients);
-        let (out, _) = S::as_mut_simd_f32s(out);
-        let (centres, rest) = coefficients.split_at(out.len());
-        let (factors, summands) = rest.split_at(out.len());
-        let mut at = 0;
-        for (source, map) in self.sources {
-            let start = picture * map.len() + map.at(y as isize, x as isize);
-            let (values, _) = S::as_simd_f32s(&source[start..start + map.channels]);
-            let all = at..at + values.len();
-            let coefficients = centres[all.clone()].iter().zip(&factors[all.clone()]).zip(&summands[all.clone()]);
-            for ((out, value), ((centre, factor), summand)) in out[all].iter_mut().zip(values).zip(coefficients) {
-                *out = simd.mul_add_f32s(simd.sub_f32s(*value, *centre), *factor, *summand);
+/// A row of the sources, normalised.
+#[inline(always)]
+fn line<S: Simd>(
+    simd: S,
+    (sources, coefficients): (&[Source<'_>], &[f32]),
+    (picture, y): (usize, usize),
+    out: &mut [f32],
+) {
+    let channels = out.len() / sources[0].1.width;
+    let (coefficients, _) = S::as_simd_f32s(&coefficients[picture * 3 * channels..][..3 * channels]);
+    let (out, _) = S::as_mut_simd_f32s(out);
+    let channels = channels / S::F32_LANES;
+    let (centres, rest) = coefficients.split_at(channels);
+    let (factors, summands) = rest.split_at(channels);
+    let mut at = 0;
+    for (source, map) in sources {
+        let start = picture * map.len() + map.at(y as isize, 0);
+        let (row, _) = S::as_simd_f32s(&source[start..start + map.width * map.channels]);
+        let all = at..at + map.channels / S::F32_LANES;
+        let (centres, factors, summands) = (&centres[all.clone()], &factors[all.clone()], &summands[all.clone()]);
+        for (out, pixel) in out.chunks_exact_mut(channels).zip(row.chunks_exact(centres.len())) {
+            let out = &mut out[all.clone()];
+            for (i, value) in pixel.iter().enumerate() {
+                out[i] = simd.mul_add_f32s(simd.sub_f32s(*value, centres[i]), factors[i], summands[i]);
             }
-            at += values.len();
         }
-        finish(simd, self.how, out, 0);
+        at = all.end;
     }
 }

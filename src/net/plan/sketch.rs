@@ -3,7 +3,7 @@
 use super::attention::Attention;
 use super::finish::Curve;
 use super::map::{GROUP, Shape};
-use super::method::Method;
+use super::method::{Choice, Method};
 use super::norm::{Norm, Resample};
 use super::pack::{Filter, picture_channels};
 use super::plain::Plain;
@@ -124,11 +124,9 @@ impl Sketch {
         }
         let shape = self.values[x].shape;
         let place = (shape, self.size);
-        // No large tiles on the way to a gradient: they round ten times as much, which turns as many more ReLUs, and behind a
-        // ReLU that turned the whole gradient is another. The gradient itself is linear, there they do no harm.
-        let tiles: &[usize] = if self.gradient { &[2] } else { &[2, 4] };
-        let forward = Kind::Conv(Method::choose(filter, (false, tiles), place, self.lanes), bias);
-        let gradient = || Kind::Conv(Method::choose(filter, (true, &[2, 4]), place, self.lanes), pad(c_in));
+        let choice = if self.gradient { Choice::BEFORE_A_GRADIENT } else { Choice::ALONE };
+        let forward = Kind::Conv(Method::choose(filter, choice, place, self.lanes), bias);
+        let gradient = || Kind::Conv(Method::choose(filter, Choice::GRADIENT, place, self.lanes), pad(c_in));
         let backward = self.gradient.then(gradient);
         let from = &mut self.values[x].shape;
         from.halo = from.halo.max(k / 2);

@@ -56,11 +56,11 @@ fn noise(seed: &mut u64) -> f32 {
     ((*seed >> 40) as f32 / (1 << 23) as f32) - 1.0
 }
 
-fn noises(seed: &mut u64, count: usize, scale: f32) -> Vec<f32> {
+pub(super) fn noises(seed: &mut u64, count: usize, scale: f32) -> Vec<f32> {
     (0..count).map(|_| scale * noise(seed)).collect()
 }
 
-fn filter(seed: &mut u64, dims @ [c_out, c_in, k]: [usize; 3], stride: usize, behind: bool) -> Filter {
+pub(super) fn filter(seed: &mut u64, dims @ [c_out, c_in, k]: [usize; 3], stride: usize, behind: bool) -> Filter {
     let fan = c_in * k * k;
     let weight = noises(seed, c_out * fan, (3.0 / fan as f32).sqrt());
     let bias = if stride == 1 { Some(noises(seed, c_out, 0.3)) } else { None };
@@ -181,7 +181,7 @@ fn plan(net: &Net, channels: usize, nominal: usize, arch: Arch) -> Plan {
     Plan::new(sketch, arch, &vec![0.0; channels], &vec![1.0; channels])
 }
 
-fn archs() -> Vec<Arch> {
+pub(super) fn archs() -> Vec<Arch> {
     let mut archs = vec![Arch::new()];
     #[cfg(target_arch = "x86_64")]
     archs.extend(pulp::x86::V3::try_new().map(Arch::V3));

@@ -20,6 +20,7 @@ use super::conv::Maps;
 use super::finish::{Finish, finish};
 use super::kernel::{Runs, by_width, tile};
 use super::map::{Block, GROUP};
+use super::method::LARGE;
 use super::pack::{Filter, Panel, pack};
 
 /// A filter turned for tiles of `m` by `m`.
@@ -61,22 +62,26 @@ impl Winograd {
         let panels = pack(outputs, lanes, |first_group, groups| {
             let width = groups * GROUP;
             let mut weights = vec![0.0; side * side * padded * width];
+            // Of all outputs of the panel side by side: taps, and a row of them turned in one direction.
+            let (mut taps, mut half) = (vec![0.0; 9 * width], vec![0.0; 3 * width]);
             for input in 0..inputs {
-                for (lane, output) in (first_group * GROUP..outputs.min((first_group + groups) * GROUP)).enumerate() {
-                    let weight = |y: usize, x: usize| {
-                        f64::from(if transposed {
+                for (lane, output) in (first_group * GROUP..outputs).take(width).enumerate() {
+                    for tap in 0..9 {
+                        let (y, x) = (tap / 3, tap % 3);
+                        taps[tap * width + lane] = f64::from(if transposed {
                             filter.at(input, output, 2 - y, 2 - x)
                         } else {
                             filter.at(output, input, y, x)
-                        })
-                    };
-                    for (r, row) in rows.iter().enumerate() {
-                        // Turned in one direction, then in the other.
-                        let half = [0, 1, 2].map(|x| (0..3).map(|y| row[y] * weight(y, x)).sum::<f64>());
-                        for (c, column) in rows.iter().enumerate() {
-                            let sum: f64 = (0..3).map(|x| half[x] * column[x]).sum();
-                            weights[((r * side + c) * padded + input) * width + lane] = sum as f32;
-                        }
+                        });
+                    }
+                }
+                for (r, row) in rows.iter().enumerate() {
+                    for (x, half) in half.chunks_exact_mut(width).enumerate() {
+                        turn_taps([x, 3 + x, 6 + x].map(|tap| &taps[tap * width..][..width]), row, half, |sum| sum);
+                    }
+                    for (c, column) in rows.iter().enumerate() {
+                        let turned = &mut weights[((r * side + c) * padded + input) * width..][..width];
+                        turn_taps([0, 1, 2].map(|x| &half[x * width..][..width]), column, turned, |sum| sum as f32);
                     }
                 }
             }
@@ -89,8 +94,9 @@ impl Winograd {
     pub(super) fn run(&self, arch: Arch, bias: &[f32], block: &Block, maps: &mut Maps<'_>, how: &mut Finish<'_>) {
         let tiles = self.tiles(block, maps);
         let values = (self.m + 2).pow(2) * maps.from.channels.max(maps.to.channels);
-        // Whole tiles of the products' kernel.
-        let together = (SCRATCH / values / 24 * 24).max(24);
+        // Whole tiles of the products' kernel. Many where reading weights costs more than what no longer fits a core's cache.
+        let weights: usize = self.panels.iter().map(|panel| panel.weights.len()).sum();
+        let together = (SCRATCH / values / 24 * 24).max(if weights > LARGE { 96 } else { 24 });
         TURNED.with_borrow_mut(|[turned, products]| {
             for tiles in tiles.chunks(together) {
                 turned.resize(turned.len().max(tiles.len() * values), 0.0);
@@ -110,6 +116,13 @@ impl Winograd {
             }
         }
         tiles
+    }
+}
+
+/// Three taps of every output, times a row of the matrix.
+fn turn_taps<T>(taps: [&[f64]; 3], row: &[f64; 3], turned: &mut [T], rounded: impl Fn(f64) -> T) {
+    for (((turned, first), second), third) in turned.iter_mut().zip(taps[0]).zip(taps[1]).zip(taps[2]) {
+        *turned = rounded(row[0] * first + row[1] * second + row[2] * third);
     }
 }
 
