@@ -26,7 +26,8 @@ const WRONG: f32 = 1.01;
 pub struct Mode {
     /// On a GPU convolutions and linear layers take one plain kernel instead of the fastest of several.
     pub untuned: bool,
-    /// A fault to test the check with: part of the names of layers that are computed wrongly unless they are untuned.
+    /// A fault to test the check with: part of the names of layers that are computed wrongly while kernels are tuned, or
+    /// always with a `!` before it.
     pub wrong: Option<String>,
 }
 
@@ -40,9 +41,17 @@ thread_local! {
     static THREAD: RefCell<Thread> = RefCell::default();
 }
 
-/// Sets how the networks of this thread compute from now on; returns how they did.
-pub fn set_mode(mode: Mode) -> Mode {
-    THREAD.with_borrow_mut(|thread| mem::replace(&mut thread.mode, mode))
+/// Sets how the networks of this thread compute from now on.
+pub fn set_mode(mode: Mode) {
+    THREAD.with_borrow_mut(|thread| thread.mode = mode);
+}
+
+/// Computes what others are compared with: with no fault.
+pub fn reference<T>(work: impl FnOnce() -> T) -> T {
+    let mode = THREAD.with_borrow_mut(|thread| mem::take(&mut thread.mode));
+    let done = work();
+    set_mode(mode);
+    done
 }
 
 /// Whether the networks of this thread take plain kernels.
@@ -79,7 +88,9 @@ pub(super) fn call<M: Module + 'static, const D: usize>(
 /// What a layer gives, but for a planted fault.
 fn spoiled<const D: usize>(y: Tensor<D>, name: impl FnOnce() -> String) -> Tensor<D> {
     let is_wrong = THREAD.with_borrow(|Thread { mode: Mode { untuned, wrong }, .. }| {
-        wrong.as_ref().is_some_and(|part| !untuned && name().contains(part))
+        let Some(wrong) = wrong else { return false };
+        let always = wrong.strip_prefix('!');
+        (always.is_some() || !untuned) && name().contains(always.unwrap_or(wrong))
     });
     if is_wrong { y * WRONG } else { y }
 }
@@ -109,9 +120,7 @@ impl Call {
     pub fn differs(&self, device: &Device, reference: &Device) -> f32 {
         let n = self.shape[0];
         let found = self.layer.run(n, self.tracked, device);
-        let mode = set_mode(Mode::default());
-        let expected = self.layer.run(n.min(2), self.tracked, reference);
-        set_mode(mode);
+        let expected = self::reference(|| self.layer.run(n.min(2), self.tracked, reference));
         match (found, expected) {
             (Some(found), Some(expected)) => {
                 let pairs = found.iter().zip(&expected);
@@ -175,4 +184,78 @@ fn random<const D: usize>(shape: [usize; D], seed: u64, device: &Device) -> Tens
     let samples = normal_noise(&[seed, seed + 1], Purpose::RandomStart, shape[1..].iter().product());
     let values = samples.iter().copied().cycle().take(shape.iter().product()).collect::<Vec<_>>();
     Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::laws::{device, pictures, resnets, unet};
+
+    /// The layers of every kind of network, the residual ones differentiated.
+    fn calls() -> Vec<Call> {
+        let mut all = Vec::new();
+        for net in resnets() {
+            let (_, calls) = record(|| net.clone().fold().forward(pictures(3, 3).autodiff().require_grad()));
+            all.extend(calls);
+        }
+        let net = unet(false);
+        all.extend(record(|| net.forward(pictures(2, 2), &[0.3, 0.4], Some(&[1, 2]))).1);
+        all
+    }
+
+    #[test]
+    fn every_kind_of_layer_is_written_down_once_per_shape_and_agrees_with_itself() {
+        let calls = calls();
+        let names: Vec<String> = calls.iter().map(ToString::to_string).collect();
+        for kind in [
+            "convolution 3x3, 3 to 8 channels at 8x16",
+            "convolution 3x3 by 2, 8 to 16 channels at 8x16",
+            "convolution 1x1, 64 to 192 channels at 4x8",
+            "linear layer, 16 to 5 channels",
+            "max-pool 3x3 at 8x16",
+            "average over 2x2 at 4x8",
+            "mean of 16 channels",
+            "group norm of 64 channels at 4x8",
+            "attention of 4 heads, 64 channels at 4x8",
+        ] {
+            let found = names.iter().any(|name| name == kind);
+            assert!(found, "{kind} is none of {names:#?}");
+        }
+        let deepest = resnets()[1].clone().fold();
+        let again = record(|| (deepest.forward(pictures(3, 3)), deepest.forward(pictures(3, 3)))).1;
+        let once = record(|| deepest.forward(pictures(3, 3))).1;
+        assert_eq!(again.len(), once.len(), "the second pass adds nothing");
+        for call in &calls {
+            assert_eq!(call.differs(&device(), &device()), 0.0, "{call}");
+        }
+        assert!(calls.iter().any(|call| call.tracked) && calls.iter().any(|call| !call.tracked));
+    }
+
+    #[test]
+    fn a_planted_fault_is_found_where_it_is_and_nowhere_else_and_is_healed_without_tuning() {
+        let calls = calls();
+        let wrong = || Some("1x1".to_owned());
+        set_mode(Mode { untuned: false, wrong: wrong() });
+        let mut faults = 0;
+        for call in &calls {
+            // Attention holds convolutions of one pixel.
+            let is_hit = ["1x1", "attention"].iter().any(|part| call.name.contains(part));
+            let difference = call.differs(&device(), &device());
+            assert_eq!(difference > TOLERANCE, is_hit, "{call}: {difference}");
+            faults += usize::from(is_hit);
+        }
+        assert!(faults > 5, "{faults}");
+        set_mode(Mode { untuned: true, wrong: wrong() });
+        assert!(calls.iter().all(|call| call.differs(&device(), &device()) == 0.0));
+        set_mode(Mode::default());
+    }
+
+    #[test]
+    fn what_is_no_number_or_is_missing_differs() {
+        assert_eq!(difference(&[1.0, -2.0, 1.0, -2.5], &[1.0, -2.0]), 0.25, "what is expected repeats");
+        assert_eq!(difference(&[1.0, f32::NAN, 2.0], &[1.0, 2.0, 2.0]), f32::INFINITY);
+        assert_eq!(difference(&[1.0], &[f32::NAN]), f32::INFINITY);
+        assert_eq!(difference(&[], &[1.0]), f32::INFINITY);
+        assert_eq!(difference(&[0.0], &[0.0]), 0.0);
+    }
 }
