@@ -18,7 +18,7 @@ use crate::refiner::{RefineSettings, State};
 use crate::session::host::Folders;
 use crate::session::{Provenance, Settings};
 use crate::trace::{RunId, Tag};
-use crate::worker::{Command, Event, JobId, MemoryEstimate, Rest, Wake, Worker};
+use crate::worker::{Command, DeviceInfo, Event, JobId, MemoryEstimate, Rest, Wake, Worker};
 
 /// How often to look after the compute thread when it says nothing, in case it died without a word.
 const LOOK: Duration = Duration::from_millis(200);
@@ -259,7 +259,7 @@ impl Driver {
         loop {
             while let Some(event) = self.worker.try_event() {
                 match event {
-                    Event::Device { info, .. } => self.provenance.device = Some(info),
+                    Event::Device { info, .. } => self.take_device(info),
                     Event::Generator { info, .. } => {
                         self.compare(Recorded::compare_model(self.recorded.generator.as_ref(), &info));
                         self.provenance.generator = Some(info);
@@ -297,6 +297,14 @@ impl Driver {
                 default(LOOK) => {}
             }
         }
+    }
+
+    /// Takes in what computes, and says what was newly checked on it.
+    fn take_device(&mut self, info: DeviceInfo) {
+        let known = self.provenance.device.take().map_or_else(Vec::new, |device| device.checks);
+        let news = info.checks.iter().filter(|check| !known.contains(check));
+        self.note(&news.map(|check| format!("checked: {}", check.found)).collect::<Vec<_>>());
+        self.provenance.device = Some(info);
     }
 
     /// Says what differs from what is repeated.

@@ -27,7 +27,7 @@ impl Source for Numbers {
     }
 }
 
-fn device() -> Device {
+pub(super) fn device() -> Device {
     Device::flex()
 }
 
@@ -57,7 +57,7 @@ const PRE: Preactivation = Preactivation {
 const SMOOTH: usize = 5;
 
 /// One of every kind.
-fn resnets() -> Vec<Resnet> {
+pub(super) fn resnets() -> Vec<Resnet> {
     let deepmind = Preactivation { activation: Activation::Silu, padding: Padding::Behind, ..PRE };
     let bare = Preactivation { final_norm: false, activated_shortcut: false, ..PRE };
     let basic = || arch(BlockKind::Basic);
@@ -96,11 +96,11 @@ fn load_unet(arch: UnetManifest, num_classes: Option<usize>) -> Unet {
     Unet::load(UnetConfig { arch, channels: 2, num_classes }, &mut Numbers, &device()).unwrap()
 }
 
-fn unet(learn_sigma: bool) -> Unet {
+pub(super) fn unet(learn_sigma: bool) -> Unet {
     load_unet(UnetManifest { learn_sigma, ..unet_arch() }, Some(3))
 }
 
-fn pictures(n: usize, channels: usize) -> Tensor<4> {
+pub(super) fn pictures(n: usize, channels: usize) -> Tensor<4> {
     let values = (0..n * channels * 8 * 16).map(|i| (0.37 * i as f32).sin()).collect();
     tensor(values, [n, channels, 8, 16], &device())
 }

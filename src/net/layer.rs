@@ -7,7 +7,7 @@ use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor};
 
 use super::plan::Filter;
-use super::tensor;
+use super::{check, tensor, untuned};
 
 /// A 2-d convolution, padded by half its kernel: a stride of 1 keeps the size, one of 2 halves it, rounding up.
 #[derive(Module, Debug)]
@@ -38,6 +38,17 @@ impl Conv {
     }
 
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        check::call(self, x, Self::name, Self::compute)
+    }
+
+    /// In words.
+    fn name(&self) -> String {
+        let ([c_out, c_in, kernel, _], stride) = (self.dims(), self.stride);
+        let by = if stride == 1 { String::new() } else { format!(" by {stride}") };
+        format!("convolution {kernel}x{kernel}{by}, {c_in} to {c_out} channels")
+    }
+
+    fn compute(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, kernel, _] = self.dims();
         let (x, pad) = if self.behind {
             let more = kernel - self.stride;
@@ -46,7 +57,11 @@ impl Conv {
             (x, kernel / 2)
         };
         let options = ConvOptions::new([self.stride; 2], [pad; 2], [1; 2], 1);
-        conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), options)
+        let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(Param::val));
+        if untuned::is_asked_for(&x) {
+            return untuned::conv2d(x, weight, bias, options);
+        }
+        conv2d(x, weight, bias, options)
     }
 
     /// `[C_out, C_in, k, k]`, known before there are values.
@@ -106,6 +121,19 @@ impl Linear {
 
     /// `[N, d_in]` to `[N, d_out]`.
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        check::call(self, x, Self::name, Self::compute)
+    }
+
+    /// In words.
+    fn name(&self) -> String {
+        let [d_out, d_in] = self.weight.lazy_shape().dims();
+        format!("linear layer, {d_in} to {d_out} channels")
+    }
+
+    fn compute(&self, x: Tensor<2>) -> Tensor<2> {
+        if untuned::is_asked_for(&x) {
+            return untuned::linear(x, self.weight.val()) + self.bias.val().unsqueeze();
+        }
         x.matmul(self.weight.val().transpose()) + self.bias.val().unsqueeze()
     }
 }

@@ -12,6 +12,7 @@
 //! residual networks; whoever opens a file of other names translates them.
 
 mod build;
+pub mod check;
 mod footprint;
 #[cfg(test)]
 mod laws;
@@ -19,6 +20,7 @@ mod layer;
 mod plan;
 pub mod resnet;
 pub mod unet;
+mod untuned;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -31,8 +33,15 @@ fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) 
 
 /// Average over 2x2 blocks.
 fn average_pool_2x2(x: Tensor<4>) -> Tensor<4> {
-    let [n, c, h, w] = x.dims();
-    x.reshape([n, c, h / 2, 2, w / 2, 2]).mean_dim(5).mean_dim(3).reshape([n, c, h / 2, w / 2])
+    check::call(
+        &2_usize,
+        x,
+        |side| format!("average over {side}x{side}"),
+        |_, x| {
+            let [n, c, h, w] = x.dims();
+            x.reshape([n, c, h / 2, 2, w / 2, 2]).mean_dim(5).mean_dim(3).reshape([n, c, h / 2, w / 2])
+        },
+    )
 }
 
 /// Every pixel twice in both directions.

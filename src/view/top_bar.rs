@@ -200,6 +200,5 @@ fn facts_ui(ui: &mut Ui, session: &Session, memory: Option<usize>) {
     };
     let text = RichText::new(&device.name);
     let text = if device.software { text.color(theme::tokens(ui).warning) } else { text };
-    ui.add(egui::Label::new(text).truncate())
-        .on_hover_text(format!("Compute device: {} through {}", device.name, device.backend));
+    ui.add(egui::Label::new(text).truncate()).on_hover_text(format!("Compute device: {}", device.details()));
 }

@@ -99,6 +99,35 @@ pub struct DeviceInfo {
     pub cpu: bool,
     /// True for an adapter that draws with the CPU.
     pub software: bool,
+    /// Driver of the adapter and its version, as far as it tells.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub driver: String,
+    /// Whether convolutions and linear layers take plain kernels, because the fastest ones compute wrongly.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub untuned: bool,
+    /// The networks whose layers were compared with the CPU's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
+}
+
+/// What comparing a network's layers on a device with the CPU's came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// SHA-256 of the network's file.
+    pub sha256: String,
+    /// In words.
+    pub found: String,
+}
+
+impl DeviceInfo {
+    /// What of it is worth knowing beside its name, in words.
+    #[must_use]
+    pub fn details(&self) -> String {
+        let untuned =
+            if self.untuned { "; its kernels are not tuned, because tuned ones computed wrongly" } else { "" };
+        let checks: Vec<_> = self.checks.iter().map(|check| format!("\nChecked: {}", check.found)).collect();
+        format!("{} through {}{untuned}{}", self.name, self.backend, checks.concat())
+    }
 }
 
 /// A device, ready for tensors.
@@ -140,6 +169,9 @@ pub(super) fn cpu() -> OpenDevice {
         backend: "flex".to_owned(),
         cpu: true,
         software: false,
+        driver: String::new(),
+        untuned: false,
+        checks: Vec::new(),
     };
     OpenDevice { device: Device::flex(), info }
 }
@@ -186,6 +218,9 @@ fn pick(choice: &DeviceChoice, adapters: &[wgpu::AdapterInfo]) -> Option<(Device
         backend: adapter.backend.to_string(),
         cpu: false,
         software: adapter.device_type == Cpu,
+        driver: format!("{} {}", adapter.driver, adapter.driver_info).trim().to_owned(),
+        untuned: false,
+        checks: Vec::new(),
     };
     Some((kind, info))
 }
@@ -196,6 +231,9 @@ fn configure(software: bool) {
     let mut config = CubeClRuntimeConfig::default();
     // A software rasteriser needs a minute for what a GPU tunes in seconds, and gains little from it.
     config.autotune.level = if software { AutotuneLevel::Minimal } else { AutotuneLevel::Balanced };
+    if software {
+        (config.autotune.bench.min_samples, config.autotune.bench.max_samples) = (1, 1);
+    }
     if !CubeClRuntimeConfig::try_set(config) {
         tracing::debug!("tuning was configured before");
     }

@@ -33,6 +33,10 @@ pub(super) enum WorkError {
         "one picture at a time needs about {needed} MiB, but {limit} MiB are allowed: raise that limit, or take a smaller model or picture"
     )]
     Memory { needed: u64, limit: u32 },
+    #[error(
+        "{device} computes the {role} otherwise than the CPU, with tuned kernels and without ({wrong}): update its driver, or use --device cpu"
+    )]
+    Wrong { device: String, role: &'static str, wrong: String },
     #[error("a setting is out of range")]
     Parameter(#[from] crate::parameter::ParameterError),
 }

@@ -10,7 +10,7 @@ use super::compute::ComputeSettings;
 use super::error::WorkError;
 use super::message::Event;
 use super::task::{Context, Step, Task};
-use super::warm::WarmUp;
+use super::warm::{WarmUp, Warmth};
 use crate::generator::{GenerateError, Generator, Making};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
@@ -72,7 +72,7 @@ impl<R: Recipe> Make<R> {
         let begin = move |range| -> Result<Part, GenerateError> {
             Ok(Part { making: begin(&model, range)?, generator: Arc::clone(&model) })
         };
-        self.warm = WarmUp::needed(context, &loaded, None, (chunks, &open));
+        self.warm = WarmUp::needed(context, &loaded, loaded.model.sample_shape(), (chunks, &open));
         self.pictures = Some(Pictures::new(n, chunks, Box::new(begin)));
         Ok(())
     }
@@ -88,8 +88,10 @@ impl<R: Recipe> Make<R> {
 impl<R: Recipe> Task for Make<R> {
     fn step(&mut self, context: &mut Context<'_, '_>) -> Result<Step, WorkError> {
         if let Some(warm) = &mut self.warm {
-            if warm.step(context)? == Step::Done {
-                self.warm = None;
+            match warm.step(context)? {
+                Warmth::Cold => {}
+                Warmth::Warm => self.warm = None,
+                Warmth::Elsewhere => (self.warm, self.pictures) = (None, None),
             }
             return Ok(Step::Prepared);
         }

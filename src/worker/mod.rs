@@ -19,6 +19,7 @@ mod probe;
 mod refine;
 pub mod run;
 mod task;
+mod verdict;
 mod warm;
 
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, TrySendError};
 
 pub use self::compute::ComputeSettings;
-pub use self::device::{DeviceChoice, DeviceError, DeviceInfo};
+pub use self::device::{Check, DeviceChoice, DeviceError, DeviceInfo};
 pub use self::inbox::enqueue;
 pub use self::message::{Command, Event, JobId, MemoryEstimate, ModelInfo, Rest};
 pub use self::run::serve;

@@ -17,7 +17,6 @@ use super::probe;
 use crate::checkpoint::{Checkpoint, CheckpointError, Hashing, LoadReport, Watch, Weights};
 use crate::classifier::Classifier;
 use crate::generator::Generator;
-use crate::image::ImageBatch;
 use crate::refiner::Chunks;
 use crate::zoo::{Manifest, Model, resolve};
 
@@ -38,8 +37,8 @@ impl<M> Clone for Loaded<M> {
 pub(super) trait Network: Sized + Send + Sync + 'static {
     /// In words.
     const ROLE: &'static str;
-    /// What of it is compared between two devices: in words, while that goes on and when it differs.
-    const CHECKED: (&'static str, &'static str);
+    /// What of it is compared between two devices, in words.
+    const CHECKED: &'static str;
 
     /// Reads the weights.
     fn read(manifest: &Manifest, weights: Weights<'_>, device: &Device) -> Result<(Self, LoadReport), CheckpointError>;
@@ -53,19 +52,14 @@ pub(super) trait Network: Sized + Send + Sync + 'static {
     /// What is told when it is there.
     fn event(job: JobId, info: ModelInfo) -> Event;
 
-    /// Numbers of one call for `n` samples, the same on every device but for rounding; `images` are some pictures for it.
-    fn probe(
-        &self,
-        images: Option<&ImageBatch>,
-        n: usize,
-        chunks: Chunks,
-        device: &Device,
-    ) -> Result<Vec<f32>, WorkError>;
+    /// Numbers of one call for `n` samples, the same on every device but for rounding; `size` is that of pictures,
+    /// `[C, H, W]`, where it takes some.
+    fn probe(&self, size: [usize; 3], n: usize, chunks: Chunks, device: &Device) -> Result<Vec<f32>, WorkError>;
 }
 
 impl Network for Generator {
     const ROLE: &'static str = "generator";
-    const CHECKED: (&'static str, &'static str) = ("pictures", "generator");
+    const CHECKED: &'static str = "pictures";
 
     fn read(manifest: &Manifest, weights: Weights<'_>, device: &Device) -> Result<(Self, LoadReport), CheckpointError> {
         Self::read(manifest, weights, device)
@@ -83,14 +77,14 @@ impl Network for Generator {
         Event::Generator { job, info }
     }
 
-    fn probe(&self, _: Option<&ImageBatch>, n: usize, _: Chunks, device: &Device) -> Result<Vec<f32>, WorkError> {
+    fn probe(&self, _: [usize; 3], n: usize, _: Chunks, device: &Device) -> Result<Vec<f32>, WorkError> {
         probe::denoise(self, n, device)
     }
 }
 
 impl Network for Classifier {
     const ROLE: &'static str = "classifier";
-    const CHECKED: (&'static str, &'static str) = ("gradients", "classifier's gradient");
+    const CHECKED: &'static str = "gradients";
 
     fn read(manifest: &Manifest, weights: Weights<'_>, device: &Device) -> Result<(Self, LoadReport), CheckpointError> {
         Self::read(manifest, weights, device)
@@ -108,14 +102,8 @@ impl Network for Classifier {
         Event::Classifier { job, info }
     }
 
-    fn probe(
-        &self,
-        images: Option<&ImageBatch>,
-        n: usize,
-        chunks: Chunks,
-        device: &Device,
-    ) -> Result<Vec<f32>, WorkError> {
-        probe::differentiate(self, images, n, (chunks, device))
+    fn probe(&self, size: [usize; 3], n: usize, chunks: Chunks, device: &Device) -> Result<Vec<f32>, WorkError> {
+        probe::differentiate(self, size, n, (chunks, device))
     }
 }
 

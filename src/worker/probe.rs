@@ -6,6 +6,7 @@ use super::error::WorkError;
 use crate::classifier::Classifier;
 use crate::generator::{Generator, Making, Plan};
 use crate::image::ImageBatch;
+use crate::noise::{Purpose, Stream};
 use crate::refiner::{Chunks, Objective, evaluate};
 
 /// Pictures of one network call.
@@ -16,15 +17,19 @@ pub(super) fn denoise(generator: &Generator, n: usize, device: &Device) -> Resul
     Ok(making.images()?.pixels().to_vec())
 }
 
-/// Gradients of one network call there and back.
+/// Gradients of one network call there and back, for random pictures of `[C, H, W]`, two of which are different.
 pub(super) fn differentiate(
     classifier: &Classifier,
-    images: Option<&ImageBatch>,
+    shape @ [c, h, w]: [usize; 3],
     n: usize,
     (chunks, device): (Chunks, &Device),
 ) -> Result<Vec<f32>, WorkError> {
-    let Some(images) = images else { return Ok(Vec::new()) };
-    let batch = images.slice(0, n.min(images.len())).repeat_last(n);
+    let picture = |seed| {
+        let mut stream = Stream::new(seed, Purpose::RandomStart);
+        (0..shape.iter().product()).map(move |_| stream.uniform() as f32)
+    };
+    let pair = ImageBatch::new([2, c, h, w], (0..2).flat_map(picture).collect());
+    let batch = pair.slice(0, n.min(2)).repeat_last(n);
     let labels = vec![0; batch.len()];
     Ok(evaluate(classifier, &batch, &labels, Objective::TargetLogit, chunks, device)?.gradient)
 }

@@ -9,7 +9,7 @@ use super::error::WorkError;
 use super::message::{Event, Rest};
 use super::models::Loaded;
 use super::task::{Context, Step, Task};
-use super::warm::WarmUp;
+use super::warm::{WarmUp, Warmth};
 use crate::classifier::{Classifier, LabelError};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
@@ -80,7 +80,8 @@ impl Refine {
         let copies = if from.is_some() { 1 } else { settings.restarts.max(1) as usize };
         let need = (true, model.weight_bytes(), per_sample);
         let chunks = context.chunks(compute, (n * copies, *chunk), need)?;
-        self.warm = WarmUp::needed(context, &loaded, Some(&origins.images), (chunks, &open));
+        let [_, c, h, w] = origins.images.shape();
+        self.warm = WarmUp::needed(context, &loaded, [c, h, w], (chunks, &open));
         self.classifier = Some((loaded, chunks, open));
         Ok(())
     }
@@ -146,8 +147,10 @@ impl Task for Refine {
 
     fn step(&mut self, context: &mut Context<'_, '_>) -> Result<Step, WorkError> {
         if let Some(warm) = &mut self.warm {
-            if warm.step(context)? == Step::Done {
-                self.warm = None;
+            match warm.step(context)? {
+                Warmth::Cold => {}
+                Warmth::Warm => self.warm = None,
+                Warmth::Elsewhere => (self.warm, self.classifier) = (None, None),
             }
             return Ok(Step::Prepared);
         }

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::compute::ComputeSettings;
-use super::device::{self, DeviceChoice, OpenDevice};
+use super::device::{self, DeviceChoice, DeviceInfo, OpenDevice};
 use super::error::WorkError;
 use super::inbox::Inbox;
 use super::memory;
 use super::message::{Event, JobId, MemoryEstimate, Rest};
 use super::models::{Loaded, Models, Network};
+use crate::net::check::{self, Mode};
 use crate::refiner::evaluate::JOINED;
 use crate::refiner::{Chunks, RefineSettings};
 use crate::trace::RunId;
@@ -83,10 +84,14 @@ pub(super) struct Context<'a, 'c> {
     /// Somebody takes events.
     pub(super) listening: bool,
     cache: PathBuf,
-    device: Option<(DeviceChoice, OpenDevice)>,
+    pub(super) device: Option<(DeviceChoice, OpenDevice)>,
+    /// The GPU that there is computes wrongly: `auto` means the CPU.
+    distrusted: bool,
+    /// The fault that tests plant ([`Mode::wrong`]).
+    pub(super) wrong: Option<String>,
     models: Models,
-    /// Model hash and chunk size whose kernels are known to be tuned.
-    pub(super) warmed: Vec<(String, usize)>,
+    /// Model hash, picture size and chunk size whose kernels are known to be tuned.
+    pub(super) warmed: Vec<(String, [usize; 3], usize)>,
 }
 
 impl<'a, 'c> Context<'a, 'c> {
@@ -98,6 +103,8 @@ impl<'a, 'c> Context<'a, 'c> {
             listening: true,
             cache,
             device: None,
+            distrusted: false,
+            wrong: std::env::var("LAPIDARY_WRONG_KERNEL").ok(),
             models: Models::default(),
             warmed: Vec::new(),
         }
@@ -118,10 +125,13 @@ impl<'a, 'c> Context<'a, 'c> {
             return Ok(open);
         }
         // Models live on the old device.
-        (self.models, self.device) = (Models::default(), None);
-        self.warmed.clear();
-        let open = device::open(choice)?;
+        self.close_device();
+        let open = match choice {
+            DeviceChoice::Auto if self.distrusted => device::cpu(),
+            choice => device::open(choice)?,
+        };
         self.device = Some((choice.clone(), open.clone()));
+        self.set_mode();
         self.publish(Event::Device { job: self.job, info: open.info.clone() });
         if open.info.software {
             self.publish(Event::Warning(format!(
@@ -130,6 +140,52 @@ impl<'a, 'c> Context<'a, 'c> {
             )));
         }
         Ok(open)
+    }
+
+    fn close_device(&mut self) {
+        (self.models, self.device) = (Models::default(), None);
+        self.warmed.clear();
+    }
+
+    /// Networks of this thread compute as the open device does.
+    pub(super) fn set_mode(&self) {
+        let info = self.device.as_ref().map(|(_, open)| &open.info).filter(|info| !info.cpu);
+        let mode = info.map(|info| Mode { untuned: info.untuned, wrong: self.wrong.clone() });
+        check::set_mode(mode.unwrap_or_default());
+    }
+
+    /// Has the open device compute without tuned kernels from here on; everything on it is to be checked anew.
+    pub(super) fn untune(&mut self) {
+        self.amend_device(|info| {
+            info.untuned = true;
+            info.checks.clear();
+        });
+        self.warmed.clear();
+        self.set_mode();
+    }
+
+    /// Changes what is known of the open device, and tells.
+    pub(super) fn amend_device(&mut self, amend: impl FnOnce(&mut DeviceInfo)) {
+        let Some((_, open)) = &mut self.device else { return };
+        amend(&mut open.info);
+        let info = open.info.clone();
+        self.publish(Event::Device { job: self.job, info });
+    }
+
+    /// Whether the open device was not asked for by name, so that the CPU may take its place, as it then does when a device
+    /// is opened the next time.
+    pub(super) fn distrust_device(&mut self) -> bool {
+        let may = matches!(&self.device, Some((DeviceChoice::Auto, _)));
+        if may {
+            self.distrusted = true;
+            self.close_device();
+        }
+        may
+    }
+
+    /// Where unpacked models and other things lie that can be made again.
+    pub(super) fn cache(&self) -> &Path {
+        &self.cache
     }
 
     /// Makes sure that a model is in memory as its file is now, and tells what it is.

@@ -167,8 +167,9 @@ impl Toy {
         self.told = false;
         if let Some(job) = self.making.take() {
             self.made += 1;
+            let (name, backend, driver) = ("toy".to_owned(), self.made.to_string(), String::new());
             let info =
-                DeviceInfo { name: "toy".to_owned(), backend: self.made.to_string(), cpu: true, software: false };
+                DeviceInfo { name, backend, cpu: true, software: false, driver, untuned: false, checks: Vec::new() };
             events.push_back(Event::Device { job, info });
             let images = picture(self.made as f32, 0, 0);
             let origins = Arc::new(Origins::opened(images, vec![0, 1], Vec::new()));

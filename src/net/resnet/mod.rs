@@ -17,6 +17,7 @@ use burn::tensor::{Device, Tensor};
 pub use self::arch::{Activation, BlockKind, OddSize, Padding, Preactivation, ResnetManifest, Shortcut};
 use self::block::Block;
 use super::build::{Build, Shapes, Source};
+use super::check;
 use super::footprint::{self, Ledger, len};
 use super::layer::{ConvNorm, Linear, Norm};
 use super::plan::{self, Plan, Sketch};
@@ -140,7 +141,12 @@ impl Resnet {
             h = self.activation.forward(h);
         }
         if self.stem_pool {
-            h = max_pool2d(h, MaxPoolOptions::new([3; 2]).with_stride([2; 2]).with_padding([1; 2]));
+            h = check::call(
+                &3_usize,
+                h,
+                |side| format!("max-pool {side}x{side}"),
+                |side, h| max_pool2d(h, MaxPoolOptions::new([*side; 2]).with_stride([2; 2]).with_padding([1; 2])),
+            );
         }
         for block in self.stages.iter().flatten() {
             h = block.forward(h);
@@ -149,7 +155,8 @@ impl Resnet {
             h = self.activation.forward(norm.forward(h));
         }
         let [n, c, height, width] = h.dims();
-        let pooled = h.reshape([n, c, height * width]).mean_dim(2).reshape([n, c]);
+        let h = h.reshape([n, c, height * width]);
+        let pooled = check::call(&c, h, |c| format!("mean of {c} channels"), |_, h| h.mean_dim(2)).reshape([n, c]);
         self.fc.forward(pooled)
     }
 

@@ -9,6 +9,7 @@ use burn::tensor::module::layer_norm;
 use super::arch::{AttentionOrder, UnetManifest};
 use crate::checkpoint::CheckpointError;
 use crate::net::build::Build;
+use crate::net::check;
 use crate::net::footprint::{self, Ledger, len};
 use crate::net::layer::{Conv, Linear, values};
 pub(super) use crate::net::plan::Resample;
@@ -36,7 +37,7 @@ impl Layer {
     pub(super) fn forward(&self, x: Tensor<4>, emb: &Tensor<2>) -> Tensor<4> {
         match self {
             Self::Res(block) => block.forward(x, emb),
-            Self::Attention(attention) => attention.forward(x),
+            Self::Attention(attention) => check::call(attention, x, Attention::name, Attention::forward),
             Self::Down(conv) => conv.forward(x),
             Self::Up(conv) => conv.forward(nearest_upsample_2x(x)),
         }
@@ -202,6 +203,11 @@ pub(super) struct Attention {
 }
 
 impl Attention {
+    /// In words.
+    fn name(&self) -> String {
+        format!("attention of {} heads, {} channels", self.heads, self.proj_out.dims()[0])
+    }
+
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [n, c, h, w] = x.dims();
         let [query, key, value] = self.split(self.qkv.forward(self.norm.forward(x.clone())));
@@ -310,10 +316,18 @@ impl GroupNorm {
 /// Every group to mean 0 and variance 1: a layer norm over the values of a group, which the CPU backend computes in one
 /// pass over memory.
 fn normalise(x: Tensor<4>) -> Tensor<4> {
-    let [n, c, h, w] = x.dims();
-    let values = c / GROUPS * h * w;
-    let ones = Tensor::ones([values], &x.device());
-    layer_norm(x.reshape([n, GROUPS, values]), ones, None, GROUP_NORM_EPS).reshape([n, c, h, w])
+    let channels = x.dims()[1];
+    check::call(
+        &channels,
+        x,
+        |channels| format!("group norm of {channels} channels"),
+        |_, x| {
+            let [n, c, h, w] = x.dims();
+            let values = c / GROUPS * h * w;
+            let ones = Tensor::ones([values], &x.device());
+            layer_norm(x.reshape([n, GROUPS, values]), ones, None, GROUP_NORM_EPS).reshape([n, c, h, w])
+        },
+    )
 }
 
 /// Values in use beside the input while it is normalised and activated: the result, and its sigmoid.
