@@ -342,4 +342,17 @@ mod tests {
         assert_eq!(chunks.filled(&[0, 1]), [0, 1, 1], "also a batch below one chunk: its shape is tuned already");
         assert_eq!(Chunks::CPU.filled(&[6]), [6]);
     }
+
+    #[test]
+    fn samples_are_joined_where_they_may_be_and_memory_holds_them() {
+        let cores = rayon::current_num_threads();
+        let joined = |at_once, n, most| Chunks { at_once, ..Chunks::CPU }.joined(n, most);
+        assert_eq!(joined(100, 100 * cores, 1).size, 1, "a network of which one goes through at a time");
+        assert_eq!((joined(1000, 100 * cores, 8).size, joined(1000, 100 * cores, 3).size), (8, 3));
+        assert_eq!(joined(1000, cores, 8).size, 1, "a chunk for every core");
+        assert!(joined(5, 1000, 8).size * joined(5, 1000, 8).at_once <= 5);
+        assert_eq!(Chunks::gpu(4).joined(100, 8), Chunks::gpu(4));
+        // The demo's generator, an ImageNet-64 one, and one whose pictures need more than is joined.
+        assert_eq!([1 << 20, 97 << 20, 1 << 30].map(Chunks::most), [8, 2, 1]);
+    }
 }

@@ -80,13 +80,11 @@ impl Sketch {
         let mut back = Vec::new();
         for step in steps {
             let (mut writes, mut places) = (None, None);
-            if !differentiable {
-                // Nothing is kept.
-            } else if let Some(curve) = values[step.y].curve {
+            if let Some(curve) = values[step.y].curve.filter(|_| differentiable) {
                 derivatives[step.y] = Some(tape.len());
                 writes = Some(tape.len());
                 tape.push(Keep::Derivative(curve, values[step.y].shape));
-            } else if matches!(step.forward, Kind::Plain(Plain::MaxPool)) {
+            } else if differentiable && matches!(step.forward, Kind::Plain(Plain::MaxPool)) {
                 (writes, places) = (Some(tape.len()), Some(tape.len()));
                 tape.push(Keep::Places(values[step.y].shape));
             }

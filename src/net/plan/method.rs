@@ -1,7 +1,7 @@
 //! How a convolution is computed: by which method and in blocks of which size.
 
 use super::map::{GROUP, Map, Shape};
-use super::pack::{Filter, Pass};
+use super::pack::{Filter, LARGE, Pass};
 use super::winograd::Winograd;
 
 /// Products that a thread computes before it asks for more: about 50 microseconds.
@@ -12,8 +12,6 @@ const REUSE: usize = 64;
 const LARGE_REUSE: usize = 256;
 /// Weights that a core's cache holds, as values.
 const CACHED: usize = 1 << 17;
-/// Weights that no cache holds.
-pub(super) const LARGE: usize = 1 << 20;
 /// What it costs to turn a value of a tile there or back, in products.
 const TURN: usize = 24;
 

@@ -4,6 +4,9 @@ use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use super::map::GROUP;
 
+/// Weights that no cache holds, as values.
+pub(super) const LARGE: usize = 1 << 20;
+
 /// A convolution over some of the outputs: those that lie `out_step` apart see the same taps.
 ///
 /// Forwards there is one pass. The gradient of a stride of s comes in s² passes, one for the outputs of either parity.

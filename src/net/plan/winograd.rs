@@ -20,8 +20,7 @@ use super::conv::Maps;
 use super::finish::{Finish, finish};
 use super::kernel::{Runs, by_width, tile};
 use super::map::{Block, GROUP};
-use super::method::LARGE;
-use super::pack::{Filter, Panel, pack};
+use super::pack::{Filter, LARGE, Panel, pack};
 
 /// A filter turned for tiles of `m` by `m`.
 #[derive(Debug)]
