@@ -135,6 +135,7 @@ impl Compiled {
         let rows: Vec<f32> = match (&self.labels, labels) {
             (Some(table), Some(labels)) => {
                 assert_eq!(labels.len(), n, "one label per sample");
+                assert!(labels.iter().all(|label| *label < table.len() / emb), "labels below {}", table.len() / emb);
                 labels.iter().flat_map(|label| &table[label * emb..(label + 1) * emb]).copied().collect()
             }
             (None, None) => Vec::new(),
