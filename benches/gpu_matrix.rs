@@ -91,7 +91,8 @@ fn known(file: &Path) -> Known {
 
 fn main() {
     let mut config = CubeClRuntimeConfig::default();
-    config.autotune.level = AutotuneLevel::Minimal;
+    // Every candidate is tried, once, so that whatever is fastest anywhere is met.
+    config.autotune.level = AutotuneLevel::Full;
     (config.autotune.bench.min_samples, config.autotune.bench.max_samples) = (1, 1);
     assert!(CubeClRuntimeConfig::try_set(config), "nothing was tuned before");
     let gpu = Device::wgpu_options().device_kind(DeviceKind::DefaultDevice).init().expect("a GPU");

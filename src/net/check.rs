@@ -217,6 +217,8 @@ mod tests {
             "mean of 16 channels",
             "group norm of 64 channels at 4x8",
             "attention of 4 heads, 64 channels at 4x8",
+            "residual block with a 1x1 shortcut, 96 to 32 channels at 8x16",
+            "upsampling to 2x2 at 4x8",
         ] {
             let found = names.iter().any(|name| name == kind);
             assert!(found, "{kind} is none of {names:#?}");

@@ -46,8 +46,15 @@ fn average_pool_2x2(x: Tensor<4>) -> Tensor<4> {
 
 /// Every pixel twice in both directions.
 fn nearest_upsample_2x(x: Tensor<4>) -> Tensor<4> {
-    let [n, c, h, w] = x.dims();
-    x.reshape([n, c, h, 1, w, 1]).expand([n, c, h, 2, w, 2]).reshape([n, c, 2 * h, 2 * w])
+    check::call(
+        &2_usize,
+        x,
+        |side| format!("upsampling to {side}x{side}"),
+        |_, x| {
+            let [n, c, h, w] = x.dims();
+            x.reshape([n, c, h, 1, w, 1]).expand([n, c, h, 2, w, 2]).reshape([n, c, 2 * h, 2 * w])
+        },
+    )
 }
 
 /// PyTorch's `pixel_unshuffle`: `[N, C, H, W]` to `[N, C p², H/p, W/p]`.

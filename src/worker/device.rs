@@ -231,9 +231,6 @@ fn configure(software: bool) {
     let mut config = CubeClRuntimeConfig::default();
     // A software rasteriser needs a minute for what a GPU tunes in seconds, and gains little from it.
     config.autotune.level = if software { AutotuneLevel::Minimal } else { AutotuneLevel::Balanced };
-    if software {
-        (config.autotune.bench.min_samples, config.autotune.bench.max_samples) = (1, 1);
-    }
     if !CubeClRuntimeConfig::try_set(config) {
         tracing::debug!("tuning was configured before");
     }

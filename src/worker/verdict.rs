@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::device::DeviceInfo;
+use crate::checkpoint::hex;
 
 /// Numbers that are kept of a network.
 const KEPT: usize = 64;
@@ -58,6 +59,6 @@ impl Verdict {
 fn place(cache: &Path, device: &DeviceInfo, call: &str) -> PathBuf {
     let DeviceInfo { name, backend, driver, .. } = device;
     let key = format!("{name}\n{backend}\n{driver}\n{}\n{call}", env!("CARGO_PKG_VERSION"));
-    let hash: String = Sha256::digest(key).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&Sha256::digest(key)[..16]);
     cache.join("checks").join(hash + ".json")
 }

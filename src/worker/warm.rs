@@ -14,8 +14,9 @@ use crate::net::check::{self, Call, TOLERANCE};
 use crate::refiner::Chunks;
 use crate::units::counted;
 
-/// Difference between the ends of two whole networks that rounding does not explain, in shares of the largest value.
-const END_TOLERANCE: f32 = 1e-2;
+/// Difference between the ends of two whole networks that rounding does not explain, in shares of the largest value: it may turn
+/// a ReLU among the last layers, which changes a gradient by a hundredth or two.
+const END_TOLERANCE: f32 = 5e-2;
 /// Samples of which the ends are compared.
 const END_SAMPLES: usize = 2;
 /// The ends of larger models are not compared: their weights would be in memory twice.

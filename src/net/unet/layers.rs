@@ -36,7 +36,15 @@ impl Layer {
     /// `x`: `[N, C, H, W]`, `emb` (after `SiLU`): `[N, E]`.
     pub(super) fn forward(&self, x: Tensor<4>, emb: &Tensor<2>) -> Tensor<4> {
         match self {
-            Self::Res(block) => block.forward(x, emb),
+            Self::Res(block) => check::call(
+                &(block.clone(), emb.clone()),
+                x,
+                |(block, _)| block.name(),
+                |(block, emb), x| {
+                    let (n, known) = (x.dims()[0], emb.dims()[0]);
+                    block.forward(x, &if n < known { emb.clone().narrow(0, 0, n) } else { emb.clone() })
+                },
+            ),
             Self::Attention(attention) => check::call(attention, x, Attention::name, Attention::forward),
             Self::Down(conv) => conv.forward(x),
             Self::Up(conv) => conv.forward(nearest_upsample_2x(x)),
@@ -126,6 +134,13 @@ pub(super) struct ResBlock {
 }
 
 impl ResBlock {
+    /// In words.
+    fn name(&self) -> String {
+        let [c_out, c_in, ..] = self.in_conv.dims();
+        let shortcut = if self.skip.is_some() { " with a 1x1 shortcut" } else { "" };
+        format!("residual block{shortcut}, {c_in} to {c_out} channels")
+    }
+
     /// `x`: `[N, C_in, H, W]`, `emb` (after `SiLU`): `[N, E]`.
     fn forward(&self, x: Tensor<4>, emb: &Tensor<2>) -> Tensor<4> {
         let h = self.resample.forward(silu(self.in_norm.forward(x.clone())));
