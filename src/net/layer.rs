@@ -6,8 +6,8 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor};
 
-use super::plan::Filter;
-use super::tensor;
+use super::plan::{self, Filter};
+use super::{conv, tensor};
 
 /// A 2-d convolution, padded by half its kernel: a stride of 1 keeps the size, one of 2 halves it, rounding up.
 #[derive(Module, Debug)]
@@ -39,14 +39,13 @@ impl Conv {
 
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, kernel, _] = self.dims();
-        let (x, pad) = if self.behind {
-            let more = kernel - self.stride;
-            (x.pad((0, more, 0, more), PadMode::Constant(0.0)), 0)
-        } else {
-            (x, kernel / 2)
-        };
-        let options = ConvOptions::new([self.stride; 2], [pad; 2], [1; 2], 1);
-        conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), options)
+        let [before, behind] = if self.behind { [0, kernel - self.stride] } else { [kernel / 2; 2] };
+        let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(Param::val));
+        if let Some(arch) = plan::processor().filter(|_| plan::runs_on(&weight.device().without_autodiff())) {
+            return conv::conv2d(x, weight, bias, (arch, self.stride, [before, behind]));
+        }
+        let x = if before == behind { x } else { x.pad((0, behind, 0, behind), PadMode::Constant(0.0)) };
+        conv2d(x, weight, bias, ConvOptions::new([self.stride; 2], [before; 2], [1; 2], 1))
     }
 
     /// `[C_out, C_in, k, k]`, known before there are values.

@@ -12,6 +12,7 @@
 //! residual networks; whoever opens a file of other names translates them.
 
 mod build;
+mod conv;
 mod footprint;
 #[cfg(test)]
 mod laws;

@@ -1,0 +1,172 @@
+//! A convolution that stands alone, for networks whose weights change: packed at every call, its pictures turned to
+//! channels last and back, one picture after the other so that both copies stay in a cache.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
+use rayon::slice::{ParallelSlice as _, ParallelSliceMut as _};
+
+use super::conv::{Maps, conv};
+use super::finish::Finish;
+use super::lanes;
+use super::map::{Block, GROUP, Map, split};
+use super::method::Method;
+use super::pack::{Filter, picture_channels};
+
+/// What a convolution is, but for its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::net) struct Geometry {
+    /// Channels out and in, side of the kernel.
+    pub(in crate::net) dims: [usize; 3],
+    pub(in crate::net) stride: usize,
+    /// Zeros before the first pixel and behind the last, in both directions.
+    pub(in crate::net) padding: [usize; 2],
+}
+
+/// Pictures of `channels` whose copies lie as `map` says.
+#[derive(Clone, Copy)]
+struct Side {
+    channels: usize,
+    map: Map,
+}
+
+impl Side {
+    /// Values of a picture.
+    const fn len(self) -> usize {
+        self.channels * self.plane()
+    }
+
+    const fn plane(self) -> usize {
+        self.map.height * self.map.width
+    }
+}
+
+impl Geometry {
+    /// `[H', W']` that `[H, W]` becomes.
+    pub(in crate::net) fn output(self, size: [usize; 2]) -> [usize; 2] {
+        let ([_, _, k], [before, behind]) = (self.dims, self.padding);
+        size.map(|side| (side + before + behind - k) / self.stride + 1)
+    }
+
+    /// The convolution of pictures `[N, C_in, H, W]` with a filter `[C_out, C_in, k, k]`, and a bias per channel.
+    pub(in crate::net) fn forward(
+        self,
+        arch: Arch,
+        (weight, bias): (&[f32], &[f32]),
+        (x, size): (&[f32], [usize; 2]),
+    ) -> Vec<f32> {
+        let [c_out, c_in, _] = self.dims;
+        let from = side(c_in, picture_channels(c_in), size, self.padding[0].max(self.padding[1]));
+        let to = side(c_out, c_out.next_multiple_of(GROUP), self.output(size), 0);
+        let method = Method::Direct(self.filter(weight).forward(lanes(arch), from.map.channels));
+        let mut bias = bias.to_vec();
+        bias.resize(to.map.channels, 0.0);
+        run(arch, (&method, &bias), (x, from), to)
+    }
+
+    /// The gradient of the pictures, which were of `size`, that follows from the result's.
+    pub(in crate::net) fn backward(self, arch: Arch, weight: &[f32], gradient: &[f32], size: [usize; 2]) -> Vec<f32> {
+        let ([c_out, c_in, k], [before, _], s) = (self.dims, self.padding, self.stride);
+        let output = self.output(size);
+        // The first input's last tap, and the last input's first.
+        let beyond = [0, 1].map(|i| ((size[i] - 1 + before) / s + 1).saturating_sub(output[i]));
+        let halo = (k - 1).saturating_sub(before).div_ceil(s).max(beyond[0]).max(beyond[1]);
+        let from = side(c_out, c_out.next_multiple_of(GROUP), output, halo);
+        let to = side(c_in, c_in.next_multiple_of(GROUP), size, 0);
+        let method = Method::Direct(self.filter(weight).backward(lanes(arch)));
+        run(arch, (&method, &vec![0.0; to.map.channels]), (gradient, from), to)
+    }
+
+    fn filter(self, weight: &[f32]) -> Filter {
+        Filter { weight: weight.to_vec(), bias: None, dims: self.dims, stride: self.stride, before: self.padding[0] }
+    }
+}
+
+fn side(channels: usize, padded: usize, [height, width]: [usize; 2], halo: usize) -> Side {
+    Side { channels, map: Map { channels: padded, height, width, halo } }
+}
+
+/// Turns every picture, convolves it and turns it back.
+fn run(arch: Arch, (method, bias): (&Method, &[f32]), (x, from): (&[f32], Side), to: Side) -> Vec<f32> {
+    let n = x.len() / from.len();
+    let mut y = vec![0.0; n * to.len()];
+    let [pixels, rows] = method.block();
+    // A picture is cut only where there are too few for all threads.
+    let pixels = if n < rayon::current_num_threads() { pixels } else { usize::MAX };
+    let blocks = Block::cut(1, to.map, pixels, rows);
+    let part = |block: &Block| block.part(to.map.len(), to.map.row(), 0, to.map.height);
+    let scratch = || (vec![0.0; from.map.len()], vec![0.0; to.map.len()]);
+    y.par_chunks_mut(to.len()).zip(x.par_chunks(from.len())).for_each_init(scratch, |(last, sums), (y, x)| {
+        arch.dispatch(Load { planes: x, side: from, to: last });
+        let tasks: Vec<_> = blocks.iter().zip(split(sums, blocks.iter().map(part))).collect();
+        tasks.into_par_iter().for_each(|(block, y)| {
+            let mut maps = Maps { x: last, from: from.map, add: None, y, to: to.map, start: part(block).start };
+            match method {
+                Method::Direct(passes) => conv(arch, (passes, bias), block, &mut maps, &mut Finish::Nothing),
+                Method::Winograd(winograd) => winograd.run(arch, bias, block, &mut maps, &mut Finish::Nothing),
+            }
+        });
+        arch.dispatch(Store { last: sums, side: to, planes: y });
+    });
+    y
+}
+
+/// A picture's planes, channels last.
+struct Load<'a> {
+    planes: &'a [f32],
+    side: Side,
+    to: &'a mut [f32],
+}
+
+impl WithSimd for Load<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Side { channels, map } = self.side;
+        let plane = self.side.plane();
+        for y in 0..map.height {
+            let row = &mut self.to[map.at(y as isize, 0)..][..map.width * map.channels];
+            for first in (0..channels).step_by(GROUP) {
+                let line = |c: usize| &self.planes[(first + c) * plane + y * map.width..][..map.width];
+                if first + GROUP <= channels {
+                    let lines: [&[f32]; GROUP] = std::array::from_fn(line);
+                    for (x, pixel) in row.chunks_exact_mut(map.channels).enumerate() {
+                        let pixel = &mut pixel[first..first + GROUP];
+                        for c in 0..GROUP {
+                            pixel[c] = lines[c][x];
+                        }
+                    }
+                } else {
+                    for c in 0..channels - first {
+                        for (pixel, value) in row.chunks_exact_mut(map.channels).zip(line(c)) {
+                            pixel[first + c] = *value;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The way back; there is no halo.
+struct Store<'a> {
+    last: &'a [f32],
+    side: Side,
+    planes: &'a mut [f32],
+}
+
+impl WithSimd for Store<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let padded = self.side.map.channels;
+        for (group, planes) in self.planes.chunks_mut(GROUP * self.side.plane()).enumerate() {
+            for (c, plane) in planes.chunks_exact_mut(self.side.plane()).enumerate() {
+                for (value, pixel) in plane.iter_mut().zip(self.last.chunks_exact(padded)) {
+                    *value = pixel[group * GROUP + c];
+                }
+            }
+        }
+    }
+}
