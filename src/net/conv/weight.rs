@@ -40,12 +40,26 @@ impl Bundles {
         let mut values = vec![0.0; channels.div_ceil(bundle) * n * picture];
         values.par_chunks_mut(picture).enumerate().for_each(|(i, values)| {
             let (first, picture) = (i / n * bundle, i % n);
-            for c in first..channels.min(first + bundle) {
-                let plane = &planes[(picture * channels + c) * height * width..][..height * width];
-                for (y, line) in plane.chunks_exact(width).enumerate() {
-                    let row = &mut values[((y + before) * size[1] + before) * bundle..][..width * bundle];
-                    for (pixel, value) in row.chunks_exact_mut(bundle).zip(line) {
-                        pixel[c - first] = *value;
+            let count = bundle.min(channels - first);
+            let planes = &planes[(picture * channels + first) * height * width..][..count * height * width];
+            for y in 0..height {
+                let row = &mut values[((y + before) * size[1] + before) * bundle..][..width * bundle];
+                // Some channels at a time, whose lines are read side by side.
+                for c in (0..count).step_by(8) {
+                    let line = |c: usize| &planes[c * height * width + y * width..][..width];
+                    if c + 8 <= count {
+                        let lines: [&[f32]; 8] = std::array::from_fn(|i| line(c + i));
+                        for (x, pixel) in row.chunks_exact_mut(bundle).enumerate() {
+                            for (value, line) in pixel[c..c + 8].iter_mut().zip(lines) {
+                                *value = line[x];
+                            }
+                        }
+                    } else {
+                        for c in c..count {
+                            for (pixel, value) in row.chunks_exact_mut(bundle).zip(line(c)) {
+                                pixel[c] = *value;
+                            }
+                        }
                     }
                 }
             }
@@ -84,10 +98,13 @@ pub(in crate::net) fn gradient(
     });
     let mut weights = vec![0.0; c_out * c_in * k * k];
     weights.par_chunks_mut(c_in * k * k).enumerate().for_each(|(o, weights)| {
-        for (at, weight) in weights.iter_mut().enumerate() {
-            let (i, ky, kx) = (at / (k * k), at / k % k, at % k);
-            let first = ((o / y.width * bundles + i / rows) * k + ky) * unit;
-            *weight = sums[first + (kx * rows + i % rows) * y.width + o % y.width];
+        for (i, weights) in weights.chunks_exact_mut(k * k).enumerate() {
+            let first = (o / y.width * bundles + i / rows) * k * unit + i % rows * y.width + o % y.width;
+            for (ky, weights) in weights.chunks_exact_mut(k).enumerate() {
+                for (kx, weight) in weights.iter_mut().enumerate() {
+                    *weight = sums[first + ky * unit + kx * rows * y.width];
+                }
+            }
         }
     });
     weights

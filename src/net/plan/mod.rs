@@ -29,7 +29,7 @@ use self::compile::{Program, Programs};
 use self::map::Shape;
 use self::run::Buffers;
 
-pub(in crate::net) use self::finish::Curve;
+pub(in crate::net) use self::finish::{Curve, mask, sigmoid};
 pub(in crate::net) use self::kernel::by_width;
 pub(in crate::net) use self::map::GROUP;
 pub(in crate::net) use self::op::{flex_tensor, runs_on, with_values};

@@ -10,7 +10,8 @@ use super::finish::Finish;
 use super::lanes;
 use super::map::{Block, GROUP, Map, split};
 use super::method::Method;
-use super::pack::{Filter, picture_channels};
+use super::pack::{Filter, pack, picture_channels};
+use super::winograd::Winograd;
 
 /// What a convolution is, but for its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +58,12 @@ impl Geometry {
         let [c_out, c_in, _] = self.dims;
         let from = side(c_in, picture_channels(c_in), size, self.padding[0].max(self.padding[1]));
         let to = side(c_out, c_out.next_multiple_of(GROUP), self.output(size), 0);
-        let method = Method::Direct(self.filter(weight).forward(lanes(arch), from.map.channels));
+        let filter = self.filter(weight);
+        let method = if self.takes_tiles() {
+            Method::Winograd(tiles(arch, &filter, false, from.map.channels))
+        } else {
+            Method::Direct(filter.forward(lanes(arch), from.map.channels))
+        };
         let mut bias = bias.to_vec();
         bias.resize(to.map.channels, 0.0);
         run(arch, (&method, &bias), (x, from), to)
@@ -72,8 +78,20 @@ impl Geometry {
         let halo = (k - 1).saturating_sub(before).div_ceil(s).max(beyond[0]).max(beyond[1]);
         let from = side(c_out, c_out.next_multiple_of(GROUP), output, halo);
         let to = side(c_in, c_in.next_multiple_of(GROUP), size, 0);
-        let method = Method::Direct(self.filter(weight).backward(lanes(arch)));
+        let filter = self.filter(weight);
+        let method = if self.takes_tiles() {
+            Method::Winograd(tiles(arch, &filter, true, from.map.channels))
+        } else {
+            Method::Direct(filter.backward(lanes(arch)))
+        };
         run(arch, (&method, &vec![0.0; to.map.channels]), (gradient, from), to)
+    }
+
+    /// Whether tiles of 2x2 take fewer products, which round as much as plain ones; what it costs to turn them, both ways,
+    /// pays from some width on.
+    const fn takes_tiles(self) -> bool {
+        let [c_out, c_in, k] = self.dims;
+        k == 3 && self.stride == 1 && matches!(self.padding, [1, 1]) && c_out >= 2 * GROUP && c_in >= 2 * GROUP
     }
 
     fn filter(self, weight: &[f32]) -> Filter {
@@ -83,6 +101,80 @@ impl Geometry {
 
 fn side(channels: usize, padded: usize, [height, width]: [usize; 2], halo: usize) -> Side {
     Side { channels, map: Map { channels: padded, height, width, halo } }
+}
+
+/// A filter turned for tiles of 2x2, in single precision: it is used once.
+fn tiles(arch: Arch, filter: &Filter, transposed: bool, padded: usize) -> Winograd {
+    let [c_out, c_in, _] = filter.dims;
+    let (outputs, inputs) = if transposed { (c_in, c_out) } else { (c_out, c_in) };
+    let panels = pack(outputs, lanes(arch), |first_group, groups| {
+        let width = groups * GROUP;
+        let mut weights = vec![0.0; 16 * padded * width];
+        let lanes = first_group * GROUP..outputs.min((first_group + groups) * GROUP);
+        let mut taps = [[0.0; LANES]; 9];
+        for input in 0..inputs {
+            for (lane, output) in lanes.clone().enumerate() {
+                let at = if transposed { input * c_in + output } else { output * c_in + input };
+                for (tap, weight) in filter.weight[9 * at..][..9].iter().enumerate() {
+                    taps[if transposed { 8 - tap } else { tap }][lane] = *weight;
+                }
+            }
+            arch.dispatch(Turn {
+                taps: &taps,
+                weights: &mut weights,
+                from: input * width,
+                step: padded * width,
+                width,
+            });
+        }
+        weights
+    });
+    Winograd { m: 2, panels }
+}
+
+/// Channels of the widest panel.
+const LANES: usize = 4 * GROUP;
+
+/// The taps of a channel in, turned.
+struct Turn<'a> {
+    taps: &'a [[f32; LANES]; 9],
+    weights: &'a mut [f32],
+    from: usize,
+    /// From one of the 16 to the next.
+    step: usize,
+    width: usize,
+}
+
+impl WithSimd for Turn<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let half = simd.splat_f32s(0.5);
+        for v in 0..self.width / S::F32_LANES {
+            let tap = |i: usize| S::as_simd_f32s(&self.taps[i]).0[v];
+            let mut rows = [[simd.splat_f32s(0.0); 3]; 4];
+            for x in 0..3 {
+                let turned = turn(simd, half, [tap(x), tap(3 + x), tap(6 + x)]);
+                for y in 0..4 {
+                    rows[y][x] = turned[y];
+                }
+            }
+            for (y, row) in rows.into_iter().enumerate() {
+                for (x, value) in turn(simd, half, row).into_iter().enumerate() {
+                    let at = self.from + (4 * y + x) * self.step + v * S::F32_LANES;
+                    S::as_mut_simd_f32s(&mut self.weights[at..at + S::F32_LANES]).0[0] = value;
+                }
+            }
+        }
+    }
+}
+
+/// A line of taps, turned.
+#[inline(always)]
+fn turn<S: Simd>(simd: S, half: S::f32s, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
+    let (ends, middle) = (simd.mul_f32s(half, simd.add_f32s(a, c)), simd.mul_f32s(half, b));
+    [a, simd.add_f32s(ends, middle), simd.sub_f32s(ends, middle), c]
 }
 
 /// Turns every picture, convolves it and turns it back.
