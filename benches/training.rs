@@ -53,7 +53,7 @@ fn values(count: usize) -> Vec<f32> {
 /// Seconds of a step, and the largest gradient of the pictures.
 type Step = Box<dyn Fn(usize) -> (f64, f32)>;
 
-fn steps() -> [(&'static str, Step); 2] {
+fn steps() -> [Step; 2] {
     let device = Device::flex();
     let arch: UnetManifest = toml::from_str(UNET).expect("a U-Net");
     let config = UnetConfig { arch, channels: 3, num_classes: Some(12) };
@@ -66,7 +66,7 @@ fn steps() -> [(&'static str, Step); 2] {
         time(n, |x| unet.forward(x, &vec![0.5; n], Some(&labels)).powi_scalar(2).mean())
     });
     let resnet: Step = Box::new(move |n| time(n, |x| resnet.forward(x).powi_scalar(2).mean()));
-    [("U-Net", unet), ("ResNet", resnet)]
+    [unet, resnet]
 }
 
 fn time(n: usize, loss: impl Fn(Tensor<4>) -> Tensor<1>) -> (f64, f32) {
@@ -84,8 +84,9 @@ fn child() {
     let steps = steps();
     for line in std::io::stdin().lines() {
         let line = line.expect("numbers");
-        let [net, n] = [0, 1].map(|i| line.split(' ').nth(i).and_then(|word| word.parse().ok()).expect("a number"));
-        let (seconds, gradient): (f64, f32) = steps[net].1(n);
+        let [net, n]: [usize; 2] =
+            [0, 1].map(|i| line.split(' ').nth(i).and_then(|word| word.parse().ok()).expect("a number"));
+        let (seconds, gradient) = steps[net](n);
         writeln!(std::io::stdout(), "{seconds} {gradient}").expect("a reader");
     }
 }
@@ -126,7 +127,7 @@ fn main() {
             let ratio = median(rounds.iter().map(|[own, burn]| burn / own).collect());
             writeln!(
                 out,
-                "{name}, {n} pictures: {own:.0} ms, burn {burn:.0} ms, ratio {ratio:.2}; largest gradients {warm:.3e?}"
+                "{name}, {n} pictures: {own:.0} ms, burn {burn:.0} ms, ratio {ratio:.2}; largest gradients {warm:?}"
             )
             .expect("a reader");
         }

@@ -80,7 +80,7 @@ fn own(arch: Arch, geometry: Geometry, [x, w, b, g]: [&[f32]; 4], size: [usize; 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn convolutions_and_their_gradients_are_those_of_the_loops(
@@ -91,7 +91,7 @@ proptest! {
         (n, mut seed) in (1..4_usize, any::<u64>()),
         scales in (prop_oneof![Just(1e-18_f32), Just(1.0), Just(1e15)], prop_oneof![Just(1e-15_f32), Just(1.0), Just(1e18)]),
     ) {
-        let (k, padding) = ([1, 3, 4, 7][k], [padding.0, padding.1]);
+        let (k, padding) = ([1_usize, 3, 4, 7][k], [padding.0, padding.1]);
         let sides = |side: usize| side.max((k + 1).saturating_sub(padding[0] + padding[1]));
         let size = [h, w].map(sides);
         let geometry = Geometry { dims: [c_out, c_in, k], stride, padding };
@@ -175,7 +175,7 @@ fn norm_loops(norm: &Norm, inputs: Inputs<'_>, gradient: &[f32]) -> Option<[Vec<
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn norms_and_their_gradients_are_those_of_the_loops(
@@ -231,9 +231,10 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec::<f32>().unwrap()
 }
 
-fn assert_close(name: &str, own: &[f32], burn: &[f32], tolerance: f32) {
+/// To a share of the largest value, which is `least` at least.
+fn assert_close(name: &str, own: &[f32], burn: &[f32], (tolerance, least): (f32, f32)) {
     assert_eq!(own.len(), burn.len(), "{name}");
-    let largest = burn.iter().fold(1e-6, |largest: f32, value| largest.max(value.abs()));
+    let largest = burn.iter().fold(least, |largest: f32, value| largest.max(value.abs()));
     for (own, burn) in own.iter().zip(burn) {
         assert!((own - burn).abs() <= tolerance * largest, "{name}: {own} and {burn} of {largest}");
     }
@@ -261,11 +262,11 @@ fn the_operation_is_burns_with_all_gradients_or_some() {
         let own = gradients(&|x, weight, bias| op::conv2d(x, weight, Some(bias), (Arch::new(), stride, [1; 2])));
         let options = || ConvOptions::new([stride; 2], [1; 2], [1; 2], 1);
         let burn = gradients(&|x, weight, bias| burn::tensor::module::conv2d(x, weight, Some(bias), options()));
-        assert_close("y", &own.0, &burn.0, 1e-5);
+        assert_close("y", &own.0, &burn.0, (1e-5, 0.0));
         for (i, (own, burn)) in own.1.iter().zip(&burn.1).enumerate() {
             assert_eq!((own.is_some(), burn.is_some()), (tracked[i], tracked[i]), "input {i}");
             if let (Some(own), Some(burn)) = (own, burn) {
-                assert_close("gradient", own, burn, 1e-5);
+                assert_close("gradient", own, burn, (1e-5, 0.0));
             }
         }
     }
@@ -290,8 +291,10 @@ fn a_step_of_training_gives_every_parameter_burns_gradient() {
         let (own, burn) = (step(), with_burn(true, step));
         assert_eq!(own, step(), "{name}: the same bits again");
         assert!(own.len() > 10 && own.len() == burn.len(), "{name}");
+        // What a norm takes away again, such as the bias before it, has a gradient of rounding errors only.
+        let least = 1e-4 * burn.iter().flatten().fold(0.0, |largest: f32, value| largest.max(value.abs()));
         for (i, (own, burn)) in own.iter().zip(&burn).enumerate() {
-            assert_close(&format!("{name}, parameter {i}"), own, burn, 2e-3);
+            assert_close(&format!("{name}, parameter {i}"), own, burn, (2e-3, least));
         }
     };
     for (i, net) in laws::resnets().into_iter().enumerate() {
