@@ -12,10 +12,13 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::iter::{IndexedParallelIterator as _, ParallelIterator as _};
 use rayon::slice::ParallelSliceMut as _;
 
-use crate::net::plan::{GROUP, Geometry, by_width, lanes};
+use crate::net::plan::{GROUP, Geometry, Interleave, by_width, lanes};
 
 /// Pixels of a block, about: its gradient fits a core's cache.
 const BLOCK: usize = 256;
+
+/// Pixels of the pictures that are laid out together, about: they stay in a cache that all cores share.
+const PICTURES: usize = 1 << 14;
 
 /// Planes in bundles of `width` channels, the channels of a bundle beside each other.
 struct Bundles {
@@ -29,6 +32,7 @@ struct Bundles {
 impl Bundles {
     /// Of pictures `[N, channels, H, W]`, with zeros before the first pixel and behind the last.
     fn new(
+        arch: Arch,
         (planes, channels): (&[f32], usize),
         [height, width]: [usize; 2],
         [before, behind]: [usize; 2],
@@ -42,27 +46,8 @@ impl Bundles {
             let (first, picture) = (i / n * bundle, i % n);
             let count = bundle.min(channels - first);
             let planes = &planes[(picture * channels + first) * height * width..][..count * height * width];
-            for y in 0..height {
-                let row = &mut values[((y + before) * size[1] + before) * bundle..][..width * bundle];
-                // Some channels at a time, whose lines are read side by side.
-                for c in (0..count).step_by(8) {
-                    let line = |c: usize| &planes[c * height * width + y * width..][..width];
-                    if c + 8 <= count {
-                        let lines: [&[f32]; 8] = std::array::from_fn(|i| line(c + i));
-                        for (x, pixel) in row.chunks_exact_mut(bundle).enumerate() {
-                            for (value, line) in pixel[c..c + 8].iter_mut().zip(lines) {
-                                *value = line[x];
-                            }
-                        }
-                    } else {
-                        for c in c..count {
-                            for (pixel, value) in row.chunks_exact_mut(bundle).zip(line(c)) {
-                                pixel[c] = *value;
-                            }
-                        }
-                    }
-                }
-            }
+            let (first, steps) = ((size[1] + 1) * before * bundle, [size[1] * bundle, bundle]);
+            arch.dispatch(Interleave { planes, size: [height, width], to: values, first, steps });
         });
         Self { values, width: bundle, size }
     }
@@ -84,25 +69,30 @@ pub(in crate::net) fn gradient(
     let [c_out, c_in, k] = geometry.dims;
     let groups = panel(c_out.div_ceil(GROUP), lanes(arch));
     let rows = arch.dispatch(Rows { groups });
-    let x = Bundles::new((x, c_in), size, geometry.padding, rows);
-    let y = Bundles::new((gradient, c_out), geometry.output(size), [0; 2], groups * GROUP);
-    let (bundles, panels) = (c_in.div_ceil(rows), c_out.div_ceil(y.width));
+    let width = groups * GROUP;
+    let (bundles, panels) = (c_in.div_ceil(rows), c_out.div_ceil(width));
     // What one unit sums up: a row of the kernel for a bundle of channels in and one of channels out.
-    let (unit, units) = (k * rows * y.width, panels * bundles * k);
-    let n = gradient.len() / (c_out * y.size[0] * y.size[1]);
+    let (unit, units) = (k * rows * width, panels * bundles * k);
     let each = units.div_ceil(4 * rayon::current_num_threads());
     let mut sums = vec![0.0; units * unit];
-    sums.par_chunks_mut(each * unit).enumerate().for_each(|(i, sums)| {
-        let units = i * each..units.min((i + 1) * each);
-        arch.dispatch(Job { geometry, x: &x, y: &y, n, groups, bundles, units, sums });
-    });
+    let (output, planes) = (geometry.output(size), [size, geometry.output(size)].map(|[h, w]| h * w));
+    let together = PICTURES.div_ceil(planes[0].max(planes[1]));
+    for (x, y) in x.chunks(together * c_in * planes[0]).zip(gradient.chunks(together * c_out * planes[1])) {
+        let n = y.len() / (c_out * planes[1]);
+        let x = Bundles::new(arch, (x, c_in), size, geometry.padding, rows);
+        let y = Bundles::new(arch, (y, c_out), output, [0; 2], width);
+        sums.par_chunks_mut(each * unit).enumerate().for_each(|(i, sums)| {
+            let units = i * each..units.min((i + 1) * each);
+            arch.dispatch(Job { geometry, x: &x, y: &y, n, groups, bundles, units, sums });
+        });
+    }
     let mut weights = vec![0.0; c_out * c_in * k * k];
     weights.par_chunks_mut(c_in * k * k).enumerate().for_each(|(o, weights)| {
         for (i, weights) in weights.chunks_exact_mut(k * k).enumerate() {
-            let first = (o / y.width * bundles + i / rows) * k * unit + i % rows * y.width + o % y.width;
+            let first = (o / width * bundles + i / rows) * k * unit + i % rows * width + o % width;
             for (ky, weights) in weights.chunks_exact_mut(k).enumerate() {
                 for (kx, weight) in weights.iter_mut().enumerate() {
-                    *weight = sums[first + ky * unit + kx * rows * y.width];
+                    *weight = sums[first + ky * unit + kx * rows * width];
                 }
             }
         }

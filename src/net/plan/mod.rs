@@ -35,7 +35,7 @@ pub(in crate::net) use self::map::GROUP;
 pub(in crate::net) use self::op::{flex_tensor, runs_on, with_values};
 pub(in crate::net) use self::pack::Filter;
 use self::run::Tape;
-pub(in crate::net) use self::single::Geometry;
+pub(in crate::net) use self::single::{Geometry, Interleave};
 pub(in crate::net) use self::sketch::{Sketch, Value};
 
 /// A compiled network.

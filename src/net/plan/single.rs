@@ -188,7 +188,9 @@ fn run(arch: Arch, (method, bias): (&Method, &[f32]), (x, from): (&[f32], Side),
     let part = |block: &Block| block.part(to.map.len(), to.map.row(), 0, to.map.height);
     let scratch = || (vec![0.0; from.map.len()], vec![0.0; to.map.len()]);
     y.par_chunks_mut(to.len()).zip(x.par_chunks(from.len())).for_each_init(scratch, |(last, sums), (y, x)| {
-        arch.dispatch(Load { planes: x, side: from, to: last });
+        let Map { height, width, channels, .. } = from.map;
+        let (first, steps) = (from.map.at(0, 0), [from.map.row(), channels]);
+        arch.dispatch(Interleave { planes: x, size: [height, width], to: last, first, steps });
         let tasks: Vec<_> = blocks.iter().zip(split(sums, blocks.iter().map(part))).collect();
         tasks.into_par_iter().for_each(|(block, y)| {
             let mut maps = Maps { x: last, from: from.map, add: None, y, to: to.map, start: part(block).start };
@@ -197,66 +199,118 @@ fn run(arch: Arch, (method, bias): (&Method, &[f32]), (x, from): (&[f32], Side),
                 Method::Winograd(winograd) => winograd.run(arch, bias, block, &mut maps, &mut Finish::Nothing),
             }
         });
-        arch.dispatch(Store { last: sums, side: to, planes: y });
+        arch.dispatch(Separate { from: sums, pixel: to.map.channels, planes: y, plane: to.plane() });
     });
     y
 }
 
-/// A picture's planes, channels last.
-struct Load<'a> {
-    planes: &'a [f32],
-    side: Side,
-    to: &'a mut [f32],
+/// Planes of a picture, of which every pixel's values are laid beside each other.
+pub(in crate::net) struct Interleave<'a> {
+    pub(in crate::net) planes: &'a [f32],
+    /// Height and width.
+    pub(in crate::net) size: [usize; 2],
+    pub(in crate::net) to: &'a mut [f32],
+    /// Where the first pixel's values go.
+    pub(in crate::net) first: usize,
+    /// From one row, and from one pixel, to the next.
+    pub(in crate::net) steps: [usize; 2],
 }
 
-impl WithSimd for Load<'_> {
+impl WithSimd for Interleave<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Side { channels, map } = self.side;
-        let plane = self.side.plane();
-        for y in 0..map.height {
-            let row = &mut self.to[map.at(y as isize, 0)..][..map.width * map.channels];
-            for first in (0..channels).step_by(GROUP) {
-                let line = |c: usize| &self.planes[(first + c) * plane + y * map.width..][..map.width];
-                if first + GROUP <= channels {
-                    let lines: [&[f32]; GROUP] = std::array::from_fn(line);
-                    for (x, pixel) in row.chunks_exact_mut(map.channels).enumerate() {
-                        let pixel = &mut pixel[first..first + GROUP];
-                        for c in 0..GROUP {
-                            pixel[c] = lines[c][x];
-                        }
-                    }
-                } else {
-                    for c in 0..channels - first {
-                        for (pixel, value) in row.chunks_exact_mut(map.channels).zip(line(c)) {
-                            pixel[first + c] = *value;
-                        }
-                    }
-                }
+        let [height, width] = self.size;
+        let [row, pixel] = self.steps;
+        for y in 0..height {
+            let mut first = 0;
+            let mut left = self.planes;
+            let to = &mut self.to[self.first + y * row..];
+            while !left.is_empty() {
+                let planes = left.len() / (height * width);
+                let taken = match planes {
+                    16.. => interleave::<16>(left, (height, width, y), (&mut to[first..], pixel)),
+                    8.. => interleave::<8>(left, (height, width, y), (&mut to[first..], pixel)),
+                    6.. => interleave::<6>(left, (height, width, y), (&mut to[first..], pixel)),
+                    4.. => interleave::<4>(left, (height, width, y), (&mut to[first..], pixel)),
+                    _ => interleave::<1>(left, (height, width, y), (&mut to[first..], pixel)),
+                };
+                (first, left) = (first + taken, &left[taken * height * width..]);
             }
         }
     }
 }
 
-/// The way back; there is no halo.
-struct Store<'a> {
-    last: &'a [f32],
-    side: Side,
-    planes: &'a mut [f32],
+/// Columns that are turned together: loops of known length need no checks.
+const TURNED: usize = 8;
+
+/// Row `y` of the first `C` planes; returns `C`.
+#[inline(always)]
+fn interleave<const C: usize>(
+    planes: &[f32],
+    (height, width, y): (usize, usize, usize),
+    (to, step): (&mut [f32], usize),
+) -> usize {
+    let line = |c: usize| &planes[(c * height + y) * width..][..width];
+    let whole = width / TURNED * TURNED;
+    for x in (0..whole).step_by(TURNED) {
+        let mut block = [[0.0; TURNED]; C];
+        for (c, values) in block.iter_mut().enumerate() {
+            values.copy_from_slice(&line(c)[x..x + TURNED]);
+        }
+        for (i, values) in transposed(&block).iter().enumerate() {
+            to[(x + i) * step..][..C].copy_from_slice(values);
+        }
+    }
+    for c in 0..C {
+        for (x, value) in line(c).iter().enumerate().skip(whole) {
+            to[x * step + c] = *value;
+        }
+    }
+    C
 }
 
-impl WithSimd for Store<'_> {
+#[inline(always)]
+fn transposed<const R: usize, const C: usize>(block: &[[f32; C]; R]) -> [[f32; R]; C] {
+    let mut turned = [[0.0; R]; C];
+    for r in 0..R {
+        for c in 0..C {
+            turned[c][r] = block[r][c];
+        }
+    }
+    turned
+}
+
+/// The way back: `from` has groups of channels of `pixel` values a pixel.
+struct Separate<'a> {
+    from: &'a [f32],
+    pixel: usize,
+    planes: &'a mut [f32],
+    plane: usize,
+}
+
+impl WithSimd for Separate<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let padded = self.side.map.channels;
-        for (group, planes) in self.planes.chunks_mut(GROUP * self.side.plane()).enumerate() {
-            for (c, plane) in planes.chunks_exact_mut(self.side.plane()).enumerate() {
-                for (value, pixel) in plane.iter_mut().zip(self.last.chunks_exact(padded)) {
-                    *value = pixel[group * GROUP + c];
+        let Self { from, pixel, planes, plane } = self;
+        let whole = plane / TURNED * TURNED;
+        for (group, planes) in planes.chunks_mut(GROUP * plane).enumerate() {
+            let values = |p: usize| &from[p * pixel + group * GROUP..][..GROUP];
+            for p in (0..whole).step_by(TURNED) {
+                let mut block = [[0.0; GROUP]; TURNED];
+                for (i, block) in block.iter_mut().enumerate() {
+                    block.copy_from_slice(values(p + i));
+                }
+                for (plane, values) in planes.chunks_exact_mut(plane).zip(&transposed(&block)) {
+                    plane[p..p + TURNED].copy_from_slice(values);
+                }
+            }
+            for (c, plane) in planes.chunks_exact_mut(plane).enumerate() {
+                for (p, value) in plane.iter_mut().enumerate().skip(whole) {
+                    *value = values(p)[c];
                 }
             }
         }
