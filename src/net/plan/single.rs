@@ -56,13 +56,14 @@ impl Geometry {
         (x, size): (&[f32], [usize; 2]),
     ) -> Vec<f32> {
         let [c_out, c_in, _] = self.dims;
-        let from = side(c_in, picture_channels(c_in), size, self.padding[0].max(self.padding[1]));
+        // Tiles are turned in whole vectors.
+        let channels = if self.takes_tiles() { c_in.next_multiple_of(GROUP) } else { picture_channels(c_in) };
+        let from = side(c_in, channels, size, self.padding[0].max(self.padding[1]));
         let to = side(c_out, c_out.next_multiple_of(GROUP), self.output(size), 0);
-        let filter = self.filter(weight);
         let method = if self.takes_tiles() {
-            Method::Winograd(tiles(arch, &filter, false, from.map.channels))
+            Method::Winograd(self.tiles(arch, weight, false))
         } else {
-            Method::Direct(filter.forward(lanes(arch), from.map.channels))
+            Method::Direct(self.filter(weight).forward(lanes(arch), from.map.channels))
         };
         let mut bias = bias.to_vec();
         bias.resize(to.map.channels, 0.0);
@@ -78,11 +79,10 @@ impl Geometry {
         let halo = (k - 1).saturating_sub(before).div_ceil(s).max(beyond[0]).max(beyond[1]);
         let from = side(c_out, c_out.next_multiple_of(GROUP), output, halo);
         let to = side(c_in, c_in.next_multiple_of(GROUP), size, 0);
-        let filter = self.filter(weight);
         let method = if self.takes_tiles() {
-            Method::Winograd(tiles(arch, &filter, true, from.map.channels))
+            Method::Winograd(self.tiles(arch, weight, true))
         } else {
-            Method::Direct(filter.backward(lanes(arch)))
+            Method::Direct(self.filter(weight).backward(lanes(arch)))
         };
         run(arch, (&method, &vec![0.0; to.map.channels]), (gradient, from), to)
     }
@@ -94,6 +94,37 @@ impl Geometry {
         k == 3 && self.stride == 1 && matches!(self.padding, [1, 1]) && c_out >= 2 * GROUP && c_in >= 2 * GROUP
     }
 
+    /// A filter turned for tiles of 2x2, in single precision: it is used once.
+    fn tiles(self, arch: Arch, weight: &[f32], transposed: bool) -> Winograd {
+        let [c_out, c_in, _] = self.dims;
+        let (outputs, inputs) = if transposed { (c_in, c_out) } else { (c_out, c_in) };
+        // Of the input in memory.
+        let padded = inputs.next_multiple_of(GROUP);
+        let panels = pack(outputs, lanes(arch), |first_group, groups| {
+            let width = groups * GROUP;
+            let mut weights = vec![0.0; 16 * padded * width];
+            let lanes = first_group * GROUP..outputs.min((first_group + groups) * GROUP);
+            let mut taps = [[0.0; LANES]; 9];
+            for input in 0..inputs {
+                for (lane, output) in lanes.clone().enumerate() {
+                    let at = if transposed { input * c_in + output } else { output * c_in + input };
+                    for (tap, weight) in weight[9 * at..][..9].iter().enumerate() {
+                        taps[if transposed { 8 - tap } else { tap }][lane] = *weight;
+                    }
+                }
+                arch.dispatch(Turn {
+                    taps: &taps,
+                    weights: &mut weights,
+                    from: input * width,
+                    step: padded * width,
+                    width,
+                });
+            }
+            weights
+        });
+        Winograd { m: 2, panels }
+    }
+
     fn filter(self, weight: &[f32]) -> Filter {
         Filter { weight: weight.to_vec(), bias: None, dims: self.dims, stride: self.stride, before: self.padding[0] }
     }
@@ -101,35 +132,6 @@ impl Geometry {
 
 fn side(channels: usize, padded: usize, [height, width]: [usize; 2], halo: usize) -> Side {
     Side { channels, map: Map { channels: padded, height, width, halo } }
-}
-
-/// A filter turned for tiles of 2x2, in single precision: it is used once.
-fn tiles(arch: Arch, filter: &Filter, transposed: bool, padded: usize) -> Winograd {
-    let [c_out, c_in, _] = filter.dims;
-    let (outputs, inputs) = if transposed { (c_in, c_out) } else { (c_out, c_in) };
-    let panels = pack(outputs, lanes(arch), |first_group, groups| {
-        let width = groups * GROUP;
-        let mut weights = vec![0.0; 16 * padded * width];
-        let lanes = first_group * GROUP..outputs.min((first_group + groups) * GROUP);
-        let mut taps = [[0.0; LANES]; 9];
-        for input in 0..inputs {
-            for (lane, output) in lanes.clone().enumerate() {
-                let at = if transposed { input * c_in + output } else { output * c_in + input };
-                for (tap, weight) in filter.weight[9 * at..][..9].iter().enumerate() {
-                    taps[if transposed { 8 - tap } else { tap }][lane] = *weight;
-                }
-            }
-            arch.dispatch(Turn {
-                taps: &taps,
-                weights: &mut weights,
-                from: input * width,
-                step: padded * width,
-                width,
-            });
-        }
-        weights
-    });
-    Winograd { m: 2, panels }
 }
 
 /// Channels of the widest panel.
