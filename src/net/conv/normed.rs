@@ -98,7 +98,7 @@ impl<C: CheckpointStrategy> Normed for Autodiff<Flex, C> {
                 }
             }
         }
-        let parts = [x, scale, shift, add].map(|tensor| tensor.into_parts());
+        let parts = [x, scale, shift, add].map(FloatTensor::<Self>::into_parts);
         let inputs = parts.each_ref().map(|(values, _)| values.clone());
         let nodes = parts.map(|(_, node)| node);
         let (y, statistics) = forward(inputs.each_ref(), how);

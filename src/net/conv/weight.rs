@@ -17,45 +17,50 @@ use crate::net::plan::{GROUP, Geometry, Interleave, by_width, lanes};
 /// Pixels of a block, about: its gradient fits a core's cache.
 const BLOCK: usize = 256;
 
-/// Pixels of the pictures that are laid out together, about: they stay in a cache that all cores share.
-const PICTURES: usize = 1 << 14;
+/// Pixels of the pictures that are laid out together, about: they stay in a cache.
+const PICTURES: usize = 1 << 12;
 
 /// Planes in bundles of `width` channels, the channels of a bundle beside each other.
 struct Bundles {
     /// `[bundle][picture][row][column][width]`
     values: Vec<f32>,
+    channels: usize,
     width: usize,
+    /// Zeros before the first pixel.
+    before: usize,
     /// Rows and columns of a picture, zeros around it included.
     size: [usize; 2],
+    /// Values of a bundle, for as many pictures as there is room for.
+    each: usize,
 }
 
 impl Bundles {
-    /// Of pictures `[N, channels, H, W]`, with zeros before the first pixel and behind the last.
-    fn new(
-        arch: Arch,
-        (planes, channels): (&[f32], usize),
-        [height, width]: [usize; 2],
-        [before, behind]: [usize; 2],
-        bundle: usize,
-    ) -> Self {
-        let size = [height, width].map(|side| before + side + behind);
-        let n = planes.len() / (channels * height * width);
-        let picture = size[0] * size[1] * bundle;
-        let mut values = vec![0.0; channels.div_ceil(bundle) * n * picture];
-        values.par_chunks_mut(picture).enumerate().for_each(|(i, values)| {
-            let (first, picture) = (i / n * bundle, i % n);
-            let count = bundle.min(channels - first);
-            let planes = &planes[(picture * channels + first) * height * width..][..count * height * width];
-            let (first, steps) = ((size[1] + 1) * before * bundle, [size[1] * bundle, bundle]);
-            arch.dispatch(Interleave { planes, size: [height, width], to: values, first, steps });
+    /// Room for pictures of some channels, height and width, with zeros before the first pixel and behind the last.
+    fn new(pictures: usize, (channels, width): (usize, usize), size: [usize; 2], [before, behind]: [usize; 2]) -> Self {
+        let size = size.map(|side| before + side + behind);
+        let each = pictures * size[0] * size[1] * width;
+        Self { values: vec![0.0; channels.div_ceil(width) * each], channels, width, before, size, each }
+    }
+
+    /// Takes the values of pictures `[N, C, H, W]`.
+    fn fill(&mut self, arch: Arch, planes: &[f32], [height, wide]: [usize; 2]) {
+        let (channels, width, [_, columns]) = (self.channels, self.width, self.size);
+        let picture = self.size[0] * columns * width;
+        let room = self.each / picture;
+        let (first, steps) = ((columns + 1) * self.before * width, [columns * width, width]);
+        self.values.par_chunks_mut(picture).enumerate().for_each(|(i, to)| {
+            let (bundle, picture) = (i / room * width, i % room);
+            let from = (picture * channels + bundle) * height * wide;
+            if from < planes.len() {
+                let planes = &planes[from..][..width.min(channels - bundle) * height * wide];
+                arch.dispatch(Interleave { planes, size: [height, wide], to, first, steps });
+            }
         });
-        Self { values, width: bundle, size }
     }
 
     /// A bundle of all pictures.
-    fn of(&self, bundle: usize, n: usize) -> &[f32] {
-        let len = n * self.size[0] * self.size[1] * self.width;
-        &self.values[bundle * len..][..len]
+    fn of(&self, bundle: usize) -> &[f32] {
+        &self.values[bundle * self.each..][..self.each]
     }
 }
 
@@ -76,14 +81,17 @@ pub(in crate::net) fn gradient(
     let each = units.div_ceil(4 * rayon::current_num_threads());
     let mut sums = vec![0.0; units * unit];
     let (output, planes) = (geometry.output(size), [size, geometry.output(size)].map(|[h, w]| h * w));
-    let together = PICTURES.div_ceil(planes[0].max(planes[1]));
+    let all = gradient.len() / (c_out * planes[1]);
+    let together = PICTURES.div_ceil(planes[0].max(planes[1])).min(all.max(1));
+    let mut from = Bundles::new(together, (c_in, rows), size, geometry.padding);
+    let mut to = Bundles::new(together, (c_out, width), output, [0; 2]);
     for (x, y) in x.chunks(together * c_in * planes[0]).zip(gradient.chunks(together * c_out * planes[1])) {
+        from.fill(arch, x, size);
+        to.fill(arch, y, output);
         let n = y.len() / (c_out * planes[1]);
-        let x = Bundles::new(arch, (x, c_in), size, geometry.padding, rows);
-        let y = Bundles::new(arch, (y, c_out), output, [0; 2], width);
         sums.par_chunks_mut(each * unit).enumerate().for_each(|(i, sums)| {
             let units = i * each..units.min((i + 1) * each);
-            arch.dispatch(Job { geometry, x: &x, y: &y, n, groups, bundles, units, sums });
+            arch.dispatch(Job { geometry, x: &from, y: &to, n, groups, bundles, units, sums });
         });
     }
     let mut weights = vec![0.0; c_out * c_in * k * k];
@@ -140,6 +148,7 @@ impl WithSimd for Rows {
 
 impl Rows {
     fn count<S: Simd, const MR: usize, const NV: usize>(&self) -> usize {
+        debug_assert_eq!(NV * S::F32_LANES, self.groups * GROUP, "a panel's groups fill its vectors");
         MR
     }
 }
@@ -184,8 +193,8 @@ impl Job<'_> {
                 let (panel, bundle, ky) = (unit / k / self.bundles, unit / k % self.bundles, unit % k);
                 for (kx, sums) in sums.chunks_exact_mut(tile).enumerate() {
                     let lines = Lines {
-                        x: self.x.of(bundle, n),
-                        y: self.y.of(panel, n),
+                        x: self.x.of(bundle),
+                        y: self.y.of(panel),
                         size: self.x.size,
                         output: [height, width],
                         stride: self.geometry.stride,

@@ -1,6 +1,12 @@
 //! A convolution that stands alone, for networks whose weights change: packed at every call, its pictures turned to
 //! channels last and back, one picture after the other so that both copies stay in a cache.
 
+#![expect(
+    clippy::inline_always,
+    clippy::needless_range_loop,
+    reason = "only what is inlined is compiled for the vectors that are there, and iterators over several arrays are not unrolled"
+)]
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 use rayon::slice::{ParallelSlice as _, ParallelSliceMut as _};
