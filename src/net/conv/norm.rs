@@ -136,7 +136,7 @@ impl Norm {
             sums[plane].map(|sum| f64::from(sum) * scale)
         });
         let mut x = vec![0.0; inputs.x.len()];
-        let mut add = inputs.add.map(<[f32]>::to_vec);
+        let mut add = inputs.add.map(|add| vec![0.0; add.len()]);
         let write = |(plane, (x, add)): (usize, (&mut [f32], Option<&mut [f32]>))| {
             let means = means[self.group(plane)].map(|mean| mean as f32);
             self.arch.dispatch(Spread { read: read(plane), means, x, add });
