@@ -122,13 +122,13 @@ pub(super) fn finish<S: Simd>(simd: S, how: &mut Finish<'_>, values: &mut [S::f3
 
 /// All bits where there is a 1, none where there is a 0. pulp's own choice between two values is a call on AVX2.
 #[inline(always)]
-fn mask<S: Simd>(simd: S, ones: S::u32s) -> S::u32s {
+pub(in crate::net) fn mask<S: Simd>(simd: S, ones: S::u32s) -> S::u32s {
     simd.sub_u32s(simd.splat_u32s(0), ones)
 }
 
 /// `1 / (1 + exp(-x))`
 #[inline(always)]
-fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(in crate::net) fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let [sum, scale] = exp(simd, simd.sub_f32s(simd.splat_f32s(0.0), x));
     let one = simd.splat_f32s(1.0);
     simd.div_f32s(one, simd.mul_add_f32s(sum, scale, one))

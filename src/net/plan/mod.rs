@@ -22,6 +22,7 @@ mod plain;
 mod profile;
 mod roofline;
 mod run;
+mod single;
 mod sketch;
 #[cfg(test)]
 mod tests;
@@ -36,13 +37,16 @@ use self::map::Shape;
 use self::run::Buffers;
 
 pub(in crate::net) use self::attention::Attention;
-pub(in crate::net) use self::finish::Curve;
+pub(in crate::net) use self::finish::{Curve, mask, sigmoid};
+pub(in crate::net) use self::kernel::by_width;
+pub(in crate::net) use self::map::GROUP;
 pub(in crate::net) use self::norm::{Film, Norm, Resample};
-pub(in crate::net) use self::op::runs_on;
+pub(in crate::net) use self::op::{flex_tensor, runs_on, with_values};
 pub(in crate::net) use self::pack::Filter;
 pub use self::profile::StepTime;
 pub use self::roofline::Roofline;
 use self::run::Tape;
+pub(in crate::net) use self::single::{Geometry, Interleave};
 pub(in crate::net) use self::sketch::{Sketch, Value};
 
 /// A compiled network.
