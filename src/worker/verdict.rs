@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::device::DeviceInfo;
-use crate::checkpoint::hex;
+use crate::file::hex;
 
 /// Numbers that are kept of a network.
 const KEPT: usize = 64;
