@@ -57,7 +57,7 @@ const PRE: Preactivation = Preactivation {
 const SMOOTH: usize = 5;
 
 /// One of every kind.
-fn resnets() -> Vec<Resnet> {
+pub(super) fn resnets() -> Vec<Resnet> {
     let deepmind = Preactivation { activation: Activation::Silu, padding: Padding::Behind, ..PRE };
     let bare = Preactivation { final_norm: false, activated_shortcut: false, ..PRE };
     let basic = || arch(BlockKind::Basic);
@@ -76,7 +76,7 @@ fn resnets() -> Vec<Resnet> {
     archs.into_iter().map(load).collect()
 }
 
-fn unet(learn_sigma: bool) -> Unet {
+pub(super) fn unet(learn_sigma: bool) -> Unet {
     let arch = UnetManifest {
         model_channels: 32,
         num_res_blocks: 1,
@@ -94,7 +94,7 @@ fn unet(learn_sigma: bool) -> Unet {
     Unet::load(config, &mut Numbers, &device()).unwrap()
 }
 
-fn pictures(n: usize, channels: usize) -> Tensor<4> {
+pub(super) fn pictures(n: usize, channels: usize) -> Tensor<4> {
     let values = (0..n * channels * 8 * 16).map(|i| (0.37 * i as f32).sin()).collect();
     tensor(values, [n, channels, 8, 16], &device())
 }

@@ -2,12 +2,13 @@
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn::BatchNorm;
+use burn::tensor::activation::{relu, silu};
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Tensor};
 
-use super::plan::Filter;
-use super::tensor;
+use super::plan::{Curve, Filter};
+use super::{conv, tensor};
 
 /// A 2-d convolution, padded by half its kernel: a stride of 1 keeps the size, one of 2 halves it, rounding up.
 #[derive(Module, Debug)]
@@ -39,14 +40,13 @@ impl Conv {
 
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, kernel, _] = self.dims();
-        let (x, pad) = if self.behind {
-            let more = kernel - self.stride;
-            (x.pad((0, more, 0, more), PadMode::Constant(0.0)), 0)
-        } else {
-            (x, kernel / 2)
-        };
-        let options = ConvOptions::new([self.stride; 2], [pad; 2], [1; 2], 1);
-        conv2d(x, self.weight.val(), self.bias.as_ref().map(Param::val), options)
+        let [before, behind] = if self.behind { [0, kernel - self.stride] } else { [kernel / 2; 2] };
+        let (weight, bias) = (self.weight.val(), self.bias.as_ref().map(Param::val));
+        if let Some(arch) = conv::processor(weight.device()) {
+            return conv::conv2d(x, weight, bias, (arch, self.stride, [before, behind]));
+        }
+        let x = if before == behind { x } else { x.pad((0, behind, 0, behind), PadMode::Constant(0.0)) };
+        conv2d(x, weight, bias, ConvOptions::new([self.stride; 2], [before; 2], [1; 2], 1))
     }
 
     /// `[C_out, C_in, k, k]`, known before there are values.
@@ -118,11 +118,12 @@ pub(super) struct ConvNorm {
 }
 
 impl ConvNorm {
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// Convolution and norm of `x`, something added, and an activation.
+    pub(super) fn forward(&self, x: Tensor<4>, add: Option<Tensor<4>>, curve: Option<Curve>) -> Tensor<4> {
         let h = self.conv.forward(x);
         match &self.norm {
-            Some(norm) => norm.forward(h),
-            None => h,
+            Some(norm) => normed(norm, h, add, curve),
+            None => finished(h, add, curve),
         }
     }
 
@@ -170,13 +171,14 @@ pub(super) struct Affine {
 }
 
 impl Norm {
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// The norm of `x`, and an activation.
+    pub(super) fn forward(&self, x: Tensor<4>, curve: Curve) -> Tensor<4> {
         match self {
-            Self::Batch(norm) => norm.forward(x),
+            Self::Batch(norm) => normed(norm, x, None, Some(curve)),
             Self::Folded(Affine { scale, shift }) => {
                 let [_, c, _, _] = x.dims();
                 let column = |param: &Param<Tensor<1>>| param.val().reshape([1, c, 1, 1]);
-                x * column(scale) + column(shift)
+                curved(x * column(scale) + column(shift), curve)
             }
         }
     }
@@ -194,6 +196,27 @@ impl Norm {
         let (scale, shift) = affine(&norm);
         let (shape, device) = ([scale.len()], norm.gamma.device());
         Self::Folded(Affine { scale: constant(scale, shape, &device), shift: constant(shift, shape, &device) })
+    }
+}
+
+/// A batch norm, something added, and an activation.
+fn normed(norm: &BatchNorm, x: Tensor<4>, add: Option<Tensor<4>>, curve: Option<Curve>) -> Tensor<4> {
+    match conv::batch_norm(&x, norm, add.as_ref(), curve) {
+        Some(y) => y,
+        None => finished(norm.forward(x), add, curve),
+    }
+}
+
+fn finished(x: Tensor<4>, add: Option<Tensor<4>>, curve: Option<Curve>) -> Tensor<4> {
+    let sum = if let Some(add) = add { x + add } else { x };
+    if let Some(curve) = curve { curved(sum, curve) } else { sum }
+}
+
+/// An activation by burn's operations.
+pub(super) fn curved(x: Tensor<4>, curve: Curve) -> Tensor<4> {
+    match curve {
+        Curve::Relu => relu(x),
+        Curve::Silu => silu(x),
     }
 }
 

@@ -6,12 +6,14 @@
 //! forward pass changes it, and gradients reach the input only. `fold` makes of it the same function in fewer passes over
 //! memory, which cannot be trained any more; [`burn::module::Module::train`] turns the unfolded network to training, where
 //! batch norms use and update the statistics of the batch. On the CPU a folded network is compiled to a [`Plan`], which is
-//! several times as fast and sums the same way for any batch.
+//! several times as fast and sums the same way for any batch; other networks there have convolutions and norms of our own
+//! (`conv`).
 //!
 //! A network knows neither value ranges nor noise levels, and one naming of tensors: OpenAI's for U-Nets, torchvision's for
 //! residual networks; whoever opens a file of other names translates them.
 
 mod build;
+mod conv;
 mod footprint;
 #[cfg(test)]
 mod laws;

@@ -122,13 +122,13 @@ pub(super) fn finish<S: Simd>(simd: S, how: &mut Finish<'_>, values: &mut [S::f3
 
 /// All bits where there is a 1, none where there is a 0. pulp's own choice between two values is a call on AVX2.
 #[inline(always)]
-fn mask<S: Simd>(simd: S, ones: S::u32s) -> S::u32s {
+pub(in crate::net) fn mask<S: Simd>(simd: S, ones: S::u32s) -> S::u32s {
     simd.sub_u32s(simd.splat_u32s(0), ones)
 }
 
 /// `1 / (1 + exp(-x))`, the exponential as a power of two and a polynomial of degree 6 for the rest, right to two roundings.
 #[inline(always)]
-fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(in crate::net) fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     /// ln 2 in two parts: the first has few bits, so that its multiples are exact.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     /// 1.5 * 2^23: adding it rounds to a whole number, which is then in the last bits.

@@ -71,4 +71,4 @@ macro_rules! by_width {
         }
     };
 }
-pub(super) use by_width;
+pub(in crate::net) use by_width;

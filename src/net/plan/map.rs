@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 /// Channels are padded with zeros to whole groups: one vector of AVX-512, two of AVX2, four of NEON.
-pub(super) const GROUP: usize = 16;
+pub(in crate::net) const GROUP: usize = 16;
 
 /// A map's shape for pictures of any size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

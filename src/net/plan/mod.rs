@@ -15,6 +15,7 @@ mod op;
 mod pack;
 mod plain;
 mod run;
+mod single;
 mod sketch;
 #[cfg(test)]
 mod tests;
@@ -28,10 +29,13 @@ use self::compile::{Program, Programs};
 use self::map::Shape;
 use self::run::Buffers;
 
-pub(in crate::net) use self::finish::Curve;
-pub(in crate::net) use self::op::runs_on;
+pub(in crate::net) use self::finish::{Curve, mask, sigmoid};
+pub(in crate::net) use self::kernel::by_width;
+pub(in crate::net) use self::map::GROUP;
+pub(in crate::net) use self::op::{flex_tensor, runs_on, with_values};
 pub(in crate::net) use self::pack::Filter;
 use self::run::Tape;
+pub(in crate::net) use self::single::{Geometry, Interleave};
 pub(in crate::net) use self::sketch::{Sketch, Value};
 
 /// A compiled network.

@@ -67,12 +67,12 @@ impl Plan {
         let shape: Vec<usize> = x.layout().shape().iter().copied().collect();
         let (n, size) = (shape[0], [shape[2], shape[3]]);
         let (logits, tape) = with_values(x, |x| self.forward(x, n, size, keep));
-        (tensor(logits, [n, self.classes(), 1, 1]), tape)
+        (flex_tensor(logits, [n, self.classes(), 1, 1]), tape)
     }
 
     fn gradient(&self, tape: &Tape, gradient: &FlexTensor) -> FlexTensor {
         let ([n, h, w], c) = (tape.shape(), self.channels());
-        tensor(with_values(gradient, |gradient| self.backward(tape, gradient)), [n, c, h, w])
+        flex_tensor(with_values(gradient, |gradient| self.backward(tape, gradient)), [n, c, h, w])
     }
 }
 
@@ -82,10 +82,10 @@ pub(in crate::net) fn runs_on(device: &Device) -> bool {
 }
 
 /// Row-major values.
-fn with_values<T>(tensor: &FlexTensor, read: impl FnOnce(&[f32]) -> T) -> T {
+pub(in crate::net) fn with_values<T>(tensor: &FlexTensor, read: impl FnOnce(&[f32]) -> T) -> T {
     read(tensor.to_contiguous().as_slice::<f32>().expect("networks compute in single precision"))
 }
 
-fn tensor(values: Vec<f32>, shape: [usize; 4]) -> FlexTensor {
+pub(in crate::net) fn flex_tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(values, shape))
 }

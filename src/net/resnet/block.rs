@@ -3,7 +3,6 @@
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::Tensor;
-use burn::tensor::activation::{relu, silu};
 
 use super::arch::{Activation, BlockKind, Padding, ResnetManifest, Shortcut};
 use crate::checkpoint::CheckpointError;
@@ -14,14 +13,7 @@ use crate::net::layer::{Conv, ConvNorm, Norm};
 use crate::net::plan::{Curve, Sketch, Value};
 
 impl Activation {
-    pub(super) fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        match self {
-            Self::Relu => relu(x),
-            Self::Silu => silu(x),
-        }
-    }
-
-    /// Its name in a plan.
+    /// Its name among operations.
     pub(super) const fn curve(self) -> Curve {
         match self {
             Self::Relu => Curve::Relu,
@@ -130,22 +122,21 @@ impl Block {
     }
 
     pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let act = self.activation;
+        let curve = self.activation.curve();
         let activated = match &self.first {
-            Some(norm) => act.forward(norm.forward(x.clone())),
+            Some(norm) => norm.forward(x.clone(), curve),
             None => x.clone(),
         };
         let (last, inner) = self.convs.split_last().expect("a block has convolutions");
-        let h = inner.iter().fold(activated.clone(), |h, conv| act.forward(conv.forward(h)));
-        let h = last.forward(self.dropout.forward(h));
+        let h = inner.iter().fold(activated.clone(), |h, conv| conv.forward(h, None, Some(curve)));
         let shortcut = match &self.downsample {
             None => x,
             Some(conv) => {
                 let x = if self.activated_shortcut { activated } else { x };
-                conv.forward(if self.pooled { average_pool_2x2(x) } else { x })
+                conv.forward(if self.pooled { average_pool_2x2(x) } else { x }, None, None)
             }
         };
-        if self.first.is_some() { h + shortcut } else { act.forward(h + shortcut) }
+        last.forward(self.dropout.forward(h), Some(shortcut), self.first.is_none().then_some(curve))
     }
 
     /// Writes [`Self::forward`] down for a plan; `None` when it is not folded.

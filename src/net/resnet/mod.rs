@@ -135,10 +135,8 @@ impl Resnet {
     /// `x`: `[N, C, H, W]`, normalised, of any height and width that [`ResnetManifest::check_size`] accepts; returns `[N, K]`.
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        let mut h = self.stem.forward(x);
-        if !self.preactivated {
-            h = self.activation.forward(h);
-        }
+        let curve = self.activation.curve();
+        let mut h = self.stem.forward(x, None, (!self.preactivated).then_some(curve));
         if self.stem_pool {
             h = max_pool2d(h, MaxPoolOptions::new([3; 2]).with_stride([2; 2]).with_padding([1; 2]));
         }
@@ -146,7 +144,7 @@ impl Resnet {
             h = block.forward(h);
         }
         if let Some(norm) = &self.last_norm {
-            h = self.activation.forward(norm.forward(h));
+            h = norm.forward(h, curve);
         }
         let [n, c, height, width] = h.dims();
         let pooled = h.reshape([n, c, height * width]).mean_dim(2).reshape([n, c]);
@@ -257,7 +255,7 @@ mod tests {
     fn stem_pool_and_stride_round_odd_sizes_up() {
         let net = net();
         for side in [64, 61, 1] {
-            let h = net.stem.forward(Tensor::zeros([1, 3, side, side], &Device::flex()));
+            let h = net.stem.forward(Tensor::zeros([1, 3, side, side], &Device::flex()), None, None);
             assert_eq!(h.dims()[1..], net.stem.conv.output([3, side, side]));
         }
         assert_eq!(net.forward(Tensor::zeros([2, 3, 37, 20], &Device::flex())).dims(), [2, 5]);

@@ -3,15 +3,16 @@
 use burn::module::{Module, Param};
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::Tensor;
-use burn::tensor::activation::{silu, softmax};
+use burn::tensor::activation::softmax;
 use burn::tensor::module::layer_norm;
 
 use super::arch::{AttentionOrder, UnetManifest};
 use crate::checkpoint::CheckpointError;
 use crate::net::build::Build;
 use crate::net::footprint::{self, Ledger, len};
-use crate::net::layer::{Conv, Linear};
-use crate::net::{average_pool_2x2, nearest_upsample_2x};
+use crate::net::layer::{Conv, Linear, curved};
+use crate::net::plan::Curve;
+use crate::net::{average_pool_2x2, conv, nearest_upsample_2x};
 
 /// Groups of every group norm.
 const GROUPS: usize = 32;
@@ -113,7 +114,7 @@ pub(super) struct ResBlock {
 impl ResBlock {
     /// `x`: `[N, C_in, H, W]`, `emb` (after `SiLU`): `[N, E]`.
     fn forward(&self, x: Tensor<4>, emb: &Tensor<2>) -> Tensor<4> {
-        let h = self.resample.forward(silu(self.in_norm.forward(x.clone())));
+        let h = self.resample.forward(self.in_norm.forward(x.clone(), Some(Curve::Silu)));
         let x = self.resample.forward(x);
         let h = self.in_conv.forward(h);
         let [n, c, _, _] = h.dims();
@@ -121,11 +122,11 @@ impl ResBlock {
         let h = if self.scale_shift {
             let scale = emb.clone().narrow(1, 0, c).reshape([n, c, 1, 1]);
             let shift = emb.narrow(1, c, c).reshape([n, c, 1, 1]);
-            self.out_norm.forward_film(h, scale + 1.0, shift)
+            self.out_norm.forward_film(h, scale + 1.0, shift, Some(Curve::Silu))
         } else {
-            self.out_norm.forward(h + emb.reshape([n, c, 1, 1]))
+            self.out_norm.forward(h + emb.reshape([n, c, 1, 1]), Some(Curve::Silu))
         };
-        let h = self.out_conv.forward(self.dropout.forward(silu(h)));
+        let h = self.out_conv.forward(self.dropout.forward(h));
         let skip = match &self.skip {
             Some(conv) => conv.forward(x),
             None => x,
@@ -164,7 +165,7 @@ pub(super) struct Attention {
 impl Attention {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let [n, c, h, w] = x.dims();
-        let [query, key, value] = self.split(self.qkv.forward(self.norm.forward(x.clone())));
+        let [query, key, value] = self.split(self.qkv.forward(self.norm.forward(x.clone(), None)));
         // d^-1/4 on both sides, as in the original.
         let scale = ((c / self.heads) as f64).powf(-0.25);
         let query = (query * scale).swap_dims(2, 3); // [N, heads, HW, d]
@@ -211,16 +212,17 @@ pub(super) struct GroupNorm {
 }
 
 impl GroupNorm {
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// The norm, and an activation.
+    pub(super) fn forward(&self, x: Tensor<4>, curve: Option<Curve>) -> Tensor<4> {
         let (gamma, beta) = self.columns();
-        normalise(x) * gamma + beta
+        affine([x, gamma, beta], curve)
     }
 
     /// The norm, times `scale`, plus `shift`, both `[N, C, 1, 1]`: joined into one factor and one summand per channel,
-    /// so that the map is passed over less often.
-    fn forward_film(&self, x: Tensor<4>, scale: Tensor<4>, shift: Tensor<4>) -> Tensor<4> {
+    /// so that the map is passed over less often. And an activation.
+    fn forward_film(&self, x: Tensor<4>, scale: Tensor<4>, shift: Tensor<4>, curve: Option<Curve>) -> Tensor<4> {
         let (gamma, beta) = self.columns();
-        normalise(x) * (gamma * scale.clone()) + (beta * scale + shift)
+        affine([x, gamma * scale.clone(), beta * scale + shift], curve)
     }
 
     /// Both as `[1, C, 1, 1]`.
@@ -231,6 +233,15 @@ impl GroupNorm {
         };
         (column(&self.gamma), column(&self.beta))
     }
+}
+
+/// Every group normalised, times a factor, plus a summand, and an activation.
+fn affine([x, factor, summand]: [Tensor<4>; 3], curve: Option<Curve>) -> Tensor<4> {
+    if let Some(y) = conv::group_norm([&x, &factor, &summand], (GROUPS, GROUP_NORM_EPS), curve) {
+        return y;
+    }
+    let y = normalise(x) * factor + summand;
+    if let Some(curve) = curve { curved(y, curve) } else { y }
 }
 
 /// Every group to mean 0 and variance 1: a layer norm over the values of a group, which the CPU backend computes in one
@@ -330,8 +341,8 @@ mod tests {
         let param = || Param::initialized(ParamId::new(), random([1, 64, 1, 1]).reshape([64]));
         let norm = GroupNorm { gamma: param(), beta: param() };
         let (x, scale, shift) = (random([2, 64, 3, 5]), random([2, 64, 1, 1]), random([2, 64, 1, 1]));
-        let joined = norm.forward_film(x.clone(), scale.clone(), shift.clone());
-        let apart = joined - (norm.forward(x) * scale + shift);
+        let joined = norm.forward_film(x.clone(), scale.clone(), shift.clone(), None);
+        let apart = joined - (norm.forward(x, None) * scale + shift);
         assert!(apart.abs().max().into_scalar::<f32>() < 1e-5);
     }
 

@@ -18,6 +18,7 @@ use self::layers::{GroupNorm, Layer, Layers, Resample};
 use super::build::{Build, Shapes, Source};
 use super::footprint::{self, Ledger, len};
 use super::layer::{Conv, Linear};
+use super::plan::Curve;
 use super::{pixel_shuffle, pixel_unshuffle, tensor};
 use crate::checkpoint::CheckpointError;
 
@@ -198,7 +199,7 @@ impl Unet {
             let skip = skips.pop().expect("one skip per output block");
             h = forward_block(block, Tensor::cat(vec![h, skip], 1), &emb);
         }
-        let out = self.out_conv.forward(silu(self.out_norm.forward(h)));
+        let out = self.out_conv.forward(self.out_norm.forward(h, Some(Curve::Silu)));
         let picture = self.config.picture();
         pixel_shuffle(if out.dims()[1] > picture { out.narrow(1, 0, picture) } else { out }, p)
     }
