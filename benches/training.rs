@@ -4,8 +4,8 @@
 //! `cargo bench --profile dev --bench training`. Two processes take turns, one with `LAPIDARY_KERNELS=burn`, so that a busy
 //! machine slows both alike.
 
-use std::io::{BufRead as _, BufReader, Read, Write};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use burn::module::Module as _;
@@ -91,16 +91,19 @@ fn child() {
     }
 }
 
-/// Another process of this program.
-fn spawn(kernels: &str) -> (ChildStdin, BufReader<ChildStdout>) {
+/// Another process of this program, and how to speak with it.
+type Other = (Child, ChildStdin, BufReader<ChildStdout>);
+
+fn spawn(kernels: &str) -> Other {
     let program = std::env::current_exe().expect("this program");
     let mut command = Command::new(program);
     command.arg("child").env("LAPIDARY_KERNELS", kernels).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let child = command.spawn().expect("a process");
-    (child.stdin.expect("piped"), BufReader::new(child.stdout.expect("piped")))
+    let mut child = command.spawn().expect("a process");
+    let (to, from) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+    (child, to, BufReader::new(from))
 }
 
-fn ask((to, from): &mut (impl Write, BufReader<impl Read>), net: usize, n: usize) -> [f64; 2] {
+fn ask((_, to, from): &mut Other, net: usize, n: usize) -> [f64; 2] {
     writeln!(to, "{net} {n}").expect("it listens");
     let mut line = String::new();
     from.read_line(&mut line).expect("it answers");
@@ -131,5 +134,9 @@ fn main() {
             )
             .expect("a reader");
         }
+    }
+    for (mut child, to, _) in both {
+        drop(to);
+        child.wait().expect("it ends with its input");
     }
 }
