@@ -3,6 +3,7 @@
 //!
 //! Results are the same to the last bit for any number of threads and length of vectors, pictures' for any batch.
 
+mod device;
 mod norm;
 mod normed;
 mod op;
@@ -10,18 +11,6 @@ mod op;
 mod tests;
 mod weight;
 
-use burn::tensor::Device;
-use pulp::Arch;
-
+pub(in crate::net) use self::device::processor;
 pub(in crate::net) use self::normed::{batch_norm, group_norm};
 pub(in crate::net) use self::op::conv2d;
-use super::plan;
-
-/// The instructions that they are made for on a device; `None` where burn's operations are taken.
-pub(in crate::net) fn processor(device: Device) -> Option<Arch> {
-    #[cfg(test)]
-    if tests::burn() {
-        return None;
-    }
-    plan::processor().filter(|_| plan::runs_on(&device.without_autodiff()))
-}

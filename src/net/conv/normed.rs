@@ -11,8 +11,8 @@ use burn::nn::BatchNorm;
 use burn::tensor::Tensor;
 use pulp::Arch;
 
+use super::device::processor;
 use super::norm::{Inputs, Norm, Statistics};
-use super::processor;
 use crate::net::plan::{Curve, GROUP, flex_tensor, with_values};
 
 /// Kind, and whether something is added; otherwise that input is not read.

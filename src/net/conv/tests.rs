@@ -1,26 +1,16 @@
 //! Operations of our own against loops in double precision, and against burn's.
 
-use std::cell::Cell;
-
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use proptest::prelude::*;
 use pulp::Arch;
 
+use super::device::BURN;
 use super::norm::{Inputs, Norm};
 use super::{op, weight};
 use crate::net::laws;
 use crate::net::plan::{Curve, Geometry};
-
-thread_local! {
-    static BURN: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this thread asked for burn's operations.
-pub(super) fn burn() -> bool {
-    BURN.get()
-}
 
 fn with_burn<T>(burn: bool, run: impl FnOnce() -> T) -> T {
     BURN.set(burn);
