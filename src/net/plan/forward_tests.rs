@@ -1,7 +1,6 @@
 //! The steps that have no gradient, of networks that make pictures, against loops in double precision.
 
 use proptest::prelude::*;
-use pulp::Arch;
 
 use super::tests::{archs, filter, noises};
 use super::{Attention, Curve, Film, Filter, Norm, Plan, Resample, Sketch, Value, lanes};

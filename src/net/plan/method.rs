@@ -96,11 +96,8 @@ impl Method {
             Self::Direct(passes) => (weights.div_ceil(passes.len()), 1),
             Self::Winograd(Winograd { m, .. }) => (weights / (m * m), *m),
         };
-        let least = match weights {
-            ..=CACHED => 1,
-            ..=LARGE => REUSE * rows * rows,
-            _ => LARGE_REUSE * rows * rows,
-        };
+        let reuse = if weights > LARGE { LARGE_REUSE } else { REUSE };
+        let least = if weights > CACHED { reuse * rows * rows } else { 1 };
         [BLOCK.div_ceil(per_pixel.max(1)).max(least), rows]
     }
 }

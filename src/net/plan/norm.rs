@@ -120,7 +120,9 @@ impl Norm {
         for (sums, centres) in sums.chunks_exact(per_group).zip(centres.chunks_exact_mut(per_group)) {
             let added: f64 = centres.iter().map(|centre| -centre * height as f64).sum();
             let mean = (sums.iter().sum::<f64>() + added) / count;
-            centres.iter_mut().for_each(|centre| *centre += mean);
+            for centre in centres {
+                *centre += mean;
+            }
         }
         let mut squares = vec![0.0; real];
         for row in rows.chunks_exact(2 * channels) {
