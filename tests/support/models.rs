@@ -10,7 +10,8 @@ use crate::cache::cache;
 /// A bundled model's description and weights.
 pub(crate) fn bundled(name: &str) -> (Manifest, Checkpoint) {
     let model = resolve(name, &cache()).expect("bundled models unpack");
-    let (checkpoint, _) = model.open(&mut unwatched).expect("bundled models are sound");
+    let (checkpoint, hashing) = model.open().expect("bundled models are sound");
+    model.confirm(hashing, &mut unwatched).expect("they have the hashes of their manifests");
     (model.manifest, checkpoint)
 }
 

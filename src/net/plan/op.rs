@@ -70,11 +70,7 @@ impl Plan {
     pub(in crate::net) fn map(&self, x: Tensor<4>, vectors: &[&[f32]]) -> Tensor<4> {
         let ([n, _, h, w], device) = (x.dims(), x.device());
         let x = x.into_data().try_into_vec::<f32>().expect("networks compute in single precision");
-        let (mut map, _) = self.evaluate(&x, vectors, (n, [h, w]), false);
-        // Whoever clamps the map would make a number of what has overflowed.
-        for value in map.iter_mut().filter(|value| value.is_infinite()) {
-            *value = f32::NAN;
-        }
+        let (map, _) = self.evaluate(&x, vectors, (n, [h, w]), false);
         Tensor::from_data(TensorData::new(map, [n, self.classes(), h, w]), &device)
     }
 
