@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     };
     #[cfg(target_os = "linux")]
     if !matches!(invocation, Invocation::Inspect { .. }) {
-        without_device_layer();
+        in_its_environment();
     }
     match run(invocation) {
         Ok(outcome) => ExitCode::from(outcome.exit_code()),
@@ -37,19 +37,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// Begins the program anew without Mesa's Vulkan layer that chooses among devices, where there is no session to ask: the layer
-/// asks Wayland all the same, which complains on stderr (over ssh, in cron, in containers, in batch systems). Only the
-/// environment that a process begins with turns it off.
+/// Begins the program anew in an environment that only a process's beginning can change.
+///
+/// glibc gives freed tensors of more than a mebibyte back at once: left to itself it keeps pieces of up to 32 MiB, and a
+/// network that is packed layer by layer would take twice its size. And Mesa's Vulkan layer that chooses among devices is
+/// left out where there is no session to ask: the layer asks Wayland all the same, which complains on stderr (over ssh, in
+/// cron, in containers, in batch systems).
 #[cfg(target_os = "linux")]
-fn without_device_layer() {
+fn in_its_environment() {
     use std::os::unix::process::CommandExt as _;
-    const OFF: &str = "NODEVICE_SELECT";
-    let is_asked = std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_absolute());
+    let has_session = std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_absolute());
+    let wanted = [("MALLOC_MMAP_THRESHOLD_", "1048576", true), ("NODEVICE_SELECT", "1", !has_session)];
+    let is_missing = |(name, _, wanted): &(&str, &str, bool)| *wanted && std::env::var_os(name).is_none();
+    let missing: Vec<_> = wanted.into_iter().filter(is_missing).map(|(name, value, _)| (name, value)).collect();
     let mut args = std::env::args_os();
-    if let (false, None, Some(name), Ok(program)) =
-        (is_asked, std::env::var_os(OFF), args.next(), std::env::current_exe())
-    {
-        let error = std::process::Command::new(program).arg0(name).args(args).env(OFF, "1").exec();
+    if let (false, Some(name), Ok(program)) = (missing.is_empty(), args.next(), std::env::current_exe()) {
+        let error = std::process::Command::new(program).arg0(name).args(args).envs(missing).exec();
         tracing::debug!(%error, "the program goes on as it is");
     }
 }
