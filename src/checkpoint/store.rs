@@ -220,11 +220,19 @@ fn bare_pickle(path: &Path) -> CheckpointError {
     CheckpointError::Pytorch { path: path.to_owned(), source }
 }
 
+/// The archive, its directory found where it says that it is; only if it is not there, the whole file is searched.
+fn zip_archive(file: File) -> zip::result::ZipResult<zip::ZipArchive<std::io::BufReader<File>>> {
+    let at_start = zip::read::Config { archive_offset: zip::read::ArchiveOffset::Known(0) };
+    let again = file.try_clone()?;
+    zip::ZipArchive::with_config(at_start, std::io::BufReader::new(file))
+        .or_else(|_| zip::ZipArchive::new(std::io::BufReader::new(again)))
+}
+
 /// Refuses a zip archive that is not PyTorch's, whose pickle would take too much memory, or that is known to need code.
 fn check_zip(path: &Path, file: File) -> Result<(), CheckpointError> {
     let damaged =
         |source| CheckpointError::Archive { path: path.to_owned(), source: Box::new(PytorchError::Zip(source)) };
-    let mut archive = zip::ZipArchive::new(std::io::BufReader::new(file)).map_err(damaged)?;
+    let mut archive = zip_archive(file).map_err(damaged)?;
     let names = archive.file_names().map(|name| name.map(Cow::into_owned));
     let names: Vec<String> = names.collect::<Result<_, _>>().map_err(damaged)?;
     let mut found = false;

@@ -118,8 +118,15 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let say = |done, device: &str| format!("{}: {} on {device}", task.option().label, counted(done, "picture"));
     maker.finish(ended, pictures.as_ref(), true, say, |out| {
         let (samples, refined) = (out.join("samples.npz"), out.join("refined"));
-        format!("\nrefine them with: lapidary refine --input {} --out {}", samples.display(), refined.display())
+        format!("\nrefine them with: lapidary refine --input {} --out {}", word(&samples), word(&refined))
     })
+}
+
+/// A path as one word of a shell.
+fn word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// Makes what is left to make, of several pictures one of each, of one picture or of none as many as there are places.

@@ -141,6 +141,10 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     };
     let mut generates = flags::OF_GENERATION.into_iter().chain(flags::of_sampling());
     let made = generates.find(|flag| flags::given(matches, flag).is_some()).filter(|_| job == Job::Refine);
+    // The session's pictures would be left aside without a word.
+    if let Some(flag) = made.filter(|_| matches!(source, Ok(Source::Pictures(_)))) {
+        return Err(CliError::MadeAndOpened { flag });
+    }
     if job == Job::Generate || made.is_some() {
         (source, options.part) = (Ok(Source::Generator), Part::default());
     }

@@ -189,10 +189,12 @@ fn random<const D: usize>(shape: [usize; D], seed: u64, device: &Device) -> Tens
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::conv::BURN;
     use crate::net::laws::{device, pictures, resnets, unet};
 
-    /// The layers of every kind of network, the residual ones differentiated.
+    /// The layers of every kind of network, the residual ones differentiated; of burn's operations, as on a GPU.
     fn calls() -> Vec<Call> {
+        BURN.set(true);
         let mut all = Vec::new();
         for net in resnets() {
             let (_, calls) = record(|| net.clone().fold().forward(pictures(3, 3).autodiff().require_grad()));

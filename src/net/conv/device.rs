@@ -8,7 +8,7 @@ use crate::net::plan;
 #[cfg(test)]
 thread_local! {
     /// Whether this thread asked for burn's operations.
-    pub(super) static BURN: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    pub(in crate::net) static BURN: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// The instructions that they are made for on a device; `None` where burn's operations are taken.

@@ -11,6 +11,8 @@ mod op;
 mod tests;
 mod weight;
 
+#[cfg(test)]
+pub(in crate::net) use self::device::BURN;
 pub(in crate::net) use self::device::processor;
 pub(in crate::net) use self::normed::{batch_norm, group_norm};
 pub(in crate::net) use self::op::conv2d;
