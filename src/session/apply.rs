@@ -260,6 +260,7 @@ impl Session {
             DiskEvent::Saved { ticket, path, bytes, epoch, revision } => {
                 self.work.savings.remove(&ticket);
                 let size = crate::units::bytes(bytes);
+                self.notices.settle("The session cannot be saved");
                 self.notices.add(Severity::Info, format!("Saved {} ({size})", path.display()), Vec::new());
                 if epoch == current {
                     self.record.file = Some(path);

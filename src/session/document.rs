@@ -208,7 +208,10 @@ impl Document {
             return Ok((Self::read(path, file)?, false));
         }
         let no_session = |_| StorageError::NotASession { path: path.to_owned() };
-        let mut archive = zip::ZipArchive::new(file).map_err(no_session)?;
+        // An archive's list of contents is its end.
+        let what = "it ends too early, as half a copy or download does".to_owned();
+        let mut archive =
+            zip::ZipArchive::new(file).map_err(|_| StorageError::Damaged { path: path.to_owned(), what })?;
         Ok((Self::read(path, archive.by_name(DOCUMENT).map_err(no_session)?)?, true))
     }
 

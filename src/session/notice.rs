@@ -67,6 +67,11 @@ impl Notices {
         &self.list
     }
 
+    /// Removes failures that are past: those whose title begins so.
+    pub fn settle(&mut self, title: &str) {
+        self.list.retain(|notice| notice.severity < Severity::Error || !notice.title.starts_with(title));
+    }
+
     /// Removes one.
     pub fn dismiss(&mut self, id: u64) {
         self.list.retain(|notice| notice.id != id);
@@ -93,5 +98,8 @@ mod tests {
         let [notice] = notices.list() else { panic!("one notice: {notices:?}") };
         assert_eq!((notice.title.as_str(), notice.count), ("The model cannot be loaded", 2));
         assert_eq!(notice.details, ["No file is there"]);
+        notices.add(Severity::Info, "The model", Vec::new());
+        notices.settle("The model");
+        assert_eq!(notices.list().len(), 1, "what is no failure stays");
     }
 }

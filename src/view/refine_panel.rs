@@ -111,7 +111,7 @@ pub fn reach_in_words(settings: &RefineSettings) -> Option<(String, bool)> {
     let reach = settings.reach()?;
     let is_short = reach < 1.0;
     let words = if is_short {
-        format!("All steps together get {:.0} % of the way to the edge", reach * 100.0)
+        format!("All steps together move by at most {:.0} % of the radius", reach * 100.0)
     } else {
         format!("All steps together are {reach:.1} × the radius")
     };

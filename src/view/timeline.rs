@@ -107,11 +107,13 @@ impl Traces {
             let Some(previous) = place.checked_sub(1) else { continue };
             let (Some(before), Some(after)) = (trace.settings(path[previous]), trace.settings(*id)) else { continue };
             let mut changes = marks(RefineSettings::TABLE, before, after);
-            if path[previous].run != id.run {
+            let is_branch = path[previous].run != id.run;
+            if is_branch {
                 changes.insert(0, "branch".to_owned());
             }
             if !changes.is_empty() {
-                self.marks.push((previous, changes.join(", ")));
+                // A branch begins with the state that it comes from.
+                self.marks.push((if is_branch { place } else { previous }, changes.join(", ")));
             }
         }
     }
