@@ -7,7 +7,6 @@
 
 mod element;
 mod error;
-mod hashing;
 mod pickle;
 mod sniff;
 mod store;
@@ -19,7 +18,6 @@ use std::path::{Path, PathBuf};
 
 pub use self::element::Element;
 pub use self::error::CheckpointError;
-pub use self::hashing::Hashing;
 pub use self::sniff::{Content, sniff};
 pub use self::store::Container;
 pub(crate) use self::view::{Source, View};
@@ -123,15 +121,7 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Read`], or [`CheckpointError::Cancelled`] when `watch` says so.
     pub fn sha256(&self, watch: &mut Watch<'_>) -> Result<String, CheckpointError> {
-        self.hashing()?.finish(watch)
-    }
-
-    /// The same, to be found while the weights are read.
-    ///
-    /// # Errors
-    /// [`CheckpointError::Read`] when no thread can be had.
-    pub fn hashing(&self) -> Result<Hashing, CheckpointError> {
-        Hashing::begin(self.files.clone(), self.store.bytes)
+        sha256(&self.files, self.store.bytes, watch)
     }
 
     /// Refuses a tensor that is absent, of another shape or no float, or that brings the bytes of all, which are
@@ -183,6 +173,34 @@ impl Checkpoint {
     pub(crate) fn read_stored(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         self.store.read(name)
     }
+}
+
+/// SHA-256 of files, one behind the other, of so many bytes in all; lower-case hexadecimal.
+///
+/// # Errors
+/// [`CheckpointError::Read`], or [`CheckpointError::Cancelled`] when `watch` says so.
+pub fn sha256(files: &[PathBuf], of: u64, watch: &mut Watch<'_>) -> Result<String, CheckpointError> {
+    use std::io::Read as _;
+
+    use sha2::Digest as _;
+    let mut hasher = sha2::Sha256::new();
+    let (mut buffer, mut done) = (vec![0; 1 << 20], 0);
+    for path in files {
+        let io = |source| CheckpointError::Read { path: path.clone(), source };
+        let mut file = open_file(path)?;
+        loop {
+            let read = file.read(&mut buffer).map_err(io)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
+            done += read as u64;
+            if !watch(done, of) {
+                return Err(CheckpointError::Cancelled);
+            }
+        }
+    }
+    Ok(crate::file::hex(&hasher.finalize()))
 }
 
 /// Opens a file to read; what is no file, such as a named pipe, may have no end and is refused.

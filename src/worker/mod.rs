@@ -10,6 +10,7 @@ pub mod device;
 mod edit;
 mod error;
 mod generate;
+mod hashing;
 mod inbox;
 mod make;
 mod memory;

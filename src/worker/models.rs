@@ -12,9 +12,10 @@ use std::time::SystemTime;
 use burn::tensor::Device;
 
 use super::error::WorkError;
+use super::hashing::Hashing;
 use super::message::{Event, JobId, ModelInfo};
 use super::probe;
-use crate::checkpoint::{Checkpoint, CheckpointError, Hashing, LoadReport, Watch, Weights};
+use crate::checkpoint::{Checkpoint, CheckpointError, LoadReport, Watch, Weights};
 use crate::classifier::Classifier;
 use crate::generator::Generator;
 use crate::refiner::Chunks;
@@ -162,9 +163,10 @@ impl Models {
         }
         let name = Path::new(reference).file_name().map_or_else(|| reference.into(), std::ffi::OsStr::to_string_lossy);
         let checking = format!("checking {} {name}", M::ROLE);
-        let (checkpoint, hashing) = found.open()?;
-        let confirm = |hashing, watch: &mut dyn FnMut(&str, u64, u64) -> bool| {
-            found.confirm(hashing, &mut |done, of| watch(&checking, done, of))
+        let checkpoint = found.open()?;
+        let hashing = Hashing::begin(&checkpoint)?;
+        let confirm = |hashing: Hashing, watch: &mut dyn FnMut(&str, u64, u64) -> bool| {
+            found.confirm(hashing.finish(&mut |done, of| watch(&checking, done, of))?)
         };
         // The hash comes first where it may spare the reading; else both are found at once.
         let hash = if self.shelf.may_hold(M::ROLE, &found.manifest) {

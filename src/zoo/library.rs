@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::known::Found;
 use super::manifest::manifest_beside;
 use super::{Manifest, Opened, Recognised, known, open, open_as, recognise};
-use crate::checkpoint::{Checkpoint, CheckpointError, Hashing, Watch, unwatched};
+use crate::checkpoint::{Checkpoint, CheckpointError, unwatched};
 
 /// A model of the demo, carried inside the program.
 #[derive(Debug, Clone, Copy)]
@@ -45,24 +45,19 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens the weights, and begins to find their SHA-256, which [`Self::confirm`] takes.
+    /// Opens the weights; their SHA-256 is for [`Self::confirm`].
     ///
     /// # Errors
     /// [`CheckpointError`] as of [`open`].
-    pub fn open(&self) -> Result<(Checkpoint, Hashing), CheckpointError> {
-        let Opened { checkpoint, .. } = open_as(&self.weights, self.manifest.prefix.as_deref())?;
-        let hashing = checkpoint.hashing()?;
-        Ok((checkpoint, hashing))
+    pub fn open(&self) -> Result<Checkpoint, CheckpointError> {
+        Ok(open_as(&self.weights, self.manifest.prefix.as_deref())?.checkpoint)
     }
 
-    /// The SHA-256 of the weights, which is the manifest's if that has one.
-    ///
-    /// `watch` hears of the progress of hashing.
+    /// Refuses a SHA-256 that is not the manifest's, if that has one.
     ///
     /// # Errors
-    /// [`CheckpointError::Hash`], [`CheckpointError::Cancelled`] or [`CheckpointError::Read`].
-    pub fn confirm(&self, hashing: Hashing, watch: &mut Watch<'_>) -> Result<String, CheckpointError> {
-        let found = hashing.finish(watch)?;
+    /// [`CheckpointError::Hash`]
+    pub fn confirm(&self, found: String) -> Result<String, CheckpointError> {
         match &self.manifest.sha256 {
             Some(expected) if *expected != found => {
                 Err(CheckpointError::Hash { path: self.weights.clone(), expected: expected.clone(), found })
@@ -268,8 +263,7 @@ mod tests {
             let model = resolve(bundled.name, cache.path()).unwrap();
             assert_eq!(model.manifest.name, bundled.name);
             assert_eq!(model.manifest.classes.len(), 12);
-            let (_, hashing) = model.open().unwrap();
-            model.confirm(hashing, &mut unwatched).unwrap();
+            model.confirm(model.open().unwrap().sha256(&mut unwatched).unwrap()).unwrap();
         }
     }
 
@@ -329,9 +323,9 @@ mod tests {
         let model = resolve("gtsrb12-joint", cache.path()).unwrap();
         let bytes = std::fs::metadata(&model.weights).unwrap().len();
         let mut heard = Vec::new();
-        let (checkpoint, hashing) = model.open().unwrap();
-        model
-            .confirm(hashing, &mut |done, of| {
+        let checkpoint = model.open().unwrap();
+        checkpoint
+            .sha256(&mut |done, of| {
                 heard.push((done, of));
                 true
             })
@@ -339,7 +333,7 @@ mod tests {
         assert_eq!(heard.last(), Some(&(bytes, bytes)), "{heard:?}");
         assert!(heard.is_sorted(), "{heard:?}");
         let mut calls = 0;
-        let error = model.confirm(checkpoint.hashing().unwrap(), &mut |_, _| {
+        let error = checkpoint.sha256(&mut |_, _| {
             calls += 1;
             false
         });

@@ -1,6 +1,7 @@
 //! `lapidary bench --layers`: where the time of the compiled networks goes, step by step.
 
 use std::fmt::Write as _;
+use std::time::Instant;
 
 use burn::tensor::Device;
 
@@ -23,7 +24,9 @@ pub fn layers(options: &BenchOptions, folders: &Folders) -> anyhow::Result<Strin
     let settings = &options.settings;
     let n = options.batches.iter().copied().max().unwrap_or(1) as usize;
     let device = Device::flex();
-    let machine = Roofline::measure();
+    let start = Instant::now();
+    let clock = || start.elapsed().as_secs_f64();
+    let machine = Roofline::measure(&clock);
     let mut text = format!(
         "{} threads reach {:.0} GFLOP/s (fused multiply-adds in registers) and {:.1} GB/s (triad), measured now.\n\
          Below: operations of the plain algorithm per second, their share of the former, and the share that the time would have \
@@ -34,19 +37,19 @@ pub fn layers(options: &BenchOptions, folders: &Folders) -> anyhow::Result<Strin
     );
     let open = |reference: &str| -> anyhow::Result<_> {
         let model = resolve(reference, &folders.cache)?;
-        let (checkpoint, _) = model.open()?;
+        let checkpoint = model.open()?;
         Ok((model.manifest, checkpoint))
     };
     let (manifest, checkpoint) = open(&settings.generate.generator)?;
     let mut watch = unwatched;
     let (generator, _) = Generator::read(&manifest, Weights::watched(&checkpoint, &mut watch), &device)?;
     let size = manifest.size();
-    table(&mut text, (&manifest.title, n), generator.profile(n, ROUNDS, machine), machine)?;
+    table(&mut text, (&manifest.title, n), generator.profile(n, ROUNDS, (machine, &clock)), machine)?;
     drop(generator);
     let (manifest, checkpoint) = open(&settings.refine.classifier)?;
     let mut watch = unwatched;
     let (classifier, _) = Classifier::read(&manifest, Weights::watched(&checkpoint, &mut watch), &device)?;
-    table(&mut text, (&manifest.title, n), classifier.profile(n, size, ROUNDS, machine), machine)?;
+    table(&mut text, (&manifest.title, n), classifier.profile(n, size, ROUNDS, (machine, &clock)), machine)?;
     Ok(text)
 }
 

@@ -1,7 +1,5 @@
 //! What a plan's steps take, and how far that is from what the machine could do.
 
-use std::time::Instant;
-
 use super::compile::{Op, Program};
 use super::map::Map;
 use super::method::Method;
@@ -32,12 +30,17 @@ pub struct StepTime {
 }
 
 impl Plan {
-    /// Runs `n` pictures of `[H, W]` pixels so many times, forwards and, where there is a gradient, back.
+    /// Runs `n` pictures of `[H, W]` pixels so many times by a clock of seconds, forwards and, where there is a gradient, back.
     ///
     /// # Panics
     /// When `rounds` is 0.
     #[must_use]
-    pub fn profile(&self, (n, size): (usize, [usize; 2]), rounds: usize, machine: Roofline) -> Vec<StepTime> {
+    pub fn profile(
+        &self,
+        (n, size): (usize, [usize; 2]),
+        rounds: usize,
+        (machine, clock): (Roofline, &dyn Fn() -> f64),
+    ) -> Vec<StepTime> {
         assert!(rounds > 0, "at least one round");
         let programs = [&self.programs.forward, &self.programs.backward];
         let mut steps: Vec<_> = programs.iter().map(|program| vec![Vec::new(); program.ops.len()]).collect();
@@ -45,17 +48,17 @@ impl Plan {
             let mut tape = Tape::fresh(&self.programs.tape, n, size);
             for (direction, (program, steps)) in programs.iter().zip(&mut steps).enumerate() {
                 let mut buffers = self.take(direction, n, size);
-                let (mut times, mut since) = (steps.iter_mut(), Instant::now());
-                let mut clock = || {
-                    let now = Instant::now();
+                let (mut times, mut since) = (steps.iter_mut(), clock());
+                let mut done = || {
+                    let now = clock();
                     if let Some(step) = times.next() {
-                        step.push((now - since).as_secs_f64());
+                        step.push(now - since);
                     }
                     since = now;
                 };
                 let (written, read) =
                     if direction == 0 { (tape.kept_mut(), &[][..]) } else { (&mut [][..], tape.kept()) };
-                self.run(program, (n, size), &mut buffers, (written, read), &mut clock);
+                self.run(program, (n, size), &mut buffers, (written, read), &mut done);
                 self.give_back(direction, buffers);
             }
         }

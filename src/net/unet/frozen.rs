@@ -105,7 +105,13 @@ impl Frozen {
 
     /// What every step takes with `n` pictures of `[H, W]` pixels, where there is a plan; the median of so many `rounds`.
     #[must_use]
-    pub fn profile(&self, n: usize, size: [usize; 2], rounds: usize, machine: Roofline) -> Option<Vec<StepTime>> {
+    pub fn profile(
+        &self,
+        n: usize,
+        size: [usize; 2],
+        rounds: usize,
+        machine: (Roofline, &dyn Fn() -> f64),
+    ) -> Option<Vec<StepTime>> {
         match &self.0 {
             Way::Modules(_) => None,
             Way::Plan(Compiled { plan, config, .. }) => {

@@ -1,25 +1,18 @@
 //! The SHA-256 of files, found by a thread of its own while others read them.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sha2::Digest as _;
+use crate::checkpoint::{Checkpoint, CheckpointError, Watch, sha256};
 
-use super::{CheckpointError, Watch, open_file};
-use crate::file::hex;
-
-/// How much is read at a time.
-const BLOCK: usize = 1 << 20;
 /// How often who waits hears of the progress.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A hash that is being found; when it is dropped, that ends.
-#[derive(Debug)]
-pub struct Hashing {
+pub(super) struct Hashing {
     thread: Option<JoinHandle<Result<String, CheckpointError>>>,
     progress: Arc<Progress>,
     of: u64,
@@ -32,11 +25,13 @@ struct Progress {
 }
 
 impl Hashing {
-    /// Begins with files of so many bytes in all, one behind the other.
-    pub(super) fn begin(files: Vec<PathBuf>, of: u64) -> Result<Self, CheckpointError> {
+    /// Begins with the files of the weights.
+    pub(super) fn begin(checkpoint: &Checkpoint) -> Result<Self, CheckpointError> {
+        let (files, of) = (checkpoint.files().to_vec(), checkpoint.bytes());
         let progress = Arc::new(Progress::default());
         let (there, path) = (progress.clone(), files.first().cloned().unwrap_or_default());
-        let thread = std::thread::Builder::new().name("lapidary-hash".to_owned()).spawn(move || hash(&files, &there));
+        let thread =
+            std::thread::Builder::new().name("lapidary-hash".to_owned()).spawn(move || hash(&files, of, &there));
         let thread = Some(thread.map_err(|source| CheckpointError::Read { path, source })?);
         Ok(Self { thread, progress, of })
     }
@@ -48,7 +43,7 @@ impl Hashing {
     ///
     /// # Panics
     /// When its thread did.
-    pub fn finish(mut self, watch: &mut Watch<'_>) -> Result<String, CheckpointError> {
+    pub(super) fn finish(mut self, watch: &mut Watch<'_>) -> Result<String, CheckpointError> {
         let Some(thread) = self.thread.take() else { return Err(CheckpointError::Cancelled) };
         loop {
             let is_over = thread.is_finished();
@@ -70,23 +65,9 @@ impl Drop for Hashing {
     }
 }
 
-fn hash(files: &[PathBuf], progress: &Progress) -> Result<String, CheckpointError> {
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; BLOCK];
-    for path in files {
-        let io = |source| CheckpointError::Read { path: path.clone(), source };
-        let mut file = open_file(path)?;
-        loop {
-            let read = file.read(&mut buffer).map_err(io)?;
-            if read == 0 {
-                break;
-            }
-            hasher.update(&buffer[..read]);
-            progress.done.fetch_add(read as u64, Ordering::Relaxed);
-            if progress.stopped.load(Ordering::Relaxed) {
-                return Err(CheckpointError::Cancelled);
-            }
-        }
-    }
-    Ok(hex(&hasher.finalize()))
+fn hash(files: &[PathBuf], of: u64, progress: &Progress) -> Result<String, CheckpointError> {
+    sha256(files, of, &mut |done, _| {
+        progress.done.store(done, Ordering::Relaxed);
+        !progress.stopped.load(Ordering::Relaxed)
+    })
 }
