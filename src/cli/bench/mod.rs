@@ -34,7 +34,7 @@ pub struct BenchOptions {
     pub batches: Vec<u32>,
     /// How many are timed of each; the evaluation of the start, which reads the classifier, is not among them.
     pub iterations: u32,
-    /// Whether the steps of the networks are timed instead of everything together ([`layers`]).
+    /// Whether the steps of the networks are timed instead of everything together ([`layers()`]).
     pub layers: bool,
 }
 
