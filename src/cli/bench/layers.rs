@@ -16,10 +16,11 @@ use crate::zoo::resolve;
 /// How often every step is timed.
 const ROUNDS: usize = 7;
 
-/// A table of every step of both networks for the largest of the batches, on the CPU.
+/// A table of every step of both networks for the largest of the batches, on the CPU whatever device is asked for; a network
+/// that is not compiled has a line that says so.
 ///
 /// # Errors
-/// When a model cannot be read, or is not compiled.
+/// When a model cannot be read.
 pub fn layers(options: &BenchOptions, folders: &Folders) -> anyhow::Result<String> {
     let settings = &options.settings;
     let n = options.batches.iter().copied().max().unwrap_or(1) as usize;

@@ -110,8 +110,8 @@ impl Kind {
             Self::Conv(Method::Winograd(winograd), _) => {
                 let m = winograd.m;
                 let fewer = 9.0 * (m * m) as f64 / ((m + 2) * (m + 2)) as f64;
-                let exact = if m == 2 && backward { ", larger tiles cost more" } else { "" };
-                ("convolution 3x3".to_owned(), format!("Winograd F({m}x{m}): {fewer:.2} times fewer products{exact}"))
+                let others = if m == 2 && backward { ", larger tiles cost more" } else { "" };
+                ("convolution 3x3".to_owned(), format!("Winograd F({m}x{m}): {fewer:.2} times fewer products{others}"))
             }
             Self::Conv(Method::Direct(passes), _) => {
                 let [rows, columns] = passes.iter().fold([0, 0], |[y, x], pass| [y + pass.taps[0], x + pass.taps[1]]);
