@@ -1,23 +1,31 @@
 """Lapidary beside PyTorch on the CPU of this machine: the same networks, pictures, updates and threads, in turn.
 
     python measure.py make FOLDER                     the networks with random weights, 2 GB
+    python measure.py gpu LAPIDARY FILE               the same networks on a GPU, once; see ../gpu.sh
     python measure.py run FOLDER LAPIDARY [options]   prints a table; --json FILE keeps every number
 
-LAPIDARY is the program; `run` needs torch and safetensors, and a C++ compiler for --compile. In every round each contestant does
+LAPIDARY is the program. With --training PROGRAM, the executable of `cargo bench --bench training`, a training step of the demo's
+two networks is measured too. `run` needs torch and safetensors, and a C++ compiler for --compile. In every round each contestant does
 everything once, in an order that changes; a ratio compares two contestants in the same round. Of ratios the median is told, and
 the smallest and largest. Above 1, Lapidary is faster.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import random
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
+OWN = ["lapidary", "burn"]
+# On a GPU: through wgpu, and through CUDA.
+ON_GPU = ["gpu", "cuda"]
 TORCH_MODES = ["eager", "channels_last"]
 # Name, generator, classifier, batches, iterations; files lie in FOLDER, or are bundled.
 CASES = [
@@ -26,6 +34,9 @@ CASES = [
     ("Wide-ResNet-50-2", "TINY64", "WIDE_RESNET50_2", "tiny64.safetensors", "wide_resnet50_2.pt", [1, 8, 32], 3),
     ("ImageNet-64", "IMAGENET", "RESNET50", "cd_imagenet64_l2.pt", "resnet50.pt", [1, 4], 1),
 ]
+# The demo's networks with random weights: forwards, backwards, every parameter's gradient.
+TRAINED = [("U-Net", "generator", "DEMO"), ("ResNet", "classifier", "DEMO_CLASSIFIER")]
+TRAINING, TRAINING_BATCHES, TRAINING_STEPS = "training", [16, 64], 5
 
 
 def make(folder):
@@ -70,8 +81,8 @@ def make(folder):
 class Torch:
     """A PyTorch process that holds one case's networks."""
 
-    def __init__(self, threads):
-        command = [sys.executable, str(HERE / "pytorch.py"), str(threads)]
+    def __init__(self, threads, device="cpu"):
+        command = [sys.executable, str(HERE / "pytorch.py"), str(threads), device]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.facts = json.loads(self.process.stdout.readline())
 
@@ -85,9 +96,9 @@ class Torch:
         self.process.wait()
 
 
-def torch_round(case, mode, files, threads):
+def torch_round(case, mode, files, threads, device):
     _, generator, classifier, _, _, batches, count = case
-    peer = Torch(threads)
+    peer = Torch(threads, device)
     found = {"start_mib": peer.facts["peak_mib"], "torch": peer.facts["torch"]}
     found["read_generator_s"] = peer.ask(load="generator", net=generator, file=files[0], mode=mode)["read_s"]
     found["read_classifier_s"] = peer.ask(load="classifier", net=classifier, file=files[1], mode=mode)["read_s"]
@@ -99,24 +110,58 @@ def torch_round(case, mode, files, threads):
     return found
 
 
-def lapidary_round(case, kernels, models, program, threads):
+def lapidary_round(case, device, kernels, models, program, threads):
     batches, count = case[5], case[6]
     environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
     environment.pop("LAPIDARY_KERNELS", None)
     if kernels:
         environment["LAPIDARY_KERNELS"] = kernels
-    command = [program, "bench", "--device", "cpu", "--generator", models[0], "--classifier", models[1]]
+    command = [program, "bench", "--device", device, "--generator", models[0], "--classifier", models[1]]
     command += ["--batches", ",".join(map(str, batches)), "--iterations", str(count)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: {done.stderr.strip()}")
     told = json.loads(done.stdout)
-    found = {"start_mib": told["start_mib"], "peak_mib": told["peak_memory_mib"]}
+    found = {"start_mib": told["start_mib"], "peak_mib": told["peak_memory_mib"], "device": told["device"]}
     found["read_generator_s"] = told["generator"]["read_s"]
     found["read_classifier_s"] = told["classifier"]["read_s"]
     for batch in told["batches"]:
         found[f"generate {batch['batch']}"] = batch["generate_s"]
         found[f"iterate {batch['batch']}"] = batch["iteration_s"]
+    return found
+
+
+def torch_training(mode, threads):
+    peer, found = Torch(threads), {}
+    for name, role, net in TRAINED:
+        for batch in TRAINING_BATCHES:
+            asked = {"train": batch, "role": role, "net": net, "mode": mode, "count": TRAINING_STEPS}
+            found[f"{name} step {batch}"] = peer.ask(**asked)["step_s"]
+    found["peak_mib"] = peer.ask(memory=True)["peak_mib"]
+    peer.close()
+    return found
+
+
+def lapidary_training(kernels, program, threads):
+    environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
+    environment.pop("LAPIDARY_KERNELS", None)
+    if kernels:
+        environment["LAPIDARY_KERNELS"] = kernels
+    child = subprocess.Popen([program, "child"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    found = {}
+    for number, (name, _, _) in enumerate(TRAINED):
+        for batch in TRAINING_BATCHES:
+            took = []
+            for _ in range(TRAINING_STEPS + 1):
+                child.stdin.write(f"{number} {batch}\n")
+                child.stdin.flush()
+                took.append(float(child.stdout.readline().split()[0]))
+            found[f"{name} step {batch}"] = statistics.median(took[1:])
+    status = Path(f"/proc/{child.pid}/status")
+    if status.exists():
+        found["peak_mib"] = int(status.read_text().split("VmHWM:", 1)[1].split()[0]) / 1024
+    child.stdin.close()
+    child.wait()
     return found
 
 
@@ -135,33 +180,72 @@ def processor():
     return name, [flag for flag in ["avx2", "fma", "avx512f", "avx512_vnni", "amx_tile", "asimd"] if flag in flags]
 
 
+def once(who, case, arguments):
+    """Everything of a case by one contestant."""
+    own, kernels, threads = who in OWN + ON_GPU, "burn" if who == "burn" else None, arguments.threads
+    if case[0] == TRAINING:
+        return lapidary_training(kernels, arguments.training, threads) if own else torch_training(who, threads)
+    ours, theirs = files_of(case, arguments.folder, arguments.models)
+    if own:
+        return lapidary_round(case, who if who in ON_GPU else "cpu", kernels, ours, arguments.program, threads)
+    return torch_round(case, who, theirs, threads, "cuda" if arguments.gpu else "cpu")
+
+
 def run(arguments):
     modes = TORCH_MODES + (["compile"] if arguments.compile else [])
-    contestants = ["lapidary", "burn", *modes]
+    contestants = [*OWN, *modes]
     kept = {"processor": processor(), "threads": arguments.threads, "cases": {}}
     print(f"{kept['processor'][0]} ({' '.join(kept['processor'][1])}), {arguments.threads} threads")
-    for case in CASES:
+    cases = CASES + ([(TRAINING,)] if arguments.training else [])
+    for case in cases:
         name = case[0]
         if arguments.cases and name not in arguments.cases:
             continue
-        ours, theirs = files_of(case, arguments.folder, arguments.models)
         rounds = []
         for number in range(arguments.rounds):
             order = contestants[:]
             random.Random(number).shuffle(order)
             this = {}
             for who in order:
-                if who in modes:
-                    this[who] = torch_round(case, who, theirs, arguments.threads)
-                else:
-                    kernels = "burn" if who == "burn" else None
-                    this[who] = lapidary_round(case, kernels, ours, arguments.program, arguments.threads)
+                this[who] = once(who, case, arguments)
                 print(f"  {name}, round {number + 1}: {who}", file=sys.stderr)
             rounds.append(this)
         kept["cases"][name] = rounds
         table(name, rounds, ["burn", *modes])
         if arguments.json:
             arguments.json.write_text(json.dumps(kept, indent=1))
+
+
+def gpu(arguments):
+    """Everything once on a GPU; what fails or is too late is written down as such, and the file is whole at any time."""
+    until = time.monotonic() + 60 * arguments.minutes
+    torch = importlib.util.find_spec("torch") is not None
+    kept = {"processor": processor(), "gpu": gpus(), "cases": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        arguments.folder, arguments.gpu = Path(folder), True
+        if torch:
+            make(arguments.folder)
+        for case in CASES if torch else CASES[:1]:
+            kept["cases"][case[0]] = found = {}
+            for who in ON_GPU + (TORCH_MODES if torch else []):
+                if time.monotonic() > until:
+                    found[who] = {"left out": "no time"}
+                    continue
+                try:
+                    found[who] = once(who, case, arguments)
+                except (SystemExit, json.JSONDecodeError) as failure:
+                    found[who] = {"failed": str(failure)}
+                print(f"  {case[0]}: {who}", file=sys.stderr)
+                arguments.json.write_text(json.dumps(kept, indent=1))
+
+
+def gpus():
+    """What NVIDIA's driver says."""
+    try:
+        asked = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+        return subprocess.run(asked, capture_output=True, text=True).stdout.strip().splitlines()
+    except OSError:
+        return []
 
 
 def table(name, rounds, others):
@@ -190,10 +274,17 @@ def main():
     running.add_argument("--models", type=Path, default=HERE.parent.parent / "models", help="where the demo's networks lie")
     running.add_argument("--rounds", type=int, default=5)
     running.add_argument("--threads", type=int, default=os.cpu_count())
-    running.add_argument("--cases", nargs="*", help=", ".join(case[0] for case in CASES))
+    running.add_argument("--cases", nargs="*", help=", ".join([*(case[0] for case in CASES), TRAINING]))
+    running.add_argument("--training", metavar="PROGRAM", help="the executable of the benchmark `training`")
     running.add_argument("--compile", action="store_true", help="torch.compile too, which takes minutes")
     running.add_argument("--json", type=Path)
-    running.set_defaults(do=run)
+    running.set_defaults(do=run, gpu=False)
+    on_gpu = commands.add_parser("gpu")
+    on_gpu.add_argument("program")
+    on_gpu.add_argument("json", type=Path)
+    on_gpu.add_argument("--models", type=Path, default=HERE.parent.parent / "models")
+    on_gpu.add_argument("--minutes", type=float, default=7, help="when nothing more is begun")
+    on_gpu.set_defaults(do=gpu, threads=os.cpu_count())
     arguments = parser.parse_args()
     arguments.do(arguments)
 

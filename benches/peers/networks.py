@@ -105,7 +105,7 @@ class Unet(nn.Module):
 
     def forward(self, x, times, labels):
         half = self.base // 2
-        frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
+        frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32, device=times.device) / half)
         angles = times[:, None] * frequencies[None]
         emb = self.time_embed(torch.cat([angles.cos(), angles.sin()], dim=1)) + self.label_emb(labels)
         h, skips = F.pixel_unshuffle(x, self.patch), []
@@ -133,7 +133,7 @@ class Denoiser(nn.Module):
 
     def forward(self, noise, labels):
         x, norm, shifted = noise * self.SIGMA, math.hypot(self.SIGMA, self.SIGMA_DATA), self.SIGMA - self.SIGMA_MIN
-        times = torch.full([len(x)], 250 * math.log(self.SIGMA))
+        times = torch.full([len(x)], 250 * math.log(self.SIGMA), device=x.device)
         skip = self.SIGMA_DATA**2 / (shifted**2 + self.SIGMA_DATA**2)
         made = self.net(x / norm, times, labels) * (shifted * self.SIGMA_DATA / norm) + x * skip
         return (made.clamp(-1, 1) + 1) / 2

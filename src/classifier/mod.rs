@@ -104,13 +104,7 @@ impl Classifier {
     /// What every step of the network and of its gradient takes with `n` pictures of `[H, W]` pixels, where it is compiled; the
     /// median of so many `rounds`.
     #[must_use]
-    pub fn profile(
-        &self,
-        n: usize,
-        size: [usize; 2],
-        rounds: usize,
-        machine: (Roofline, &dyn Fn() -> f64),
-    ) -> Option<Vec<StepTime>> {
+    pub fn profile(&self, n: usize, size: [usize; 2], rounds: usize, machine: &Roofline<'_>) -> Option<Vec<StepTime>> {
         self.plan.as_ref().map(|plan| plan.profile((n, size), rounds, machine))
     }
 

@@ -145,7 +145,7 @@ impl Generator {
 
     /// What every step of the network takes with `n` pictures, where it is compiled ([`Frozen::profile`]).
     #[must_use]
-    pub fn profile(&self, n: usize, rounds: usize, machine: (Roofline, &dyn Fn() -> f64)) -> Option<Vec<StepTime>> {
+    pub fn profile(&self, n: usize, rounds: usize, machine: &Roofline<'_>) -> Option<Vec<StepTime>> {
         let [_, height, width] = self.sample_shape;
         self.net.profile(n, [height, width], rounds, machine)
     }

@@ -86,11 +86,11 @@ impl Conv {
         [c_out, h.div_ceil(self.stride), w.div_ceil(self.stride)]
     }
 
-    /// For a plan: weights and padding.
-    pub(super) fn filter(&self) -> Filter {
+    /// For a plan: weights and padding. They are moved, not copied, where nobody else holds them.
+    pub(super) fn filter(self) -> Filter {
         let [c_out, c_in, kernel, _] = self.dims();
         let before = if self.behind { 0 } else { kernel / 2 };
-        let (weight, bias) = (values(self.weight.val()), self.bias.as_ref().map(|bias| values(bias.val())));
+        let (weight, bias) = (moved(self.weight), self.bias.map(moved));
         Filter { weight, bias, dims: [c_out, c_in, kernel], stride: self.stride, before }
     }
 
@@ -113,9 +113,9 @@ pub(super) struct Linear {
 
 impl Linear {
     /// For a plan: a convolution of one pixel.
-    pub(super) fn filter(&self) -> Filter {
+    pub(super) fn filter(self) -> Filter {
         let [d_out, d_in] = self.weight.lazy_shape().dims();
-        let (weight, bias) = (values(self.weight.val()), Some(values(self.bias.val())));
+        let (weight, bias) = (moved(self.weight), Some(moved(self.bias)));
         Filter { weight, bias, dims: [d_out, d_in, 1], stride: 1, before: 0 }
     }
 
@@ -157,7 +157,7 @@ impl ConvNorm {
 
     /// For a plan, which knows no norms: `None` until it is folded.
     pub(super) fn filter(&self) -> Option<Filter> {
-        self.norm.is_none().then(|| self.conv.filter())
+        self.norm.is_none().then(|| self.conv.clone().filter())
     }
 
     /// The norm's factor becomes part of the kernel, the rest a bias.
@@ -264,6 +264,11 @@ fn affine(norm: &BatchNorm) -> (Vec<f32>, Vec<f32>) {
 
 pub(super) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec::<f32>().expect("weights are of single precision")
+}
+
+/// The values of a parameter that is given up.
+fn moved<const D: usize>(param: Param<Tensor<D>>) -> Vec<f32> {
+    values(param.into_value())
 }
 
 /// A parameter of a folded network.

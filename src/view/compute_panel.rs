@@ -48,11 +48,13 @@ fn device_ui(ui: &mut Ui, settings: &mut ComputeSettings) {
     let about = "Where to compute. Auto takes a real GPU when there is one, else the CPU.\nTakes effect with the next Generate, Reset or Branch.";
     widgets::tip(ui.label("Device"), about);
     let combo = widgets::combo_box(ui, "device").selected_text(settings.device.to_string()).show_ui(ui, |ui| {
-        for (choice, hint) in [
+        let cuda = cfg!(feature = "cuda").then_some((DeviceChoice::Cuda, "An NVIDIA GPU through CUDA"));
+        let usual = [
             (DeviceChoice::Auto, "A real GPU when there is one, else the CPU"),
             (DeviceChoice::Cpu, "The CPU"),
             (DeviceChoice::Gpu, "A GPU, even a software one; its first run tunes kernels"),
-        ] {
+        ];
+        for (choice, hint) in usual.into_iter().chain(cuda) {
             let text = choice.to_string();
             widgets::tip(ui.selectable_value(&mut settings.device, choice, text), hint);
         }

@@ -8,7 +8,7 @@ use crate::parameter::{self, Entry, Kind, Open, Parameter, ParameterError, Setti
 const DEVICE: Entry = Entry {
     flag: "device",
     label: "Device",
-    about: "auto (a real GPU when there is one, else the CPU), cpu, gpu, or gpu:NAME with a part of the adapter's name",
+    about: "auto (a real GPU when there is one, else the CPU), cpu, gpu, gpu:NAME with a part of the adapter's name, or cuda",
 };
 
 /// Samples that go through a network together.

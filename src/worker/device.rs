@@ -20,6 +20,8 @@ pub enum DeviceChoice {
     Gpu,
     /// The adapter whose name contains this text, without regard to case.
     Named(String),
+    /// The first NVIDIA GPU through CUDA, in a build with the feature `cuda`.
+    Cuda,
 }
 
 impl std::fmt::Display for DeviceChoice {
@@ -29,6 +31,7 @@ impl std::fmt::Display for DeviceChoice {
             Self::Cpu => out.write_str("cpu"),
             Self::Gpu => out.write_str("gpu"),
             Self::Named(name) => write!(out, "gpu:{name}"),
+            Self::Cuda => out.write_str("cuda"),
         }
     }
 }
@@ -56,6 +59,7 @@ impl std::str::FromStr for DeviceChoice {
             ("auto", "") => Ok(Self::Auto),
             ("cpu", "") => Ok(Self::Cpu),
             ("gpu", "") if !text.contains(':') => Ok(Self::Gpu),
+            ("cuda", "") => Ok(Self::Cuda),
             ("gpu", name) if !name.is_empty() => Ok(Self::Named(name.to_owned())),
             _ => Err(DeviceError::Unknown { found: text.to_owned() }),
         }
@@ -66,7 +70,7 @@ impl std::str::FromStr for DeviceChoice {
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The text names no device.
-    #[error("{found:?} is no device: use auto, cpu, gpu, or gpu:NAME with a part of the adapter's name")]
+    #[error("{found:?} is no device: use auto, cpu, gpu, gpu:NAME with a part of the adapter's name, or cuda")]
     Unknown {
         /// What was given.
         found: String,
@@ -77,6 +81,16 @@ pub enum DeviceError {
         /// The adapters that exist.
         found: String,
     },
+    /// CUDA was asked for, and this program cannot use it.
+    #[error(
+        "this program was built without CUDA: use --device gpu, which reaches NVIDIA's GPUs through Vulkan, or build it with `cargo build --features cuda`"
+    )]
+    NoCuda,
+    /// CUDA was asked for, and there is no device of its.
+    #[error(
+        "no CUDA device was found: install NVIDIA's driver and check that `nvidia-smi` lists the GPU, or use --device gpu or cpu"
+    )]
+    NoCudaDevice,
     /// The adapter does not start.
     #[error("the GPU {name:?} does not start: update its driver, or use --device cpu")]
     Start {
@@ -142,6 +156,9 @@ pub(super) fn open(choice: &DeviceChoice) -> Result<OpenDevice, DeviceError> {
     if *choice == DeviceChoice::Cpu {
         return Ok(cpu());
     }
+    if *choice == DeviceChoice::Cuda {
+        return cuda();
+    }
     let adapters = adapters();
     let picked = pick(choice, &adapters);
     let Some((kind, info)) = picked else {
@@ -176,6 +193,23 @@ pub(super) fn cpu() -> OpenDevice {
     OpenDevice { device: Device::flex(), info }
 }
 
+/// The first device of CUDA; its kernels are compiled by the driver's NVRTC when they are first needed.
+#[cfg(feature = "cuda")]
+fn cuda() -> Result<OpenDevice, DeviceError> {
+    let devices = Device::enumerate(burn::tensor::DeviceType::Cuda);
+    let device = devices.into_iter().next().ok_or(DeviceError::NoCudaDevice)?;
+    configure(false);
+    let name = device.identity().map_or_else(|| "CUDA device".to_owned(), |identity| identity.name);
+    let (backend, driver, checks) = ("cuda".to_owned(), String::new(), Vec::new());
+    let info = DeviceInfo { name, backend, cpu: false, software: false, driver, untuned: false, checks };
+    Ok(OpenDevice { device, info })
+}
+
+#[cfg(not(feature = "cuda"))]
+const fn cuda() -> Result<OpenDevice, DeviceError> {
+    Err(DeviceError::NoCuda)
+}
+
 fn adapters() -> Vec<wgpu::AdapterInfo> {
     let primary = wgpu::Backends::PRIMARY;
     // OpenGL would look for a display and complain on stderr where there is none.
@@ -200,7 +234,7 @@ fn pick(choice: &DeviceChoice, adapters: &[wgpu::AdapterInfo]) -> Option<(Device
         Cpu => 4,
     };
     let fits = |adapter: &wgpu::AdapterInfo| match choice {
-        DeviceChoice::Cpu => false,
+        DeviceChoice::Cpu | DeviceChoice::Cuda => false,
         DeviceChoice::Auto => matches!(adapter.device_type, DiscreteGpu | IntegratedGpu | VirtualGpu),
         DeviceChoice::Gpu => true,
         DeviceChoice::Named(name) => adapter.name.to_lowercase().contains(&name.to_lowercase()),
@@ -242,10 +276,17 @@ mod tests {
 
     #[test]
     fn choices_are_written_and_read() {
-        for text in ["auto", "cpu", "gpu", "gpu:RTX 4090"] {
+        for text in ["auto", "cpu", "gpu", "gpu:RTX 4090", "cuda"] {
             assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
         }
         let message = "tpu".parse::<DeviceChoice>().unwrap_err().to_string();
         assert!(message.contains("use auto, cpu, gpu"), "{message}");
+    }
+
+    #[test]
+    #[cfg(not(feature = "cuda"))]
+    fn a_program_without_cuda_says_what_to_do() {
+        let message = open(&DeviceChoice::Cuda).unwrap_err().to_string();
+        assert!(message.contains("--device gpu") && message.contains("--features cuda"), "{message}");
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use super::{Manifest, manifest_beside};
 use crate::checkpoint::CheckpointError;
@@ -52,6 +53,29 @@ pub(super) fn remembered(
     Ok(found)
 }
 
+/// Files that held what they should, with what the system said of them then.
+static WHOLE: Mutex<BTreeMap<PathBuf, Metadata>> = Mutex::new(BTreeMap::new());
+
+/// Whether `check` says that a file holds what it should, which is asked once for as long as its length and its time stay.
+pub(super) fn is_whole(path: &Path, check: impl FnOnce() -> bool) -> bool {
+    // Before it is read, as above.
+    let now = std::fs::metadata(path).ok();
+    let whole = || WHOLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if whole().get(path).is_some_and(|before| now.as_ref().is_some_and(|now| stamp(before) == stamp(now))) {
+        return true;
+    }
+    let is_whole = check();
+    if let Some(now) = now.filter(|_| is_whole) {
+        whole().insert(path.to_owned(), now);
+    }
+    is_whole
+}
+
+/// Length and time of the last change.
+fn stamp(meta: &Metadata) -> (u64, Option<SystemTime>) {
+    (meta.len(), meta.modified().ok())
+}
+
 /// The file, or those of a folder two levels deep, and the manifest beside it.
 fn seen(path: &Path) -> Seen {
     let mut paths = vec![path.to_owned(), manifest_beside(path)];
@@ -73,9 +97,9 @@ fn seen(path: &Path) -> Seen {
 }
 
 fn is_same(before: &Seen, now: &Seen) -> bool {
-    let stamp = |seen: &Option<Metadata>| seen.as_ref().map(|seen| (seen.len(), seen.modified().ok()));
+    let alike = |a: &Option<Metadata>, b: &Option<Metadata>| a.as_ref().map(stamp) == b.as_ref().map(stamp);
     before.len() == now.len()
-        && before.iter().zip(now).all(|(before, now)| before.0 == now.0 && stamp(&before.1) == stamp(&now.1))
+        && before.iter().zip(now).all(|(before, now)| before.0 == now.0 && alike(&before.1, &now.1))
 }
 
 #[cfg(test)]
@@ -106,6 +130,26 @@ mod tests {
         let written = file.metadata().unwrap().modified().unwrap();
         file.set_modified(written - 1000 * written.elapsed().unwrap()).unwrap();
         assert_eq!((ask(), ask()), (4, 4), "of the same length, but of another time");
+    }
+
+    #[test]
+    fn a_file_that_was_whole_is_read_again_when_it_changes_and_one_that_was_not_every_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        std::fs::write(&path, "whole").unwrap();
+        let reads = std::cell::Cell::new(0);
+        let ask = || {
+            let check = || {
+                reads.set(reads.get() + 1);
+                std::fs::read(&path).unwrap() == b"whole"
+            };
+            (is_whole(&path, check), reads.get())
+        };
+        assert_eq!((ask(), ask()), ((true, 1), (true, 1)));
+        std::fs::write(&path, "whale").unwrap();
+        let file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.set_modified(file.metadata().unwrap().modified().unwrap() - std::time::Duration::from_secs(60)).unwrap();
+        assert_eq!((ask(), ask()), ((false, 2), (false, 3)));
     }
 
     #[test]

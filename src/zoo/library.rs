@@ -216,7 +216,7 @@ fn unpack(name: &str, manifest: &Manifest, cache: &Path) -> Result<PathBuf, Chec
 /// Makes sure that a file holds these bytes, whatever became of it since it was written.
 fn write_whole(target: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let is_as_long = target.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64);
-    if is_as_long && std::fs::read(target).is_ok_and(|found| found == bytes) {
+    if is_as_long && known::is_whole(target, || std::fs::read(target).is_ok_and(|found| found == bytes)) {
         return Ok(());
     }
     let folder = target.parent().unwrap_or(Path::new("."));

@@ -45,12 +45,12 @@ pub fn layers(options: &BenchOptions, folders: &Folders) -> anyhow::Result<Strin
     let mut watch = unwatched;
     let (generator, _) = Generator::read(&manifest, Weights::watched(&checkpoint, &mut watch), &device)?;
     let size = manifest.size();
-    table(&mut text, (&manifest.title, n), generator.profile(n, ROUNDS, (machine, &clock)), machine)?;
+    table(&mut text, (&manifest.title, n), generator.profile(n, ROUNDS, &machine), machine)?;
     drop(generator);
     let (manifest, checkpoint) = open(&settings.refine.classifier)?;
     let mut watch = unwatched;
     let (classifier, _) = Classifier::read(&manifest, Weights::watched(&checkpoint, &mut watch), &device)?;
-    table(&mut text, (&manifest.title, n), classifier.profile(n, size, ROUNDS, (machine, &clock)), machine)?;
+    table(&mut text, (&manifest.title, n), classifier.profile(n, size, ROUNDS, &machine), machine)?;
     Ok(text)
 }
 
@@ -58,7 +58,7 @@ fn table(
     text: &mut String,
     (title, n): (&str, usize),
     steps: Option<Vec<StepTime>>,
-    machine: Roofline,
+    machine: Roofline<'_>,
 ) -> anyhow::Result<()> {
     let Some(steps) = steps else {
         writeln!(text, "\n{title}: runs burn's operations, which have no steps to time (LAPIDARY_KERNELS=burn)")?;

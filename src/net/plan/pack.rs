@@ -7,6 +7,9 @@ use super::map::GROUP;
 /// Weights that no cache holds, as values.
 pub(super) const LARGE: usize = 1 << 20;
 
+/// Input channels that are turned together.
+const TURNED: usize = 16;
+
 /// A convolution over some of the outputs: those that lie `out_step` apart see the same taps.
 ///
 /// Forwards there is one pass. The gradient of a stride of s comes in s² passes, one for the outputs of either parity.
@@ -109,38 +112,57 @@ impl Filter {
         Self { weight, bias: self.bias.clone(), dims: [c_out, channels.len(), k], ..*self }
     }
 
-    pub(super) fn at(&self, o: usize, i: usize, y: usize, x: usize) -> f32 {
-        let [_, c_in, k] = self.dims;
-        self.weight[((o * c_in + i) * k + y) * k + x]
-    }
-
-    /// Panels of `outputs` channels, each a sum over `ys` by `xs` by `inputs`, of which there are `padded` in memory;
-    /// `at(out, in, y, x)`.
-    fn panels(
-        [outputs, inputs, padded]: [usize; 3],
-        [ys, xs]: [&[usize]; 2],
-        lanes: usize,
-        at: impl Fn(usize, usize, usize, usize) -> f32 + Sync,
-    ) -> Vec<Panel> {
-        pack(outputs, lanes, |first_group, groups| {
-            let mut weights = Vec::with_capacity(ys.len() * xs.len() * padded * groups * GROUP);
-            for (y, x) in ys.iter().flat_map(|y| xs.iter().map(move |x| (*y, *x))) {
-                for input in 0..padded {
-                    for output in first_group * GROUP..(first_group + groups) * GROUP {
-                        let real = output < outputs && input < inputs;
-                        weights.push(if real { at(output, input, y, x) } else { 0.0 });
+    /// Calls `each(input, taps)` for every input channel; `taps` are `[k²][width]`, of every tap the outputs from `first` on
+    /// side by side, zero behind the last. `transposed` swaps outputs and inputs.
+    ///
+    /// A few inputs are turned together: what is read of an output channel then lies side by side, too.
+    pub(super) fn each_input(
+        &self,
+        transposed: bool,
+        (first, width): (usize, usize),
+        mut each: impl FnMut(usize, &[f32]),
+    ) {
+        let [c_out, c_in, k] = self.dims;
+        let fan = k * k;
+        let (outputs, inputs) = if transposed { (c_in, c_out) } else { (c_out, c_in) };
+        let (by_output, by_input) = if transposed { (fan, c_in * fan) } else { (c_in * fan, fan) };
+        let mut block = vec![0.0; TURNED * fan * width];
+        for from in (0..inputs).step_by(TURNED) {
+            let together = from..inputs.min(from + TURNED);
+            for (lane, output) in (first..outputs).take(width).enumerate() {
+                for (input, rows) in together.clone().zip(block.chunks_exact_mut(fan * width)) {
+                    let taps = &self.weight[output * by_output + input * by_input..][..fan];
+                    for (row, tap) in rows.chunks_exact_mut(width).zip(taps) {
+                        row[lane] = *tap;
                     }
                 }
             }
+            together.zip(block.chunks_exact(fan * width)).for_each(|(input, taps)| each(input, taps));
+        }
+    }
+
+    /// Panels, each a sum over the taps `ys` by `xs` and all inputs, of which there are `padded` in memory.
+    fn panels(&self, transposed: bool, padded: usize, [ys, xs]: [&[usize]; 2], lanes: usize) -> Vec<Panel> {
+        let [c_out, c_in, k] = self.dims;
+        let taps: Vec<usize> = ys.iter().flat_map(|y| xs.iter().map(move |x| y * k + x)).collect();
+        pack(if transposed { c_in } else { c_out }, lanes, |first_group, groups| {
+            let width = groups * GROUP;
+            let mut weights = vec![0.0; taps.len() * padded * width];
+            self.each_input(transposed, (first_group * GROUP, width), |input, values| {
+                for (place, tap) in taps.iter().enumerate() {
+                    let row = &mut weights[(place * padded + input) * width..][..width];
+                    row.copy_from_slice(&values[tap * width..][..width]);
+                }
+            });
             weights
         })
     }
 
     /// For an input of `padded` channels in memory.
     pub(super) fn forward(&self, lanes: usize, padded: usize) -> Vec<Pass> {
-        let [c_out, c_in, k] = self.dims;
+        let k = self.dims[2];
         let taps: Vec<usize> = (0..k).collect();
-        let panels = Self::panels([c_out, c_in, padded], [&taps, &taps], lanes, |o, i, y, x| self.at(o, i, y, x));
+        let panels = self.panels(false, padded, [&taps, &taps], lanes);
         let origin = -(self.before as isize);
         let (step, out_step, out_from) = (self.stride, 1, [0; 2]);
         vec![Pass { taps: [k; 2], step, origin: [origin; 2], out_step, out_from, panels }]
@@ -148,7 +170,7 @@ impl Filter {
 
     /// The transposed map, from the output's gradient to the input's.
     pub(super) fn backward(&self, lanes: usize) -> Vec<Pass> {
-        let [c_out, c_in, k] = self.dims;
+        let [c_out, _, k] = self.dims;
         let (s, padded) = (self.stride, c_out.next_multiple_of(GROUP));
         // Input t s + p takes from the outputs (t s + p + before - tap) / s for the taps for which that is whole, the last
         // tap from the first output.
@@ -162,7 +184,7 @@ impl Filter {
         for py in 0..s {
             for px in 0..s {
                 let ((ys, y), (xs, x)) = (taps(py), taps(px));
-                let panels = Self::panels([c_in, c_out, padded], [&ys, &xs], lanes, |i, o, y, x| self.at(o, i, y, x));
+                let panels = self.panels(true, padded, [&ys, &xs], lanes);
                 let taps = [ys.len(), xs.len()];
                 passes.push(Pass { taps, step: 1, origin: [y, x], out_step: s, out_from: [py, px], panels });
             }

@@ -30,18 +30,14 @@ pub struct StepTime {
 }
 
 impl Plan {
-    /// Runs `n` pictures of `[H, W]` pixels so many times by a clock of seconds, forwards and, where there is a gradient, back.
+    /// Runs `n` pictures of `[H, W]` pixels so many times by the machine's clock, forwards and, where there is a gradient, back.
     ///
     /// # Panics
     /// When `rounds` is 0.
     #[must_use]
-    pub fn profile(
-        &self,
-        (n, size): (usize, [usize; 2]),
-        rounds: usize,
-        (machine, clock): (Roofline, &dyn Fn() -> f64),
-    ) -> Vec<StepTime> {
+    pub fn profile(&self, (n, size): (usize, [usize; 2]), rounds: usize, machine: &Roofline<'_>) -> Vec<StepTime> {
         assert!(rounds > 0, "at least one round");
+        let clock = machine.clock;
         let programs = [&self.programs.forward, &self.programs.backward];
         let mut steps: Vec<_> = programs.iter().map(|program| vec![Vec::new(); program.ops.len()]).collect();
         for _ in 0..rounds {
@@ -79,7 +75,7 @@ impl Program {
         op: &Op,
         (backward, n, size): (bool, usize, [usize; 2]),
         seconds: f64,
-        machine: Roofline,
+        machine: &Roofline<'_>,
     ) -> StepTime {
         let map = |buffer: usize| self.buffers[buffer].of(size);
         let (from, to) = (map(op.from), map(op.to));
@@ -164,5 +160,36 @@ impl StepTime {
     #[must_use]
     pub fn rate(&self) -> f64 {
         self.flops / self.seconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::super::sketch::Sketch;
+    use super::super::tests::filter;
+    use super::super::{Plan, Roofline, lanes, processor};
+
+    #[test]
+    fn every_step_is_timed_by_the_clock_and_counted_as_the_plain_algorithm() {
+        let Some(arch) = processor() else { return };
+        let mut sketch = Sketch::new(3, [8, 8], lanes(arch));
+        let x = sketch.conv(0, &filter(&mut 1, [16, 3, 3], 1, false), None, None);
+        let x = sketch.mean(x);
+        sketch.conv(x, &filter(&mut 2, [5, 16, 1], 1, false), None, None);
+        let plan = Plan::new(sketch, arch, &[0.0; 3], &[1.0; 3]);
+
+        let ticks = Cell::new(0.0);
+        let clock = || ticks.replace(ticks.get() + 1.0);
+        let machine = Roofline { flops: 1e9, bytes: 1e9, clock: &clock };
+        let steps = plan.profile((2, [8, 8]), 3, &machine);
+        let (forwards, back): (Vec<_>, Vec<_>) = steps.iter().partition(|step| !step.backward);
+        assert_eq!((forwards.len(), back.len()), (3, 3));
+        assert!(steps.iter().all(|step| step.seconds == 1.0), "one tick from step to step");
+        assert_eq!(forwards[0].what, "convolution 3x3");
+        // Two pictures of 8x8 pixels, 9 taps of 4 channels in memory and 16 outputs, a product and a sum each.
+        assert_eq!(forwards[0].flops, f64::from(2 * 64 * 9 * 4 * 16 * 2));
+        assert!(forwards[1].flops == 0.0 && forwards[1].bound_by_memory, "a mean only reads");
     }
 }

@@ -17,21 +17,28 @@ const PART: usize = 1 << 18;
 /// The best of so many: others use the machine too.
 const TRIES: usize = 5;
 
-/// Limits that were measured, with all threads.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Roofline {
+/// Limits that were measured, with all threads, and the clock that they were measured by.
+#[derive(Clone, Copy)]
+pub struct Roofline<'a> {
     /// Floating-point operations per second; a fused multiply-add is two.
     pub flops: f64,
     /// Bytes per second that are read and written by `a = b + s c` (McCalpin's triad).
     pub bytes: f64,
+    pub(super) clock: &'a dyn Fn() -> f64,
 }
 
-impl Roofline {
+impl std::fmt::Debug for Roofline<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Roofline").field("flops", &self.flops).field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Roofline<'a> {
     /// Measures for about a second by a clock of seconds.
     #[must_use]
-    pub fn measure(clock: &dyn Fn() -> f64) -> Self {
+    pub fn measure(clock: &'a dyn Fn() -> f64) -> Self {
         let best = |work: &mut dyn FnMut() -> f64| (0..TRIES).map(|_| work()).fold(0.0, f64::max);
-        Self { flops: best(&mut || products(clock)), bytes: triads(clock) }
+        Self { flops: best(&mut || products(clock)), bytes: triads(clock), clock }
     }
 
     /// The least seconds for so many operations and bytes.
@@ -83,4 +90,15 @@ fn triads(clock: &dyn Fn() -> f64) -> f64 {
         best = best.max((3 * size_of::<f32>() * VALUES) as f64 / (clock() - start));
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slower_of_sums_and_memory_limits() {
+        let machine = Roofline { flops: 100.0, bytes: 10.0, clock: &|| 0.0 };
+        assert_eq!((machine.seconds(200.0, 1.0), machine.seconds(1.0, 40.0)), (2.0, 4.0));
+    }
 }

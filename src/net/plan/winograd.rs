@@ -55,7 +55,7 @@ impl Winograd {
     /// read in memory.
     pub(super) fn new(m: usize, filter: &Filter, transposed: bool, padded: usize, lanes: usize) -> Self {
         let [c_out, c_in, _] = filter.dims;
-        let (outputs, inputs) = if transposed { (c_in, c_out) } else { (c_out, c_in) };
+        let outputs = if transposed { c_in } else { c_out };
         let rows: &[[f64; 3]] = if m == 4 { &G4 } else { &G2 };
         let side = m + 2;
         let panels = pack(outputs, lanes, |first_group, groups| {
@@ -63,16 +63,11 @@ impl Winograd {
             let mut weights = vec![0.0; side * side * padded * width];
             // Of all outputs of the panel side by side: taps, and a row of them turned in one direction.
             let (mut taps, mut half) = (vec![0.0; 9 * width], vec![0.0; 3 * width]);
-            for input in 0..inputs {
-                for (lane, output) in (first_group * GROUP..outputs).take(width).enumerate() {
-                    for tap in 0..9 {
-                        let (y, x) = (tap / 3, tap % 3);
-                        taps[tap * width + lane] = f64::from(if transposed {
-                            filter.at(input, output, 2 - y, 2 - x)
-                        } else {
-                            filter.at(output, input, y, x)
-                        });
-                    }
+            filter.each_input(transposed, (first_group * GROUP, width), |input, values| {
+                for (tap, values) in values.chunks_exact(width).enumerate() {
+                    let tap = if transposed { 8 - tap } else { tap };
+                    let taps = &mut taps[tap * width..][..width];
+                    taps.iter_mut().zip(values).for_each(|(tap, value)| *tap = f64::from(*value));
                 }
                 for (r, row) in rows.iter().enumerate() {
                     for (x, half) in half.chunks_exact_mut(width).enumerate() {
@@ -83,7 +78,7 @@ impl Winograd {
                         turn_taps([0, 1, 2].map(|x| &half[x * width..][..width]), column, turned, |sum| sum as f32);
                     }
                 }
-            }
+            });
             weights
         });
         Self { m, panels }

@@ -178,7 +178,7 @@ impl Resnet {
             x = sketch.affine(x, norm.affine()?, curve);
         }
         x = sketch.mean(x);
-        sketch.conv(x, &self.fc.filter(), None, None);
+        sketch.conv(x, &self.fc.clone().filter(), None, None);
         Some(Plan::new(sketch, arch, mean, std))
     }
 

@@ -47,7 +47,7 @@ impl Unet {
         let mut sketch = Sketch::new(picture, size, plan::lanes(arch)).forwards_only();
         let times = sketch.vector(base);
         let labels = net.label_emb.is_some().then(|| sketch.vector(4 * base));
-        let [first, second] = &net.time_embed;
+        let [first, second] = net.time_embed;
         let emb = sketch.conv(times, &first.filter(), None, curve);
         let emb = sketch.conv(emb, &second.filter(), labels, curve);
         let mut h = sketch.conv(0, &net.stem.filter(), None, None);
@@ -105,13 +105,7 @@ impl Frozen {
 
     /// What every step takes with `n` pictures of `[H, W]` pixels, where there is a plan; the median of so many `rounds`.
     #[must_use]
-    pub fn profile(
-        &self,
-        n: usize,
-        size: [usize; 2],
-        rounds: usize,
-        machine: (Roofline, &dyn Fn() -> f64),
-    ) -> Option<Vec<StepTime>> {
+    pub fn profile(&self, n: usize, size: [usize; 2], rounds: usize, machine: &Roofline<'_>) -> Option<Vec<StepTime>> {
         match &self.0 {
             Way::Modules(_) => None,
             Way::Plan(Compiled { plan, config, .. }) => {

@@ -175,7 +175,7 @@ impl ResBlock {
             Resample::Down => sketch.average_pool(x),
             Resample::Up => sketch.upsample(x),
         };
-        let skip = match (self.skip.map(|conv| conv.filter()), behind) {
+        let skip = match (self.skip.map(Conv::filter), behind) {
             (None, _) => x,
             (Some(filter), None) => sketch.conv(x, &filter, None, None),
             (Some(filter), Some(behind)) => {
