@@ -89,6 +89,12 @@ impl Method {
         }
     }
 
+    /// Whether so few pixels use the weights that reading them takes longest: then every core reads a part of them for all
+    /// pixels, instead of all of them for a part of the pixels.
+    pub(super) fn goes_by_panels(&self, pixels: usize) -> bool {
+        pixels <= LARGE_REUSE && self.weights() > LARGE
+    }
+
     /// How many pixels make a block, and the rows that must not be cut; no result depends on it.
     pub(super) fn block(&self) -> [usize; 2] {
         let weights = self.weights();

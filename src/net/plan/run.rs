@@ -6,7 +6,7 @@ use std::sync::{MutexGuard, PoisonError};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use super::compile::{After, Keep, Op, Program};
-use super::conv::{Maps, conv};
+use super::conv::{Maps, conv, conv_by_panels};
 use super::finish::{Curve, Finish, Kept};
 use super::map::{Block, GROUP, Map, split};
 use super::method::Method;
@@ -97,6 +97,11 @@ impl Kind {
         }
     }
 
+    /// Whether cores share its weights instead of its `pixels`, which must then be in one block.
+    fn goes_by_panels(&self, pixels: usize) -> bool {
+        matches!(self, Self::Conv(method, _) if method.goes_by_panels(pixels))
+    }
+
     /// How many pixels make a block, and the rows that must not be cut; no result depends on it.
     fn block(&self, to: Map) -> [usize; 2] {
         match self {
@@ -184,8 +189,10 @@ impl Plan {
         let x = buffers.values[op.from].as_slice();
         let add = op.add.map(|add| (buffers.values[add].as_slice(), map(add)));
         let [pixels, rows] = op.kind.block(to);
-        let share = (n * to.height * to.width).div_ceil(rayon::current_num_threads());
-        let blocks = Block::cut(n, to, pixels.min(share).max(1), rows);
+        let (all, threads) = (n * to.height * to.width, rayon::current_num_threads());
+        let by_panels = threads > 1 && op.kind.goes_by_panels(all);
+        let together = if by_panels { all } else { pixels.min(all.div_ceil(threads)).max(1) };
+        let blocks = Block::cut(n, to, together, rows);
         let part = |block: &Block| block.part(to.len(), to.row(), to.halo * to.row(), to.height);
         let parts = split(y, blocks.iter().map(part));
         let finishes = finishes(op.after, (&blocks, to), kept, read);
@@ -206,8 +213,13 @@ impl Plan {
                 Kind::Conv(method, bias) => {
                     let mut maps = Maps { x, from, add, y, to, start };
                     match method {
-                        Method::Direct(passes) => conv(self.arch, (passes, bias), block, &mut maps, how),
-                        Method::Winograd(winograd) => winograd.run(self.arch, bias, block, &mut maps, how),
+                        Method::Direct(passes) => {
+                            let conv = if by_panels { conv_by_panels } else { conv };
+                            conv(self.arch, (passes, bias), block, &mut maps, how);
+                        }
+                        Method::Winograd(winograd) => {
+                            winograd.run(self.arch, (bias, by_panels), block, &mut maps, how);
+                        }
                     }
                 }
                 Kind::Plain(plain) => {

@@ -204,7 +204,7 @@ fn run(arch: Arch, (method, bias): (&Method, &[f32]), (x, from): (&[f32], Side),
             let mut maps = Maps { x: last, from: from.map, add: None, y, to: to.map, start: part(block).start };
             match method {
                 Method::Direct(passes) => conv(arch, (passes, bias), block, &mut maps, &mut Finish::Nothing),
-                Method::Winograd(winograd) => winograd.run(arch, bias, block, &mut maps, &mut Finish::Nothing),
+                Method::Winograd(winograd) => winograd.run(arch, (bias, false), block, &mut maps, &mut Finish::Nothing),
             }
         });
         arch.dispatch(Separate { from: sums, pixel: to.map.channels, planes: y, plane: to.plane() });

@@ -329,6 +329,25 @@ proptest! {
 }
 
 #[test]
+fn many_weights_on_few_pixels_are_those_of_the_loops() {
+    // Direct and by tiles, and a gradient of a stride: cores share their weights.
+    for (nominal, stride) in [(1, 1), (16, 1), (16, 2)] {
+        let mut seed = 5;
+        let mut conv = |dims: [usize; 3], stride: usize, add: Option<Value>| Layer::Conv {
+            filter: filter(&mut seed, dims, stride, false),
+            add,
+        };
+        let net = vec![
+            (conv([360, 2, 1], 1, None), 0, None),
+            (conv([360, 360, 3], stride, None), 1, Some(Curve::Silu)),
+            (conv([360, 360, 3], 1, Some(2)), 2, None),
+            (conv([2, 360, 1], 1, None), 3, None),
+        ];
+        check(&net, (2, nominal), [2, 3, 2], &mut seed).unwrap();
+    }
+}
+
+#[test]
 fn what_is_not_a_number_passes_as_in_pytorch() {
     let identity = Filter { weight: vec![1.0], bias: None, dims: [1, 1, 1], stride: 1, before: 0 };
     let net = vec![

@@ -15,6 +15,7 @@
 use std::cell::RefCell;
 
 use pulp::{Arch, Simd, WithSimd};
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 
 use super::conv::Maps;
 use super::finish::{Finish, finish};
@@ -85,7 +86,16 @@ impl Winograd {
     }
 
     /// `finish(conv(x) + bias + add)` for the outputs of a block, which begins at a tile's first row.
-    pub(super) fn run(&self, arch: Arch, bias: &[f32], block: &Block, maps: &mut Maps<'_>, how: &mut Finish<'_>) {
+    ///
+    /// `by_panels`: the panels on all cores, for few tiles of many weights.
+    pub(super) fn run(
+        &self,
+        arch: Arch,
+        (bias, by_panels): (&[f32], bool),
+        block: &Block,
+        maps: &mut Maps<'_>,
+        how: &mut Finish<'_>,
+    ) {
         let tiles = self.tiles(block, maps);
         let values = (self.m + 2).pow(2) * maps.from.channels.max(maps.to.channels);
         // Whole tiles of the products' kernel. Many where reading weights costs more than what no longer fits a core's cache.
@@ -95,8 +105,12 @@ impl Winograd {
             for tiles in tiles.chunks(together) {
                 turned.resize(turned.len().max(tiles.len() * values), 0.0);
                 products.resize(products.len().max(tiles.len() * values), 0.0);
-                let job = Job { winograd: self, bias, block, tiles, maps, how, turned, products };
-                arch.dispatch(job);
+                let job = Job { winograd: self, bias, block, tiles, maps, how, turned, products, stage: Stage::All };
+                if by_panels {
+                    job.by_panels(arch);
+                } else {
+                    arch.dispatch(job);
+                }
             }
         });
     }
@@ -120,6 +134,14 @@ fn turn_taps<T>(taps: [&[f64]; 3], row: &[f64; 3], turned: &mut [T], rounded: im
     }
 }
 
+/// How much is done in one go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    All,
+    Turn,
+    TurnBack,
+}
+
 struct Job<'a, 'b, 'c> {
     winograd: &'a Winograd,
     bias: &'a [f32],
@@ -131,6 +153,7 @@ struct Job<'a, 'b, 'c> {
     turned: &'a mut [f32],
     /// `[tile][(m + 2)²][channels out]`
     products: &'a mut [f32],
+    stage: Stage,
 }
 
 impl WithSimd for Job<'_, '_, '_> {
@@ -139,19 +162,53 @@ impl WithSimd for Job<'_, '_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let mut this = self;
-        if this.winograd.m == 4 {
-            this.turn::<S, 6>(simd);
-            this.multiply(simd);
-            this.turn_back::<S, 6, 4>(simd);
-        } else {
-            this.turn::<S, 4>(simd);
-            this.multiply(simd);
-            this.turn_back::<S, 4, 2>(simd);
+        let is_large = this.winograd.m == 4;
+        if this.stage != Stage::TurnBack {
+            if is_large { this.turn::<S, 6>(simd) } else { this.turn::<S, 4>(simd) }
+        }
+        if this.stage == Stage::All {
+            for panel in &this.winograd.panels {
+                let products =
+                    Products { side: this.side(), channels: this.maps.from.channels, turned: this.turned, panel };
+                let row = (this.maps.to.channels, panel.first_group * GROUP);
+                by_width!(S, panel.groups, products.run(simd, row, this.tiles.len(), this.products));
+            }
+        }
+        if this.stage != Stage::Turn {
+            if is_large { this.turn_back::<S, 6, 4>(simd) } else { this.turn_back::<S, 4, 2>(simd) }
         }
     }
 }
 
 impl Job<'_, '_, '_> {
+    const fn side(&self) -> usize {
+        self.winograd.m + 2
+    }
+
+    /// All stages, the products of every panel on a core of its own.
+    fn by_panels(self, arch: Arch) {
+        let (count, squares) = (self.tiles.len(), self.side() * self.side());
+        let Job { winograd, bias, block, tiles, maps, how, turned, products, .. } = self;
+        let stage = Stage::Turn;
+        let (m, h, t, p) = (&mut *maps, &mut *how, &mut *turned, &mut *products);
+        arch.dispatch(Job { winograd, bias, block, tiles, maps: m, how: h, turned: t, products: p, stage });
+        let (side, channels) = (winograd.m + 2, maps.from.channels);
+        let turned_there: &[f32] = turned;
+        let one = |panel: &Panel| {
+            let mut found = vec![0.0; count * squares * panel.groups * GROUP];
+            let products = Products { side, channels, turned: turned_there, panel };
+            arch.dispatch(Alone { products, count, found: &mut found });
+            found
+        };
+        let found: Vec<Vec<f32>> = winograd.panels.par_iter().map(one).collect();
+        for (panel, found) in winograd.panels.iter().zip(found) {
+            let (from, width) = (panel.first_group * GROUP, panel.groups * GROUP);
+            let rows = products.chunks_exact_mut(maps.to.channels);
+            rows.zip(found.chunks_exact(width)).for_each(|(row, found)| row[from..from + width].copy_from_slice(found));
+        }
+        arch.dispatch(Job { winograd, bias, block, tiles, maps, how, turned, products, stage: Stage::TurnBack });
+    }
+
     #[inline(always)]
     fn turn<S: Simd, const SIDE: usize>(&mut self, simd: S) {
         let from = self.maps.from;
@@ -189,40 +246,6 @@ impl Job<'_, '_, '_> {
                         turned[(y * SIDE + x) * vectors + vector] = column[y];
                     }
                 }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn multiply<S: Simd>(&mut self, simd: S) {
-        for panel in 0..self.winograd.panels.len() {
-            by_width!(S, self.winograd.panels[panel].groups, self.panel(simd, panel));
-        }
-    }
-
-    #[inline(always)]
-    fn panel<S: Simd, const MR: usize, const NV: usize>(&mut self, simd: S, panel: usize) {
-        let panel = &self.winograd.panels[panel];
-        let (c, to, side) = (self.maps.from.channels, self.maps.to.channels, self.winograd.m + 2);
-        let runs = Runs { count: 1, len: c, row: 0 };
-        let width = panel.groups * GROUP;
-        for xi in 0..side * side {
-            let weights = &panel.weights[xi * c * width..(xi + 1) * c * width];
-            let mut first = 0;
-            while first < self.tiles.len() {
-                let mut starts = [0; MR];
-                for m in 0..MR {
-                    starts[m] = ((first + m).min(self.tiles.len() - 1) * side * side + xi) * c;
-                }
-                let sums = tile::<S, MR, NV>(simd, self.turned, &starts, runs, weights);
-                for m in 0..MR.min(self.tiles.len() - first) {
-                    let at = ((first + m) * side * side + xi) * to + panel.first_group * GROUP;
-                    let out = &mut S::as_mut_simd_f32s(&mut self.products[at..at + width]).0[..NV];
-                    for (out, sum) in out.iter_mut().zip(sums[m]) {
-                        *out = sum;
-                    }
-                }
-                first += MR;
             }
         }
     }
@@ -277,6 +300,68 @@ impl Job<'_, '_, '_> {
                 }
             }
         }
+    }
+}
+
+/// The products of a panel with tiles that are turned.
+#[derive(Clone, Copy)]
+struct Products<'a> {
+    side: usize,
+    /// Channels in.
+    channels: usize,
+    turned: &'a [f32],
+    panel: &'a Panel,
+}
+
+impl Products<'_> {
+    /// For `count` tiles, to rows of so many values, from one of them on.
+    #[inline(always)]
+    fn run<S: Simd, const MR: usize, const NV: usize>(
+        self,
+        simd: S,
+        (row, from): (usize, usize),
+        count: usize,
+        products: &mut [f32],
+    ) {
+        let Self { side, channels: c, turned, panel } = self;
+        let runs = Runs { count: 1, len: c, row: 0 };
+        let width = panel.groups * GROUP;
+        for xi in 0..side * side {
+            let weights = &panel.weights[xi * c * width..(xi + 1) * c * width];
+            let mut first = 0;
+            while first < count {
+                let mut starts = [0; MR];
+                for m in 0..MR {
+                    starts[m] = ((first + m).min(count - 1) * side * side + xi) * c;
+                }
+                let sums = tile::<S, MR, NV>(simd, turned, &starts, runs, weights);
+                for m in 0..MR.min(count - first) {
+                    let at = ((first + m) * side * side + xi) * row + from;
+                    let out = &mut S::as_mut_simd_f32s(&mut products[at..at + width]).0[..NV];
+                    for (out, sum) in out.iter_mut().zip(sums[m]) {
+                        *out = sum;
+                    }
+                }
+                first += MR;
+            }
+        }
+    }
+}
+
+/// The same, `[tile][(m + 2)²][channels of the panel]`.
+struct Alone<'a> {
+    products: Products<'a>,
+    count: usize,
+    found: &'a mut [f32],
+}
+
+impl WithSimd for Alone<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (products, groups) = (self.products, self.products.panel.groups);
+        by_width!(S, groups, products.run(simd, (groups * GROUP, 0), self.count, self.found));
     }
 }
 
