@@ -46,6 +46,7 @@ use self::compare_view::CompareView;
 use self::exports::Exports;
 use self::frame::Frame;
 use self::generate_panel::Wish;
+use self::keys::Keyboard;
 use self::overlays::NoticeTimes;
 use self::pair_grid::{After, PairGrid, Shown};
 use self::path_dialog::{Answer, PathDialog, Purpose, look, look_at_pasted};
@@ -82,6 +83,7 @@ pub struct Workbench {
     pasted: Option<tempfile::TempDir>,
     frame: Frame,
     asking: Asking,
+    keyboard: Keyboard,
     recent: Recent,
     help_open: bool,
     peeks: bool,
@@ -114,6 +116,7 @@ impl Workbench {
             pasted: None,
             frame: Frame::default(),
             asking: Asking::default(),
+            keyboard: Keyboard::default(),
             recent,
             help_open: false,
             peeks: false,
@@ -195,6 +198,7 @@ impl Workbench {
     /// Draws everything and does what the user asks.
     pub fn ui(&mut self, ui: &mut Ui) {
         self.look_up();
+        self.keyboard.begin(ui.ctx());
         let mut actions = Vec::new();
         // Keys belong to what lies on top; Escape closes it.
         let has_modal =
@@ -212,7 +216,7 @@ impl Workbench {
             ui.ctx().request_repaint();
         }
         if !covered {
-            actions.extend(keys::pressed(ui.ctx()).into_iter().map(Action::Do));
+            actions.extend(self.keyboard.pressed(ui.ctx()).into_iter().map(Action::Do));
         }
         if self.dialog.is_open() || !has_modal {
             self.pasted_picture(ui);
@@ -224,6 +228,7 @@ impl Workbench {
         }
         self.panels_ui(ui, &mut actions);
         focus::frame_ui(ui);
+        self.keyboard.end(ui.ctx());
         if !self.has_shown && self.shown.is_some() {
             self.has_shown = true;
             tracing::info!("the first pictures are drawn");
