@@ -17,6 +17,8 @@ mod provenance;
 mod record;
 mod runs;
 pub mod settings;
+#[cfg(test)]
+pub(crate) mod toy;
 mod work;
 
 use std::path::Path;

@@ -356,9 +356,10 @@ impl Work {
     }
 
     /// The compute thread rests. `has_state`: whether a run has a state to go on from; one that was stopped while its
-    /// classifier was read has none. Gives back a plan that became longer than what the compute thread was asked for.
+    /// classifier was read the compute thread does not hold. Gives back a plan that became longer than what the compute thread was asked for.
     pub(super) fn rest(&mut self, rest: Rest, has_state: impl Fn(RunId) -> bool) -> Option<Going> {
-        let run = self.run().filter(|run| has_state(*run));
+        let is_unheld = rest == Rest::Stopped && matches!(self.phase(), Phase::Judging(_));
+        let run = self.run().filter(|run| has_state(*run) && !is_unheld);
         let going = self.going().copied().filter(|going| run == Some(going.run));
         let longer =
             going.filter(|going| rest == Rest::Finished && going.plan.of != going.asked && !going.plan.is_done());

@@ -72,8 +72,9 @@ impl Exports {
                 format!("pair {sample}, {}×{} pixels", size[0], size[1])
             }
             Export::CopySettings => {
-                let shown = session.shown_id().and_then(|id| session.trace().settings(id));
-                let text = caption(shown.unwrap_or(&session.settings().refine));
+                let shown = session.shown_id().and_then(|id| Some((session.trace().settings(id)?, id.iteration)));
+                let (settings, done) = shown.unwrap_or((&session.settings().refine, 0));
+                let text = caption(settings, done);
                 ctx.copy_text(text.clone());
                 text
             }
