@@ -13,6 +13,7 @@ pub mod host;
 pub mod iterates;
 mod look;
 pub mod notice;
+mod preview;
 mod provenance;
 mod record;
 mod runs;

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::disk::Fact;
+use super::preview::Preview;
 use super::work::{Going, Phase};
 use super::{Activity, Lookup, Plan, Session, Settings, Severity};
 use crate::image::ImageBatch;
@@ -38,7 +39,7 @@ impl Session {
         if self.is_busy() {
             self.commands.push(Command::Stop);
         }
-        (self.work.secs_per_iteration, self.work.secs_per_step) = (None, None);
+        (self.work.secs_per_iteration, self.work.secs_per_step, self.work.preview) = (None, None, None);
         self.work.set(Phase::Making);
         Some(self.work.new_job())
     }
@@ -81,7 +82,8 @@ impl Session {
         // The picture on the canvas, or all.
         let reference = self.origins().map(|origins| Arc::new(origins.to_edit(self.selected())));
         let mask = self.mask.clone();
-        self.commands.push(Command::Edit { job, settings, edit, reference, mask, compute });
+        self.work.preview = Some(Preview::of(self.selected()));
+        self.commands.push(Command::Edit { job, settings, edit, reference, mask, compute, previews: true });
     }
 
     /// Run: goes on with a held plan, else plans anew.
@@ -148,11 +150,18 @@ impl Session {
             _ if self.classifier_changed(run.id) => Way::Branch(newest),
             Some(live) if live == run.id => Way::GoOn(run.id),
             Some(_) => Way::Branch(newest),
-            // Given up for an edit, by a crash, or when the session was closed. Of several starts only the best are kept.
-            None if is_other_start || newest.run != run.id => Way::Branch(newest),
-            None if run.settings.restarts > 1 && run.parent.is_none() => Way::Branch(newest),
-            None => Way::TakeUp(newest),
+            // Given up for an edit, by a crash, or when the session was closed.
+            None if newest.run == run.id && !is_other_start && self.can_be_taken_up(run) => Way::TakeUp(newest),
+            None => Way::Branch(newest),
         }
+    }
+
+    /// Whether a run goes on from its pictures as if it had never been given up. Of several starts only the best are kept, and
+    /// other targets are another run's.
+    fn can_be_taken_up(&self, run: &Run) -> bool {
+        let has_one_start = run.settings.restarts <= 1 || run.parent.is_some();
+        let last = run.last_iteration().map_or(&run.settings, |last| run.settings_at(last + 1));
+        has_one_start && last.target == self.settings().refine.target
     }
 
     /// Iterations that there are to be behind the newest state of the run that is shown, while it goes on or is held.

@@ -186,7 +186,7 @@ fn with_ending(path: &Path, export: Export) -> PathBuf {
 }
 
 /// A path where nothing lies: what is there is never replaced.
-fn free_path(path: &Path) -> PathBuf {
+pub fn free_path(path: &Path) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let ending = path.extension().unwrap_or_default().to_string_lossy();
     let numbered = (2..).map(|number: u32| path.with_file_name(format!("{stem} ({number}).{ending}")));
