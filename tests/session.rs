@@ -332,7 +332,7 @@ fn a_run_that_was_given_up_goes_on_as_if_it_had_not_been() {
     first.handle(Action::Do(Verb::Stop));
     settle(&mut first);
     assert!(first.session.origins().unwrap().edited.is_none(), "it came to nothing");
-    run(&mut first, "go on with run 1 from its newest iteration, 3 iterations");
+    run(&mut first, "go on with run 1 from its newest iteration, for 3 iterations");
     assert_eq!((runs(&first), first.session.path().len()), (1, 7));
     let file = home.path().join("a.lapidary");
     save(&mut first, &file, Detail::Full);

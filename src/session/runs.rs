@@ -175,7 +175,8 @@ impl Session {
     #[must_use]
     pub fn what_run_does(&self) -> String {
         let planned = self.settings().refine.iterations;
-        let plan = planned.map_or("until it is stopped".to_owned(), |n| counted(n.get() as usize, "iteration"));
+        let plan = planned
+            .map_or("until it is stopped".to_owned(), |n| format!("for {}", counted(n.get() as usize, "iteration")));
         let (last, goal) = self.goal();
         match (self.activity(), self.way()) {
             _ if self.can_pause() => "Now: hold after the current step".to_owned(),

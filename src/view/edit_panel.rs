@@ -98,6 +98,10 @@ fn hint(session: &Session, task: EditTask) -> String {
         return format!("Makes {samples} frames; needs no picture");
     }
     let Some(origins) = session.origins() else { return "Open a picture first".to_owned() };
+    if task.needs_mask() && session.mask().is_none() {
+        return "Mark the pixels to be generated first: tick \"Paint mask\", or press Invert for all of them"
+            .to_owned();
+    }
     // A second edit starts from where the first did.
     match (&origins.edited, session.selected()) {
         (Some(_), Some(_)) => format!("Makes {samples} from what the picture on the canvas was edited from"),

@@ -65,34 +65,50 @@ pub fn text(verb: Verb) -> Option<String> {
     Some(shortcut.format(&egui::ModifierNames::NAMES, false))
 }
 
+/// What an event may do to the focus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It may give the focus to what is clicked.
+    Click,
+    /// It gives the focus to the next control.
+    Tab,
+    /// It is for what has the focus.
+    Typed,
+}
+
+impl Kind {
+    const fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::PointerButton { .. } => Some(Self::Click),
+            Event::Key { key: Key::Tab, pressed: true, .. } => Some(Self::Tab),
+            Event::Key { pressed: true, .. } | Event::Text(_) | Event::Paste(_) | Event::Ime(_) => Some(Self::Typed),
+            _ => None,
+        }
+    }
+}
+
 /// Whom the keyboard belongs to, from frame to frame.
 #[derive(Default)]
 pub struct Keyboard {
-    /// What was typed after a click, or after the focus was moved on: it is for what has the focus then, which is known once
-    /// that was drawn. In a slow frame all comes together.
+    /// What comes after a click, or after something that was typed: who has the focus then is known once that was drawn. In a
+    /// slow frame all comes together.
     held: Vec<Event>,
     /// Text was being typed when the last frame ended: what comes next ends it at the most.
     is_typing: bool,
 }
 
 impl Keyboard {
-    /// Before anything is drawn: gives out what was held back, and holds back what may be for another control.
-    pub fn begin(&mut self, ctx: &egui::Context) {
-        ctx.input_mut(|input| {
-            input.events.splice(0..0, self.held.drain(..));
-            let moves_focus = |event: &Event| {
-                matches!(event, Event::PointerButton { .. } | Event::Key { key: Key::Tab, pressed: true, .. })
-            };
-            let Some(moved) = input.events.iter().position(moves_focus) else { return };
-            let is_typed = |event: &mut Event| {
-                matches!(
-                    event,
-                    Event::Key { .. } | Event::Text(_) | Event::Paste(_) | Event::Copy | Event::Cut | Event::Ime(_)
-                )
-            };
-            self.held.extend(input.events.extract_if(moved + 1.., is_typed));
-        });
-        if !self.held.is_empty() {
+    /// Before a frame takes its events: gives out what was held back, and as much of the rest as is of one kind.
+    pub fn split(&mut self, ctx: &egui::Context, events: &mut Vec<Event>) {
+        events.splice(0..0, self.held.drain(..));
+        let mut before = None;
+        let is_other = |event: &Event| {
+            let Some(kind) = Kind::of(event) else { return false };
+            let before = before.replace(kind);
+            before.is_some_and(|before| before != kind || kind == Kind::Tab)
+        };
+        if let Some(other) = events.iter().position(is_other) {
+            self.held = events.split_off(other);
             ctx.request_repaint();
         }
     }
@@ -175,10 +191,10 @@ mod tests {
         let (ctx, mut keyboard) = (egui::Context::default(), Keyboard::default());
         let (mut value, mut at) = (15.0, egui::Pos2::ZERO);
         let mut frame = |events: Vec<Event>| {
-            let mut verbs = Vec::new();
+            let (mut verbs, mut events) = (Vec::new(), events);
+            keyboard.split(&ctx, &mut events);
             let input = egui::RawInput { events, ..Default::default() };
             drop(ctx.run_ui(input, |ui| {
-                keyboard.begin(ui.ctx());
                 verbs.extend(keyboard.pressed(ui.ctx()));
                 at = ui.add(egui::DragValue::new(&mut value).update_while_editing(false)).rect.center();
                 keyboard.end(ui.ctx());
@@ -204,11 +220,23 @@ mod tests {
         assert_eq!(frame(Vec::new()).0, [], "it is drawn while it is typed into");
         let (verbs, now, _) = frame(Vec::new());
         assert_eq!((verbs, now), (Vec::new(), 24.0));
+        // A click elsewhere comes after what was typed before it.
+        let elsewhere = egui::pos2(900.0, 900.0);
+        let away = [true, false].map(|pressed| Event::PointerButton {
+            pos: elsewhere,
+            button: egui::PointerButton::Primary,
+            pressed,
+            modifiers: Modifiers::NONE,
+        });
+        let typed_over = [typed(Key::Num3, "3"), vec![Event::PointerMoved(elsewhere)], away.to_vec()].concat();
+        assert_eq!(frame([click.to_vec(), typed_over].concat()).0, []);
+        (0..3).for_each(|_| assert_eq!(frame(Vec::new()).0, []));
+        assert_eq!(frame(Vec::new()).1, 3.0);
         // Escape gives it up, and does nothing else.
         frame(click.to_vec());
         assert_eq!(frame([keys.clone(), vec![press(Key::Escape, Modifiers::NONE, false)]].concat()).0, []);
         frame(Vec::new());
-        assert_eq!(frame(keys), (vec![Verb::Wipe, Verb::Difference], 24.0, pos), "now they are shortcuts again");
+        assert_eq!(frame(keys), (vec![Verb::Wipe, Verb::Difference], 3.0, pos), "now they are shortcuts again");
     }
 
     #[test]

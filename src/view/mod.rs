@@ -198,7 +198,6 @@ impl Workbench {
     /// Draws everything and does what the user asks.
     pub fn ui(&mut self, ui: &mut Ui) {
         self.look_up();
-        self.keyboard.begin(ui.ctx());
         let mut actions = Vec::new();
         // Keys belong to what lies on top; Escape closes it.
         let has_modal =
@@ -461,6 +460,10 @@ impl Workbench {
 }
 
 impl eframe::App for Workbench {
+    fn raw_input_hook(&mut self, ctx: &egui::Context, input: &mut egui::RawInput) {
+        self.keyboard.split(ctx, &mut input.events);
+    }
+
     fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
         Self::logic(self, ctx);
     }

@@ -135,7 +135,7 @@ impl Layout {
 }
 
 /// What pictures are called that an edit has on their way.
-pub const UNDER_WAY: &str = "edit under way";
+pub const UNDER_WAY: &str = "editing";
 
 /// What stands left: edited pictures are shown beside what they were edited from, until they are refined.
 struct Left<'a> {
