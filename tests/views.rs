@@ -676,9 +676,11 @@ fn edited_pictures_are_compared_with_their_reference() {
     open_section(&mut harness, "Edit");
     harness.get_by_label_contains("Open a picture first");
     generate(&mut harness);
+    harness.get_by_label_contains("Mark the pixels to be generated first");
+    edit(&mut harness, |settings| settings.edit.task = EditTask::Denoise);
     harness.get_by_label_contains("all 4 pictures");
     harness.state_mut().host_mut().handle(Action::Select(1));
-    edit(&mut harness, |settings| settings.edit.task = EditTask::Denoise);
+    steps(&mut harness, 2);
     harness.get_by_label_contains("from the picture on the canvas");
     assert!(harness.query_by_role_and_label(Role::CheckBox, "Input").is_none());
     harness.state_mut().brush_mut().is_on = true;
