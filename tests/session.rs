@@ -309,6 +309,54 @@ fn the_best_iterate_of_every_sample_is_shown_when_it_is_kept() {
 }
 
 #[test]
+fn a_run_that_was_given_up_goes_on_as_if_it_had_not_been() {
+    let home = tempfile::tempdir().unwrap();
+    let mut settings = settings();
+    settings.edit.task = EditTask::Stroke;
+    let run = |host: &mut Host, says: &str| {
+        let about = host.session.what_run_does();
+        assert!(about.contains(says), "{about}");
+        host.handle(Action::Do(Verb::RunOrPause));
+        settle(host);
+    };
+    let runs = |host: &Host| host.session.trace().runs().count();
+    let mut whole = host(home.path(), settings.clone());
+    generate_and_run(&mut whole);
+    run(&mut whole, "go on with run 1");
+    run(&mut whole, "go on with run 1");
+
+    let mut first = host(home.path(), settings);
+    generate_and_run(&mut first);
+    first.handle(Action::Do(Verb::Edit));
+    first.handle(Action::Confirm);
+    first.handle(Action::Do(Verb::Stop));
+    settle(&mut first);
+    assert!(first.session.origins().unwrap().edited.is_none(), "it came to nothing");
+    run(&mut first, "go on with run 1 from its newest iteration, for 3 iterations");
+    assert_eq!((runs(&first), first.session.path().len()), (1, 7));
+    let file = home.path().join("a.lapidary");
+    save(&mut first, &file, Detail::Full);
+
+    let mut second = host(home.path(), Settings::default());
+    open(&mut second, &file);
+    run(&mut second, "go on with run 1");
+    assert_eq!(runs(&second), 1);
+    assert_eq!(states(&mut second), states(&mut whole), "bit by bit");
+    let mut third = host(home.path(), Settings::default());
+    open(&mut third, &file);
+    let mut changed = third.session.settings().clone();
+    changed.refine.eps = 1.0;
+    third.handle(Action::Edit(Box::new(changed)));
+    run(&mut third, "go on with run 1");
+    let kept = third.session.trace().runs().next().unwrap();
+    assert_eq!(
+        (kept.settings_at(6).eps, kept.settings_at(7).eps),
+        (3.0, 1.0),
+        "what changed meanwhile is in its record"
+    );
+}
+
+#[test]
 fn edited_pictures_and_targets_that_are_no_labels_come_back_from_a_file() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("edited.lapidary");

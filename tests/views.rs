@@ -2,6 +2,8 @@
 
 #[path = "views/frame.rs"]
 mod frame;
+#[path = "views/strangers.rs"]
+mod strangers;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -626,28 +628,44 @@ fn dragging_on_the_picture_paints_a_mask() {
 }
 
 #[test]
-fn a_mask_is_painted_left_of_the_wipe_and_nowhere_else() {
+fn a_mask_is_painted_wherever_the_picture_is_seen() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = workbench(root.path());
     generate(&mut harness);
     open_section(&mut harness, "Edit");
     tick(&mut harness, "Paint mask");
     harness.state_mut().host_mut().handle(Action::Select(0));
-    for (compare, share, paints) in [
-        (Compare::Wipe, 0.6, false),
-        (Compare::Side, 0.75, false),
-        (Compare::Blink, 0.5, false),
-        (Compare::Difference, 0.5, false),
-        (Compare::Wipe, 0.4, true),
+    for (compare, share) in [
+        (Compare::Wipe, 0.6),
+        (Compare::Wipe, 0.4),
+        (Compare::Side, 0.25),
+        (Compare::Side, 0.75),
+        (Compare::Blink, 0.5),
+        (Compare::Difference, 0.5),
     ] {
         harness.state_mut().host_mut().handle(Action::Compare(compare));
+        harness.state_mut().host_mut().handle(Action::SetMask(None));
         steps(&mut harness, 2);
         let canvas = harness.get_by_label_contains("Canvas: ").rect();
         let pos = egui::pos2(canvas.left() + share * canvas.width(), canvas.center().y);
         press(&mut harness, pos, PointerButton::Primary, true);
         press(&mut harness, pos, PointerButton::Primary, false);
-        assert_eq!(session(&harness).mask().is_some(), paints, "{compare:?} at {share}");
+        let mask = session(&harness).mask().unwrap_or_else(|| panic!("{compare:?} at {share}"));
+        let middle = (mask.height() / 2 * mask.width() + mask.width() / 2) as usize;
+        let is_middle = compare != Compare::Wipe;
+        assert!(!is_middle || mask.missing()[middle], "{compare:?} at {share}: it is where the pointer was");
     }
+    // From pane to pane, a stroke does not cross the picture.
+    harness.state_mut().host_mut().handle(Action::Compare(Compare::Side));
+    harness.state_mut().host_mut().handle(Action::SetMask(None));
+    steps(&mut harness, 2);
+    let canvas = harness.get_by_label_contains("Canvas: ").rect();
+    let at = |share: f32| egui::pos2(canvas.left() + share * canvas.width(), canvas.center().y);
+    press(&mut harness, at(0.42), PointerButton::Primary, true);
+    press(&mut harness, at(0.58), PointerButton::Primary, false);
+    let mask = session(&harness).mask().expect("painted").clone();
+    let middle = (mask.height() / 2 * mask.width() + mask.width() / 2) as usize;
+    assert!(!mask.missing()[middle], "both ends and nothing between");
 }
 
 #[test]
@@ -658,9 +676,11 @@ fn edited_pictures_are_compared_with_their_reference() {
     open_section(&mut harness, "Edit");
     harness.get_by_label_contains("Open a picture first");
     generate(&mut harness);
+    harness.get_by_label_contains("Mark the pixels to be generated first");
+    edit(&mut harness, |settings| settings.edit.task = EditTask::Denoise);
     harness.get_by_label_contains("all 4 pictures");
     harness.state_mut().host_mut().handle(Action::Select(1));
-    edit(&mut harness, |settings| settings.edit.task = EditTask::Denoise);
+    steps(&mut harness, 2);
     harness.get_by_label_contains("from the picture on the canvas");
     assert!(harness.query_by_role_and_label(Role::CheckBox, "Input").is_none());
     harness.state_mut().brush_mut().is_on = true;

@@ -179,7 +179,7 @@ impl Driver {
     ) -> anyhow::Result<Option<Arc<Origins>>> {
         let Settings { generate, edit, compute, .. } = settings.clone();
         let pictures = u64::from(generate.samples);
-        let command = |job| Command::Edit { job, settings: generate, edit, reference, mask, compute };
+        let command = |job| Command::Edit { job, settings: generate, edit, reference, mask, compute, previews: false };
         self.make(("editing", pictures), command)
     }
 

@@ -43,6 +43,11 @@ impl Session {
                 self.work.progress = Some(Activity::Generating { done, of });
                 self.work.secs_per_step = Some(secs / f64::from(done.max(1)));
             }
+            Event::Preview { job, first, images } if job == current => {
+                if let (Some(preview), Some(origins)) = (&mut self.work.preview, &self.record.origins) {
+                    preview.take(&origins.images, first, &images);
+                }
+            }
             Event::Estimate { job, estimate } if job == current => self.work.estimate = Some(estimate),
             // An update may have been answered just before the work got another name.
             Event::Targets { job, run, targets } if self.work.is_of_run(job, run) => {
@@ -88,6 +93,7 @@ impl Session {
             | Event::Estimate { .. }
             | Event::Targets { .. }
             | Event::Generating { .. }
+            | Event::Preview { .. }
             | Event::Generated { .. }
             | Event::State { .. }
             | Event::Updated { .. }

@@ -13,7 +13,8 @@ use crate::data::Part;
 use crate::file::{Place, text_of};
 use crate::generator::EditSettings;
 use crate::origins::Origins;
-use crate::trace::{Change, RunId, StateId, Trace};
+use crate::refiner::RefineSettings;
+use crate::trace::{Change, RunId, StateId, Trace, as_done};
 use crate::zoo::BUNDLED;
 
 /// Value of `format`.
@@ -89,7 +90,7 @@ pub struct RunSummary {
     pub parent: Option<StateId>,
     /// Iterations behind its last state.
     pub last_iteration: u32,
-    /// Its settings at the start.
+    /// Its settings at the start, with the iterations that were done.
     pub settings: crate::refiner::RefineSettings,
     /// Later settings.
     pub changes: Vec<Change>,
@@ -121,13 +122,18 @@ impl Document {
         });
         let runs: Vec<RunSummary> = trace
             .runs()
-            .map(|run| RunSummary {
-                id: run.id,
-                parent: run.parent,
-                last_iteration: run.last_iteration().unwrap_or(run.first_iteration()),
-                settings: run.settings.clone(),
-                changes: run.changes.clone(),
-                label: run.tag.label.clone(),
+            .map(|run| {
+                let last_iteration = run.last_iteration().unwrap_or(run.first_iteration());
+                let done = |settings: &RefineSettings| as_done(settings, last_iteration);
+                let changed = |change: &Change| Change { settings: done(&change.settings), ..*change };
+                RunSummary {
+                    id: run.id,
+                    parent: run.parent,
+                    last_iteration,
+                    settings: done(&run.settings),
+                    changes: run.changes.iter().map(changed).collect(),
+                    label: run.tag.label.clone(),
+                }
             })
             .collect();
         let edited = origins.and_then(|origins| origins.edited.as_ref()).map(|edited| edited.settings.clone());

@@ -13,10 +13,13 @@ pub mod host;
 pub mod iterates;
 mod look;
 pub mod notice;
+mod preview;
 mod provenance;
 mod record;
 mod runs;
 pub mod settings;
+#[cfg(test)]
+pub(crate) mod toy;
 mod work;
 
 use std::path::Path;

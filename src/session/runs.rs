@@ -4,16 +4,31 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::disk::Fact;
+use super::preview::Preview;
 use super::work::{Going, Phase};
 use super::{Activity, Lookup, Plan, Session, Settings, Severity};
+use crate::image::ImageBatch;
 use crate::origins::Origins;
-use crate::refiner::Target;
-use crate::trace::{Run, RunId, StateId, Tag};
+use crate::refiner::{RefineSettings, Target};
+use crate::trace::{Change, Run, RunId, StateId, Tag};
+use crate::units::counted;
 use crate::worker::{Command, JobId};
 use crate::zoo;
 
 /// Letters that a run's name may have: it stands in lists, and on one line.
 pub const MOST_LETTERS: usize = 60;
+
+/// How it is iterated from the newest state of a run.
+enum Way {
+    /// Another run from the origins.
+    Anew,
+    /// In the run that the compute thread holds.
+    GoOn(RunId),
+    /// In its run, which the compute thread has given up meanwhile.
+    TakeUp(StateId),
+    /// In another run, which begins there.
+    Branch(StateId),
+}
 
 impl Session {
     /// Ends what goes on and begins to make pictures; `None` when nobody could make them.
@@ -24,7 +39,7 @@ impl Session {
         if self.is_busy() {
             self.commands.push(Command::Stop);
         }
-        (self.work.secs_per_iteration, self.work.secs_per_step) = (None, None);
+        (self.work.secs_per_iteration, self.work.secs_per_step, self.work.preview) = (None, None, None);
         self.work.set(Phase::Making);
         Some(self.work.new_job())
     }
@@ -67,7 +82,8 @@ impl Session {
         // The picture on the canvas, or all.
         let reference = self.origins().map(|origins| Arc::new(origins.to_edit(self.selected())));
         let mask = self.mask.clone();
-        self.commands.push(Command::Edit { job, settings, edit, reference, mask, compute });
+        self.work.preview = Some(Preview::of(self.selected()));
+        self.commands.push(Command::Edit { job, settings, edit, reference, mask, compute, previews: true });
     }
 
     /// Run: goes on with a held plan, else plans anew.
@@ -114,16 +130,82 @@ impl Session {
     /// Iterates from the newest state of the run that is shown.
     fn iterate(&mut self, iterations: Option<NonZeroU32>) {
         let of = iterations.map(NonZeroU32::get);
-        let live = self.work.run().filter(|run| self.look.run == Some(*run)).and_then(|run| self.trace().run(run));
-        // A start at random, or another classifier, is another run.
-        let at_start = live.is_some_and(|run| run.parent.is_none() && run.last_iteration() == Some(0));
-        let other_start = live.is_some_and(|run| !run.settings.starts_like(&self.settings().refine));
-        let other_classifier = live.is_some_and(|run| self.classifier_changed(run.id));
-        match live.map(|run| run.id) {
-            Some(_) if at_start && other_start => self.begin_run(None, of),
-            Some(run) if !other_classifier => self.go_on(run, Plan { of, done: 0 }),
-            _ => self.begin_run(self.path().last().copied(), of),
+        match self.way() {
+            Way::Anew => self.begin_run(None, of),
+            Way::GoOn(run) => self.go_on(run, Plan { of, done: 0 }),
+            Way::TakeUp(from) => self.take_up(from, of),
+            Way::Branch(from) => self.begin_run(Some(from), of),
         }
+    }
+
+    /// How it is iterated from the newest state of the run that is shown.
+    fn way(&self) -> Way {
+        let Some(newest) = self.path().last().copied() else { return Way::Anew };
+        let Some(run) = self.look.run.and_then(|run| self.trace().run(run)) else { return Way::Branch(newest) };
+        // A start at random, or another classifier, is another run.
+        let at_start = run.parent.is_none() && run.last_iteration() == Some(0);
+        let is_other_start = at_start && !run.settings.starts_like(&self.settings().refine);
+        match self.work.run() {
+            Some(live) if live == run.id && is_other_start => Way::Anew,
+            _ if self.classifier_changed(run.id) => Way::Branch(newest),
+            Some(live) if live == run.id => Way::GoOn(run.id),
+            Some(_) => Way::Branch(newest),
+            // Given up for an edit, by a crash, or when the session was closed.
+            None if newest.run == run.id && !is_other_start && self.can_be_taken_up(run) => Way::TakeUp(newest),
+            None => Way::Branch(newest),
+        }
+    }
+
+    /// Whether a run goes on from its pictures as if it had never been given up. Of several starts only the best are kept, and
+    /// other targets are another run's.
+    fn can_be_taken_up(&self, run: &Run) -> bool {
+        let has_one_start = run.settings.restarts <= 1 || run.parent.is_some();
+        let last = run.last_iteration().map_or(&run.settings, |last| run.settings_at(last + 1));
+        has_one_start && last.target == self.settings().refine.target
+    }
+
+    /// Iterations that there are to be behind the newest state of the run that is shown, while it goes on or is held.
+    #[must_use]
+    pub fn shown_goal(&self) -> Option<u32> {
+        let is_shown = self.work.going().is_some_and(|going| self.look.run == Some(going.run));
+        self.goal().1.filter(|_| is_shown)
+    }
+
+    /// What Run does now, in one sentence.
+    #[must_use]
+    pub fn what_run_does(&self) -> String {
+        let planned = self.settings().refine.iterations;
+        let plan = planned
+            .map_or("until it is stopped".to_owned(), |n| format!("for {}", counted(n.get() as usize, "iteration")));
+        let (last, goal) = self.goal();
+        match (self.activity(), self.way()) {
+            _ if self.can_pause() => "Now: hold after the current step".to_owned(),
+            (Activity::Held { .. }, _) => "Now: go on making the pictures".to_owned(),
+            (Activity::Paused, _) if goal.is_none_or(|goal| goal > last) => {
+                let goal = goal.map_or_else(String::new, |goal| format!(" to iteration {goal}"));
+                format!("Now: go on{goal}")
+            }
+            (_, Way::GoOn(RunId(run)) | Way::TakeUp(StateId { run: RunId(run), .. })) => {
+                format!("Now: go on with run {run} from its newest iteration, {plan}")
+            }
+            (_, Way::Anew) => format!("Now: begin a run from the pictures, {plan}"),
+            (_, Way::Branch(from)) => {
+                format!("Now: begin a new run from iteration {} of run {}, {plan}", from.iteration, from.run.0)
+            }
+        }
+    }
+
+    /// Hands a run that the compute thread no longer holds to it again, and iterates from its newest state.
+    fn take_up(&mut self, from: StateId, iterations: Option<u32>) {
+        let Some(start) = self.pictures_of(from) else { return };
+        let settings = self.settings().refine.clone();
+        let StateId { run, iteration } = from;
+        if self.trace().run(run).is_some_and(|run| *run.settings_at(iteration + 1) != settings) {
+            let change = Change { iteration, settings: settings.clone() };
+            self.remember(Fact::Change { run, change: change.clone() });
+            self.record.trace.change(run, change);
+        }
+        self.send_run(run, (Some((from, start)), settings), iterations);
     }
 
     pub(super) fn branch(&mut self) {
@@ -134,22 +216,15 @@ impl Session {
 
     /// Begins a run from the origin or from a state, and plans `iterations`.
     pub(super) fn begin_run(&mut self, from: Option<StateId>, iterations: Option<u32>) {
-        let Some(origins) = self.origins().filter(|_| !self.work.is_dead()).cloned() else { return };
-        let start = match from.map(|id| (id, self.record.iterates.get(id))) {
+        if self.origins().is_none() || self.work.is_dead() {
+            return;
+        }
+        let start = match from {
             None => None,
-            Some((id, Lookup::Ready(state))) => Some((id, state.images.clone())),
-            Some((id, Lookup::Loading)) => {
-                self.load_wish();
-                let text = format!("Iteration {} is being read from disk", id.iteration);
-                self.notices.add(Severity::Info, text, vec!["Try again in a moment.".to_owned()]);
-                return;
-            }
-            Some((_, Lookup::Missing)) => {
-                let details =
-                    vec!["The session was saved small. Show a kept iterate, or reset and run again.".to_owned()];
-                self.notices.add(Severity::Warning, "This iterate was not kept", details);
-                return;
-            }
+            Some(id) => match self.pictures_of(id) {
+                Some(pictures) => Some((id, pictures)),
+                None => return,
+            },
         };
         let run = self.trace().next_id();
         let parent = start.as_ref().map(|(id, _)| *id);
@@ -160,6 +235,35 @@ impl Session {
         }
         self.record.trace.begin(run, parent, settings.clone());
         self.remember(Fact::Run { id: run, parent, settings: settings.clone() });
+        self.send_run(run, (start, settings), iterations);
+    }
+
+    /// The pictures of a state that a run is to begin with; a message when they are not at hand.
+    fn pictures_of(&mut self, id: StateId) -> Option<ImageBatch> {
+        match self.record.iterates.get(id) {
+            Lookup::Ready(state) => return Some(state.images.clone()),
+            Lookup::Loading => {
+                self.load_wish();
+                let text = format!("Iteration {} is being read from disk", id.iteration);
+                self.notices.add(Severity::Info, text, vec!["Try again in a moment.".to_owned()]);
+            }
+            Lookup::Missing => {
+                let details =
+                    vec!["The session was saved small. Show a kept iterate, or reset and run again.".to_owned()];
+                self.notices.add(Severity::Warning, "This iterate was not kept", details);
+            }
+        }
+        None
+    }
+
+    /// Has the compute thread begin a run where it starts, or take it up where it is.
+    fn send_run(
+        &mut self,
+        run: RunId,
+        (from, settings): (Option<(StateId, ImageBatch)>, RefineSettings),
+        iterations: Option<u32>,
+    ) {
+        let Some(origins) = self.origins().cloned() else { return };
         let job = self.work.new_job();
         self.work.run_since = job;
         self.work.set(Phase::Judging(Going::new(run, Plan { of: iterations, done: 0 })));
@@ -172,7 +276,7 @@ impl Session {
             job,
             run,
             origins,
-            from: start,
+            from,
             references,
             settings,
             iterations,
@@ -273,40 +377,17 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::ImageBatch;
-    use crate::refiner::{Numbers, SampleState, State};
-    use crate::session::{Action, Verb};
-    use crate::worker::{Event, Rest};
+    use crate::session::{Action, Verb, toy};
 
     #[test]
     fn a_new_run_has_no_speed_yet_and_verbs_without_an_effect_are_grey() {
-        let mut session = Session::new(Settings::default());
-        session.handle(Action::Do(Verb::Generate));
-        let Some(Command::Generate { job, .. }) = session.take_commands().pop() else { panic!("asked for") };
         let images = ImageBatch::new([1, 1, 1, 1], vec![0.5]);
-        let origins = Arc::new(Origins::opened(images.clone(), vec![0], Vec::new()));
-        session.apply(Event::Generated { job, origins, secs: 0.0 });
-        let Some(Command::Refine { job, run, .. }) = session.take_commands().pop() else { panic!("judged") };
-        let take = |session: &mut Session, iteration| {
-            let list = vec![0.0];
-            let numbers = Numbers {
-                logits: vec![0.0],
-                objective: list.clone(),
-                gradient_l2: list.clone(),
-                step_l2: list.clone(),
-                delta_l2: list.clone(),
-                delta_linf: list.clone(),
-                clipped: list,
-                state: vec![SampleState::Active],
-            };
-            let state = Arc::new(State { iteration, images: images.clone(), numbers });
-            session.apply(Event::State { job, run, state, secs: 0.5 });
-            session.apply(Event::Resting { job, rest: Rest::Finished });
-        };
-        take(&mut session, 0);
+        let (mut session, of) = toy::about(Origins::opened(images, vec![0], Vec::new()));
+        let run = of.1;
+        toy::come(&mut session, of, 0, &[0.0]);
         let moot = [Verb::Reset, Verb::LastIteration, Verb::BestIteration, Verb::NextSample, Verb::PreviousSample];
         assert!(moot.iter().all(|verb| !session.can(*verb)), "there is one state of one picture, and it is shown");
-        take(&mut session, 1);
+        toy::come(&mut session, of, 1, &[0.0]);
         assert!(session.can(Verb::Reset) && session.can(Verb::BestIteration) && !session.can(Verb::LastIteration));
         session.handle(Action::Show(0));
         assert!(session.can(Verb::LastIteration));

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use super::disk::Ticket;
+use super::preview::Preview;
 use crate::trace::RunId;
 use crate::worker::{JobId, MemoryEstimate, Rest};
 
@@ -177,6 +178,8 @@ pub(super) struct Work {
     pub(super) secs_per_step: Option<f64>,
     /// It was said that computing waits for the disk.
     pub(super) told_waiting: bool,
+    /// Pictures that an edit has on their way.
+    pub(super) preview: Option<Preview>,
 }
 
 impl Default for Work {
@@ -194,6 +197,7 @@ impl Default for Work {
             secs_per_iteration: None,
             secs_per_step: None,
             told_waiting: false,
+            preview: None,
         }
     }
 }
@@ -210,6 +214,7 @@ impl Work {
     /// Something else goes on now.
     pub(super) fn set(&mut self, next: Phase) {
         self.progress = None;
+        self.preview = self.preview.take().filter(|_| matches!(next, Phase::Making | Phase::Held(..)));
         match &mut self.phase {
             Phase::Opening(opening) => *opening.before = next,
             phase => *phase = next,
@@ -356,9 +361,10 @@ impl Work {
     }
 
     /// The compute thread rests. `has_state`: whether a run has a state to go on from; one that was stopped while its
-    /// classifier was read has none. Gives back a plan that became longer than what the compute thread was asked for.
+    /// classifier was read the compute thread does not hold. Gives back a plan that became longer than what the compute thread was asked for.
     pub(super) fn rest(&mut self, rest: Rest, has_state: impl Fn(RunId) -> bool) -> Option<Going> {
-        let run = self.run().filter(|run| has_state(*run));
+        let is_unheld = rest == Rest::Stopped && matches!(self.phase(), Phase::Judging(_));
+        let run = self.run().filter(|run| has_state(*run) && !is_unheld);
         let going = self.going().copied().filter(|going| run == Some(going.run));
         let longer =
             going.filter(|going| rest == Rest::Finished && going.plan.of != going.asked && !going.plan.is_done());

@@ -2,6 +2,9 @@
 
 use super::Quantity;
 
+/// A run that is so many times as long as another is cut where they are drawn on one axis.
+const MUCH_LONGER: usize = 4;
+
 /// Range of the vertical axis: never empty, with the natural limits of the quantity. `radius`: that in force at each place, NaN
 /// without a ball.
 #[must_use]
@@ -35,6 +38,13 @@ pub fn axis_end(last: usize, planned: Option<usize>, before: usize) -> usize {
     let decades = std::iter::successors(Some(10_usize), |decade| decade.checked_mul(10));
     let ends = decades.flat_map(|decade| [Some(decade), decade.checked_mul(2), decade.checked_mul(5)]);
     ends.flatten().find(|end| *end >= last).unwrap_or(last)
+}
+
+/// The last iteration that an axis has room for: of the run that is shown, which goes to `own`, and of the `others`, unless one
+/// is so long that the others could not be seen beside it.
+#[must_use]
+pub fn shown_last(own: usize, others: impl Iterator<Item = usize>) -> usize {
+    others.filter(|last| *last <= MUCH_LONGER * own.max(1)).fold(own, usize::max)
 }
 
 /// The iterations that are numbered along an axis that ends at `end`: round ones, about `most`, and the end.
@@ -113,6 +123,12 @@ mod tests {
             let ticks = ticks(end, 5);
             assert!(ticks.len() <= 7 && ticks.is_sorted() && ticks.last() == Some(&end), "{ticks:?}");
         }
+    }
+
+    #[test]
+    fn a_run_is_not_squeezed_by_one_that_is_much_longer() {
+        assert_eq!(shown_last(15, [7, 30, 1000].into_iter()), 30);
+        assert_eq!(shown_last(1000, [7, 30].into_iter()), 1000, "shown itself, it has all the room");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod curve;
 pub mod summary;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,14 @@ impl Run {
         let later = self.changes.partition_point(|change| change.iteration < iteration);
         later.checked_sub(1).map_or(&self.settings, |last| &self.changes[last].settings)
     }
+}
+
+/// Settings with the iterations that were done under them in place of those that were planned: a plan is made longer, cut or
+/// given up while a run is on. Before the first iteration there is only the plan.
+#[must_use]
+pub fn as_done(settings: &RefineSettings, iterations: u32) -> RefineSettings {
+    let iterations = NonZeroU32::new(iterations).or(settings.iterations);
+    RefineSettings { iterations, ..settings.clone() }
 }
 
 /// The tree of runs of one set of origins.

@@ -1,7 +1,7 @@
 //! All samples at once: how a number is spread over them, how many became better, how many are held by the ball.
 
-use super::{Quantity, Run, RunId, Trace};
-use crate::parameter::{Kind, Setting, captions, marks, names};
+use super::{Quantity, Run, RunId, Trace, as_done};
+use crate::parameter::{Affects, Kind, Setting, captions, marks, names};
 use crate::refiner::{Numbers, RefineSettings, Target};
 
 /// Share of the radius from which a picture is on the edge of the ball: where the share is written with no digits it is all of
@@ -96,16 +96,29 @@ impl Tally {
 }
 
 /// Settings in few words, for a caption with a paper's symbols: those that most need, and the rare ones that are not as they
-/// are at first.
+/// are at first. `done`: the iterations that were done, whatever was planned.
 #[must_use]
-pub fn caption(settings: &RefineSettings) -> String {
-    captions(RefineSettings::TABLE, settings, |row| matters(row, settings)).join(", ")
+pub fn caption(settings: &RefineSettings, done: u32) -> String {
+    let settings = &as_done(settings, done);
+    captions(RefineSettings::TABLE, settings, |row| matters(row, settings) && (done > 0 || !plans(row))).join(", ")
 }
 
-/// The same in the words of the window.
+/// The same in the words of the window, without any iterations.
 #[must_use]
 pub fn in_words(settings: &RefineSettings) -> String {
-    names(RefineSettings::TABLE, settings, |row| matters(row, settings)).join(", ")
+    names(RefineSettings::TABLE, settings, |row| matters(row, settings) && !plans(row)).join(", ")
+}
+
+/// Whether a setting says what is to be done, which is not what was done.
+fn plans(row: &Setting<RefineSettings>) -> bool {
+    row.affects.contains(&Affects::Plan)
+}
+
+/// What changed in a run from one of its settings to later ones, one mark each.
+#[must_use]
+pub fn changes(before: &RefineSettings, after: &RefineSettings) -> Vec<String> {
+    let after = RefineSettings { iterations: before.iterations, ..after.clone() };
+    marks(RefineSettings::TABLE, before, &after)
 }
 
 fn matters(row: &Setting<RefineSettings>, settings: &RefineSettings) -> bool {
@@ -124,11 +137,11 @@ pub fn differences(trace: &Trace) -> Vec<(RunId, String)> {
     let Some(first) = trace.runs().next().map(end) else { return Vec::new() };
     let differs = |row: &Setting<RefineSettings>| {
         let words = |settings| row.words(settings, &row.value(settings));
-        trace.runs().any(|run| words(end(run)) != words(first))
+        !plans(row) && trace.runs().any(|run| words(end(run)) != words(first))
     };
     let words = |run: &Run| {
         let apart = names(RefineSettings::TABLE, end(run), differs);
-        [apart, marks(RefineSettings::TABLE, &run.settings, end(run))].concat().join(", ")
+        [apart, changes(&run.settings, end(run))].concat().join(", ")
     };
     trace.runs().map(|run| (run.id, words(run))).collect()
 }
@@ -152,8 +165,17 @@ mod tests {
         let settings = RefineSettings { eps: 6.0, ..Default::default() };
         trace.change(RunId(1), Change { iteration: 1, settings });
         assert_eq!(differences(&trace), [(RunId(1), "radius 3 → 6".to_owned()), (RunId(2), String::new())]);
-        let caption = caption(&RefineSettings::default());
-        assert!(["ε = 3", "α = ", "T = 15", "L2"].iter().all(|part| caption.contains(part)), "{caption}");
+        let longer = RefineSettings { iterations: None, eps: 6.0, ..Default::default() };
+        trace.change(RunId(1), Change { iteration: 2, settings: longer });
+        assert_eq!(
+            differences(&trace)[0].1,
+            "radius 3 → 6",
+            "a plan is no difference: how long a run is its title says"
+        );
+        let text = caption(&RefineSettings::default(), 0);
+        assert!(!text.contains("T = "), "nothing was done yet: {text}");
+        let caption = caption(&RefineSettings::default(), 22);
+        assert!(["ε = 3", "α = ", "T = 22", "L2"].iter().all(|part| caption.contains(part)), "{caption}");
         assert!(!caption.contains("restarts") && !caption.contains("gtsrb12"), "{caption}");
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use egui::{RichText, Ui};
 
 use super::canvas::{Canvas, Look, MaskBrush, Pair};
+use super::pair_grid::UNDER_WAY;
 use super::top_bar;
 use crate::image::ImageBatch;
 use crate::refiner::State;
@@ -98,6 +99,7 @@ impl CompareView {
             before: if reference.is_some() { "input" } else { "before" },
             after: match (peeks, reference.is_some()) {
                 (true, _) => "before",
+                _ if session.preview().is_some() => UNDER_WAY,
                 (false, true) if session.shown() == 0 => "edited",
                 _ => "after",
             },

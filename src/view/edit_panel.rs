@@ -13,6 +13,9 @@ use crate::session::{Action, Session, Verb};
 
 const BRUSH_ROW: Setting<f64> = Setting::new(Kind::Number(&BRUSH_RADIUS), <f64 as Held>::value, <f64 as Held>::take);
 
+/// Height of what is said of the button, in points: two lines.
+const HINT_HEIGHT: f32 = 28.0;
+
 /// Draws the section; edits go into `settings`, what is painted into `actions`.
 pub fn edit_panel_ui(
     ui: &mut Ui,
@@ -22,8 +25,17 @@ pub fn edit_panel_ui(
     actions: &mut Vec<Action>,
 ) {
     widgets::section(ui, "Edit", |ui| {
+        let (task, others) = EditSettings::TABLE.split_at(1);
+        widgets::grid("edit task").show(ui, |ui| task.iter().for_each(|row| setting_ui(ui, row, settings)));
+        // Above all that comes and goes with the task and with the mask: it stays where it is.
+        let label = if settings.task.needs_reference() { Verb::Edit.label() } else { "Make frames" };
+        verb_button(ui, session, Verb::Edit, label, actions);
+        ui.scope(|ui| {
+            ui.set_min_height(HINT_HEIGHT);
+            ui.add(egui::Label::new(RichText::new(hint(session, settings.task)).weak().small()).wrap());
+        });
         widgets::grid("edit").show(ui, |ui| {
-            for row in EditSettings::TABLE {
+            for row in others {
                 match row.kind {
                     Kind::Text(_) if settings.task.visits_grid() => {
                         ts.ui(ui, &mut settings.ts);
@@ -36,10 +48,6 @@ pub fn edit_panel_ui(
         if settings.task.needs_mask() {
             mask_ui(ui, session, brush, actions);
         }
-        ui.add_space(4.0);
-        let label = if settings.task.needs_reference() { Verb::Edit.label() } else { "Make frames" };
-        verb_button(ui, session, Verb::Edit, label, actions);
-        ui.add(egui::Label::new(RichText::new(hint(session, settings.task)).weak().small()).wrap());
     });
 }
 
@@ -48,23 +56,12 @@ fn mask_ui(ui: &mut Ui, session: &Session, brush: &mut MaskBrush, actions: &mut 
     let Some(origins) = session.origins() else { return };
     let [_, _, height, width] = origins.images.shape();
     ui.horizontal(|ui| {
-        let about = "Drag on the picture before to mark pixels that are to be generated; the secondary button erases.\nPan with the middle button or with space held.";
+        let about = "Drag on the picture to mark pixels that are to be generated; the secondary button erases.\nPan with the middle button or with space held.";
         widgets::tip(ui.checkbox(&mut brush.is_on, "Paint mask"), about);
         if brush.is_on {
             widgets::tip(ui.checkbox(&mut brush.erases, "Erase"), "The primary button takes pixels out of the mask");
         }
     });
-    if brush.is_on {
-        if session.selected().is_none() {
-            ui.label(RichText::new("Open a pair to paint on it").weak().small());
-        }
-        ui.horizontal(|ui| {
-            widgets::tip(ui.label("Brush"), BRUSH_RADIUS.about);
-            let mut radius = f64::from(brush.radius);
-            field_ui(ui, &BRUSH_ROW, &mut radius);
-            brush.radius = radius as f32;
-        });
-    }
     ui.horizontal(|ui| {
         let clear = ui.add_enabled(session.mask().is_some(), egui::Button::new("Clear"));
         if widgets::tip(clear, "Nothing is to be generated").clicked() {
@@ -79,8 +76,19 @@ fn mask_ui(ui: &mut Ui, session: &Session, brush: &mut MaskBrush, actions: &mut 
             RichText::new(format!("{} masked", widgets::percent(share)))
         });
         let text = text.unwrap_or_else(|| RichText::new("nothing masked").color(theme::tokens(ui).warning));
-        ui.label(text.small());
+        widgets::tip(ui.label(text.small()), "Share of the pixels that are to be generated");
     });
+    if brush.is_on {
+        if session.selected().is_none() {
+            ui.label(RichText::new("Open a pair to paint on it").weak().small());
+        }
+        ui.horizontal(|ui| {
+            widgets::tip(ui.label("Brush"), BRUSH_RADIUS.about);
+            let mut radius = f64::from(brush.radius);
+            field_ui(ui, &BRUSH_ROW, &mut radius);
+            brush.radius = radius as f32;
+        });
+    }
 }
 
 /// What the button will act on. From one picture as many are made as there are samples, from several one each.
@@ -90,6 +98,10 @@ fn hint(session: &Session, task: EditTask) -> String {
         return format!("Makes {samples} frames; needs no picture");
     }
     let Some(origins) = session.origins() else { return "Open a picture first".to_owned() };
+    if task.needs_mask() && session.mask().is_none() {
+        return "Mark the pixels to be generated first: tick \"Paint mask\", or press Invert for all of them"
+            .to_owned();
+    }
     // A second edit starts from where the first did.
     match (&origins.edited, session.selected()) {
         (Some(_), Some(_)) => format!("Makes {samples} from what the picture on the canvas was edited from"),

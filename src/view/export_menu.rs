@@ -7,7 +7,7 @@ use crate::session::{Action, Export, Session};
 /// Draws the menu of everything; of a sample, the one that is on the canvas or marked in the grid.
 pub fn export_menu_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
     let has_run = session.shown_id().is_some();
-    ui.menu_button("Export", |ui| {
+    let menu = ui.menu_button("Export", |ui| {
         ui.add_enabled_ui(session.origins().is_some(), |ui| {
             sample_menu_ui(ui, session, session.focused(), actions);
             ui.separator();
@@ -22,6 +22,7 @@ pub fn export_menu_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>)
         let about = "The settings that led to what is shown, as text for a caption";
         item(ui, "Copy settings", about, Export::CopySettings, actions);
     });
+    menu.response.on_hover_text("Copy or save pictures, numbers and settings");
 }
 
 /// Draws what can be done with one sample.

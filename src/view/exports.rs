@@ -72,8 +72,9 @@ impl Exports {
                 format!("pair {sample}, {}×{} pixels", size[0], size[1])
             }
             Export::CopySettings => {
-                let shown = session.shown_id().and_then(|id| session.trace().settings(id));
-                let text = caption(shown.unwrap_or(&session.settings().refine));
+                let shown = session.shown_id().and_then(|id| Some((session.trace().settings(id)?, id.iteration)));
+                let (settings, done) = shown.unwrap_or((&session.settings().refine, 0));
+                let text = caption(settings, done);
                 ctx.copy_text(text.clone());
                 text
             }
@@ -185,7 +186,7 @@ fn with_ending(path: &Path, export: Export) -> PathBuf {
 }
 
 /// A path where nothing lies: what is there is never replaced.
-fn free_path(path: &Path) -> PathBuf {
+pub fn free_path(path: &Path) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let ending = path.extension().unwrap_or_default().to_string_lossy();
     let numbered = (2..).map(|number: u32| path.with_file_name(format!("{stem} ({number}).{ending}")));

@@ -113,7 +113,8 @@ pub fn model_ui(ui: &mut Ui, label: &str, role: &str, reference: &mut String) ->
             }
         }
         let is_generator = role == "generator";
-        if ui.button("Open file…").clicked() {
+        let about = "Weights in a file of PyTorch or safetensors";
+        if widgets::tip(ui.button("Open file…"), about).clicked() {
             wish = Some(if is_generator { Wish::GeneratorFile } else { Wish::ClassifierFile });
         }
         let about = "A folder that diffusers wrote, with unet/config.json or config.json";
@@ -142,11 +143,13 @@ fn classes_ui(ui: &mut Ui, session: &Session, classes: &mut Classes) {
         .selected_text(text)
         .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
         .show_ui(ui, |ui| {
-            if ui.selectable_label(*classes == Classes::All, "All in turn").clicked() {
-                *classes = Classes::All;
-            }
-            if ui.selectable_label(*classes == Classes::Random, "Random").clicked() {
-                *classes = Classes::Random;
+            for (choice, label, about) in [
+                (Classes::All, "All in turn", "Picture 0 gets class 0, picture 1 class 1, and so on"),
+                (Classes::Random, "Random", "Each picture's seed decides its class"),
+            ] {
+                if widgets::tip(ui.selectable_label(*classes == choice, label), about).clicked() {
+                    *classes = choice;
+                }
             }
             ui.separator();
             widgets::class_rows(ui, session.generator_classes(), |ui, class, name| {

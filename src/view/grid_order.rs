@@ -105,7 +105,8 @@ impl Order {
 
     /// Draws the controls.
     pub fn ui(&mut self, ui: &mut Ui, session: &Session) {
-        ui.label("Sort");
+        let about = "The order of the pairs";
+        ui.label("Sort").on_hover_text(about);
         let combo = egui::ComboBox::from_id_salt("sort").width(64.0).selected_text(self.key.words().0);
         let response = combo.show_ui(ui, |ui| {
             for key in Key::ALL {
@@ -113,7 +114,7 @@ impl Order {
                 ui.selectable_value(&mut self.key, key, label).on_hover_text(about);
             }
         });
-        widgets::name(&response.response, Role::ComboBox, "Sort by");
+        widgets::name(&response.response.on_hover_text(about), Role::ComboBox, "Sort by");
         let arrow = if self.is_reversed { "▲" } else { "▼" };
         let turn = ui.button(arrow).on_hover_text("The other way round");
         widgets::name(&turn, Role::Button, "Reverse the order");
@@ -139,24 +140,17 @@ impl Order {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::image::ImageBatch;
     use crate::origins::Origins;
-    use crate::session::{Action, Settings, Verb};
-    use crate::worker::{Command, Event};
+    use crate::session::toy;
 
     #[test]
     fn samples_are_sorted_and_filtered_by_what_is_known_of_them() {
-        let mut session = Session::new(Settings::default());
-        session.handle(Action::Do(Verb::Generate));
-        let Some(Command::Generate { job, .. }) = session.take_commands().pop() else { panic!("asked for") };
-        let origins = Origins {
+        let (session, _) = toy::about(Origins {
             seeds: vec![9, 3, 5],
             ..Origins::opened(ImageBatch::new([3, 1, 1, 1], vec![0.0; 3]), vec![1, 0, 1], Vec::new())
-        };
-        session.apply(Event::Generated { job, origins: Arc::new(origins), secs: 0.0 });
+        });
         let numbers = |logits: [f32; 3], delta: [f32; 3]| Numbers {
             logits: logits.into_iter().flat_map(|logit| [0.0, logit]).collect(),
             objective: vec![0.0; 3],

@@ -65,14 +65,71 @@ pub fn text(verb: Verb) -> Option<String> {
     Some(shortcut.format(&egui::ModifierNames::NAMES, false))
 }
 
-/// The verbs whose keys were pressed, one per press and in their order; none while text is being typed.
+/// What an event may do to the focus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It may give the focus to what is clicked.
+    Click,
+    /// It gives the focus to the next control.
+    Tab,
+    /// It is for what has the focus.
+    Typed,
+}
+
+impl Kind {
+    const fn of(event: &Event) -> Option<Self> {
+        match event {
+            Event::PointerButton { .. } => Some(Self::Click),
+            Event::Key { key: Key::Tab, pressed: true, .. } => Some(Self::Tab),
+            Event::Key { pressed: true, .. } | Event::Text(_) | Event::Paste(_) | Event::Ime(_) => Some(Self::Typed),
+            _ => None,
+        }
+    }
+}
+
+/// Whom the keyboard belongs to, from frame to frame.
+#[derive(Default)]
+pub struct Keyboard {
+    /// What comes after a click, or after something that was typed: who has the focus then is known once that was drawn. In a
+    /// slow frame all comes together.
+    held: Vec<Event>,
+    /// Text was being typed when the last frame ended: what comes next ends it at the most.
+    is_typing: bool,
+}
+
+impl Keyboard {
+    /// Before a frame takes its events: gives out what was held back, and as much of the rest as is of one kind.
+    pub fn split(&mut self, ctx: &egui::Context, events: &mut Vec<Event>) {
+        events.splice(0..0, self.held.drain(..));
+        let mut before = None;
+        let is_other = |event: &Event| {
+            let Some(kind) = Kind::of(event) else { return false };
+            let before = before.replace(kind);
+            before.is_some_and(|before| before != kind || kind == Kind::Tab)
+        };
+        if let Some(other) = events.iter().position(is_other) {
+            self.held = events.split_off(other);
+            ctx.request_repaint();
+        }
+    }
+
+    /// Once everything is drawn: remembers whether text is typed.
+    pub fn end(&mut self, ctx: &egui::Context) {
+        self.is_typing = ctx.text_edit_focused();
+    }
+
+    /// The verbs whose keys were pressed; none while text is being typed, or was until this frame: a key that ends the typing
+    /// is the text's own.
+    pub fn pressed(&self, ctx: &egui::Context) -> Vec<Verb> {
+        if self.is_typing || ctx.text_edit_focused() { Vec::new() } else { pressed(ctx) }
+    }
+}
+
+/// The verbs whose keys were pressed, one per press and in their order.
 ///
 /// Presses are counted and not frames: in a slow frame many come together. What a focused control does with a key comes
 /// before what the key does elsewhere.
-pub fn pressed(ctx: &egui::Context) -> Vec<Verb> {
-    if ctx.text_edit_focused() {
-        return Vec::new();
-    }
+fn pressed(ctx: &egui::Context) -> Vec<Verb> {
     let has_focus = ctx.memory(|memory| memory.focused().is_some());
     ctx.input_mut(|input| {
         let mut verbs = Vec::new();
@@ -127,6 +184,59 @@ mod tests {
         let both = [save(Modifiers::COMMAND), release, save(Modifiers::COMMAND.plus(Modifiers::SHIFT))];
         let verbs = verbs_of(both.to_vec());
         assert_eq!(verbs, [Verb::Save, Verb::SaveAs]);
+    }
+
+    #[test]
+    fn what_is_typed_into_a_number_in_one_slow_frame_is_no_shortcut() {
+        let (ctx, mut keyboard) = (egui::Context::default(), Keyboard::default());
+        let (mut value, mut at) = (15.0, egui::Pos2::ZERO);
+        let mut frame = |events: Vec<Event>| {
+            let (mut verbs, mut events) = (Vec::new(), events);
+            keyboard.split(&ctx, &mut events);
+            let input = egui::RawInput { events, ..Default::default() };
+            drop(ctx.run_ui(input, |ui| {
+                verbs.extend(keyboard.pressed(ui.ctx()));
+                at = ui.add(egui::DragValue::new(&mut value).update_while_editing(false)).rect.center();
+                keyboard.end(ui.ctx());
+            }));
+            (verbs, value, at)
+        };
+        let (.., pos) = frame(Vec::new());
+        let button = |pressed| Event::PointerButton {
+            pos,
+            button: egui::PointerButton::Primary,
+            pressed,
+            modifiers: Modifiers::NONE,
+        };
+        let release =
+            |key| Event::Key { key, physical_key: None, pressed: false, repeat: false, modifiers: Modifiers::NONE };
+        let typed =
+            |key, text: &str| vec![press(key, Modifiers::NONE, false), Event::Text(text.to_owned()), release(key)];
+        let click = [Event::PointerMoved(pos), button(true), button(false)];
+        let keys = [typed(Key::Num2, "2"), typed(Key::Num4, "4")].concat();
+        let enter = press(Key::Enter, Modifiers::NONE, false);
+        let all = [click.to_vec(), keys.clone(), vec![enter, press(Key::Num1, Modifiers::NONE, false)]].concat();
+        assert_eq!(frame(all).0, []);
+        assert_eq!(frame(Vec::new()).0, [], "it is drawn while it is typed into");
+        let (verbs, now, _) = frame(Vec::new());
+        assert_eq!((verbs, now), (Vec::new(), 24.0));
+        // A click elsewhere comes after what was typed before it.
+        let elsewhere = egui::pos2(900.0, 900.0);
+        let away = [true, false].map(|pressed| Event::PointerButton {
+            pos: elsewhere,
+            button: egui::PointerButton::Primary,
+            pressed,
+            modifiers: Modifiers::NONE,
+        });
+        let typed_over = [typed(Key::Num3, "3"), vec![Event::PointerMoved(elsewhere)], away.to_vec()].concat();
+        assert_eq!(frame([click.to_vec(), typed_over].concat()).0, []);
+        (0..3).for_each(|_| assert_eq!(frame(Vec::new()).0, []));
+        assert_eq!(frame(Vec::new()).1, 3.0);
+        // Escape gives it up, and does nothing else.
+        frame(click.to_vec());
+        assert_eq!(frame([keys.clone(), vec![press(Key::Escape, Modifiers::NONE, false)]].concat()).0, []);
+        frame(Vec::new());
+        assert_eq!(frame(keys), (vec![Verb::Wipe, Verb::Difference], 3.0, pos), "now they are shortcuts again");
     }
 
     #[test]

@@ -46,6 +46,7 @@ use self::compare_view::CompareView;
 use self::exports::Exports;
 use self::frame::Frame;
 use self::generate_panel::Wish;
+use self::keys::Keyboard;
 use self::overlays::NoticeTimes;
 use self::pair_grid::{After, PairGrid, Shown};
 use self::path_dialog::{Answer, PathDialog, Purpose, look, look_at_pasted};
@@ -56,7 +57,7 @@ use self::tallied::Tallied;
 use self::timeline::Traces;
 use crate::refiner::State;
 use crate::session::{Action, Detail, Host, Lookup, Severity, Verb};
-use crate::trace::StateId;
+use crate::trace::{RunId, StateId};
 
 /// Iterations per second of the film.
 const FILM_RATE: f64 = 10.0;
@@ -82,6 +83,7 @@ pub struct Workbench {
     pasted: Option<tempfile::TempDir>,
     frame: Frame,
     asking: Asking,
+    keyboard: Keyboard,
     recent: Recent,
     help_open: bool,
     peeks: bool,
@@ -114,6 +116,7 @@ impl Workbench {
             pasted: None,
             frame: Frame::default(),
             asking: Asking::default(),
+            keyboard: Keyboard::default(),
             recent,
             help_open: false,
             peeks: false,
@@ -212,7 +215,7 @@ impl Workbench {
             ui.ctx().request_repaint();
         }
         if !covered {
-            actions.extend(keys::pressed(ui.ctx()).into_iter().map(Action::Do));
+            actions.extend(self.keyboard.pressed(ui.ctx()).into_iter().map(Action::Do));
         }
         if self.dialog.is_open() || !has_modal {
             self.pasted_picture(ui);
@@ -224,6 +227,7 @@ impl Workbench {
         }
         self.panels_ui(ui, &mut actions);
         focus::frame_ui(ui);
+        self.keyboard.end(ui.ctx());
         if !self.has_shown && self.shown.is_some() {
             self.has_shown = true;
             tracing::info!("the first pictures are drawn");
@@ -308,11 +312,16 @@ impl Workbench {
         egui::Panel::bottom("messages").resizable(false).exact_size(theme::MESSAGES_HEIGHT).show(ui, |ui| {
             overlays::notices_ui(ui, session, &mut self.notice_times, actions);
         });
+        // What an edit has on its way comes first, under a name that no state has.
+        let name = |count: u64| StateId { run: RunId(u64::MAX), iteration: count as u32 };
+        let preview = session.preview().map(|(count, state)| (name(count), Lookup::Ready(state.clone())));
+        let shown = preview.as_ref().or(self.shown.as_ref());
         let path = session.path();
         let input = self.compare.input(session);
         let numbers_before = path.first().filter(|_| input.is_none()).and_then(|id| session.trace().numbers(*id));
         // Of the pictures that are shown: every sample's best, it may be, and not those of one state.
         let numbers_after = match &self.shown {
+            _ if preview.is_some() => None,
             Some((_, Lookup::Ready(state))) => Some(&state.numbers),
             _ => session.shown_id().and_then(|id| session.trace().numbers(id)),
         };
@@ -333,9 +342,9 @@ impl Workbench {
             if session.origins().is_none() {
                 empty::empty_ui(ui, session, actions);
             } else if let Some(sample) = session.selected() {
-                self.compare.ui(ui, session, sample, (self.shown.as_ref(), self.peeks), actions);
+                self.compare.ui(ui, session, sample, (shown, self.peeks), actions);
             } else {
-                let after = After::of(session, self.shown.as_ref(), self.peeks);
+                let after = After::of(session, shown, self.peeks);
                 let shown = Shown { id, numbers_before, numbers_after, tally, after, peeks: self.peeks };
                 pair_grid::pair_grid_ui(ui, session, &mut self.grid, &shown, actions);
             }
@@ -441,14 +450,20 @@ impl Workbench {
 }
 
 impl Workbench {
-    /// Where to save: the whole path, so that it can be seen where that is.
+    /// Where to save: the whole path, so that it can be seen where that is. A new session is offered a name of its own.
     fn suggestion(&self) -> PathBuf {
-        let file = self.host.session.file().unwrap_or(Path::new("session.lapidary"));
-        std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
+        let file = self.host.session.file();
+        let named = file.unwrap_or(Path::new("session.lapidary"));
+        let path = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
+        if file.is_some() { path } else { exports::free_path(&path) }
     }
 }
 
 impl eframe::App for Workbench {
+    fn raw_input_hook(&mut self, ctx: &egui::Context, input: &mut egui::RawInput) {
+        self.keyboard.split(ctx, &mut input.events);
+    }
+
     fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
         Self::logic(self, ctx);
     }

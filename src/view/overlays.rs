@@ -4,11 +4,14 @@ use egui::{Align2, Color32, RichText, Ui, vec2};
 
 use super::empty::PURPOSE;
 use super::{keys, theme};
-use crate::session::{Action, Notice, Session, Severity, Verb};
+use crate::session::{Action, Notice, Orphan, Session, Severity, Verb};
 use crate::units::counted;
 
 /// Width of the list of messages, and its height at most, in points.
 const LIST: (f32, f32) = (480.0, 320.0);
+
+/// Height of what was left behind at most, in points: three lines.
+const ORPHANS_HEIGHT: f32 = 84.0;
 
 /// Seconds that a message stands on the line: then what is only good to know goes away, and the others are in the list.
 const fn life_secs(severity: Severity) -> f64 {
@@ -134,22 +137,31 @@ fn notice_ui(ui: &mut Ui, notice: &Notice, actions: &mut Vec<Action>) {
     });
 }
 
-/// Offers what a crash left behind.
+/// Offers what a crash left behind, in few lines: the rest of the window stays usable however much that is.
 pub fn orphans_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
-    for orphan in session.orphans() {
-        ui.horizontal(|ui| {
-            let states = counted(orphan.states, "state");
-            let text = format!("Lapidary ended and left a session with {states} that no file holds.");
-            let age = crate::units::duration(orphan.age_secs as f64);
-            ui.label(text).on_hover_text(format!("That was {age} before this start"));
-            if ui.button("Recover").on_hover_text("Open it, every finished iteration is there").clicked() {
-                actions.push(Action::Recover(orphan.folder.clone()));
-            }
-            if ui.button("Discard…").on_hover_text("Delete it; you are asked first").clicked() {
-                actions.push(Action::Discard(orphan.folder.clone()));
-            }
-        });
-    }
+    egui::ScrollArea::vertical().max_height(ORPHANS_HEIGHT).auto_shrink([false, true]).show(ui, |ui| {
+        for orphan in session.orphans() {
+            ui.horizontal(|ui| {
+                if ui.button("Recover").on_hover_text("Open it, every finished iteration is there").clicked() {
+                    actions.push(Action::Recover(orphan.folder.clone()));
+                }
+                if ui.button("Discard…").on_hover_text("Delete it; you are asked first").clicked() {
+                    actions.push(Action::Discard(orphan.folder.clone()));
+                }
+                ui.add(egui::Label::new(left_behind(orphan)).truncate());
+            });
+        }
+    });
+}
+
+/// What was left behind and when, so that several can be told apart.
+fn left_behind(orphan: &Orphan) -> String {
+    let Orphan { states, runs, pictures, what, age_secs, .. } = orphan;
+    let age = crate::units::duration(*age_secs as f64);
+    let counts = [(*pictures, "picture"), (*runs, "run"), (*states, "state")].into_iter().filter(|(n, _)| *n > 0);
+    let counts: Vec<_> = counts.map(|(n, what)| counted(n, what)).collect();
+    let what = if what.is_empty() { String::new() } else { format!("{what}: ") };
+    format!("Left behind {age} before this start: {what}{} that no file holds", counts.join(", "))
 }
 
 /// The list of shortcuts; `open` is cleared when it is closed.
@@ -221,6 +233,23 @@ pub fn drop_hint_ui(ui: &Ui) {
 mod tests {
     use super::*;
     use crate::session::Notices;
+
+    #[test]
+    fn sessions_that_were_left_behind_can_be_told_apart() {
+        let folder = std::path::PathBuf::new();
+        let of = |what: &str, pictures, age_secs| Orphan {
+            folder: folder.clone(),
+            states: 45,
+            runs: 2,
+            pictures,
+            what: what.to_owned(),
+            age_secs,
+        };
+        let text = "Left behind 2.5 h before this start: street.png: 3 pictures, 2 runs, 45 states that no file holds";
+        assert_eq!(left_behind(&of("street.png", 3, 9000)), text);
+        let text = "Left behind 3.0 days before this start: 2 runs, 45 states that no file holds";
+        assert_eq!(left_behind(&of("", 0, 3 * 86_400)), text, "a journal of an earlier version says less");
+    }
 
     #[test]
     fn the_newest_of_the_worst_messages_is_said_and_what_is_past_is_not() {

@@ -134,6 +134,9 @@ impl Layout {
     }
 }
 
+/// What pictures are called that an edit has on their way.
+pub const UNDER_WAY: &str = "editing";
+
 /// What stands left: edited pictures are shown beside what they were edited from, until they are refined.
 struct Left<'a> {
     images: &'a ImageBatch,
@@ -144,10 +147,13 @@ struct Left<'a> {
 
 impl<'a> Left<'a> {
     fn of(session: &Session, origins: &'a Origins, peeks: bool) -> Self {
+        let is_edited = session.preview().is_some();
         match origins.input().filter(|_| session.shown() == 0) {
+            Some(images) if is_edited => Self { images, heads: ["input", UNDER_WAY], is_reference: true },
             Some(images) => Self { images, heads: ["input", "edited"], is_reference: true },
             None => {
-                let heads = ["before", if peeks { "before" } else { "after" }];
+                let after = if is_edited { UNDER_WAY } else { "after" };
+                let heads = ["before", if peeks { "before" } else { after }];
                 Self { images: &origins.images, heads, is_reference: false }
             }
         }

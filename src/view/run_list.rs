@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use egui::{RichText, Role, Ui};
 
 use super::widgets::{self, percent};
-use crate::session::{Action, Export, MOST_LETTERS, Session};
+use crate::refiner::RefineSettings;
+use crate::session::{Action, Activity, Export, MOST_LETTERS, Session};
 use crate::trace::summary::{Spread, differences, in_words};
-use crate::trace::{Quantity, Run, RunId};
+use crate::trace::{Quantity, Run, RunId, as_done};
 
 /// Width of the list, in points: a line has room for what sets a run apart.
 const WIDTH: f32 = 420.0;
@@ -125,11 +126,19 @@ fn shown_ui(ui: &mut Ui, session: &Session, shown: &Run, list: &mut RunList, act
             text.clone_from(&shown.tag.label);
         }
         let use_it = egui::Button::new("Use its settings");
-        let differs = settings != &session.settings().refine;
+        let own = &session.settings().refine;
+        // The plan of what goes on, or is held, is not cut to what is done of it.
+        let is_planned = matches!(session.activity(), Activity::Running | Activity::Paused);
+        let done = if is_planned {
+            RefineSettings { iterations: own.iterations, ..settings.clone() }
+        } else {
+            as_done(settings, iteration)
+        };
+        let differs = done != *own;
         let about = "Set what is on the left as it was for the iterate that is shown";
         if ui.add_enabled(differs, use_it).on_hover_text(about).on_disabled_hover_text("They are in force").clicked() {
             let mut all = session.settings().clone();
-            all.refine = settings.clone();
+            all.refine = done;
             actions.push(Action::Edit(Box::new(all)));
         }
         if ui.button("Copy").on_hover_text("Copy these settings as text, for a caption").clicked() {

@@ -155,7 +155,8 @@ fn classes_ui(
     }
     if names.len() > TOP {
         let text = if is_open { "Likely classes only".to_owned() } else { format!("All {} classes", names.len()) };
-        is_open ^= ui.small_button(text).clicked();
+        let about = "List every class that the classifier knows, or only those that are likely here";
+        is_open ^= ui.small_button(text).on_hover_text(about).clicked();
         ui.data_mut(|data| data.insert_temp(id, is_open));
     }
 }
@@ -176,7 +177,8 @@ fn words_ui(ui: &mut Ui, name: &str, is_target: bool, (was, is): (Option<f32>, f
             ui.add(egui::Label::new(text).truncate());
         });
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-            ui.label(RichText::new(change(was, is, percent)).size(12.0));
+            let text = RichText::new(change(was, is, percent)).size(12.0);
+            ui.label(text).on_hover_text("Probability of this class, before and after");
         });
     });
 }
@@ -295,12 +297,12 @@ pub fn pixel_ui(ui: &mut Ui, readout: Option<Readout>) {
     ui.label(format!("x {x}, y {y}"));
     egui::Grid::new("pixel").num_columns(4).min_col_width(30.0).show(ui, |ui| {
         for (name, values) in [("before", before), ("after", after)] {
-            ui.label(RichText::new(name).weak());
+            ui.label(RichText::new(name).weak()).on_hover_text("Red, green and blue, from 0 to 1");
             for value in values {
                 ui.label(RichText::new(format!("{value:>6.3}")).monospace());
             }
             ui.end_row();
-            ui.label(RichText::new("k/255").weak());
+            ui.label(RichText::new("k/255").weak()).on_hover_text("The same in grey levels of a file, from 0 to 255");
             for value in values {
                 ui.label(RichText::new(format!("{:>6.1}", value * 255.0)).monospace());
             }
@@ -311,38 +313,17 @@ pub fn pixel_ui(ui: &mut Ui, readout: Option<Readout>) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::image::ImageBatch;
     use crate::origins::Origins;
-    use crate::refiner::State;
-    use crate::session::{Settings, Verb};
-    use crate::worker::{Command, Event};
+    use crate::session::toy;
 
     #[test]
     fn classes_keep_their_places_while_one_scrubs() {
-        let mut session = Session::new(Settings::default());
-        session.handle(Action::Do(Verb::Generate));
-        let Some(Command::Generate { job, .. }) = session.take_commands().pop() else { panic!("asked for") };
         let images = ImageBatch::new([1, 1, 1, 1], vec![0.5]);
-        let origins = Arc::new(Origins::opened(images.clone(), vec![3], Vec::new()));
-        session.apply(Event::Generated { job, origins, secs: 0.0 });
-        let Some(Command::Refine { job, run, .. }) = session.take_commands().pop() else { panic!("judged") };
+        let (mut session, of) = toy::about(Origins::opened(images, vec![3], Vec::new()));
         for (iteration, logits) in [(0, [0.0, 4.0, 1.0, 0.0]), (1, [5.0, 2.0, 1.0, 3.0])] {
-            let list = vec![0.0];
-            let numbers = Numbers {
-                logits: logits.to_vec(),
-                objective: list.clone(),
-                gradient_l2: list.clone(),
-                step_l2: list.clone(),
-                delta_l2: list.clone(),
-                delta_linf: list.clone(),
-                clipped: list,
-                state: vec![SampleState::Active],
-            };
-            let state = Arc::new(State { iteration, images: images.clone(), numbers });
-            session.apply(Event::State { job, run, state, secs: 0.1 });
+            toy::come(&mut session, of, iteration, &logits);
         }
         let listed = [0, 1].map(|place| {
             session.handle(Action::Show(place));

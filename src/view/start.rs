@@ -1,7 +1,9 @@
 //! The window is opened: its size, and what it begins with.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::path_dialog::holds_session;
 use super::{Workbench, canvas, theme};
@@ -12,6 +14,9 @@ use crate::session::{Action, Host, Settings, Severity, Verb};
 const SIZE: [f32; 2] = [1232.0, 704.0];
 /// The smallest size, in points, at which everything can be reached.
 const MIN_SIZE: [f32; 2] = [960.0, 600.0];
+
+/// What the files of the library that speaks with the window system have in their paths.
+const WINDOWS: &str = "winit";
 
 /// Opens the window with these settings and files, and stays until it is closed.
 ///
@@ -52,7 +57,35 @@ pub fn run_in(
         workbench.adopt_theme(&creation.egui_ctx);
         Ok(wrap(workbench))
     };
-    eframe::run_native("lapidary", native, Box::new(app)).map_err(|error| anyhow::anyhow!("{error}"))
+    match until_gone(WINDOWS, || eframe::run_native("lapidary", native, Box::new(app))) {
+        Some(result) => result.map_err(|error| anyhow::anyhow!("{error}")),
+        None => {
+            tracing::warn!(
+                "the window system took the window away: what no file holds is in the autosave, and the next start offers it"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Runs the window; `None` when the window system took it away, as it may at any moment. The code in files of `windows` panics
+/// then, at the next thing that it asks of a window that is no more. The workbench is dropped all the same, and keeps its
+/// autosave.
+fn until_gone<T>(windows: &'static str, run: impl FnOnce() -> T) -> Option<T> {
+    let is_gone = Arc::new(AtomicBool::new(false));
+    let (gone, before) = (is_gone.clone(), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.location().is_some_and(|at| at.file().contains(windows)) {
+            gone.store(true, Ordering::Relaxed);
+        } else {
+            before(panic);
+        }
+    }));
+    match std::panic::catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => Some(result),
+        Err(_) if is_gone.load(Ordering::Relaxed) => None,
+        Err(fault) => std::panic::resume_unwind(fault),
+    }
 }
 
 /// Opens the files of the command line, or generates.
@@ -73,6 +106,14 @@ fn open_at_start(host: &mut Host, files: Vec<PathBuf>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_window_that_is_gone_is_an_end_and_a_fault_of_ours_is_none() {
+        assert_eq!(until_gone("nowhere", || 7), Some(7));
+        assert_eq!(until_gone::<()>("start.rs", || panic!("there is no window any more")), None);
+        let fault = std::panic::catch_unwind(|| until_gone::<()>("nowhere", || panic!("a fault, as it must be")));
+        assert!(fault.is_err());
+    }
 
     #[test]
     fn a_session_is_opened_at_the_start_whatever_the_case_of_its_name() {

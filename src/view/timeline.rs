@@ -11,10 +11,9 @@ use super::run_list::{RunList, run_list_ui};
 use super::theme;
 use super::top_bar::verb_button;
 use super::widgets::{digits, percent};
-use crate::parameter::marks;
 use crate::refiner::{Norm, RefineSettings};
 use crate::session::{Action, Session, Verb};
-use crate::trace::summary::Spread;
+use crate::trace::summary::{Spread, changes};
 use crate::trace::{Quantity, RunId, StateId, Trace, curve};
 
 /// Curves with more values are drawn with this many points: more than one per point of the screen is lost work.
@@ -25,6 +24,10 @@ const AXIS: f32 = 42.0;
 const TICKS: usize = 5;
 /// Logits that are read per frame at most for what is drawn of all samples, one state at least: a few milliseconds.
 const LOGITS_PER_FRAME: usize = 500_000;
+/// Width that is left beside the buttons, in points, below which the slider has the room of words.
+const NARROW: f32 = 480.0;
+/// Width of the list of runs and of the gaps, at least and where there is room, in points.
+const RUNS_WIDTH: (f32, f32) = (142.0, 232.0);
 /// Width of a plot, in points, from which there is room to say what is drawn.
 const ROOM_FOR_LEGEND: f32 = 250.0;
 
@@ -44,8 +47,8 @@ pub struct Traces {
     marks: Vec<(usize, String)>,
     crowd: Crowd,
     others: OtherRuns,
-    /// Where the axis of the iterations ended last, and for which origins.
-    axis: (u64, usize),
+    /// Where the axis of the iterations ended last, and for which origins and run.
+    axis: ((u64, Option<RunId>), usize),
     /// The list of runs.
     runs: RunList,
 }
@@ -106,7 +109,7 @@ impl Traces {
             self.radius.push(ball.map_or(f32::NAN, |settings| settings.eps as f32));
             let Some(previous) = place.checked_sub(1) else { continue };
             let (Some(before), Some(after)) = (trace.settings(path[previous]), trace.settings(*id)) else { continue };
-            let mut changes = marks(RefineSettings::TABLE, before, after);
+            let mut changes = changes(before, after);
             let is_branch = path[previous].run != id.run;
             if is_branch {
                 changes.insert(0, "branch".to_owned());
@@ -116,6 +119,18 @@ impl Traces {
                 self.marks.push((if is_branch { place } else { previous }, changes.join(", ")));
             }
         }
+    }
+
+    /// Where the axis of the iterations ends: at what is planned, as long as it is planned for the run that is shown.
+    fn fit_axis(&mut self, session: &Session) {
+        let (own, run) = (session.path().len().saturating_sub(1), session.shown_run());
+        let lasts = session.trace().runs().filter_map(crate::trace::Run::last_iteration).map(|last| last as usize);
+        let next = session.settings().refine.iterations.filter(|_| own == 0).map(std::num::NonZeroU32::get);
+        let planned = session.shown_goal().or(next).map(|planned| planned as usize);
+        let of = (session.epoch(), run);
+        let before = if self.axis.0 == of { self.axis.1 } else { 0 };
+        let last = curve::shown_last(own.max(planned.unwrap_or(0)), lasts);
+        self.axis = (of, curve::axis_end(last, planned, before));
     }
 
     fn norm(&self) -> Norm {
@@ -134,10 +149,7 @@ pub fn timeline_ui(ui: &mut Ui, session: &Session, traces: &mut Traces, actions:
             ui.ctx().request_repaint();
         }
     }
-    let last = trace.runs().filter_map(crate::trace::Run::last_iteration).max().unwrap_or(0);
-    let planned = session.goal().1.or(session.settings().refine.iterations.map(std::num::NonZeroU32::get));
-    let before = if traces.axis.0 == epoch { traces.axis.1 } else { 0 };
-    traces.axis = (epoch, curve::axis_end(last as usize, planned.map(|planned| planned as usize), before));
+    traces.fit_axis(session);
     ui.add_space(2.0);
     transport_ui(ui, session, path, &mut traces.runs, actions);
     ui.add_space(2.0);
@@ -176,7 +188,10 @@ fn transport_ui(ui: &mut Ui, session: &Session, path: &[StateId], runs: &mut Run
         ui.separator();
         let last = path.len().saturating_sub(1);
         let mut place = session.shown();
-        ui.spacing_mut().slider_width = (ui.available_width() - 366.0).max(36.0);
+        let is_narrow = ui.available_width() < NARROW;
+        let text_width = if is_narrow { 84.0 } else { 134.0 };
+        let runs_width = if is_narrow { RUNS_WIDTH.0 } else { RUNS_WIDTH.1 };
+        ui.spacing_mut().slider_width = (ui.available_width() - text_width - runs_width).max(36.0);
         let slider = egui::Slider::new(&mut place, 0..=last.max(1)).show_value(false);
         let response = ui.add_enabled(last > 0, slider).on_hover_text("Drag to scrub through the iterations (← →)");
         super::widgets::name(&response, Role::Slider, "Shown iteration");
@@ -184,8 +199,9 @@ fn transport_ui(ui: &mut Ui, session: &Session, path: &[StateId], runs: &mut Run
             actions.push(Action::Show(place.min(last)));
         }
         let following = if session.follows() && last > 0 { " (newest)" } else { "" };
-        let text = format!("Shown: {}{following}", session.shown());
-        ui.add_sized([134.0, 18.0], egui::Label::new(text).truncate())
+        let head = if is_narrow { "" } else { "Shown: " };
+        let text = format!("{head}{}{following}", session.shown());
+        ui.add_sized([text_width, 18.0], egui::Label::new(text).truncate())
             .on_hover_text("The iteration that is shown; k iterations have k+1 states, 0 is the start");
         run_list_ui(ui, session, runs, actions);
     });
@@ -241,9 +257,10 @@ fn plot_ui(
         Some(radius) if radius.is_finite() => traces.radius.as_slice(),
         _ => &[],
     };
-    let others: Vec<&[f32]> = traces.others.curves(index).collect();
+    // As far as the axis goes: the end of a much longer run is seen when that is shown.
+    let others: Vec<&[f32]> = traces.others.curves(index).map(|other| &other[..other.len().min(end + 1)]).collect();
     let has_others = !others.is_empty();
-    let all = [vec![values.as_slice(), &low, &high], others].concat().concat();
+    let all = [vec![values.as_slice(), &low, &high], others.clone()].concat().concat();
     let bounds = curve::bounds(quantity, &all, radius);
     let x = |place: usize| plot.left() + plot.width() * place as f32 / end as f32;
     let y = |value: f32| plot.bottom() - plot.height() * (value.min(bounds.1) - bounds.0) / (bounds.1 - bounds.0);
@@ -258,7 +275,7 @@ fn plot_ui(
     }
     painter.add(band(&low, &high, &x, &y, tokens.before.gamma_multiply(0.22)));
     painter.extend(line(&mean, &x, &y, Stroke::new(1.0, tokens.before)));
-    for other in traces.others.curves(index) {
+    for other in others {
         painter.extend(line(other, &x, &y, Stroke::new(1.0, tokens.info.gamma_multiply(0.6))));
     }
     if quantity == Quantity::Distance {

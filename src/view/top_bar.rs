@@ -21,7 +21,8 @@ pub fn top_bar_ui(
     actions: &mut Vec<Action>,
 ) {
     ui.horizontal_centered(|ui| {
-        ui.menu_button("File", |ui| file_menu_ui(ui, session, recent, actions));
+        let file = ui.menu_button("File", |ui| file_menu_ui(ui, session, recent, actions));
+        file.response.on_hover_text("Open and save sessions, open pictures, quit");
         export_menu_ui(ui, session, actions);
         verb_button(ui, session, Verb::Undo, "Undo", actions);
         verb_button(ui, session, Verb::Redo, "Redo", actions);
@@ -43,7 +44,8 @@ pub fn top_bar_ui(
             // Of fixed width: the bar does not jump when its text changes.
             let button = button.min_size(egui::vec2(72.0, 26.0)).selected(running);
             let response = ui.add_enabled(session.can(Verb::RunOrPause), button);
-            if response.on_hover_text(hint(Verb::RunOrPause)).clicked() {
+            let about = format!("{}\n{}", hint(Verb::RunOrPause), session.what_run_does());
+            if response.on_hover_text(about).clicked() {
                 actions.push(Action::Do(Verb::RunOrPause));
             }
         }
@@ -169,13 +171,17 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
         }
     };
     let width = (ui.available_width() - BESIDE_PROGRESS).clamp(PROGRESS_WIDTH.0, PROGRESS_WIDTH.1);
-    match fraction {
-        Some(fraction) => drop(ui.add(egui::ProgressBar::new(fraction).desired_width(width).text(text))),
-        None => drop(ui.allocate_ui(egui::vec2(width, 18.0), |ui| {
-            ui.set_min_width(width);
-            ui.add(egui::Label::new(text).truncate());
-        })),
-    }
+    let progress = match fraction {
+        Some(fraction) => ui.add(egui::ProgressBar::new(fraction).desired_width(width).text(text)),
+        None => {
+            let label = |ui: &mut Ui| {
+                ui.set_min_width(width);
+                ui.add(egui::Label::new(text).truncate())
+            };
+            ui.allocate_ui(egui::vec2(width, 18.0), label).inner
+        }
+    };
+    progress.on_hover_text("What is computed, read or written now, and how far it is");
     let speed =
         session.secs_per_iteration().map_or_else(String::new, |secs| format!("{:.1} it/s", 1.0 / secs.max(1e-9)));
     ui.add_sized([52.0, 18.0], egui::Label::new(speed))

@@ -16,6 +16,9 @@ use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::Chunks;
 
+/// Between two previews: as often as the eye follows, and seldom enough to cost nothing.
+const PREVIEWS: Duration = Duration::from_millis(100);
+
 /// What is to be made.
 pub(super) trait Recipe {
     /// Checks what can be checked before anything is loaded.
@@ -52,11 +55,40 @@ pub(super) struct Make<R> {
     worked: Duration,
     warm: Option<WarmUp<Generator>>,
     pictures: Option<Pictures<Part>>,
+    /// Whether pictures on their way are told of, and when they were last.
+    previews: bool,
+    previewed: Option<Instant>,
 }
 
 impl<R: Recipe> Make<R> {
     pub(super) fn new(recipe: R, compute: ComputeSettings) -> Self {
-        Self { recipe, compute, start: Instant::now(), worked: Duration::ZERO, warm: None, pictures: None }
+        Self {
+            recipe,
+            compute,
+            start: Instant::now(),
+            worked: Duration::ZERO,
+            warm: None,
+            pictures: None,
+            previews: false,
+            previewed: None,
+        }
+    }
+
+    /// Tells of the pictures while they are on their way, or not.
+    pub(super) fn previewing(self, previews: bool) -> Self {
+        Self { previews, ..self }
+    }
+
+    fn preview(&mut self, context: &mut Context<'_, '_>) {
+        let Some(pictures) = self.pictures.as_ref().filter(|_| self.previews) else { return };
+        // What is finished is told of at once: nothing else of it will come for long.
+        let is_due = self.previewed.is_none_or(|before| before.elapsed() >= PREVIEWS);
+        if is_due || pictures.group.is_empty() {
+            self.previewed = Some(Instant::now());
+            for (first, images) in pictures.seen() {
+                context.publish(Event::Preview { job: context.job, first, images });
+            }
+        }
     }
 
     fn prepare(&mut self, context: &mut Context<'_, '_>) -> Result<(), WorkError> {
@@ -109,6 +141,7 @@ impl<R: Recipe> Task for Make<R> {
             self.hand_over(context);
             return Ok(Step::Done);
         }
+        self.preview(context);
         Ok(Step::More)
     }
 
@@ -198,6 +231,22 @@ impl<W: Way> Pictures<W> {
         (self.done, self.chunks.saturating_mul(self.steps))
     }
 
+    /// The pictures on their way, or those that were finished last, with the place of the first.
+    fn seen(&self) -> Vec<(usize, ImageBatch)> {
+        let mut first = 0;
+        let mut seen = Vec::new();
+        let made = self.made.iter().map(|images| (images.len(), Some(images.clone())));
+        // What the device or the network spoils is told of when it is finished.
+        let ahead =
+            self.group.iter().map(|(count, way)| (*count, way.images().ok().map(|images| images.slice(0, *count))));
+        for (place, (count, images)) in made.chain(ahead).enumerate() {
+            let is_new = place + self.at_once >= self.made.len() + self.group.len();
+            seen.extend(images.filter(|_| is_new).map(|images| (first, images)));
+            first += count;
+        }
+        seen
+    }
+
     /// The pictures that are finished, from the first on: a hole would give later pictures the seeds of earlier ones.
     fn made(self) -> Option<ImageBatch> {
         (!self.made.is_empty()).then(|| ImageBatch::concat(&self.made))
@@ -253,6 +302,16 @@ mod tests {
             }
             assert_eq!(last.0, last.1, "{size} {at_once}");
             assert_eq!(pictures.made().unwrap().pixels(), expected, "{size} {at_once}");
+        }
+    }
+
+    #[test]
+    fn what_was_finished_last_is_seen_in_its_place() {
+        let mut pictures = pictures(2, 1);
+        for first in [0, 2, 4] {
+            (0..3).for_each(|_| assert!(!pictures.step().unwrap()));
+            let images = ImageBatch::new([2, 1, 1, 1], vec![first as f32, first as f32 + 1.0]);
+            assert_eq!(pictures.seen(), [(first, images)]);
         }
     }
 

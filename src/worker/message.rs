@@ -45,6 +45,9 @@ pub enum Command {
         mask: Option<Mask>,
         /// Where.
         compute: ComputeSettings,
+        /// Whether the pictures are told of while they are on their way.
+        #[serde(default)]
+        previews: bool,
     },
     /// Begin a run: evaluate its first state, then iterate `iterations` times (0: wait, `None`: until stopped).
     Refine {
@@ -227,6 +230,15 @@ pub enum Event {
         of: u32,
         /// Seconds that those done took.
         secs: f64,
+    },
+    /// Pictures on their way, as they are now.
+    Preview {
+        /// The work.
+        job: JobId,
+        /// The place of the first of them among all.
+        first: usize,
+        /// The pictures.
+        images: ImageBatch,
     },
     /// Pictures are there.
     Generated {

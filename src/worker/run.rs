@@ -52,8 +52,9 @@ impl Engine<'_, '_> {
             Command::Generate { job, settings, compute } => {
                 self.begin(job, Make::new(Generate::new(settings), compute), None);
             }
-            Command::Edit { job, settings, edit, reference, mask, compute } => {
-                self.begin(job, Make::new(Edit::new(settings, edit, reference, mask), compute), None);
+            Command::Edit { job, settings, edit, reference, mask, compute, previews } => {
+                let make = Make::new(Edit::new(settings, edit, reference, mask), compute);
+                self.begin(job, make.previewing(previews), None);
             }
             Command::Refine { job, run, origins, from, references, settings, iterations, compute, chunk, tag } => {
                 tracing::debug!(run = run.0, label = tag.label, group = ?tag.group, "a run begins");

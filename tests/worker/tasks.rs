@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lapidary::checkpoint::{Checkpoint, unwatched};
-use lapidary::generator::{GenerateSettings, SamplerKind};
+use lapidary::generator::{EditSettings, EditTask, GenerateSettings, SamplerKind};
 use lapidary::refiner::RefineSettings;
 use lapidary::session::{Action, Activity, Session, Verb};
 use lapidary::trace::{RunId, Tag};
@@ -72,6 +72,23 @@ fn making_pictures_can_be_paused_taken_step_by_step_and_gives_the_same_pictures(
     });
     assert_eq!(rested(&paused), [(JOB, Rest::Paused), (LATER[0], Rest::Paused), (LATER[1], Rest::Finished)]);
     assert!(!made(&whole).is_empty() && made(&whole) == made(&paused), "a pause changes no bit");
+}
+
+#[test]
+fn an_edit_is_seen_on_its_way_where_somebody_looks() {
+    let edit = |previews| Command::Edit {
+        job: JOB,
+        settings: GenerateSettings::default(),
+        edit: EditSettings { task: EditTask::Colorize, grid: 6, ..Default::default() },
+        reference: Some(origins()),
+        mask: None,
+        compute: on_cpu(),
+        previews,
+    };
+    let [seen, unseen] = [true, false].map(|previews| drive(vec![edit(previews)], |event, _| !rests(event)));
+    let previews = |events: &[Event]| events.iter().filter(|event| matches!(event, Event::Preview { .. })).count();
+    assert!(previews(&seen) > 0 && previews(&unseen) == 0, "{} and {}", previews(&seen), previews(&unseen));
+    assert!(!made(&seen).is_empty() && made(&seen) == made(&unseen), "looking changes no bit");
 }
 
 #[test]

@@ -43,15 +43,13 @@ pub(in crate::cli) fn read_session(path: &Path, edits: bool) -> Result<Saved, Cl
     let recorded = Recorded { path: path.to_owned(), provenance, input_hashes, samples };
     absolute_models(&mut settings, folder_of(path));
     let last = runs.last();
-    if settings.refine.iterations.is_none() {
-        // Open-ended in the window; a command must end.
-        let done = last.and_then(|run| NonZeroU32::new(run.last_iteration));
-        settings.refine.iterations = done.or_else(|| NonZeroU32::new(ITERATIONS.default as u32));
-    }
-    let planned = settings.refine.iterations.map_or(0, NonZeroU32::get);
+    // What was done, whatever was planned: in the window a run is made longer, cut, or has no end; and a command must end.
+    let done = last.and_then(|run| NonZeroU32::new(run.last_iteration));
+    let planned = settings.refine.iterations.or_else(|| NonZeroU32::new(ITERATIONS.default as u32));
+    settings.refine.iterations = done.or(planned);
     let note = last.filter(|run| run.last_iteration > 0).and_then(|run| {
         let plain = run.parent.is_none() && run.changes.is_empty();
-        let same = plain && run.last_iteration == planned && run.settings == settings_as_read(&settings, run);
+        let same = plain && run.settings == settings_as_read(&settings, run);
         (!same).then(|| {
             let how = if plain { "" } else { ", with a branch or other settings on the way" };
             format!(
@@ -137,7 +135,7 @@ mod tests {
             id: crate::trace::RunId(0),
             parent: None,
             last_iteration,
-            settings: settings.clone(),
+            settings: crate::refiner::RefineSettings { eps: 2.0, ..settings.clone() },
             changes: Vec::new(),
             label: String::new(),
         };
@@ -146,6 +144,14 @@ mod tests {
             std::fs::write(&path, document.to_json()).unwrap();
             let notes = read_session(&path, false).unwrap().notes.concat();
             assert!(notes.contains(said), "{notes}");
+        }
+        // Made longer than it was planned, or stopped before its end, a run is repeated as it was.
+        for last in [7, 40] {
+            document.runs = vec![RunSummary { settings: settings.clone(), ..run(last) }];
+            std::fs::write(&path, document.to_json()).unwrap();
+            let saved = read_session(&path, false).unwrap();
+            assert_eq!(saved.settings.refine.iterations.map(NonZeroU32::get), Some(last));
+            assert_eq!(saved.notes.concat(), "", "there is nothing to note");
         }
     }
 }

@@ -128,6 +128,18 @@ pub(super) struct OriginFacts {
     pub(super) mask: Option<Mask>,
 }
 
+impl OriginFacts {
+    /// What the pictures are, in few words: the file of the first, or what made them.
+    pub(super) fn what(&self) -> String {
+        let file = |name: &str| name.rsplit(['/', '\\']).next().unwrap_or(name).to_owned();
+        match (self.names.first(), &self.made_by) {
+            (Some(first), _) => file(first),
+            (None, Some(made_by)) => file(&made_by.generator),
+            (None, None) => String::new(),
+        }
+    }
+}
+
 /// The lists of floats of [`Numbers`] by the names of their columns, all but the logits one value a sample.
 macro_rules! lists {
     ($numbers:expr, $($by:tt)+) => {{
@@ -235,10 +247,7 @@ impl Raw {
 
     /// The origins in it.
     pub(super) fn origins(&self) -> Option<Origins> {
-        if self.kind != ORIGINS {
-            return None;
-        }
-        let OriginFacts { labels, classes, seeds, names, made_by, edit, mask } = self.facts().ok()?;
+        let OriginFacts { labels, classes, seeds, names, made_by, edit, mask } = self.origin_facts()?;
         let columns = self.columns()?;
         let images = pictures(&columns, PIXELS)?;
         let edited =
@@ -246,9 +255,9 @@ impl Raw {
         Some(Origins { images, labels, classes, seeds, names, made_by, edited })
     }
 
-    /// Whether it holds pictures that were edited; its header says so.
-    pub(super) fn is_edited(&self) -> bool {
-        self.kind == ORIGINS && self.facts::<OriginFacts>().is_ok_and(|facts| facts.edit.is_some())
+    /// What its header says of the pictures that everything starts from, if it is these.
+    pub(super) fn origin_facts(&self) -> Option<OriginFacts> {
+        (self.kind == ORIGINS).then(|| self.facts().ok()).flatten()
     }
 
     /// The real pictures in it.

@@ -5,7 +5,7 @@ use std::io::{BufReader, ErrorKind, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::entry::Pictures;
+use super::entry::{Fact, Pictures};
 use super::journal::{JOURNAL, LOCK};
 use super::raw::{Head, MAGIC, Worth};
 use super::v2;
@@ -20,6 +20,12 @@ pub struct Orphan {
     pub folder: PathBuf,
     /// States in it.
     pub states: usize,
+    /// Runs in it.
+    pub runs: usize,
+    /// Pictures that it is about.
+    pub pictures: usize,
+    /// What these are: the file of the first, or what made them; empty where that is not known.
+    pub what: String,
     /// Seconds since it was last written.
     pub age_secs: u64,
 }
@@ -47,29 +53,34 @@ pub(super) fn find(folder: &Path) -> Option<Orphan> {
         return None;
     };
     let age_secs = modified(&path).map_or(0, |age| age.as_secs());
-    let (states, is_worth) = count(file)?;
-    if !is_worth {
+    let mut orphan =
+        Orphan { folder: folder.to_owned(), states: 0, runs: 0, pictures: 0, what: String::new(), age_secs };
+    if !count(file, &mut orphan)? {
         remove(folder);
         return None;
     }
-    Some(Orphan { folder: folder.to_owned(), states, age_secs })
+    Some(orphan)
 }
 
-/// The states in a journal, and whether there is more than what generating again would give; `None` when it is no journal.
-fn count(file: File) -> Option<(usize, bool)> {
+/// Counts what is in a journal; whether there is more than what generating again would give, and `None` when it is no journal.
+fn count(file: File, orphan: &mut Orphan) -> Option<bool> {
     let end = file.metadata().ok()?.len();
     let mut input = BufReader::new(file);
     let mut magic = [0; MAGIC.len()];
     input.read_exact(&mut magic).ok()?;
-    let (mut states, mut is_worth) = (0, false);
+    let mut is_worth = false;
     loop {
         let worth = match &magic {
             MAGIC => glance(&mut input, end),
             v2::MAGIC => v2::glance(&mut input, end),
             _ => return None,
         };
-        let Some(worth) = worth else { return Some((states, is_worth)) };
-        states += usize::from(worth.iteration.is_some());
+        let Some(worth) = worth else { return Some(is_worth) };
+        orphan.states += usize::from(worth.iteration.is_some());
+        orphan.runs = (orphan.runs + usize::from(worth.begins_run)).saturating_sub(usize::from(worth.ends_run));
+        if let Some((pictures, what)) = worth.origins {
+            (orphan.pictures, orphan.what) = (pictures, what);
+        }
         is_worth |= worth.is_edited || worth.iteration.is_some_and(|iteration| iteration > 0);
     }
 }
@@ -79,7 +90,15 @@ fn glance(input: &mut BufReader<File>, end: u64) -> Option<Worth> {
     let (raw, block) = head.parts();
     input.stream_position().ok()?.checked_add(block).filter(|next| *next <= end)?;
     let state = raw.state_facts().filter(|state| state.pictures != Pictures::LeftOut);
-    let worth = Worth { iteration: state.map(|state| state.id().iteration), is_edited: raw.is_edited() };
+    let fact = raw.fact().and_then(Result::ok);
+    let origins = raw.origin_facts();
+    let worth = Worth {
+        iteration: state.map(|state| state.id().iteration),
+        is_edited: origins.as_ref().is_some_and(|facts| facts.edit.is_some()),
+        begins_run: matches!(fact, Some(Fact::Run { .. })),
+        ends_run: matches!(fact, Some(Fact::Deleted { .. })),
+        origins: origins.map(|facts| (facts.labels.len(), facts.what())),
+    };
     input.seek_relative(i64::try_from(block).ok()?).ok()?;
     Some(worth)
 }
@@ -108,7 +127,7 @@ mod tests {
     use super::*;
     use crate::image::ImageBatch;
     use crate::origins::Origins;
-    use crate::refiner::{Numbers, SampleState, State};
+    use crate::refiner::{Numbers, RefineSettings, SampleState, State};
     use crate::trace::RunId;
 
     /// A disk with a journal of so many states in `root/name`.
@@ -116,13 +135,15 @@ mod tests {
         let (_stops, stops) = crossbeam::channel::bounded(1);
         let mut disk = Disk::new(root, &root.join(name), stops, &mut |event| panic!("{event:?}"));
         let images = ImageBatch::new([1, 1, 1, 2], vec![0.25, 0.5]);
-        let origins = Origins::opened(images, vec![0], Vec::new());
+        let origins = Origins::opened(images, vec![0], vec!["street.png".to_owned()]);
         let numbers = Numbers { state: vec![SampleState::Active], objective: vec![0.5], ..Default::default() };
         let state = |iteration: u32| {
             let images = ImageBatch::new([1, 1, 1, 2], vec![0.25, iteration as f32]);
             Entry::State(RunId(1), Arc::new(State { iteration, images, numbers: numbers.clone() }))
         };
-        for entry in [Entry::Origins(Arc::new(origins))].into_iter().chain((0..states).map(state)) {
+        let run = |id| Fact::Run { id: RunId(id), parent: None, settings: RefineSettings::default() };
+        let facts = [run(1), run(2), Fact::Deleted { run: RunId(2) }].map(Entry::Fact);
+        for entry in [Entry::Origins(Arc::new(origins))].into_iter().chain(facts).chain((0..states).map(state)) {
             disk.handle(DiskJob::Append { epoch: 0, entry }, &mut |_| ());
         }
         disk
@@ -143,8 +164,8 @@ mod tests {
                 other => panic!("{other:?}"),
             });
         }
-        let found: Vec<_> = found.into_iter().map(|orphan| (orphan.folder, orphan.states)).collect();
-        assert_eq!(found, [(root.path().join("computed"), 3)]);
+        let [Orphan { folder, states: 3, runs: 1, pictures: 1, what, .. }] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((folder, what.as_str()), (&root.path().join("computed"), "street.png"));
         let is_there = |name: &str| root.path().join(name).exists();
         assert!(!is_there("generated") && is_there("held") && is_there("new") && is_there("a file"));
         drop(held);

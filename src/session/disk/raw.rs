@@ -186,4 +186,10 @@ pub(super) struct Worth {
     pub(super) iteration: Option<u32>,
     /// Whether it holds pictures that were edited: a painted mask or an opened picture does not come again by itself.
     pub(super) is_edited: bool,
+    /// Whether it begins a run.
+    pub(super) begins_run: bool,
+    /// Whether it deletes one.
+    pub(super) ends_run: bool,
+    /// How many pictures everything starts from, and what they are, if it is these.
+    pub(super) origins: Option<(usize, String)>,
 }

@@ -153,6 +153,7 @@ pub(super) fn glance(input: &mut (impl Read + Seek), end: u64) -> Option<super::
             input.seek(std::io::SeekFrom::Start(start)).ok()?;
             if let (Some(Entry::Origins(origins)), _) = read(input)? {
                 worth.is_edited = origins.edited.is_some();
+                worth.origins = Some((origins.labels.len(), String::new()));
             }
         }
         Some(2) => {

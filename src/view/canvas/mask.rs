@@ -1,8 +1,8 @@
-//! The brush that paints a mask on the picture before, and the mask drawn over it.
+//! The brush that paints a mask on the picture, and the mask drawn over it.
 
 use egui::{
     Color32, ColorImage, CursorIcon, Key, Modifiers, PointerButton, Pos2, Rect, Response, Stroke, TextureHandle,
-    TextureOptions, Ui, Vec2, pos2,
+    TextureOptions, Ui, Vec2, pos2, vec2,
 };
 
 use super::super::theme;
@@ -50,8 +50,10 @@ pub struct MaskBrush {
     /// The mask in one colour, and that colour; none when the mask has changed since.
     texture: Option<TextureHandle>,
     drawn_in: Option<Color32>,
-    /// The pointer was above the picture before in the last frame.
+    /// The pointer was above the picture in the last frame.
     is_hovered: bool,
+    /// The pane that is painted in, where there are two: a stroke does not leap from one edge to the other.
+    pane: usize,
 }
 
 impl Default for MaskBrush {
@@ -66,6 +68,7 @@ impl Default for MaskBrush {
             texture: None,
             drawn_in: None,
             is_hovered: false,
+            pane: 0,
         }
     }
 }
@@ -92,25 +95,31 @@ impl MaskBrush {
         ui.input(|input| input.pointer.middle_down() || input.key_down(Key::Space))
     }
 
-    /// Draws mask and brush within `clip`, where the picture before is seen, and paints while a button is held; returns what
-    /// the session must know when the mask has changed.
-    pub(super) fn ui(&mut self, ui: &Ui, response: &Response, view: &Uniforms, clip: Rect) -> Option<Action> {
+    /// Draws mask and brush within the `panes`, each of which shows the picture, and paints while a button is held; returns
+    /// what the session must know when the mask has changed.
+    pub(super) fn ui(&mut self, ui: &Ui, response: &Response, view: &Uniforms, panes: &[Rect]) -> Option<Action> {
         let scale = ui.pixels_per_point();
         let corner = Vec2::from(view.corner);
         let point = |pointer: Pos2| Pos2::from(view.picture_point((pointer.to_vec2() * scale - corner).into()));
-        let pointer = response.interact_pointer_pos().or_else(|| response.hover_pos()).filter(|at| clip.contains(*at));
-        self.is_hovered = pointer.is_some();
+        let pointer = response.interact_pointer_pos().or_else(|| response.hover_pos());
+        let above = pointer.and_then(|at| Some((at, panes.iter().position(|pane| pane.contains(at))?)));
+        self.is_hovered = above.is_some();
+        if let Some((_, pane)) = above.filter(|(_, pane)| *pane != self.pane) {
+            (self.pane, self.last) = (pane, None);
+        }
         self.radius_keys(ui);
 
-        let action = self.paint(ui, response, pointer.map(point));
+        let action = self.paint(ui, response, above.map(|(at, _)| point(at)));
         let picture = Vec2::from(view.picture.map(|side| side as f32)) * view.zoom;
         let rect = Rect::from_min_size(((corner + Vec2::from(view.origin)) / scale).to_pos2(), picture / scale);
-        self.draw(ui, rect, clip);
-        if let Some(pointer) = pointer {
+        for pane in panes {
+            self.draw(ui, rect.translate(vec2(pane.left() - panes[0].left(), 0.0)), *pane);
+        }
+        if let Some((pointer, pane)) = above {
             let is_panning = Self::lets_pan(ui);
             ui.set_cursor_icon(if is_panning { CursorIcon::Grab } else { CursorIcon::Crosshair });
             if !is_panning {
-                outline_ui(ui, clip, pointer, (self.radius * view.zoom / scale).max(MIN_OUTLINE));
+                outline_ui(ui, panes[pane], pointer, (self.radius * view.zoom / scale).max(MIN_OUTLINE));
             }
         }
         action

@@ -126,7 +126,7 @@ pub struct Look<'a> {
     pub before: &'a str,
     /// What the picture after is called.
     pub after: &'a str,
-    /// Paints on the picture before, where that is seen all the time: side by side and in a wipe.
+    /// Paints on the picture, wherever it is seen.
     pub brush: Option<&'a mut MaskBrush>,
 }
 
@@ -181,7 +181,6 @@ impl Canvas {
     /// Fills the available space with the pair and reacts to pointer and keys; returns what the brush changed.
     pub fn ui(&mut self, ui: &mut Ui, pair: &Pair<'_>, look: Look<'_>) -> Option<Action> {
         let Look { compare, blink_after, before, after, brush } = look;
-        let brush = brush.filter(|_| matches!(compare, Compare::Side | Compare::Wipe));
         let response = ui.allocate_response(ui.available_size(), Sense::click_and_drag());
         let (above, rect, below) = strips(response.rect, compare);
         self.readout = None;
@@ -224,8 +223,10 @@ impl Canvas {
         painter.rect_filled(response.rect, 0.0, ui.visuals().extreme_bg_color);
         painter.add(egui_wgpu::Callback::new_paint_callback(rect, Frame { pictures, uniforms }));
         let painted = brush.and_then(|brush| {
-            let clip = self.before_rect(ui, rect, &uniforms, compare);
-            brush.ui(ui, &response, &uniforms, clip)
+            let cut = rect.left() + left_pane_width(uniforms.size[0]) / ui.pixels_per_point();
+            let (left, right) = rect.split_left_right_at_x(cut);
+            let panes: &[Rect] = if compare == Compare::Side { &[left, right] } else { &[rect] };
+            brush.ui(ui, &response, &uniforms, panes)
         });
         // On the picture's upper edge, or above the canvas where that is out of sight.
         let drop = (uniforms.origin[1] / ui.pixels_per_point()).max(0.0);
@@ -309,17 +310,6 @@ impl Canvas {
             linear_target: 0,
             grid: if self.grid { GRID_STRENGTH } else { 0.0 },
             smoothing: u32::from(self.smooth),
-        }
-    }
-
-    /// Where the picture before is seen, side by side and in a wipe.
-    fn before_rect(&self, ui: &Ui, rect: Rect, uniforms: &Uniforms, compare: Compare) -> Rect {
-        match compare {
-            Compare::Wipe => rect.split_left_right_at_fraction(self.wipe).0,
-            _ => {
-                let cut = left_pane_width(uniforms.size[0]) / ui.pixels_per_point();
-                rect.split_left_right_at_x(rect.left() + cut).0
-            }
         }
     }
 }

@@ -1,0 +1,59 @@
+//! What strangers tripped over in the window.
+
+use super::*;
+
+#[test]
+fn the_button_that_edits_stays_where_it_is_whatever_is_edited_and_painted() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    open_section(&mut harness, "Edit");
+    let place = |harness: &Harness<'static, Workbench>, label: &str| {
+        harness.get_by_role_and_label(Role::Button, label).rect().left_top()
+    };
+    let before = place(&harness, "Edit pictures");
+    let clear = place(&harness, "Clear");
+    tick(&mut harness, "Paint mask");
+    assert_eq!(place(&harness, "Clear"), clear, "the brush comes below");
+    harness.state_mut().host_mut().handle(Action::Select(0));
+    steps(&mut harness, 3);
+    assert_eq!(place(&harness, "Edit pictures"), before);
+    for task in EditTask::ALL.iter().copied() {
+        edit(&mut harness, |settings| settings.edit.task = task);
+        let label = if task.needs_reference() { "Edit pictures" } else { "Make frames" };
+        assert_eq!(place(&harness, label), before, "{task:?}");
+    }
+}
+
+#[test]
+fn a_file_of_another_session_is_never_replaced_without_a_question() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    let other = root.path().join("session.lapidary");
+    std::fs::write(&other, "of somebody").unwrap();
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::S);
+    steps(&mut harness, 4);
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::A);
+    harness.step();
+    harness.event(egui::Event::Text(other.to_string_lossy().into_owned()));
+    steps(&mut harness, 2);
+    harness.key_press(Key::Enter);
+    until(&mut harness, "the question", |session| session.question().is_some());
+    assert_eq!(std::fs::read(&other).unwrap(), b"of somebody");
+    steps(&mut harness, 4);
+    click(&mut harness, "Replace");
+    until(&mut harness, "saving", |session| session.file() == Some(other.as_path()));
+}
+
+#[test]
+fn in_the_smallest_window_one_can_still_scrub() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    harness.set_size(vec2(960.0, 600.0));
+    steps(&mut harness, 3);
+    let slider = harness.get_by_role_and_label(Role::Slider, "Shown iteration").rect();
+    let runs = harness.get_by_role_and_label(Role::ComboBox, "Shown run").rect();
+    assert!(slider.width() > 100.0 && slider.right() <= runs.left() && runs.right() <= 960.0, "{slider:?} {runs:?}");
+}
