@@ -14,7 +14,7 @@ use crate::export::{self, Claim, Claimed, Earlier, OutFolder};
 use crate::file::{hex, sha256_of};
 use crate::image::Levels;
 use crate::origins::Origins;
-use crate::session::document::Document;
+use crate::session::document::{Document, MaskFile, relative_file};
 use crate::trace::Trace;
 
 /// What a file takes on a disk at least, and is rounded up to, in bytes.
@@ -44,6 +44,8 @@ pub(super) struct Begun {
     pub(super) out: OutFolder,
     /// SHA-256 of the pictures that are opened.
     pub(super) hashes: Vec<String>,
+    /// The mask, and its SHA-256.
+    pub(super) mask: Option<(PathBuf, String)>,
 }
 
 impl Begun {
@@ -61,7 +63,11 @@ impl Begun {
         let inputs = pictures.map_or_else(Vec::new, |pictures| pictures.inputs(out));
         let input_hashes = self.hashes.clone();
         let new = Document::new(settings, &driver.provenance, origins, trace, Some(out));
-        Document { inputs, input_hashes, count, part, ..new }
+        let mask = self.mask.as_ref().map(|(path, sha256)| {
+            let file = relative_file(path, out);
+            MaskFile { file, sha256: sha256.clone() }
+        });
+        Document { inputs, input_hashes, mask, count, part, ..new }
     }
 
     /// Likewise, of what was refined.
@@ -110,7 +116,8 @@ impl Job<'_> {
                     ));
                 }
                 let options = RunOptions { out: Some(out.path().to_owned()), ..options.clone() };
-                Ok(Some(Begun { options, out, hashes }))
+                let mask = self.mask.map(|path| (path.to_owned(), sha256_of(path).unwrap_or_default()));
+                Ok(Some(Begun { options, out, hashes, mask }))
             }
         }
     }

@@ -261,11 +261,13 @@ impl Driver {
                 match event {
                     Event::Device { info, .. } => self.take_device(info),
                     Event::Generator { info, .. } => {
-                        self.compare(Recorded::compare_model(self.recorded.generator.as_ref(), &info));
+                        let then = self.recorded.generator.as_ref();
+                        self.compare(Recorded::compare_model(then, &info.title, &info.sha256));
                         self.provenance.generator = Some(info);
                     }
                     Event::Classifier { info, .. } => {
-                        self.compare(Recorded::compare_model(self.recorded.classifier.as_ref(), &info));
+                        let then = self.recorded.classifier.as_ref();
+                        self.compare(Recorded::compare_model(then, &info.title, &info.sha256));
                         self.provenance.classifier = Some(info);
                     }
                     Event::Preparing { what, .. } => self.progress.bar.set_message(what),

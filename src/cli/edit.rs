@@ -12,6 +12,7 @@ use super::generate::{check_sampling, windows};
 use super::maker::{Maker, part_of};
 use super::opened::{Opened, changed, labelled, stored_pictures};
 use super::refine::Described;
+use super::rehearsal::rehearse;
 use super::say::say_out;
 use super::{CliError, Outcome, RunOptions, Source, flags};
 use crate::classifier::labels::listed;
@@ -77,6 +78,9 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
         // Stored pictures are square.
         _ => vec![[1, 1]],
     };
+    if let (Some(mask), Some(recorded)) = (&options.mask, &options.run.recorded) {
+        recorded.check_mask(mask)?;
+    }
     let mask = options.mask.as_deref().map(|path| read_mask(path, generator.0.size(), &sizes)).transpose()?;
     let (stored, mask) = match source {
         Source::Stored(path) if task.needs_reference() => {
@@ -101,11 +105,15 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let (opens, mask_file) = (pictures.as_ref(), options.mask.as_deref());
     let job = Job { command: "edit", files: &files, pictures: opens, mask: mask_file, bytes };
     if options.run.dry_run {
-        say_out(&plan(options, &generator, opens, (&job.look(&options.run)?, &files)))?;
+        let out = rehearse(&options.run, &job, &[&generator], generator.0.shape())?.out;
+        say_out(&plan(options, &generator, opens, (&out, &files)))?;
         return Ok(Outcome::Done);
     }
     let Some(begun) = job.begin(&options.run)? else { return Ok(Outcome::Done) };
-    let driver = Driver::start(folders, &begun.options)?;
+    let mut driver = Driver::start(folders, &begun.options)?;
+    if let (Some(recorded), Some(pictures)) = (&options.run.recorded, opens) {
+        driver.compare(recorded.compare_inputs(&pictures.inputs(begun.out.path()), &begun.hashes));
+    }
     // Places in an archive or a folder; the first one may have others before it.
     let start = opens.filter(|_| count > 1).map_or(0, |pictures| pictures.range.start);
     // The frames between two seeds are known by their share of the way, so they are made together.

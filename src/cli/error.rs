@@ -173,6 +173,12 @@ pub enum CliError {
         "inpainting is told by a mask which pixels to generate, but none is given: give a picture with --mask, white where to generate"
     )]
     NoMask,
+    /// The mask of a session is another one now.
+    #[error("the mask changed since the session was made: give it as it was, or say with --mask which one is meant\n{}", path.display())]
+    Mask {
+        /// Its file.
+        path: PathBuf,
+    },
     /// A model's description cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -192,6 +198,18 @@ pub enum CliError {
         /// The model that is to know it.
         model: String,
         /// How many it knows.
+        classes: usize,
+        /// The archive.
+        path: PathBuf,
+    },
+    /// One-hot labels of more classes.
+    #[error("the one-hot rows of arr_1 have {columns} columns, but {model} knows {classes} classes, so the labels are of other classes: say these with --classes, or choose another model\n{}", path.display())]
+    Columns {
+        /// How many there are.
+        columns: usize,
+        /// The model that is to know them.
+        model: String,
+        /// How many classes it knows.
         classes: usize,
         /// The archive.
         path: PathBuf,
@@ -234,6 +252,8 @@ impl CliError {
             | Self::Session(_)
             | Self::NoPictures { .. }
             | Self::Label { .. }
+            | Self::Columns { .. }
+            | Self::Mask { .. }
             | Self::Channels { .. }
             | Self::Size(_)
             | Self::Output { .. }

@@ -40,7 +40,10 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
         Some(("generate", matches)) => Ok(Invocation::Generate(run_options(matches, Job::Generate)?)),
         Some(("refine", matches)) => Ok(Invocation::Refine(run_options(matches, Job::Refine)?)),
         Some(("edit", matches)) => {
-            let options = EditOptions { run: run_options(matches, Job::Edit)?, mask: path(matches, MASK) };
+            let run = run_options(matches, Job::Edit)?;
+            let recorded = run.recorded.as_ref().and_then(|recorded| recorded.mask.clone());
+            let recorded = recorded.filter(|_| run.settings.edit.task.needs_mask()).map(|(path, _)| path);
+            let options = EditOptions { mask: path(matches, MASK).or(recorded), run };
             options.check()?;
             Ok(Invocation::Edit(options))
         }
@@ -151,13 +154,13 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     if let Some(flag) = made.filter(|_| !inputs.is_empty()) {
         return Err(CliError::MadeAndOpened { flag });
     }
-    let about_pictures = [INPUT, SKIP.flag, LIMIT.flag, flags::CLASSES, flags::CLASSIFIER];
-    if made.is_some()
-        || !inputs.is_empty()
-        || about_pictures.iter().any(|flag| flags::is_given(matches, flag))
-        || job != Job::Refine
-    {
-        options.recorded.iter_mut().for_each(|recorded| recorded.forget_pictures());
+    if let Some(recorded) = &mut options.recorded {
+        let about_labels = [SKIP.flag, LIMIT.flag, flags::CLASSES, flags::CLASSIFIER];
+        if made.is_some() || !inputs.is_empty() || job == Job::Generate {
+            recorded.forget_pictures();
+        } else if job == Job::Edit || about_labels.iter().any(|flag| flags::is_given(matches, flag)) {
+            recorded.forget_samples();
+        }
     }
     let opens = !inputs.is_empty();
     if opens {

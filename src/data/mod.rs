@@ -161,6 +161,15 @@ impl PictureSource {
         }
     }
 
+    /// How many classes its labels are of, where it says that: columns of one-hot rows.
+    #[must_use]
+    pub const fn label_classes(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Files(_) => None,
+            Kind::Archive(archive) => archive.classes,
+        }
+    }
+
     /// Whether it says the class of every picture.
     #[must_use]
     pub const fn has_labels(&self) -> bool {

@@ -12,7 +12,7 @@ use zip::ZipArchive;
 use zip::read::ZipFile;
 use zip::result::ZipError;
 
-use super::array::{self, LabelFault, Number};
+use super::array::{self, LabelFault, Labels, Number};
 use super::{Batch, PictureError, file_name};
 use crate::image::{Fit, ImageBatch};
 use crate::units::counted;
@@ -55,6 +55,8 @@ pub(super) struct Archive {
     layout: Layout,
     /// Class of each.
     pub(super) labels: Option<Vec<usize>>,
+    /// How many classes they are of, where they say it.
+    pub(super) classes: Option<usize>,
     /// What was converted, one line each.
     pub(super) notes: Vec<String>,
 }
@@ -128,9 +130,13 @@ impl Archive {
         if !converted.is_empty() {
             notes.push(format!("note: arr_0 of {} is converted: {}", file_name(path), converted.join(", ")));
         }
-        let labels = read_labels(&mut archive, path, n as usize, &mut notes)?;
+        let labels = read_labels(&mut archive, path, n as usize)?;
+        let note = |from| format!("note: arr_1 of {} is read as class numbers: {from}", file_name(path));
+        notes.extend(labels.as_ref().and_then(|labels| labels.converted.as_ref()).map(note));
+        let classes = labels.as_ref().and_then(|labels| labels.columns);
+        let labels = labels.map(|labels| labels.list);
         let shape = axes.map(|axis| extents[axis]);
-        Ok(Self { path: path.to_owned(), count: n as usize, shape, layout, labels, notes })
+        Ok(Self { path: path.to_owned(), count: n as usize, shape, layout, labels, classes, notes })
     }
 
     /// Reads the pictures at `range`, `batch` at a time, and calls `each` with them until it returns false. Returns what is
@@ -296,15 +302,12 @@ fn read_labels(
     archive: &mut ZipArchive<BufReader<File>>,
     path: &Path,
     count: usize,
-    notes: &mut Vec<String>,
-) -> Result<Option<Vec<usize>>, PictureError> {
+) -> Result<Option<Labels>, PictureError> {
     let Some(entry) = entry(archive, path, LABELS)? else { return Ok(None) };
-    let (labels, converted) = array::labels(BufReader::new(entry), count).map_err(|fault| match fault {
+    let labels = array::labels(BufReader::new(entry), count).map_err(|fault| match fault {
         LabelFault::Unreadable(source) => broken(path, "arr_1", source),
         LabelFault::Odd(what) => refusal(path, format!("arr_1 {what}"), ABOUT_LABELS),
     })?;
-    let note = |from| format!("note: arr_1 of {} is read as class numbers: {from}", file_name(path));
-    notes.extend(converted.map(note));
     Ok(Some(labels))
 }
 

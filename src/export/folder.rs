@@ -44,6 +44,15 @@ pub enum Earlier {
     Resume,
 }
 
+/// How much of the work results hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// So many of its pictures, iterations or points.
+    Part(u64),
+}
+
 /// What is asked of a folder.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
@@ -334,17 +343,30 @@ impl OutFolder {
         if self.index.earlier && !finished { self.path.join(UNFINISHED) } else { self.path.clone() }
     }
 
+    /// How much the unfinished results hold that are there; nothing when one of them was taken away.
+    fn held(&self) -> u64 {
+        let Index { files, earlier, done, .. } = &self.index;
+        let is_gone = |name: &String| !self.path.join(name).exists();
+        let lies_beside = |name: &&String| !earlier || name.starts_with(UNFINISHED);
+        if files.keys().filter(lies_beside).any(is_gone) { 0 } else { *done }
+    }
+
     /// Writes results into their [`Self::place`]: only `names` are written, and they take the place of what was there once they
-    /// are whole. When that was all, what was kept to go on with is removed as well.
+    /// are whole. When that was all, what was kept to go on with is removed as well. Work that was begun anew and stopped earlier
+    /// than before is not written: then it says how much the results hold that stay.
     ///
     /// # Errors
     /// [`ExportError`] of what fails first; what was there before stays.
     pub fn publish(
         &mut self,
         mut names: Vec<String>,
-        finished: bool,
+        extent: Extent,
         write: impl FnOnce(&Path) -> Result<(), ExportError>,
-    ) -> Result<(), ExportError> {
+    ) -> Result<Option<u64>, ExportError> {
+        let (finished, held) = (extent == Extent::Whole, self.held());
+        if matches!(extent, Extent::Part(done) if done < held) {
+            return Ok(Some(held));
+        }
         let place = self.place(finished);
         let mut new = self.path.join(NEW);
         if place != self.path {
@@ -353,10 +375,13 @@ impl OutFolder {
         }
         std::fs::create_dir_all(&new).map_err(|source| ExportError::Folder { path: place.clone(), source })?;
         write(&new).map_err(|error| error.seen_from(&new, &place))?;
-        self.index.begin_moving(&self.path, names, finished)?;
+        self.index.begin_moving(&self.path, names, extent)?;
         self.written = true;
         self.index.end_moving(&self.path)?;
-        if finished { remove_parts(&self.path) } else { Ok(()) }
+        if finished {
+            remove_parts(&self.path)?;
+        }
+        Ok(None)
     }
 
     /// Nothing came of the work: everything is as before.

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-pub use self::folder::{Claim, Claimed, Earlier, OutFolder, abandon};
+pub use self::folder::{Claim, Claimed, Earlier, Extent, OutFolder, abandon};
 pub use self::parts::{Parts, RefinedBatch, SHEET_OF_MANY, UnderWay};
 
 pub use self::png::{Picture, pair};

@@ -186,15 +186,19 @@ impl Parts {
             }))?;
             npz::array(archive, "table", &[rows.len()], rows.iter().copied())
         })?;
-        self.forget_under_way()
+        self.forget_under_way(u32::MAX)
     }
 
     /// Keeps what is known of a batch that takes long: pictures before and now, logits, seeds, labels and the number of
-    /// iterations. It is there to be looked at; going on begins the batch anew.
+    /// iterations. It is there to be looked at; going on begins the batch anew, and until it has come farther than before, what
+    /// was kept before stays.
     ///
     /// # Errors
     /// [`ExportError::Write`]
     pub fn keep_under_way(&self, state: &UnderWay<'_>) -> Result<(), ExportError> {
+        if self.kept_iterations() > i64::from(state.iteration) && self.kept_seeds() == state.origins.seeds {
+            return Ok(());
+        }
         let (n, Numbers { logits, objective, .. }) = (state.now.len(), state.numbers);
         npz::archive(&self.folder.join(UNDER_WAY), |archive| {
             npz::guided_diffusion(archive, state.now, Levels::Rounded, Some(&state.origins.labels))?;
@@ -207,11 +211,24 @@ impl Parts {
         })
     }
 
-    /// Forgets what [`Self::keep_under_way`] kept.
+    /// Iterations of what is kept; none of what cannot be read.
+    fn kept_iterations(&self) -> i64 {
+        let kept = npz::read::<i64>(&self.folder.join(UNDER_WAY), "iteration");
+        kept.ok().flatten().and_then(|(_, kept)| kept.first().copied()).unwrap_or(0)
+    }
+
+    fn kept_seeds(&self) -> Vec<u64> {
+        npz::read(&self.folder.join(UNDER_WAY), "seeds").ok().flatten().unwrap_or_default().1
+    }
+
+    /// Forgets what [`Self::keep_under_way`] kept, unless it has more iterations than these.
     ///
     /// # Errors
     /// [`ExportError::Folder`]
-    pub fn forget_under_way(&self) -> Result<(), ExportError> {
+    pub fn forget_under_way(&self, iterations: u32) -> Result<(), ExportError> {
+        if self.kept_iterations() > i64::from(iterations) {
+            return Ok(());
+        }
         let path = self.folder.join(UNDER_WAY);
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(ExportError::Folder { path, source }),
@@ -458,7 +475,13 @@ mod tests {
         parts.keep_under_way(&UnderWay { origins: &origins, now: &now, numbers: &numbers(1.0), iteration: 7 }).unwrap();
         let path = folder.path().join("parts").join(UNDER_WAY);
         assert_eq!(pictures(&path, "after").unwrap().unwrap(), now);
-        assert_eq!(npz::read::<i64>(&path, "iteration").unwrap().unwrap().1, [7]);
+        let known = numbers(1.0);
+        let state = |iteration, now| UnderWay { origins: &origins, now, numbers: &known, iteration };
+        parts.keep_under_way(&state(3, &origins.images)).unwrap();
+        parts.forget_under_way(3).unwrap();
+        assert_eq!(npz::read::<i64>(&path, "iteration").unwrap().unwrap().1, [7], "what came farther stays");
+        assert_eq!(pictures(&path, "after").unwrap().unwrap(), now);
+        parts.keep_under_way(&state(8, &now)).unwrap();
         assert_eq!(Parts::open(folder.path(), 0).unwrap().count(), 0, "it is begun anew");
         add(&mut parts, 0);
         assert!(!path.exists());

@@ -48,6 +48,9 @@ pub struct Document {
     /// SHA-256 of each of them; empty for those that were left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub input_hashes: Vec<String>,
+    /// The picture that said which pixels to generate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<MaskFile>,
     /// Pictures that were asked for, where they are more than are held at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
@@ -66,6 +69,15 @@ pub struct Document {
     /// How the pictures were edited; a description alone does not hold what they were edited from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited: Option<EditSettings>,
+}
+
+/// A mask that was given as a picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskFile {
+    /// Where it is, relative to the description.
+    pub file: String,
+    /// Its SHA-256.
+    pub sha256: String,
 }
 
 /// One picture.
@@ -143,6 +155,7 @@ impl Document {
             runs,
             inputs: Vec::new(),
             input_hashes: Vec::new(),
+            mask: None,
             count: None,
             part: Part::default(),
             references: Vec::new(),

@@ -164,11 +164,13 @@ fn a_limit_of_memory_is_kept() {
 
 #[cfg(unix)]
 #[test]
-fn whoever_asks_it_to_end_learns_so_from_the_exit_code() {
-    for (signal, code) in [("TERM", 143), ("INT", 130)] {
-        let folder = tempfile::tempdir().unwrap();
+fn whoever_asks_it_to_end_learns_so_from_the_exit_code_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut before = 0;
+    // What goes on is stopped sooner.
+    for (signal, code, wait) in [("TERM", 143, 600), ("INT", 130, 100)] {
         let mut child = super::command(folder.path())
-            .args(["refine", "--seeds", "3", "--iterations", "1000000", "--device", "cpu", "--out", "o"])
+            .args(["refine", "--seeds", "3", "--iterations", "1000000", "--device", "cpu", "--out", "o", "--resume"])
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())
             .spawn()
@@ -177,15 +179,21 @@ fn whoever_asks_it_to_end_learns_so_from_the_exit_code() {
             assert!(child.try_wait().unwrap().is_none(), "it runs");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
-        std::thread::sleep(std::time::Duration::from_millis(400));
+        std::thread::sleep(std::time::Duration::from_millis(wait));
         let id = child.id().to_string();
         let sent = std::process::Command::new("kill").args(["-s", signal, &id]).status().unwrap();
         assert!(sent.success());
         let output: Output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
-        assert!(stderr(&output).contains("of 1000000 iterations; these are written"), "{}", stderr(&output));
-        assert!(stdout(&output).contains("written to o"));
+        let text = stderr(&output);
+        let written = text.contains("of 1000000 iterations; these are written");
+        assert!(written && stdout(&output).contains("written to o") || before > 0, "{text}");
         assert!(!array::<f32>(&folder.path().join("o/result.npz"), "after").1.is_empty());
+        let recipe = recipe(&folder.path().join("o/session.json"));
+        let iterations = recipe["runs"][0]["last_iteration"].as_u64().unwrap();
+        let stays = format!("the results of {before} iterations from before are in o and stay");
+        assert!(if written { iterations >= before } else { text.contains(&stays) && iterations == before }, "{text}");
+        before = iterations;
     }
 }
 

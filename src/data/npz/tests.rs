@@ -164,6 +164,8 @@ fn what_other_programs_write_is_converted_and_said() {
         let (batch, notes) = read(&[(PICTURES, npy(&[5, 2, 2, 3], levels())), (LABELS, labels)]);
         assert_eq!(batch.labels, Some(vec![0, 1, 1, 2]), "{said}");
         assert!(notes.contains(said), "{notes}");
+        let columns = PictureSource::open(std::slice::from_ref(&path)).unwrap().label_classes();
+        assert_eq!(columns, (said == "one-hot").then_some(3));
     }
 }
 

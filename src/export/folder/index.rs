@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{ExportError, durably};
 use super::lying::remove_new;
-use super::{INDEX, NEW};
+use super::{Extent, INDEX, NEW};
 use crate::file::sha256_of;
 use crate::session::Provenance;
 
@@ -44,6 +44,9 @@ pub(super) struct Index {
     /// What computes it, while it is unfinished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) provenance: Option<Provenance>,
+    /// How much the results hold, where they are not all.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(super) done: u64,
     /// Results that are there.
     pub(super) files: BTreeMap<String, Held>,
     /// The index of what is being moved here.
@@ -56,7 +59,7 @@ impl Index {
     pub(super) fn new(recipe: &str, replaced: Option<&Self>) -> Self {
         let files = replaced.map_or_else(BTreeMap::new, |index| index.files.clone());
         let (format, recipe, earlier) = (FORMAT.to_owned(), recipe.to_owned(), !files.is_empty());
-        Self { format, recipe, finished: false, earlier, provenance: None, files, next: None }
+        Self { format, recipe, finished: false, earlier, provenance: None, done: 0, files, next: None }
     }
 
     /// The index of a folder; `None` without one that can be read.
@@ -104,8 +107,12 @@ impl Index {
         &mut self,
         folder: &Path,
         names: Vec<String>,
-        finished: bool,
+        extent: Extent,
     ) -> Result<(), ExportError> {
+        let (finished, done) = match extent {
+            Extent::Whole => (true, 0),
+            Extent::Part(done) => (false, done),
+        };
         let stays = self.earlier && !finished;
         let mut files = if stays { self.files.clone() } else { BTreeMap::new() };
         for name in names {
@@ -116,7 +123,7 @@ impl Index {
             }
         }
         let provenance = self.provenance.clone().filter(|_| !finished);
-        let next = Self { finished, earlier: stays, provenance, files, next: None, ..self.clone() };
+        let next = Self { finished, earlier: stays, provenance, done, files, next: None, ..self.clone() };
         self.next = Some(Box::new(next));
         self.write(folder)
     }
@@ -156,6 +163,11 @@ impl Index {
         remove_new(folder);
         Ok(())
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_none(done: &u64) -> bool {
+    *done == 0
 }
 
 /// Gives a file another name, for somebody wrote into it while the work went on.

@@ -64,7 +64,8 @@ fn publish(out: &mut OutFolder, names: &[&str], finished: bool) {
         }
         Ok(())
     };
-    out.publish(list, finished, write).unwrap();
+    let extent = if finished { Extent::Whole } else { Extent::Part(1) };
+    assert_eq!(out.publish(list, extent, write).unwrap(), None);
 }
 
 #[test]
@@ -166,7 +167,7 @@ fn earlier_results_stay_until_new_ones_are_whole() {
         write("half")(folder)?;
         Err(ExportError::Write { path: folder.join("session.json"), source: std::io::ErrorKind::StorageFull.into() })
     };
-    let text = out.publish(names(), true, full).unwrap_err().to_string();
+    let text = out.publish(names(), Extent::Whole, full).unwrap_err().to_string();
     assert!(text.ends_with(place.at("out/session.json").to_str().unwrap()), "{text}");
     drop(out);
     assert_eq!(place.names("out"), [".lapidary.json", "images", "samples.npz"]);
@@ -174,14 +175,14 @@ fn earlier_results_stay_until_new_ones_are_whole() {
     // A command that is stopped writes beside them.
     let mut out = overwrite("b");
     place.put("out/parts/00000000.npz");
-    out.publish(names(), false, write("so far")).unwrap();
+    out.publish(names(), Extent::Part(1), write("so far")).unwrap();
     assert_eq!(out.place(false), place.at("out/unfinished"));
     drop(out);
     assert_eq!((read("samples.npz"), read("unfinished/samples.npz")), ("new".to_owned(), "so far".to_owned()));
     assert_eq!(read("images/1.png"), "new");
     // Finished, it takes their place, and no empty folder stays.
     let mut out = place.begin("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Resume, "b"));
-    out.publish(names(), true, write("all")).unwrap();
+    out.publish(names(), Extent::Whole, write("all")).unwrap();
     drop(out);
     assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
     assert_eq!(read("samples.npz"), "all");
@@ -199,7 +200,7 @@ fn who_was_killed_while_results_were_moved_is_helped_by_the_next() {
             std::fs::write(path.join(NEW).join(name), "newer").unwrap();
         }
         let names = ["samples.npz", "images/1.png"].map(str::to_owned).to_vec();
-        out.index.begin_moving(&path, names, true).unwrap();
+        out.index.begin_moving(&path, names, Extent::Whole).unwrap();
         std::fs::rename(path.join(NEW).join("samples.npz"), path.join("samples.npz")).unwrap();
         // Killed here, its lock is nobody's.
         std::fs::remove_file(path.join(LOCK)).unwrap();
@@ -289,6 +290,35 @@ fn what_is_unfinished_is_gone_on_with_by_the_same_command() {
     let again = place.claim("out", |claim| claim.earlier = Earlier::Resume).unwrap();
     assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
     assert!(matches!(again, Claimed::Finished(_)), "{again:?}");
+}
+
+#[test]
+fn work_that_was_begun_anew_and_stopped_earlier_never_takes_the_place_of_more() {
+    let place = Place::new();
+    for replaces in [false, true] {
+        let folder = if replaces { "replaced" } else { "out" };
+        if replaces {
+            place.finish(folder, &["samples.npz"]);
+        }
+        let shown =
+            if replaces { format!("{folder}/{UNFINISHED}/samples.npz") } else { format!("{folder}/samples.npz") };
+        let stop = |earlier, done: u64| {
+            let mut out = place.begin(folder, |claim| claim.earlier = earlier);
+            let write = |new: &Path| {
+                std::fs::write(new.join("samples.npz"), done.to_string()).unwrap();
+                Ok(())
+            };
+            out.publish(vec!["samples.npz".to_owned()], Extent::Part(done), write).unwrap()
+        };
+        assert_eq!(stop(if replaces { Earlier::Overwrite } else { Earlier::Keep }, 60), None);
+        assert_eq!(stop(Earlier::Resume, 3), Some(60));
+        let held = || std::fs::read_to_string(place.at(&shown)).unwrap();
+        assert_eq!(held(), "60");
+        assert_eq!((stop(Earlier::Resume, 61), held().as_str()), (None, "61"));
+        std::fs::remove_file(place.at(&shown)).unwrap();
+        assert_eq!((stop(Earlier::Resume, 3), held().as_str()), (None, "3"), "what was taken away is no result");
+        publish(&mut place.begin(folder, |claim| claim.earlier = Earlier::Resume), &["samples.npz"], true);
+    }
 }
 
 #[test]
