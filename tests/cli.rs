@@ -34,6 +34,11 @@ fn lapidary(folder: &Path, args: &[&str]) -> Output {
     command(folder).args(args).output().expect("the program starts")
 }
 
+/// A dry run with a variable of the environment.
+fn dry_run_with(folder: &Path, name: &str, value: &str) -> Output {
+    command(folder).args(["generate", "--dry-run"]).env(name, value).output().expect("the program starts")
+}
+
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -419,12 +424,24 @@ fn wrong_usage_ends_with_2_and_one_sentence() {
     check(&["--ts", "0,22,39"], "the points of the grid are missing");
     check(&["--early-stop"], "there are no real pictures to compare with");
     check(&["--limit", "3"], "--limit is about pictures that are opened");
+    check(
+        &["--limit", "0", "--input", "a.png"],
+        "Limit is 0, but must be a whole number from 1 to 10000000; give a value such as 100",
+    );
+    check(&["--seeds", "18446744073709551615"], "but must be a whole number from 0 to 4294967295");
     check_refused(folder.path(), &["edit", "--task", "colorize"], 2, "give one with --input");
     check_refused(folder.path(), &["edit", "--task", "inpaint", "--input", "a.png"], 2, "give a picture with --mask");
     check(&["--seeds", "9..5"], "--seeds is \"9..5\", but must be a range such as 0..64");
     check(&["--polish"], "--polish");
     check_refused(folder.path(), &["refin"], 2, "neither a command nor a file");
+    let odd = dry_run_with(folder.path(), "LAPIDARY_KERNELS", "brun");
+    assert_eq!(odd.status.code(), Some(2));
+    assert!(stderr(&odd).contains("LAPIDARY_KERNELS is \"brun\", but may only be burn"), "{}", stderr(&odd));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is written");
+    std::fs::write(folder.path().join("-dash.png"), "a file of this name").unwrap();
+    for args in [&["refine", "-dash.png"][..], &["edit", "--input", "-dash.png"], &["inspect", "-dash.png"]] {
+        check_refused(folder.path(), args, 2, "its name looks like a flag: write ./-dash.png");
+    }
 }
 
 #[test]
@@ -454,6 +471,8 @@ fn bad_files_end_with_1_and_one_message() {
     input("centred.npz", "arr_0 holds -1, which is outside of [0,1]");
     write_samples(&folder.path().join("wide.npz"), [1, 1, 2, 3], &[0_u8; 6], None);
     input("wide.npz", "which it cannot halve: give pictures whose sides are multiples of 4");
+    write_samples(&folder.path().join("grey.npz"), [1, 32, 32, 1], &[0_u8; 1024], None);
+    input("grey.npz", "the pictures have 1 channel, but the classifier takes 3: choose another classifier, or other");
     write_samples(&folder.path().join("foreign.npz"), [1, 32, 32, 3], &[0_u8; 3072], Some(&[999]));
     input("foreign.npz", "picture 0 is of class 999, but gtsrb12-joint knows 12 classes (0 to 11)");
     let one_hot: Vec<i64> = (0..20).map(|class| i64::from(class == 3)).collect();
@@ -469,9 +488,15 @@ fn a_dry_run_tells_everything_and_writes_nothing() {
     let output = lapidary(folder.path(), &args);
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
-    for part in
-        ["gtsrb12-cm", "gtsrb12-joint", "SHA-256 1bb5281f", "0..64 (64 pictures)", "stop ×64", "ε = 3", "unreachable"]
-    {
+    for part in [
+        "gtsrb12-cm",
+        "gtsrb12-joint",
+        "SHA-256 1bb5281f",
+        "0..64 (64 pictures)",
+        "stop ×64",
+        "ε = 3",
+        "at most 50 % of the radius",
+    ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -106,6 +106,11 @@ impl Driver {
         }
     }
 
+    /// Says which files were kept under another name.
+    pub(super) fn say_kept(&self, out: &mut OutFolder) {
+        out.take_warnings().iter().for_each(|warning| self.say(warning));
+    }
+
     /// Says what may be left out when quiet.
     pub(super) fn note(&self, notes: &[String]) {
         for note in notes.iter().filter(|_| !self.quiet) {

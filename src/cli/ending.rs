@@ -65,6 +65,7 @@ impl Ended {
         let Whole { files, names, write, said, hint } = make(&begun, &driver, &place)?;
         let extent = if complete { Extent::Whole } else { Extent::Part(done as u64) };
         let put_together = begun.out.publish(names, extent, write);
+        driver.say_kept(&mut begun.out);
         let kept =
             format!("{done} of {of} pictures are done and kept: the same command with --resume goes on behind them");
         let left_out = result.with_context(|| kept.clone())?;

@@ -59,7 +59,8 @@ pub enum CliError {
     Labels(#[from] LabelError),
     /// Channels of another number.
     #[error(
-        "the pictures have {found} channels, but the classifier takes {expected}: choose models that fit each other"
+        "the pictures have {}, but the classifier takes {expected}: choose another classifier, or other pictures",
+        crate::units::counted(*found, "channel")
     )]
     Channels {
         /// Of the pictures.
@@ -129,6 +130,32 @@ pub enum CliError {
     )]
     NoFile {
         /// What was given.
+        found: String,
+    },
+    /// A file whose name looks like a flag.
+    #[error("{} is a file, but its name looks like a flag: write ./{}", found.display(), found.display())]
+    FlagOrFile {
+        /// What was given.
+        found: std::ffi::OsString,
+    },
+    /// A variable of the environment that chooses how networks are computed.
+    #[error("LAPIDARY_KERNELS is {found:?}, but may only be burn, or be left out: correct it")]
+    Kernels {
+        /// What it is.
+        found: std::ffi::OsString,
+    },
+    /// One network of two.
+    #[error(
+        "--{flag} is missing: one network makes the pictures and the other refines them, so name both; with --layers one will do"
+    )]
+    Bench {
+        /// The flag of the other one.
+        flag: &'static str,
+    },
+    /// Steps on another device.
+    #[error("--layers times steps on the CPU, but --device is {found:?}: leave one of the two out")]
+    Layers {
+        /// The device.
         found: String,
     },
     /// Pictures that are opened, and a flag of pictures that are made.

@@ -68,10 +68,9 @@ impl Opened {
         self.files().iter().filter_map(|path| picture_size(path).ok()).collect()
     }
 
-    /// `[C, H, W]` that the classifier sees: an archive's own height and width, else those that files are fitted to.
-    pub(super) fn shape(&self, [channels, height, width]: [usize; 3]) -> [usize; 3] {
-        let [height, width] = self.source.native_size().unwrap_or([height, width]);
-        [channels, height, width]
+    /// `[C, H, W]` that the classifier sees: an archive's own, else those that files are fitted to.
+    pub(super) fn shape(&self, fitted: [usize; 3]) -> [usize; 3] {
+        self.source.native_shape().unwrap_or(fitted)
     }
 
     /// Number of pictures.

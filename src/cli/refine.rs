@@ -165,6 +165,7 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     let stays = out
         .publish(results.names(), extent, |folder| results.write(folder))
         .with_context(|| format!("the results of {} cannot all be written", counted(last as usize, "iteration")))?;
+    driver.say_kept(&mut out);
     parts.forget_under_way(last)?;
     let planned = counted(iterations as usize, "iteration");
     let written_are = stays.map_or_else(

@@ -234,6 +234,7 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     let place = out.place(complete);
     let extent = if complete { Extent::Whole } else { Extent::Part(found.len() as u64) };
     let stays = out.publish(vec![TABLE.to_owned()], extent, |folder| write(&folder.join(TABLE), options, &found))?;
+    driver.say_kept(&mut out);
     ended?;
     if let Some(more) = stays {
         driver.say(&format!(

@@ -47,6 +47,11 @@ impl Number {
         self.bytes
     }
 
+    /// Whether it is a float of single precision.
+    pub(super) fn is_single(self) -> bool {
+        (self.kind, self.bytes) == (Kind::Float, 4)
+    }
+
     /// Whether it is an integer, which as a colour is a level.
     pub(super) fn is_level(self) -> bool {
         self.kind != Kind::Float

@@ -16,10 +16,9 @@ use self::index::Index;
 pub(super) use self::lying::bytes_of_parts;
 use self::lying::{first_missing, is_filled, is_locked, matching, numbered, remove_parts, sweep};
 use super::ExportError;
+use crate::data::RESULTS_INDEX as INDEX;
 use crate::session::Provenance;
 
-/// What was written, by whom it may be replaced.
-const INDEX: &str = ".lapidary.json";
 /// Held while somebody works in the folder.
 const LOCK: &str = ".lapidary.lock";
 /// What a lock says to whoever finds it.
@@ -195,14 +194,18 @@ impl Claim<'_> {
         }
         if let Some(mut index) = index.clone().or_else(|| replaced.clone()).filter(|index| index.next.is_some()) {
             // Killed while it moved its results, which are whole.
-            index.end_moving(&folder)?;
+            let aside = index.end_moving(&folder)?;
             drop(lock);
-            return self.claim();
+            let mut claimed = self.claim()?;
+            if let Claimed::Begun(out) = &mut claimed {
+                out.aside.extend(aside);
+            }
+            return Ok(claimed);
         }
         sweep(&folder);
         let index = index.unwrap_or_else(|| Index::new(self.recipe, replaced.as_ref()));
         // From here on, what fails leaves everything as it was.
-        let out = OutFolder { path: folder, made, index, replaced, written: !begins, lock };
+        let out = OutFolder { path: folder, made, index, replaced, written: !begins, aside: Vec::new(), lock };
         if out.lock.metadata().is_ok_and(|file| file.len() == 0) {
             let fail = |source| ExportError::Folder { path: out.path.clone(), source };
             (&out.lock).write_all(LOCK_TEXT.as_bytes()).map_err(fail)?;
@@ -239,6 +242,9 @@ impl Claim<'_> {
                         Some(path) => ExportError::Input { path },
                         None => return Ok(Choice::Begin { folder, replaced: Some(index) }),
                     },
+                    Earlier::Resume if index.recipe != self.recipe && index.finished => {
+                        ExportError::OtherResult { path: folder }
+                    }
                     Earlier::Resume if index.recipe != self.recipe => ExportError::OtherRecipe { path: folder },
                     Earlier::Resume if index.finished => {
                         match index.files.keys().find(|name| !index.is_ours(&folder, name)) {
@@ -305,6 +311,8 @@ pub struct OutFolder {
     replaced: Option<Index>,
     /// Something is there now that was not there before.
     written: bool,
+    /// What got another name.
+    aside: Vec<String>,
     /// Held as long as this is.
     lock: File,
 }
@@ -314,6 +322,12 @@ impl OutFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Warnings about files that got another name because somebody wrote into them, each once.
+    #[must_use]
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.aside)
     }
 
     /// Remembers what computes the results; says no when another one did so before.
@@ -377,7 +391,7 @@ impl OutFolder {
         write(&new).map_err(|error| error.seen_from(&new, &place))?;
         self.index.begin_moving(&self.path, names, extent)?;
         self.written = true;
-        self.index.end_moving(&self.path)?;
+        self.aside.extend(self.index.end_moving(&self.path)?);
         if finished {
             remove_parts(&self.path)?;
         }

@@ -162,6 +162,12 @@ pub enum ExportError {
         path: PathBuf,
     },
     /// What is there is of another command.
+    #[error("nothing is unfinished in this folder, but it holds the finished results of another command: begin with --overwrite instead of --resume, or choose another --out\n{}", path.display())]
+    OtherResult {
+        /// Where.
+        path: PathBuf,
+    },
+    /// What is unfinished there is of another recipe.
     #[error("--resume goes on with the same command only, but what is in this folder was made with other settings, inputs, models or on another device: give them as before, begin anew with --overwrite, or choose another --out\n{}", path.display())]
     OtherRecipe {
         /// The folder.

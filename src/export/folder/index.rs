@@ -130,10 +130,13 @@ impl Index {
 
     /// Moves what is to be moved, and removes what it takes the place of.
     ///
+    /// Files that somebody wrote into meanwhile get another name; it says which.
+    ///
     /// # Errors
     /// [`ExportError::Folder`]; what was not moved lies where it lay.
-    pub(super) fn end_moving(&mut self, folder: &Path) -> Result<(), ExportError> {
-        let Some(next) = self.next.clone() else { return Ok(()) };
+    pub(super) fn end_moving(&mut self, folder: &Path) -> Result<Vec<String>, ExportError> {
+        let mut aside = Vec::new();
+        let Some(next) = self.next.clone() else { return Ok(aside) };
         let fail = |path: &Path| {
             let path = path.to_owned();
             |source| ExportError::Folder { path, source }
@@ -144,7 +147,7 @@ impl Index {
                 continue;
             }
             if to.symlink_metadata().is_ok() && !self.is_ours(folder, name) {
-                set_aside(&to).map_err(fail(&to))?;
+                aside.push(set_aside(&to).map_err(fail(&to))?);
             }
             to.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(fail(&to))?;
             std::fs::rename(&from, &to).map_err(fail(&to))?;
@@ -161,7 +164,7 @@ impl Index {
         *self = *next;
         self.write(folder)?;
         remove_new(folder);
-        Ok(())
+        Ok(aside)
     }
 }
 
@@ -170,15 +173,15 @@ const fn is_none(done: &u64) -> bool {
     *done == 0
 }
 
-/// Gives a file another name, for somebody wrote into it while the work went on.
-fn set_aside(path: &Path) -> std::io::Result<()> {
+/// Gives a file another name, for somebody wrote into it while the work went on, and says so.
+fn set_aside(path: &Path) -> std::io::Result<String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let named = |number: u32| -> PathBuf { path.with_file_name(format!("{name}.yours-{number}")) };
     let free = (1..).map(named).find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| named(0));
-    tracing::warn!(
-        "{} was changed while the results were computed, so it is kept as {}",
+    std::fs::rename(path, &free)?;
+    Ok(format!(
+        "warning: {} was changed while the results were computed, so it is kept as {}",
         path.display(),
         free.file_name().unwrap_or_default().display()
-    );
-    std::fs::rename(path, free)
+    ))
 }

@@ -219,6 +219,8 @@ fn a_result_that_is_changed_while_new_ones_are_computed_gets_another_name() {
     let mut out = place.begin("out", |claim| claim.earlier = Earlier::Overwrite);
     std::fs::write(place.at("out/samples.npz"), "mine").unwrap();
     publish(&mut out, &["samples.npz"], true);
+    let warning = out.take_warnings().concat();
+    assert!(warning.contains("samples.npz was changed while the results were computed, so it is kept as"), "{warning}");
     drop(out);
     assert_eq!(std::fs::read_to_string(place.at("out/samples.npz.yours-1")).unwrap(), "mine");
     assert_eq!(std::fs::read_to_string(place.at("out/samples.npz")).unwrap(), "new");
@@ -232,6 +234,8 @@ fn what_comes_to_nothing_leaves_the_earlier_result_as_it_was() {
     assert!(matches!(place.claim("out", |_| {}), Err(ExportError::Earlier { .. })), "still a finished one");
     drop(place.begin("a/b/c", |_| {}));
     assert!(!place.at("a").exists(), "no empty folder stays");
+    let other = place.claim("out", |claim| (claim.recipe, claim.earlier) = ("b", Earlier::Resume)).unwrap_err();
+    assert!(other.to_string().starts_with("nothing is unfinished in this folder"), "{other}");
 }
 
 #[test]
