@@ -475,6 +475,8 @@ fn bad_files_end_with_1_and_one_message() {
     input("grey.npz", "the pictures have 1 channel, but the classifier takes 3: choose another classifier, or other");
     write_samples(&folder.path().join("foreign.npz"), [1, 32, 32, 3], &[0_u8; 3072], Some(&[999]));
     input("foreign.npz", "picture 0 is of class 999, but gtsrb12-joint knows 12 classes (0 to 11)");
+    let grey = ["edit", "--task", "denoise", "--input", "grey.npz", "--classes", "stop", "--dry-run"];
+    check_refused(folder.path(), &grey, 1, "the pictures have 1 channel, but the generator takes 3");
     let one_hot: Vec<i64> = (0..20).map(|class| i64::from(class == 3)).collect();
     write_samples(&folder.path().join("hot.npz"), [1, 32, 32, 3], &[0_u8; 3072], Some(&one_hot));
     input("hot.npz", "the one-hot rows of arr_1 have 20 columns, but gtsrb12-joint knows 12 classes");

@@ -225,6 +225,11 @@ fn check(options: &EditOptions, generator: &Manifest, pictures: Option<&Opened>)
         let frames = options.run.count();
         SAMPLES.check(frames as f64).context("the frames between two seeds are made together")?;
     }
+    if let Some([found, ..]) = pictures.map(|pictures| pictures.shape(generator.shape()))
+        && found != *channels
+    {
+        return Err(CliError::Channels { found, expected: *channels, model: "generator" }.into());
+    }
     if let Some(pictures) = pictures.filter(|_| !classes.is_empty()) {
         pictures.check_labels(&options.run.settings, &generate.generator, classes.len())?;
         check_verdict(&options.run.settings, generator, pictures)?;
@@ -238,6 +243,7 @@ fn check_verdict(settings: &Settings, generator: &Manifest, pictures: &Opened) -
         return Ok(());
     }
     let (classifier, _) = flags::find(&settings.refine.classifier, false)?;
+    flags::check_shape(&classifier, pictures.shape(generator.shape()))?;
     if translation(&classifier.classes, &generator.classes).is_err() {
         bail!(
             "the generator makes pictures of {}, but the classifier knows {}, so it cannot say of which class a picture is: say it with --classes, or choose another --classifier",

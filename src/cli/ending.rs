@@ -48,11 +48,12 @@ impl Ended {
     ) -> anyhow::Result<Outcome> {
         let Self { mut begun, mut driver, done: (done, of), at_end, result } = self;
         driver.finish();
-        // What is kept is of other models, so this command cannot go on with it.
-        let is_of_others = |error: &anyhow::Error| {
-            matches!(error.downcast_ref::<ExportError>(), Some(ExportError::OtherRecipe { .. }))
+        // What is kept is of other models, or not there, so this command cannot go on with it.
+        let is_elsewhere = |error: &anyhow::Error| {
+            let error = error.downcast_ref::<ExportError>();
+            matches!(error, Some(ExportError::OtherRecipe { .. } | ExportError::Moved { .. }))
         };
-        if done == 0 || result.as_ref().is_err_and(is_of_others) {
+        if done == 0 || result.as_ref().is_err_and(is_elsewhere) {
             result?;
             driver.say("stopped before the first pictures were done: nothing is written");
             return Ok(driver.stopped());

@@ -59,14 +59,16 @@ pub enum CliError {
     Labels(#[from] LabelError),
     /// Channels of another number.
     #[error(
-        "the pictures have {}, but the classifier takes {expected}: choose another classifier, or other pictures",
+        "the pictures have {}, but the {model} takes {expected}: choose another {model}, or other pictures",
         crate::units::counted(*found, "channel")
     )]
     Channels {
         /// Of the pictures.
         found: usize,
-        /// Of the classifier.
+        /// Of the model.
         expected: usize,
+        /// What it is.
+        model: &'static str,
     },
     /// Sides that the classifier cannot halve.
     #[error(transparent)]

@@ -161,6 +161,12 @@ pub enum ExportError {
         /// The file.
         path: PathBuf,
     },
+    /// The folder is not where it was.
+    #[error("the folder for the results was moved or removed while the work went on: move it back, and the same command with --resume goes on with what is finished there\n{}", path.display())]
+    Moved {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// What is there is of another command.
     #[error("nothing is unfinished in this folder, but it holds the finished results of another command: begin with --overwrite instead of --resume, or choose another --out\n{}", path.display())]
     OtherResult {

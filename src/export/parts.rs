@@ -129,6 +129,9 @@ impl Parts {
         count: usize,
         fill: impl FnOnce(&mut zip::ZipWriter<npz::Once<&mut super::Out<'_>>>) -> std::io::Result<()>,
     ) -> Result<(), ExportError> {
+        if !self.folder.is_dir() {
+            return Err(ExportError::Moved { path: self.folder.parent().unwrap_or(&self.folder).to_owned() });
+        }
         let path = self.folder.join(format!("{first:08}.npz"));
         npz::archive(&path, |archive| {
             fill(archive)?;
@@ -452,6 +455,17 @@ mod tests {
         (12..16).step_by(2).for_each(|first| add(&mut again, first));
         again.write_refined(folder.path(), &document()).unwrap();
         assert!(whole == contents(folder.path()), "byte by byte");
+    }
+
+    #[test]
+    fn a_folder_that_was_moved_away_is_called_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut parts = Parts::open(&folder.path().join("out"), 0).unwrap();
+        add(&mut parts, 0);
+        std::fs::rename(folder.path().join("out"), folder.path().join("elsewhere")).unwrap();
+        let text = parts.add_made((2, 4), &origins(2)).unwrap_err().to_string();
+        assert!(text.starts_with("the folder for the results was moved or removed"), "{text}");
+        assert!(Parts::open(&folder.path().join("elsewhere"), 0).unwrap().count() == 2, "what was finished stays");
     }
 
     #[test]

@@ -235,7 +235,6 @@ impl Document {
     pub fn read(path: &Path, file: impl Read) -> Result<Self, StorageError> {
         let (mut bytes, mut file) = (Vec::new(), file.take(MAX_BYTES));
         file.read_to_end(&mut bytes).map_err(|_| StorageError::NotASession { path: path.to_owned() })?;
-        let damaged = |what: String| StorageError::Damaged { path: path.to_owned(), what };
         // What names the format but cannot be read was a session before somebody edited it.
         let is_one = bytes.windows(FORMAT.len()).any(|text| text == FORMAT.as_bytes());
         let broken = |place: Place, what: &str| {
@@ -256,8 +255,12 @@ impl Document {
         if version > u64::from(VERSION) {
             return Err(StorageError::Future { path: path.to_owned() });
         }
-        let document: Self = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
-        document.settings.check().map_err(|error| damaged(error.to_string()))?;
+        let odd = |what: String| StorageError::Edited { path: path.to_owned(), what };
+        let document: Self = serde_json::from_str(text).map_err(|error| {
+            let place = Place::new(error.line(), error.column());
+            odd(format!("a value is missing or of another kind than belongs there in {place} (numbers stand without quotation marks)"))
+        })?;
+        document.settings.check().map_err(|error| odd(error.to_string()))?;
         Ok(document)
     }
 }

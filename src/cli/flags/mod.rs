@@ -395,7 +395,7 @@ pub(super) fn suit_target(settings: &mut Settings) -> Result<Option<String>, Cli
 pub(super) fn check_shape(classifier: &Manifest, [c, h, w]: [usize; 3]) -> Result<(), CliError> {
     let Manifest { channels, .. } = classifier;
     if c != *channels {
-        return Err(CliError::Channels { found: c, expected: *channels });
+        return Err(CliError::Channels { found: c, expected: *channels, model: "classifier" });
     }
     classifier.resnet().map_or(Ok(()), |net| Ok(net.arch.check_size([h, w])?))
 }
