@@ -308,7 +308,7 @@ fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
             "Go on with what the same command left unfinished there; begin when there is nothing",
         )
         .conflicts_with(OVERWRITE),
-        flags::plain_switch(DRY_RUN, "Say what would be done, and write nothing"),
+        flags::plain_switch(DRY_RUN, "Look at all that would be read, say what would be done, and write nothing"),
         flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"),
     ];
     own.into_iter().chain(shared).map(|arg| arg.help_heading("Files"))
