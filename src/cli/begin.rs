@@ -86,14 +86,19 @@ impl Begun {
 }
 
 impl Job<'_> {
-    /// The folder that the results would go to, for a dry run, which refuses what the run refuses.
-    pub(super) fn look(&self, options: &RunOptions) -> anyhow::Result<PathBuf> {
+    /// The folder that the results would go to, for a dry run, which refuses what the run refuses; `None` when everything was done
+    /// before, which is said.
+    pub(super) fn look(&self, options: &RunOptions) -> anyhow::Result<Option<PathBuf>> {
         let inputs = self.inputs(options);
         let recipe =
             if options.earlier == Earlier::Resume { self.recipe(options, &self.hashes()) } else { String::new() };
-        let folder = self.claim(options, &inputs, &recipe).look()?;
+        let (folder, is_finished) = self.claim(options, &inputs, &recipe).look()?;
+        if is_finished {
+            say_finished(&folder);
+            return Ok(None);
+        }
         export::check_space(&folder, self.needed())?;
-        Ok(folder)
+        Ok(Some(folder))
     }
 
     /// Takes the folder; `None` when everything was done before, which is said.
@@ -101,10 +106,10 @@ impl Job<'_> {
         let (inputs, hashes) = (self.inputs(options), self.hashes());
         let recipe = self.recipe(options, &hashes);
         let claim = self.claim(options, &inputs, &recipe);
-        export::check_space(&claim.look()?, self.needed())?;
+        export::check_space(&claim.look()?.0, self.needed())?;
         match claim.claim()? {
             Claimed::Finished(folder) => {
-                say_err(&format!("nothing is left to do: the results are in {}", folder.display()));
+                say_finished(&folder);
                 Ok(None)
             }
             Claimed::Begun(out) => {
@@ -167,6 +172,10 @@ impl Job<'_> {
         let all = (self.command, version, settings, part, levels, count);
         hex(&sha2::Sha256::digest(format!("{all:?} {stored:?} {names:?} {hashes:?} {others:?}")))
     }
+}
+
+fn say_finished(folder: &Path) {
+    say_err(&format!("nothing is left to do: the results are in {}", folder.display()));
 }
 
 /// The files of pictures; none where they cannot be opened, which is found out later.

@@ -12,7 +12,7 @@ use super::generate::{check_sampling, windows};
 use super::maker::{Maker, part_of};
 use super::opened::{Opened, changed, labelled, stored_pictures};
 use super::refine::Described;
-use super::rehearsal::rehearse;
+use super::rehearsal::{Rehearsal, rehearse};
 use super::say::say_out;
 use super::{CliError, Outcome, RunOptions, Source, flags};
 use crate::classifier::labels::listed;
@@ -105,7 +105,9 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let (opens, mask_file) = (pictures.as_ref(), options.mask.as_deref());
     let job = Job { command: "edit", files: &files, pictures: opens, mask: mask_file, bytes };
     if options.run.dry_run {
-        let out = rehearse(&options.run, &job, &[&generator], generator.0.shape())?.out;
+        let Some(Rehearsal { out, .. }) = rehearse(&options.run, &job, &[&generator], generator.0.shape())? else {
+            return Ok(Outcome::Done);
+        };
         say_out(&plan(options, &generator, opens, (&out, &files)))?;
         return Ok(Outcome::Done);
     }

@@ -10,7 +10,7 @@ use super::describe::{describe_compute, describe_generation, describe_model, wou
 use super::driver::Driver;
 use super::maker::Maker;
 use super::opened::MAX_TOGETHER;
-use super::rehearsal::rehearse;
+use super::rehearsal::{Rehearsal, rehearse};
 use super::say::say_out;
 use super::{Outcome, RunOptions, flags};
 use crate::export;
@@ -31,7 +31,9 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let job = Job { command: "generate", files: &files, pictures: None, mask: None, bytes };
     if options.dry_run {
         let model = (generator, path);
-        let out = rehearse(options, &job, &[&model], model.0.shape())?.out;
+        let Some(Rehearsal { out, .. }) = rehearse(options, &job, &[&model], model.0.shape())? else {
+            return Ok(Outcome::Done);
+        };
         say_out(&plan(options, (&model.0, model.1.as_deref()), &out, &files))?;
         return Ok(Outcome::Done);
     }

@@ -92,7 +92,10 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
             stored(path, options, &classifier.0)?;
         }
         let models: Vec<&Described> = generator.iter().chain([&classifier]).collect();
-        let Rehearsal { out, pictures: readable } = rehearse(options, &job, &models, classifier.0.shape())?;
+        let Some(Rehearsal { out, pictures: readable }) = rehearse(options, &job, &models, classifier.0.shape())?
+        else {
+            return Ok(Outcome::Done);
+        };
         if pictures.is_some() && !long {
             listed_or_recorded(options, (places.start, readable), &classifier.0)?;
         }

@@ -22,7 +22,8 @@ pub(super) struct Rehearsal {
     pub(super) pictures: usize,
 }
 
-/// Looks at the folder of the results, at the models, and at pictures that are fitted to `shape`, `[C, H, W]`.
+/// Looks at the folder of the results, at the models, and at pictures that are fitted to `shape`, `[C, H, W]`; `None` when
+/// everything was done before, which is said.
 ///
 /// # Errors
 /// Those of the run, in its words.
@@ -31,8 +32,8 @@ pub(super) fn rehearse(
     job: &Job<'_>,
     models: &[&Described],
     shape: [usize; 3],
-) -> anyhow::Result<Rehearsal> {
-    let out = job.look(options)?;
+) -> anyhow::Result<Option<Rehearsal>> {
+    let Some(out) = job.look(options)? else { return Ok(None) };
     let recorded = options.recorded.as_deref();
     for model in models {
         look_into(model, recorded)?;
@@ -43,11 +44,11 @@ pub(super) fn rehearse(
         real.range.end = real.range.end.min(MAX_TOGETHER);
         read(&real, shape, options)?;
     }
-    let Some(pictures) = job.pictures else { return Ok(rehearsal) };
+    let Some(pictures) = job.pictures else { return Ok(Some(rehearsal)) };
     let hashes = |recorded: &Recorded| recorded.compare_inputs(&pictures.inputs(&rehearsal.out), &pictures.hashes());
     warn(recorded.and_then(hashes));
     rehearsal.pictures = read(pictures, shape, options)?;
-    Ok(rehearsal)
+    Ok(Some(rehearsal))
 }
 
 /// A model's file must be one, and the one that its manifest means; whether it is the session's is good to know.

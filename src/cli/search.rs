@@ -11,7 +11,7 @@ use super::describe::{describe_compute, describe_labels, describe_model, would_w
 use super::driver::Driver;
 use super::opened::judge;
 use super::refine::Described;
-use super::rehearsal::rehearse;
+use super::rehearsal::{Rehearsal, rehearse};
 use super::say::say_out;
 use super::{CliError, Outcome, RunOptions, flags};
 use crate::classifier::labels::listed;
@@ -205,7 +205,11 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     let command = format!("search {metric:?} {method:?} {grid} {stride}");
     let job = Job { command: &command, files: &[TABLE], pictures: None, mask: None, bytes: 0 };
     if options.run.dry_run {
-        let out = rehearse(&options.run, &job, &[&generator, &classifier], generator.0.shape())?.out;
+        let Some(Rehearsal { out, .. }) =
+            rehearse(&options.run, &job, &[&generator, &classifier], generator.0.shape())?
+        else {
+            return Ok(Outcome::Done);
+        };
         say_out(&plan(options, &generator, &classifier, &out))?;
         return Ok(Outcome::Done);
     }

@@ -149,13 +149,14 @@ enum Choice {
 }
 
 impl Claim<'_> {
-    /// Where the results will go. Nothing is made or changed.
+    /// Where the results will go, and whether they are there already. Nothing is made or changed.
     ///
     /// # Errors
     /// [`ExportError`] says what stands against it.
-    pub fn look(&self) -> Result<PathBuf, ExportError> {
+    pub fn look(&self) -> Result<(PathBuf, bool), ExportError> {
         Ok(match self.choose()? {
-            Choice::Begin { folder, .. } | Choice::GoOn { folder, .. } | Choice::Finished(folder) => folder,
+            Choice::Begin { folder, .. } | Choice::GoOn { folder, .. } => (folder, false),
+            Choice::Finished(folder) => (folder, true),
         })
     }
 

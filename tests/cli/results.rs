@@ -59,6 +59,8 @@ fn earlier_results_stay_and_no_two_are_mixed() {
     assert_eq!(files(&at("o")), expected, "nothing is left of the first one");
     let done = run(folder.path(), &[&other[..], &["--resume"]].concat());
     assert!(stderr(&done).contains("nothing is left to do: the results are in o"), "{}", stderr(&done));
+    let dry = run(folder.path(), &[&other[..], &["--resume", "--dry-run"]].concat());
+    assert_eq!((stderr(&dry), stdout(&dry)), (stderr(&done), String::new()));
 
     // The default folder is no choice of the user's: it gets a number.
     let default = ["edit", "--task", "denoise", "--input", "o/contact_sheet.png"];

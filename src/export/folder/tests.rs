@@ -245,7 +245,7 @@ fn without_a_choice_of_the_users_the_next_number_is_taken() {
     place.put("out-2/pair_000009.png");
     let next = |earlier| {
         let folder = place.at("out");
-        Claim { folder: &folder, numbered: true, earlier, recipe: "a", files: FILES, inputs: &[] }.look().unwrap()
+        Claim { folder: &folder, numbered: true, earlier, recipe: "a", files: FILES, inputs: &[] }.look().unwrap().0
     };
     assert_eq!(next(Earlier::Keep), place.at("out-3"));
     assert_eq!(next(Earlier::Overwrite), place.at("out"));
