@@ -1,7 +1,7 @@
 //! What lies at a path that was given: a file that can be read, or something that would be waited for for ever; and what a file
 //! holds, as one number.
 
-use std::io::Read as _;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use sha2::Digest as _;
@@ -57,13 +57,42 @@ fn special(kind: std::fs::FileType) -> Option<(&'static str, &'static str)> {
 /// # Errors
 /// Whatever keeps it from being read.
 pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
-    let (mut hasher, mut buffer) = (sha2::Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hasher.finalize())),
-            read => hasher.update(&buffer[..read]),
+    let mut hash = Sha256::default();
+    hash.take(std::fs::File::open(path)?, &mut |_| true)?;
+    Ok(hash.digits())
+}
+
+/// The SHA-256 of what is read, one behind the other.
+#[derive(Debug, Default)]
+pub(crate) struct Sha256 {
+    hasher: sha2::Sha256,
+    /// Bytes so far.
+    done: u64,
+}
+
+impl Sha256 {
+    /// Reads to the end, or until `watch`, which hears of the bytes so far, says no; whether it came to the end.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read.
+    pub(crate) fn take(&mut self, mut input: impl Read, watch: &mut dyn FnMut(u64) -> bool) -> std::io::Result<bool> {
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = input.read(&mut buffer)?;
+            if read == 0 {
+                return Ok(true);
+            }
+            self.hasher.update(&buffer[..read]);
+            self.done += read as u64;
+            if !watch(self.done) {
+                return Ok(false);
+            }
         }
+    }
+
+    /// In lower-case hexadecimal digits.
+    pub(crate) fn digits(self) -> String {
+        hex(&self.hasher.finalize())
     }
 }
 

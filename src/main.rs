@@ -79,7 +79,7 @@ fn run(invocation: Invocation) -> anyhow::Result<Outcome> {
             inspected?;
         }
         Invocation::Bench(options) => {
-            let measured = if options.layers {
+            let measured = if options.layers.is_some() {
                 cli::bench::layers(&options, &folders)?
             } else {
                 format!("{:#}", cli::bench::run(&options, &folders)?)

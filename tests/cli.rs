@@ -34,6 +34,11 @@ fn lapidary(folder: &Path, args: &[&str]) -> Output {
     command(folder).args(args).output().expect("the program starts")
 }
 
+/// A dry run with a variable of the environment.
+fn dry_run_with(folder: &Path, name: &str, value: &str) -> Output {
+    command(folder).args(["generate", "--dry-run"]).env(name, value).output().expect("the program starts")
+}
+
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -76,7 +81,7 @@ fn array<T: npyz::Deserialize>(archive: &Path, name: &str) -> (Vec<u64>, Vec<T>)
     (file.shape().to_vec(), file.into_vec::<T>().expect("values of this type"))
 }
 
-/// An archive of samples as guided-diffusion writes them.
+/// An archive of samples as guided-diffusion writes them; more labels than pictures are one-hot rows.
 fn write_samples<T: npyz::AutoSerialize + Copy>(path: &Path, shape: [u64; 4], values: &[T], labels: Option<&[i64]>) {
     fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], values: &[T]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -87,7 +92,8 @@ fn write_samples<T: npyz::AutoSerialize + Copy>(path: &Path, shape: [u64; 4], va
         bytes
     }
     let mut archive = zip::ZipWriter::new(File::create(path).expect("a new file"));
-    let labels = labels.map(|labels| ("arr_1.npy", npy(&[labels.len() as u64], labels)));
+    let shape_of = |n: u64| if n == shape[0] { vec![n] } else { vec![shape[0], n / shape[0]] };
+    let labels = labels.map(|labels| ("arr_1.npy", npy(&shape_of(labels.len() as u64), labels)));
     for (name, bytes) in [("arr_0.npy", npy(&shape, values))].into_iter().chain(labels) {
         archive.start_file(name, zip::write::SimpleFileOptions::default()).expect("a new entry");
         archive.write_all(&bytes).expect("room on the disk");
@@ -339,6 +345,21 @@ fn inpainting_keeps_what_is_known_and_its_results_can_be_refined() {
     run(folder.path(), &["refine", "--input", "edited/samples.npz", "--iterations", "1", "--out", "refined"]);
     assert_eq!(array::<i64>(&at("refined/samples.npz"), "arr_1").1, [6, 6]);
     check_refused(folder.path(), &["refine", "--session", "edited/session.json"], 1, "describes edited pictures");
+
+    let again = ["edit", "--session", "edited/session.json", "--out", "again"];
+    run(folder.path(), &again);
+    assert!(contents(&at("edited")) == contents(&at("again")), "the recipe knows its mask");
+    let other = image::GrayImage::from_pixel(32, 32, image::Luma([255]));
+    other.save(at("mask.png")).unwrap();
+    let changed = "the mask changed since the session was made: give it as it was, or say with --mask";
+    check_refused(folder.path(), &[&again[..4], &["new"]].concat(), 1, changed);
+    check_refused(folder.path(), &[&again[..4], &["new", "--dry-run"]].concat(), 1, changed);
+    std::fs::remove_file(at("mask.png")).unwrap();
+    check_refused(folder.path(), &[&again[..4], &["new", "--dry-run"]].concat(), 1, "no file is there");
+    other.save(at("mask.png")).unwrap();
+    image::RgbImage::new(32, 32).save(at("made/images/000006.png")).unwrap();
+    let dry = run(folder.path(), &[&again[..4], &["new", "--mask", "./mask.png", "--dry-run"]].concat());
+    assert!(stderr(&dry).contains("000006.png changed since the session was made"), "{}", stderr(&dry));
 }
 
 #[test]
@@ -403,12 +424,24 @@ fn wrong_usage_ends_with_2_and_one_sentence() {
     check(&["--ts", "0,22,39"], "the points of the grid are missing");
     check(&["--early-stop"], "there are no real pictures to compare with");
     check(&["--limit", "3"], "--limit is about pictures that are opened");
+    check(
+        &["--limit", "0", "--input", "a.png"],
+        "Limit is 0, but must be a whole number from 1 to 10000000; give a value such as 100",
+    );
+    check(&["--seeds", "18446744073709551615"], "but must be a whole number from 0 to 4294967295");
     check_refused(folder.path(), &["edit", "--task", "colorize"], 2, "give one with --input");
     check_refused(folder.path(), &["edit", "--task", "inpaint", "--input", "a.png"], 2, "give a picture with --mask");
     check(&["--seeds", "9..5"], "--seeds is \"9..5\", but must be a range such as 0..64");
     check(&["--polish"], "--polish");
     check_refused(folder.path(), &["refin"], 2, "neither a command nor a file");
+    let odd = dry_run_with(folder.path(), "LAPIDARY_KERNELS", "brun");
+    assert_eq!(odd.status.code(), Some(2));
+    assert!(stderr(&odd).contains("LAPIDARY_KERNELS is \"brun\", but may only be burn"), "{}", stderr(&odd));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is written");
+    std::fs::write(folder.path().join("-dash.png"), "a file of this name").unwrap();
+    for args in [&["refine", "-dash.png"][..], &["edit", "--input", "-dash.png"], &["inspect", "-dash.png"]] {
+        check_refused(folder.path(), args, 2, "its name looks like a flag: write ./-dash.png");
+    }
 }
 
 #[test]
@@ -438,8 +471,15 @@ fn bad_files_end_with_1_and_one_message() {
     input("centred.npz", "arr_0 holds -1, which is outside of [0,1]");
     write_samples(&folder.path().join("wide.npz"), [1, 1, 2, 3], &[0_u8; 6], None);
     input("wide.npz", "which it cannot halve: give pictures whose sides are multiples of 4");
+    write_samples(&folder.path().join("grey.npz"), [1, 32, 32, 1], &[0_u8; 1024], None);
+    input("grey.npz", "the pictures have 1 channel, but the classifier takes 3: choose another classifier, or other");
     write_samples(&folder.path().join("foreign.npz"), [1, 32, 32, 3], &[0_u8; 3072], Some(&[999]));
     input("foreign.npz", "picture 0 is of class 999, but gtsrb12-joint knows 12 classes (0 to 11)");
+    let grey = ["edit", "--task", "denoise", "--input", "grey.npz", "--classes", "stop", "--dry-run"];
+    check_refused(folder.path(), &grey, 1, "the pictures have 1 channel, but the generator takes 3");
+    let one_hot: Vec<i64> = (0..20).map(|class| i64::from(class == 3)).collect();
+    write_samples(&folder.path().join("hot.npz"), [1, 32, 32, 3], &[0_u8; 3072], Some(&one_hot));
+    input("hot.npz", "the one-hot rows of arr_1 have 20 columns, but gtsrb12-joint knows 12 classes");
     input("none.png", "no file is there");
 }
 
@@ -450,9 +490,15 @@ fn a_dry_run_tells_everything_and_writes_nothing() {
     let output = lapidary(folder.path(), &args);
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
-    for part in
-        ["gtsrb12-cm", "gtsrb12-joint", "SHA-256 1bb5281f", "0..64 (64 pictures)", "stop ×64", "ε = 3", "unreachable"]
-    {
+    for part in [
+        "gtsrb12-cm",
+        "gtsrb12-joint",
+        "SHA-256 1bb5281f",
+        "0..64 (64 pictures)",
+        "stop ×64",
+        "ε = 3",
+        "at most 50 % of the radius",
+    ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -506,6 +552,45 @@ fn a_dry_run_refuses_what_the_run_refuses() {
     check(&["refine", "--references", "none.png"], "no file is there");
     let patch = ["edit", "--task", "super-resolution", "--input", "a.png", "--patch", "5"];
     check(&patch, "patches of 5 x 5 pixels do not tile");
+    std::fs::write(folder.path().join("poem.png"), "Shall I compare thee to a summer's day?").unwrap();
+    check(&["refine", "--input", "poem.png"], "this is a text file, but no picture");
+    check(&["refine", "--references", "poem.png"], "this is a text file, but no picture");
+    let mut values = vec![0.5_f32; 2 * 3072];
+    values[3072] = f32::NAN;
+    write_samples(&folder.path().join("nan.npz"), [2, 32, 32, 3], &values, None);
+    check(&["refine", "--input", "nan.npz"], "picture 1 of arr_0 has 1 value of NaN");
+    check(&["refine", "--input", "a.png", "--classifier", "poem.png"], "this is a text file");
+}
+
+#[test]
+fn a_dry_run_compares_with_the_session_as_the_run_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    image::RgbImage::from_pixel(32, 32, image::Rgb([200, 30, 30])).save(at("a.png")).unwrap();
+    run(folder.path(), &["refine", "--input", "a.png", "--iterations", "1", "--out", "o"]);
+    let mut edited = recipe(&at("o/session.json"));
+    let session = |name: &str, recipe: &serde_json::Value| {
+        std::fs::write(at("o").join(name), recipe.to_string()).unwrap();
+        ["refine".to_owned(), "--session".to_owned(), format!("o/{name}"), "--out".to_owned(), "n".to_owned()]
+    };
+    let both = |args: &[String], code, expected: &str| {
+        for dry in [&["--dry-run"][..], &[]] {
+            let args: Vec<&str> = args.iter().map(String::as_str).chain(dry.iter().copied()).collect();
+            let output = lapidary(folder.path(), &args);
+            assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
+            assert!(stderr(&output).contains(expected), "{args:?}: {}", stderr(&output));
+        }
+        let _may_not_be_there = std::fs::remove_dir_all(at("n"));
+    };
+    edited["samples"][0]["label"] = 99.into();
+    both(&session("label.json", &edited), 1, "class 99 for picture 0, but the classifier knows 12 classes");
+    edited["samples"][0]["label"] = 9.into();
+    edited["provenance"]["classifier"]["sha256"] = "0123".into();
+    both(&session("model.json", &edited), 0, "but the session was made with 0123), so results will differ");
+    image::RgbImage::from_pixel(32, 32, image::Rgb([30, 30, 200])).save(at("a.png")).unwrap();
+    both(&session("input.json", &edited), 0, "a.png changed since the session was made, so results will differ");
+    std::fs::remove_file(at("a.png")).unwrap();
+    both(&session("gone.json", &edited), 1, "no file is there");
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub enum CheckpointError {
     Foreign { path: PathBuf, what: String },
     #[error("loading was cancelled")]
     Cancelled,
-    #[error("the manifest is not valid in {place}: correct it as the cause says\n{}", path.display())]
+    #[error("the manifest is not valid in {place}: {}\n{}", advice(source), path.display())]
     Manifest { path: PathBuf, place: Place, source: Box<toml::de::Error> },
     #[error("the manifest says {what}, but {expected}\n{}", path.display())]
     ManifestValue { path: PathBuf, what: String, expected: String },
@@ -98,6 +98,15 @@ impl CheckpointError {
             checkpoint.tensors().keys().find(|name| name.ends_with(tensor) || tensor.ends_with(name.as_str()));
         let nearest = nearest.or_else(|| checkpoint.tensors().keys().find(|name| name.ends_with(leaf)));
         Self::Missing { path: checkpoint.path().to_owned(), tensor: tensor.to_owned(), nearest: nearest.cloned() }
+    }
+}
+
+/// What to do about a manifest.
+fn advice(fault: &toml::de::Error) -> &'static str {
+    if fault.message().contains("duplicate key") {
+        "this entry stands there for the second time, so leave one of the two out"
+    } else {
+        "correct it as the cause says"
     }
 }
 

@@ -180,27 +180,14 @@ impl Checkpoint {
 /// # Errors
 /// [`CheckpointError::Read`], or [`CheckpointError::Cancelled`] when `watch` says so.
 pub fn sha256(files: &[PathBuf], of: u64, watch: &mut Watch<'_>) -> Result<String, CheckpointError> {
-    use std::io::Read as _;
-
-    use sha2::Digest as _;
-    let mut hasher = sha2::Sha256::new();
-    let (mut buffer, mut done) = (vec![0; 1 << 20], 0);
+    let mut hash = crate::file::Sha256::default();
     for path in files {
         let io = |source| CheckpointError::Read { path: path.clone(), source };
-        let mut file = open_file(path)?;
-        loop {
-            let read = file.read(&mut buffer).map_err(io)?;
-            if read == 0 {
-                break;
-            }
-            hasher.update(&buffer[..read]);
-            done += read as u64;
-            if !watch(done, of) {
-                return Err(CheckpointError::Cancelled);
-            }
+        if !hash.take(open_file(path)?, &mut |done| watch(done, of)).map_err(io)? {
+            return Err(CheckpointError::Cancelled);
         }
     }
-    Ok(crate::file::hex(&hasher.finalize()))
+    Ok(hash.digits())
 }
 
 /// Opens a file to read; what is no file, such as a named pipe, may have no end and is refused.

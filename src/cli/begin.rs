@@ -14,7 +14,7 @@ use crate::export::{self, Claim, Claimed, Earlier, OutFolder};
 use crate::file::{hex, sha256_of};
 use crate::image::Levels;
 use crate::origins::Origins;
-use crate::session::document::Document;
+use crate::session::document::{Document, MaskFile, relative_file};
 use crate::trace::Trace;
 
 /// What a file takes on a disk at least, and is rounded up to, in bytes.
@@ -44,6 +44,8 @@ pub(super) struct Begun {
     pub(super) out: OutFolder,
     /// SHA-256 of the pictures that are opened.
     pub(super) hashes: Vec<String>,
+    /// The mask, and its SHA-256.
+    pub(super) mask: Option<(PathBuf, String)>,
 }
 
 impl Begun {
@@ -61,7 +63,11 @@ impl Begun {
         let inputs = pictures.map_or_else(Vec::new, |pictures| pictures.inputs(out));
         let input_hashes = self.hashes.clone();
         let new = Document::new(settings, &driver.provenance, origins, trace, Some(out));
-        Document { inputs, input_hashes, count, part, ..new }
+        let mask = self.mask.as_ref().map(|(path, sha256)| {
+            let file = relative_file(path, out);
+            MaskFile { file, sha256: sha256.clone() }
+        });
+        Document { inputs, input_hashes, mask, count, part, ..new }
     }
 
     /// Likewise, of what was refined.
@@ -80,14 +86,19 @@ impl Begun {
 }
 
 impl Job<'_> {
-    /// The folder that the results would go to, for a dry run, which refuses what the run refuses.
-    pub(super) fn look(&self, options: &RunOptions) -> anyhow::Result<PathBuf> {
+    /// The folder that the results would go to, for a dry run, which refuses what the run refuses; `None` when everything was done
+    /// before, which is said.
+    pub(super) fn look(&self, options: &RunOptions) -> anyhow::Result<Option<PathBuf>> {
         let inputs = self.inputs(options);
         let recipe =
             if options.earlier == Earlier::Resume { self.recipe(options, &self.hashes()) } else { String::new() };
-        let folder = self.claim(options, &inputs, &recipe).look()?;
+        let (folder, is_finished) = self.claim(options, &inputs, &recipe).look()?;
+        if is_finished {
+            say_finished(&folder);
+            return Ok(None);
+        }
         export::check_space(&folder, self.needed())?;
-        Ok(folder)
+        Ok(Some(folder))
     }
 
     /// Takes the folder; `None` when everything was done before, which is said.
@@ -95,10 +106,10 @@ impl Job<'_> {
         let (inputs, hashes) = (self.inputs(options), self.hashes());
         let recipe = self.recipe(options, &hashes);
         let claim = self.claim(options, &inputs, &recipe);
-        export::check_space(&claim.look()?, self.needed())?;
+        export::check_space(&claim.look()?.0, self.needed())?;
         match claim.claim()? {
             Claimed::Finished(folder) => {
-                say_err(&format!("nothing is left to do: the results are in {}", folder.display()));
+                say_finished(&folder);
                 Ok(None)
             }
             Claimed::Begun(out) => {
@@ -110,7 +121,8 @@ impl Job<'_> {
                     ));
                 }
                 let options = RunOptions { out: Some(out.path().to_owned()), ..options.clone() };
-                Ok(Some(Begun { options, out, hashes }))
+                let mask = self.mask.map(|path| (path.to_owned(), sha256_of(path).unwrap_or_default()));
+                Ok(Some(Begun { options, out, hashes, mask }))
             }
         }
     }
@@ -160,6 +172,10 @@ impl Job<'_> {
         let all = (self.command, version, settings, part, levels, count);
         hex(&sha2::Sha256::digest(format!("{all:?} {stored:?} {names:?} {hashes:?} {others:?}")))
     }
+}
+
+fn say_finished(folder: &Path) {
+    say_err(&format!("nothing is left to do: the results are in {}", folder.display()));
 }
 
 /// The files of pictures; none where they cannot be opened, which is found out later.

@@ -132,9 +132,9 @@ fn describe_reach(settings: &RefineSettings) -> Option<String> {
     }
     Some(match settings.reach_in_words() {
         Some((reach, true)) => {
-            format!("the edge of the ball is {reach}; more iterations or larger steps use all of the radius")
+            format!("{reach}: more iterations or larger steps use all of it")
         }
-        Some((reach, false)) => format!("the edge of the ball is {reach}"),
+        Some((reach, false)) => reach,
         None => "steps follow the raw gradient, so nothing can be said before".to_owned(),
     })
 }
@@ -157,10 +157,25 @@ pub(super) fn written(out: &Path, files: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::refiner::Target;
     use crate::refiner::presets::Preset;
     use crate::zoo::PreconditioningName;
+
+    #[test]
+    fn the_reach_is_neither_nothing_nor_all_by_rounding() {
+        let reach = |step_size| {
+            let settings =
+                RefineSettings { step_size, eps: 3.0, iterations: NonZeroU32::new(10), ..Default::default() };
+            describe_reach(&settings).unwrap()
+        };
+        assert!(reach(1e-5).starts_with("All steps together move by less than 0.1 % of the radius"));
+        assert!(reach(0.01).contains("at most 3.3 % of the radius: more iterations"));
+        assert!(reach(0.2999).contains("at most 99 % of the radius"));
+        assert_eq!(reach(0.6), "All steps together are 2.0 × the radius");
+    }
 
     #[test]
     fn labels_are_counted_by_name() {
@@ -192,11 +207,11 @@ mod tests {
         assert!(
             far.contains("norm       L2: ")
                 && far.contains("ε = 3, α = 0.3, T = 15")
-                && far.contains("the edge of the ball is reachable: T × α is 1.5 × ε"),
+                && far.contains("reach      All steps together are 1.5 × the radius"),
             "{far}"
         );
         let short = RefineSettings { step_size: 0.1, ..Default::default() };
-        assert!(describe_refinement(&short).contains("unreachable"));
+        assert!(describe_refinement(&short).contains("at most 50 % of the radius: more iterations"));
     }
 
     #[test]

@@ -106,6 +106,11 @@ impl Driver {
         }
     }
 
+    /// Says which files were kept under another name.
+    pub(super) fn say_kept(&self, out: &mut OutFolder) {
+        out.take_warnings().iter().for_each(|warning| self.say(warning));
+    }
+
     /// Says what may be left out when quiet.
     pub(super) fn note(&self, notes: &[String]) {
         for note in notes.iter().filter(|_| !self.quiet) {
@@ -261,11 +266,13 @@ impl Driver {
                 match event {
                     Event::Device { info, .. } => self.take_device(info),
                     Event::Generator { info, .. } => {
-                        self.compare(Recorded::compare_model(self.recorded.generator.as_ref(), &info));
+                        let then = self.recorded.generator.as_ref();
+                        self.compare(Recorded::compare_model(then, &info.title, &info.sha256));
                         self.provenance.generator = Some(info);
                     }
                     Event::Classifier { info, .. } => {
-                        self.compare(Recorded::compare_model(self.recorded.classifier.as_ref(), &info));
+                        let then = self.recorded.classifier.as_ref();
+                        self.compare(Recorded::compare_model(then, &info.title, &info.sha256));
                         self.provenance.classifier = Some(info);
                     }
                     Event::Preparing { what, .. } => self.progress.bar.set_message(what),

@@ -12,6 +12,7 @@ use super::generate::{check_sampling, windows};
 use super::maker::{Maker, part_of};
 use super::opened::{Opened, changed, labelled, stored_pictures};
 use super::refine::Described;
+use super::rehearsal::{Rehearsal, rehearse};
 use super::say::say_out;
 use super::{CliError, Outcome, RunOptions, Source, flags};
 use crate::classifier::labels::listed;
@@ -77,6 +78,9 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
         // Stored pictures are square.
         _ => vec![[1, 1]],
     };
+    if let (Some(mask), Some(recorded)) = (&options.mask, &options.run.recorded) {
+        recorded.check_mask(mask)?;
+    }
     let mask = options.mask.as_deref().map(|path| read_mask(path, generator.0.size(), &sizes)).transpose()?;
     let (stored, mask) = match source {
         Source::Stored(path) if task.needs_reference() => {
@@ -101,11 +105,17 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let (opens, mask_file) = (pictures.as_ref(), options.mask.as_deref());
     let job = Job { command: "edit", files: &files, pictures: opens, mask: mask_file, bytes };
     if options.run.dry_run {
-        say_out(&plan(options, &generator, opens, (&job.look(&options.run)?, &files)))?;
+        let Some(Rehearsal { out, .. }) = rehearse(&options.run, &job, &[&generator], generator.0.shape())? else {
+            return Ok(Outcome::Done);
+        };
+        say_out(&plan(options, &generator, opens, (&out, &files)))?;
         return Ok(Outcome::Done);
     }
     let Some(begun) = job.begin(&options.run)? else { return Ok(Outcome::Done) };
-    let driver = Driver::start(folders, &begun.options)?;
+    let mut driver = Driver::start(folders, &begun.options)?;
+    if let (Some(recorded), Some(pictures)) = (&options.run.recorded, opens) {
+        driver.compare(recorded.compare_inputs(&pictures.inputs(begun.out.path()), &begun.hashes));
+    }
     // Places in an archive or a folder; the first one may have others before it.
     let start = opens.filter(|_| count > 1).map_or(0, |pictures| pictures.range.start);
     // The frames between two seeds are known by their share of the way, so they are made together.
@@ -217,6 +227,11 @@ fn check(options: &EditOptions, generator: &Manifest, pictures: Option<&Opened>)
         let frames = options.run.count();
         SAMPLES.check(frames as f64).context("the frames between two seeds are made together")?;
     }
+    if let Some([found, ..]) = pictures.map(|pictures| pictures.shape(generator.shape()))
+        && found != *channels
+    {
+        return Err(CliError::Channels { found, expected: *channels, model: "generator" }.into());
+    }
     if let Some(pictures) = pictures.filter(|_| !classes.is_empty()) {
         pictures.check_labels(&options.run.settings, &generate.generator, classes.len())?;
         check_verdict(&options.run.settings, generator, pictures)?;
@@ -230,6 +245,7 @@ fn check_verdict(settings: &Settings, generator: &Manifest, pictures: &Opened) -
         return Ok(());
     }
     let (classifier, _) = flags::find(&settings.refine.classifier, false)?;
+    flags::check_shape(&classifier, pictures.shape(generator.shape()))?;
     if translation(&classifier.classes, &generator.classes).is_err() {
         bail!(
             "the generator makes pictures of {}, but the classifier knows {}, so it cannot say of which class a picture is: say it with --classes, or choose another --classifier",

@@ -10,7 +10,8 @@ use super::begin::Begun;
 use super::describe::written;
 use super::driver::Driver;
 use super::say::say_out;
-use crate::export::ExportError;
+use crate::export::{ExportError, Extent};
+use crate::units::counted;
 
 /// Work that ended.
 pub(super) struct Ended {
@@ -47,11 +48,12 @@ impl Ended {
     ) -> anyhow::Result<Outcome> {
         let Self { mut begun, mut driver, done: (done, of), at_end, result } = self;
         driver.finish();
-        // What is kept is of other models, so this command cannot go on with it.
-        let is_of_others = |error: &anyhow::Error| {
-            matches!(error.downcast_ref::<ExportError>(), Some(ExportError::OtherRecipe { .. }))
+        // What is kept is of other models, or not there, so this command cannot go on with it.
+        let is_elsewhere = |error: &anyhow::Error| {
+            let error = error.downcast_ref::<ExportError>();
+            matches!(error, Some(ExportError::OtherRecipe { .. } | ExportError::Moved { .. }))
         };
-        if done == 0 || result.as_ref().is_err_and(is_of_others) {
+        if done == 0 || result.as_ref().is_err_and(is_elsewhere) {
             result?;
             driver.say("stopped before the first pictures were done: nothing is written");
             return Ok(driver.stopped());
@@ -62,19 +64,25 @@ impl Ended {
         let complete = result.is_ok() && (at_end || !driver.interrupted);
         let place = begun.out.place(complete);
         let Whole { files, names, write, said, hint } = make(&begun, &driver, &place)?;
-        let put_together = begun.out.publish(names, complete, write);
+        let extent = if complete { Extent::Whole } else { Extent::Part(done as u64) };
+        let put_together = begun.out.publish(names, extent, write);
+        driver.say_kept(&mut begun.out);
         let kept =
             format!("{done} of {of} pictures are done and kept: the same command with --resume goes on behind them");
         let left_out = result.with_context(|| kept.clone())?;
-        put_together.with_context(|| kept)?;
+        let stays = put_together.with_context(|| kept)?;
         driver.note(&left_out);
-        if !begun.options.quiet {
+        if !begun.options.quiet && stays.is_none() {
             say_out(&format!("{said}\n{}{hint}", written(&place, &files)))?;
         }
         if complete {
             return Ok(Outcome::Done);
         }
-        driver.say(&format!("stopped after {done} of {of} pictures; these are written, and --resume goes on"));
+        let written_are = stays.map_or_else(
+            || "these are written".to_owned(),
+            |more| format!("the results of {} from before stay", counted(more as usize, "picture")),
+        );
+        driver.say(&format!("stopped after {done} of {of} pictures; {written_are}, and --resume goes on"));
         driver.say_earlier(&begun.out);
         Ok(driver.stopped())
     }

@@ -59,13 +59,16 @@ pub enum CliError {
     Labels(#[from] LabelError),
     /// Channels of another number.
     #[error(
-        "the pictures have {found} channels, but the classifier takes {expected}: choose models that fit each other"
+        "the pictures have {}, but the {model} takes {expected}: choose another {model}, or other pictures",
+        crate::units::counted(*found, "channel")
     )]
     Channels {
         /// Of the pictures.
         found: usize,
-        /// Of the classifier.
+        /// Of the model.
         expected: usize,
+        /// What it is.
+        model: &'static str,
     },
     /// Sides that the classifier cannot halve.
     #[error(transparent)]
@@ -131,6 +134,32 @@ pub enum CliError {
         /// What was given.
         found: String,
     },
+    /// A file whose name looks like a flag.
+    #[error("{} is a file, but its name looks like a flag: write ./{}", found.display(), found.display())]
+    FlagOrFile {
+        /// What was given.
+        found: std::ffi::OsString,
+    },
+    /// A variable of the environment that chooses how networks are computed.
+    #[error("LAPIDARY_KERNELS is {found:?}, but may only be burn, or be left out: correct it")]
+    Kernels {
+        /// What it is.
+        found: std::ffi::OsString,
+    },
+    /// One network of two.
+    #[error(
+        "--{flag} is missing: one network makes the pictures and the other refines them, so name both; with --layers one will do"
+    )]
+    Bench {
+        /// The flag of the other one.
+        flag: &'static str,
+    },
+    /// Steps on another device.
+    #[error("--layers times steps on the CPU, but --device is {found:?}: leave one of the two out")]
+    Layers {
+        /// The device.
+        found: String,
+    },
     /// Pictures that are opened, and a flag of pictures that are made.
     #[error("--{flag} is about pictures that are made, but some are given to be opened: leave one of the two out")]
     MadeAndOpened {
@@ -173,6 +202,12 @@ pub enum CliError {
         "inpainting is told by a mask which pixels to generate, but none is given: give a picture with --mask, white where to generate"
     )]
     NoMask,
+    /// The mask of a session is another one now.
+    #[error("the mask changed since the session was made: give it as it was, or say with --mask which one is meant\n{}", path.display())]
+    Mask {
+        /// Its file.
+        path: PathBuf,
+    },
     /// A model's description cannot be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -192,6 +227,18 @@ pub enum CliError {
         /// The model that is to know it.
         model: String,
         /// How many it knows.
+        classes: usize,
+        /// The archive.
+        path: PathBuf,
+    },
+    /// One-hot labels of more classes.
+    #[error("the one-hot rows of arr_1 have {columns} columns, but {model} knows {classes} classes, so the labels are of other classes: say these with --classes, or choose another model\n{}", path.display())]
+    Columns {
+        /// How many there are.
+        columns: usize,
+        /// The model that is to know them.
+        model: String,
+        /// How many classes it knows.
         classes: usize,
         /// The archive.
         path: PathBuf,
@@ -234,6 +281,8 @@ impl CliError {
             | Self::Session(_)
             | Self::NoPictures { .. }
             | Self::Label { .. }
+            | Self::Columns { .. }
+            | Self::Mask { .. }
             | Self::Channels { .. }
             | Self::Size(_)
             | Self::Output { .. }

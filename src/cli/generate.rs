@@ -10,6 +10,7 @@ use super::describe::{describe_compute, describe_generation, describe_model, wou
 use super::driver::Driver;
 use super::maker::Maker;
 use super::opened::MAX_TOGETHER;
+use super::rehearsal::{Rehearsal, rehearse};
 use super::say::say_out;
 use super::{Outcome, RunOptions, flags};
 use crate::export;
@@ -29,7 +30,11 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let bytes = bytes(count, generator.shape(), false);
     let job = Job { command: "generate", files: &files, pictures: None, mask: None, bytes };
     if options.dry_run {
-        say_out(&plan(options, (&generator, path.as_deref()), &job.look(options)?, &files))?;
+        let model = (generator, path);
+        let Some(Rehearsal { out, .. }) = rehearse(options, &job, &[&model], model.0.shape())? else {
+            return Ok(Outcome::Done);
+        };
+        say_out(&plan(options, (&model.0, model.1.as_deref()), &out, &files))?;
         return Ok(Outcome::Done);
     }
     let Some(begun) = job.begin(options)? else { return Ok(Outcome::Done) };

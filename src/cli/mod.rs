@@ -21,6 +21,7 @@ mod parse;
 mod progress;
 mod recorded;
 pub mod refine;
+mod rehearsal;
 mod say;
 pub mod search;
 mod signals;

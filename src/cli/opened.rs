@@ -46,18 +46,17 @@ impl Opened {
         Ok(Self { source, range, strict: false })
     }
 
-    /// Labels of an archive, where they are used, must be classes of the model, which knows so many.
+    /// Labels of an archive, where they are used, must be classes of the model, which knows so many. Fewer columns of one-hot
+    /// rows are no fault: some programs make as many as the largest label asks for.
     pub(super) fn check_labels(&self, settings: &Settings, model: &str, classes: usize) -> Result<(), CliError> {
         let labels = self.source.labels().filter(|_| settings.generate.classes == Classes::All);
         let taken = labels.map_or(&[][..], |labels| &labels[self.range.clone()]);
+        let (model, path) = (model.to_owned(), self.source.files().into_iter().next().unwrap_or_default());
+        if let Some(columns) = self.source.label_classes().filter(|columns| labels.is_some() && *columns > classes) {
+            return Err(CliError::Columns { columns, model, classes, path });
+        }
         let Some(wrong) = taken.iter().position(|label| *label >= classes) else { return Ok(()) };
-        Err(CliError::Label {
-            place: self.range.start + wrong,
-            label: taken[wrong],
-            model: model.to_owned(),
-            classes,
-            path: self.source.files().into_iter().next().unwrap_or_default(),
-        })
+        Err(CliError::Label { place: self.range.start + wrong, label: taken[wrong], model, classes, path })
     }
 
     /// Width and height of every picture; of an archive once.
@@ -69,10 +68,9 @@ impl Opened {
         self.files().iter().filter_map(|path| picture_size(path).ok()).collect()
     }
 
-    /// `[C, H, W]` that the classifier sees: an archive's own height and width, else those that files are fitted to.
-    pub(super) fn shape(&self, [channels, height, width]: [usize; 3]) -> [usize; 3] {
-        let [height, width] = self.source.native_size().unwrap_or([height, width]);
-        [channels, height, width]
+    /// `[C, H, W]` that the classifier sees: an archive's own, else those that files are fitted to.
+    pub(super) fn shape(&self, fitted: [usize; 3]) -> [usize; 3] {
+        self.source.native_shape().unwrap_or(fitted)
     }
 
     /// Number of pictures.

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
-use super::bench::{BenchOptions, OF_DEMO, OF_MODELS};
+use super::bench::BenchOptions;
 use super::edit::EditOptions;
 use super::flags::Use;
 use super::search::SearchOptions;
 use super::usage::{
-    BATCHES, BENCH_ITERATIONS, DRY_RUN, FILES, INPUT, JSON, LAYERS, LIMIT, MASK, OUT, OVERWRITE, QUIET, REFERENCES,
-    RESUME, SESSION, SKIP, STRICT, TRUNCATE, command,
+    DRY_RUN, FILES, INPUT, JSON, LAYERS, LIMIT, MASK, OUT, OVERWRITE, QUIET, REFERENCES, RESUME, SESSION, SKIP, STRICT,
+    TRUNCATE, command,
 };
 use super::{CliError, Invocation, Job, Part, RunOptions, Source, WindowOptions, flags};
 use crate::export::Earlier;
@@ -21,13 +21,19 @@ use crate::image::Levels;
 use crate::parameter::{Choosable as _, Parameter};
 use crate::session::Settings;
 use crate::session::document::is_session;
-use crate::worker::DeviceChoice;
+
+/// What in the environment chooses how networks are computed: a word that is not known would choose nothing, without a word.
+const KERNELS: &str = "LAPIDARY_KERNELS";
 
 /// Understands the arguments, the program's own name first.
 ///
 /// # Errors
 /// [`CliError`] says in one sentence what was found, what was expected and what to do.
 pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Result<Invocation, CliError> {
+    let kernels = std::env::var_os(KERNELS).filter(|found| !found.is_empty() && found != "burn");
+    if let Some(found) = kernels {
+        return Err(CliError::Kernels { found });
+    }
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let mut command = command();
     command.build();
@@ -35,12 +41,20 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
     check_switches(subcommand.unwrap_or(&command), &args)?;
     let called = subcommand.map(clap::Command::get_name);
     let called = called.map_or_else(|| "lapidary".to_owned(), |name| format!("lapidary {name}"));
-    let matches = command.try_get_matches_from_mut(args).map_err(|error| CliError::usage(error, &called))?;
+    // A file of this name is not meant where it is the value of a flag that takes it.
+    let file = args.iter().skip(1).find(|arg| is_flag_and_file(arg)).cloned();
+    let matches = command.try_get_matches_from_mut(args).map_err(|error| match file {
+        Some(found) if error.kind() == clap::error::ErrorKind::UnknownArgument => CliError::FlagOrFile { found },
+        _ => CliError::usage(error, &called),
+    })?;
     match matches.subcommand() {
         Some(("generate", matches)) => Ok(Invocation::Generate(run_options(matches, Job::Generate)?)),
         Some(("refine", matches)) => Ok(Invocation::Refine(run_options(matches, Job::Refine)?)),
         Some(("edit", matches)) => {
-            let options = EditOptions { run: run_options(matches, Job::Edit)?, mask: path(matches, MASK) };
+            let run = run_options(matches, Job::Edit)?;
+            let recorded = run.recorded.as_ref().and_then(|recorded| recorded.mask.clone());
+            let recorded = recorded.filter(|_| run.settings.edit.task.needs_mask()).map(|(path, _)| path);
+            let options = EditOptions { mask: path(matches, MASK).or(recorded), run };
             options.check()?;
             Ok(Invocation::Edit(options))
         }
@@ -51,24 +65,14 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
             let path = path(matches, FILES).unwrap_or_default();
             Ok(Invocation::Inspect { path, json: is_on(matches, JSON) })
         }
-        Some(("bench", matches)) => Ok(Invocation::Bench(bench_options(matches)?)),
+        Some(("bench", matches)) => Ok(Invocation::Bench(BenchOptions::of(matches, is_on(matches, LAYERS))?)),
         _ => Ok(Invocation::Window { options: window_options(&matches)? }),
     }
 }
 
-fn bench_options(matches: &ArgMatches) -> Result<BenchOptions, CliError> {
-    let mut settings = Settings::default();
-    settings.compute.device = flags::given(matches, flags::DEVICE).unwrap_or("auto").parse::<DeviceChoice>()?;
-    let model = |flag| flags::given(matches, flag).map(str::to_owned);
-    let models = model(flags::GENERATOR).zip(model(flags::CLASSIFIER));
-    let (batches, iterations) = if models.is_some() { OF_MODELS } else { OF_DEMO };
-    if let Some((generator, classifier)) = models {
-        settings.generate.generator = generator;
-        settings.refine.classifier = classifier;
-    }
-    let batches = matches.get_many::<u32>(BATCHES).map_or_else(|| batches.to_vec(), |given| given.copied().collect());
-    let iterations = matches.get_one::<u32>(BENCH_ITERATIONS).copied().unwrap_or(iterations);
-    Ok(BenchOptions { settings, batches, iterations, layers: is_on(matches, LAYERS) })
+/// Whether there is a file whose name looks like a flag.
+fn is_flag_and_file(arg: &OsString) -> bool {
+    arg.len() > 1 && arg.as_encoded_bytes().starts_with(b"-") && Path::new(arg).exists()
 }
 
 /// Words that somebody may write behind a switch, which takes a value only behind an `=`.
@@ -151,13 +155,13 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     if let Some(flag) = made.filter(|_| !inputs.is_empty()) {
         return Err(CliError::MadeAndOpened { flag });
     }
-    let about_pictures = [INPUT, SKIP.flag, LIMIT.flag, flags::CLASSES, flags::CLASSIFIER];
-    if made.is_some()
-        || !inputs.is_empty()
-        || about_pictures.iter().any(|flag| flags::is_given(matches, flag))
-        || job != Job::Refine
-    {
-        options.recorded.iter_mut().for_each(|recorded| recorded.forget_pictures());
+    if let Some(recorded) = &mut options.recorded {
+        let about_labels = [SKIP.flag, LIMIT.flag, flags::CLASSES, flags::CLASSIFIER];
+        if made.is_some() || !inputs.is_empty() || job == Job::Generate {
+            recorded.forget_pictures();
+        } else if job == Job::Edit || about_labels.iter().any(|flag| flags::is_given(matches, flag)) {
+            recorded.forget_samples();
+        }
     }
     let opens = !inputs.is_empty();
     if opens {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::CliError;
-use crate::file::text_of;
+use crate::file::{sha256_of, text_of};
 use crate::session::Provenance;
 use crate::session::document::{Document, Sample};
 use crate::worker::ModelInfo;
@@ -23,6 +23,8 @@ pub struct Recorded {
     pub provenance: Provenance,
     /// SHA-256 of the pictures that were opened.
     pub input_hashes: Vec<String>,
+    /// The mask, and its SHA-256.
+    pub mask: Option<(PathBuf, String)>,
     /// Seed and label of every picture.
     pub samples: Vec<Sample>,
 }
@@ -34,12 +36,27 @@ impl Recorded {
         self.samples.clear();
     }
 
+    /// Leaves out which pictures have which class, because the session is not asked about that.
+    pub(super) fn forget_samples(&mut self) {
+        self.samples.clear();
+    }
+
+    /// Refuses a mask that is the session's and has changed: what it would give is another picture.
+    ///
+    /// # Errors
+    /// [`CliError::Mask`]
+    pub(super) fn check_mask(&self, mask: &Path) -> Result<(), CliError> {
+        let own = self.mask.as_ref().filter(|(path, _)| path == mask);
+        let changed = own.is_some_and(|(path, then)| sha256_of(path).is_ok_and(|now| now != *then));
+        if changed { Err(CliError::Mask { path: mask.to_owned() }) } else { Ok(()) }
+    }
+
     /// A warning when a model is not the one that the results are of; another model is the user's own choice.
-    pub(super) fn compare_model(then: Option<&ModelInfo>, now: &ModelInfo) -> Option<String> {
-        let then = then.filter(|then| then.title == now.title && then.sha256 != now.sha256)?;
+    pub(super) fn compare_model(then: Option<&ModelInfo>, title: &str, sha256: &str) -> Option<String> {
+        let then = then.filter(|then| then.title == title && then.sha256 != sha256)?;
         Some(format!(
-            "another version of {} is used here (SHA-256 {}, but the session was made with {}), so results will differ",
-            now.title, now.sha256, then.sha256
+            "another version of {title} is used here (SHA-256 {sha256}, but the session was made with {}), so results will differ",
+            then.sha256
         ))
     }
 
@@ -56,18 +73,24 @@ impl Recorded {
         Some(format!("{file}{more} changed since the session was made, so results will differ"))
     }
 
-    /// The labels of opened pictures; none when they are not those of `count` pictures.
+    /// The labels of opened pictures, for a classifier that knows so many classes; none when they are not those of `count`
+    /// pictures.
     ///
     /// # Errors
     /// [`CliError::Samples`] when the file lists others.
-    pub(super) fn labels(&self, count: usize) -> Result<Option<Vec<usize>>, CliError> {
-        match self.samples.len() {
-            0 => Ok(None),
-            found if found == count => Ok(Some(self.samples.iter().map(|sample| sample.label).collect())),
-            found => {
-                let what = format!("{found} pictures, but there are {count}");
-                Err(CliError::Samples { path: self.path.clone(), what })
-            }
+    pub(super) fn labels(&self, count: usize, classes: usize) -> Result<Option<Vec<usize>>, CliError> {
+        let refuse = |what: String| Err(CliError::Samples { path: self.path.clone(), what });
+        let labels: Vec<usize> = self.samples.iter().map(|sample| sample.label).collect();
+        if !labels.is_empty() && labels.len() != count {
+            return refuse(format!("{} pictures, but there are {count}", labels.len()));
+        }
+        match labels.iter().position(|label| *label >= classes) {
+            Some(place) => refuse(format!(
+                "class {} for picture {place}, but the classifier knows {classes} classes (0 to {})",
+                labels[place],
+                classes.saturating_sub(1)
+            )),
+            None => Ok((!labels.is_empty()).then_some(labels)),
         }
     }
 
@@ -180,11 +203,11 @@ mod tests {
             sample_shape: [3, 2, 2],
             report: crate::checkpoint::LoadReport::default(),
         };
-        let compare = |then: &ModelInfo, now: &ModelInfo| Recorded::compare_model(Some(then), now);
+        let compare = |then: &ModelInfo, now: &ModelInfo| Recorded::compare_model(Some(then), &now.title, &now.sha256);
         assert_eq!(compare(&info("a", "1"), &info("a", "1")), None);
         assert!(compare(&info("a", "1"), &info("a", "2")).unwrap().contains("another version of a"));
         assert_eq!(compare(&info("a", "1"), &info("b", "2")), None, "another model was chosen");
-        assert_eq!(Recorded::compare_model(None, &info("a", "1")), None);
+        assert_eq!(Recorded::compare_model(None, "a", "1"), None);
     }
 
     #[test]
@@ -193,8 +216,10 @@ mod tests {
         assert!(recorded.check_samples(&[3, 4], &[1, 0]).is_ok());
         let text = recorded.check_samples(&[3, 4], &[1, 2]).unwrap_err().to_string();
         assert!(text.contains("seed 4 with class 0, but its settings give seed 4 with class 2"), "{text}");
-        assert!(recorded.check_samples(&[3], &[1]).is_err() && recorded.labels(3).is_err());
-        assert_eq!(recorded.labels(2).unwrap(), Some(vec![1, 0]));
+        assert!(recorded.check_samples(&[3], &[1]).is_err() && recorded.labels(3, 2).is_err());
+        assert_eq!(recorded.labels(2, 2).unwrap(), Some(vec![1, 0]));
+        let text = recorded.labels(2, 1).unwrap_err().to_string();
+        assert!(text.contains("class 1 for picture 0, but the classifier knows 1 classes (0 to 0)"), "{text}");
         assert!(Recorded::default().check_samples(&[3], &[1]).is_ok());
     }
 }

@@ -13,15 +13,16 @@ use super::describe::{
 use super::driver::Driver;
 use super::generate::check_sampling;
 use super::opened::{self, MAX_TOGETHER, Opened, labelled, listed_labels, stored_pictures};
+use super::rehearsal::{Rehearsal, rehearse};
 use super::say::say_out;
 use super::tally::{RUN, Tally, stopped};
-use super::{CliError, Outcome, Part, RunOptions, Source, flags, many};
-use crate::export::{self, Parts, Refined, Results};
+use super::{CliError, Outcome, RunOptions, Source, flags, many};
+use crate::export::{self, Extent, Parts, Refined, Results};
 use crate::generator::Classes;
-use crate::image::Levels;
+use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
-use crate::refiner::Target;
 use crate::refiner::settings::ITERATIONS;
+use crate::refiner::{RefineError, Target};
 use crate::session::Settings;
 use crate::session::host::Folders;
 use crate::trace::{StateId, Trace};
@@ -87,8 +88,17 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     };
     let job = Job { command: "refine", files: &files, pictures: pictures.as_ref(), mask: None, bytes };
     if options.dry_run {
-        check_references(options)?;
-        let out = job.look(options)?;
+        if let Source::Stored(path) = source {
+            stored(path, options, &classifier.0)?;
+        }
+        let models: Vec<&Described> = generator.iter().chain([&classifier]).collect();
+        let Some(Rehearsal { out, pictures: readable }) = rehearse(options, &job, &models, classifier.0.shape())?
+        else {
+            return Ok(Outcome::Done);
+        };
+        if pictures.is_some() && !long {
+            listed_or_recorded(options, (places.start, readable), &classifier.0)?;
+        }
         say_out(&plan(options, generator.as_ref(), &classifier, pictures.as_ref(), (&out, &files)))?;
         return Ok(Outcome::Done);
     }
@@ -105,19 +115,14 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
 
 /// Refines pictures that are held at once, with every number of every iteration.
 fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: &Manifest) -> anyhow::Result<Outcome> {
-    let Begun { options, mut out, hashes } = begun;
+    let Begun { options, mut out, hashes, mask } = begun;
     let RunOptions { settings, source, quiet, .. } = &options;
     let mut references = opened::references(&options.references, classifier.shape(), &mut driver)?;
     let origins = match (source, pictures) {
         (Source::Stored(path), _) => {
-            let (origins, stored) = stored_pictures(path)?;
-            references = references.or(stored);
-            if settings.refine.early_stop && references.is_none() {
-                return Err(CliError::NoReferences.into());
-            }
-            let listed = options.relabel && settings.generate.classes != Classes::All;
-            let classes = classifier.classes.len();
-            Some(if listed { opened::relabelled(&origins, &settings.generate, classes) } else { origins })
+            let (origins, real) = stored(path, &options, classifier)?;
+            references = references.or(real);
+            Some(origins)
         }
         (_, Some(pictures)) => open_pictures(pictures, &options, classifier, &mut driver)?,
         (_, None) => driver.generate(settings)?,
@@ -146,7 +151,7 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     };
     let complete = matches!(ended, Ok(Rest::Finished | Rest::NothingMoves));
     let place = out.place(complete);
-    let begun = Begun { options: options.clone(), out, hashes };
+    let begun = Begun { options: options.clone(), out, hashes, mask };
     let document = begun.refined_document(&driver, &place, pictures, Some(&origins), &trace);
     let refined = Refined {
         after: &after,
@@ -159,12 +164,25 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     };
     let results = Results { origins: &origins, document: &document, refined: Some(refined) };
     out = begun.out;
-    out.publish(results.names(), complete, |folder| results.write(folder))
+    let extent = if complete { Extent::Whole } else { Extent::Part(last.into()) };
+    let stays = out
+        .publish(results.names(), extent, |folder| results.write(folder))
         .with_context(|| format!("the results of {} cannot all be written", counted(last as usize, "iteration")))?;
-    parts.forget_under_way()?;
+    driver.say_kept(&mut out);
+    parts.forget_under_way(last)?;
     let planned = counted(iterations as usize, "iteration");
-    let rest = ended.with_context(|| format!("refining failed after {last} of {planned}; what was done is written"))?;
-    if !*quiet {
+    let written_are = stays.map_or_else(
+        || "these are written".to_owned(),
+        |more| {
+            format!(
+                "the results of {} from before are in {} and stay",
+                counted(more as usize, "iteration"),
+                place.display()
+            )
+        },
+    );
+    let rest = ended.with_context(|| format!("refining failed after {last} of {planned}; {written_are}"))?;
+    if !*quiet && stays.is_none() {
         let tally = Tally::of(&before, &numbers, results.targets());
         let files = written(&place, &export::files(&export::REFINED));
         say_out(&format!("{}\n{files}", tally.describe(last, driver.device(), settings)))?;
@@ -176,7 +194,7 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
         ));
     }
     if driver.interrupted && last < iterations {
-        driver.say(&format!("stopped after {last} of {planned}; these are written"));
+        driver.say(&format!("stopped after {last} of {planned}; {written_are}"));
         driver.say_earlier(&out);
         return Ok(driver.stopped());
     }
@@ -195,23 +213,46 @@ fn open_pictures(
     let batch = pictures.read(classifier.shape(), &mut |done, of| driver.is_reading(done, of))?;
     let Some(batch) = batch else { return Ok(None) };
     driver.note(&opened::changed(&batch.fits));
-    let count = batch.images.len();
-    let listed = listed_labels(&settings.generate, batch.first, count, classifier.classes.len());
-    let recorded = options.recorded.as_ref().map(|recorded| recorded.labels(count)).transpose()?.flatten();
-    labelled(driver, settings, &batch, listed.or(recorded).or_else(|| batch.labels.clone()))
+    let labels = listed_or_recorded(options, (batch.first, batch.images.len()), classifier)?;
+    labelled(driver, settings, &batch, labels.or_else(|| batch.labels.clone()))
 }
 
-/// What is asked for but not there: the run would refuse it, and so does a dry run.
-fn check_references(options: &RunOptions) -> anyhow::Result<()> {
-    if !options.references.is_empty() {
-        Opened::new(&options.references, Part::default())?;
-    } else if let Source::Stored(path) = &options.source
-        && options.settings.refine.early_stop
-        && stored_pictures(path)?.1.is_none()
-    {
+/// The classes of `count` opened pictures, the first of which has the place `first`, that were listed or that the session says.
+fn listed_or_recorded(
+    options: &RunOptions,
+    (first, count): (usize, usize),
+    classifier: &Manifest,
+) -> Result<Option<Vec<usize>>, CliError> {
+    let classes = classifier.classes.len();
+    let listed = listed_labels(&options.settings.generate, first, count, classes);
+    let recorded = options.recorded.as_ref().map(|recorded| recorded.labels(count, classes)).transpose()?.flatten();
+    Ok(listed.or(recorded))
+}
+
+/// The pictures of a session file with their classes, and its real pictures; the classifier must be able to take them.
+fn stored(
+    path: &Path,
+    options: &RunOptions,
+    classifier: &Manifest,
+) -> anyhow::Result<(Arc<Origins>, Option<ImageBatch>)> {
+    let RunOptions { settings: Settings { generate, refine, .. }, references, relabel, .. } = options;
+    let (mut origins, real) = stored_pictures(path)?;
+    if refine.early_stop && references.is_empty() && real.is_none() {
         return Err(CliError::NoReferences.into());
     }
-    Ok(())
+    if *relabel && generate.classes != Classes::All {
+        origins = opened::relabelled(&origins, generate, classifier.classes.len());
+    }
+    let [_, channels, height, width] = origins.images.shape();
+    flags::check_shape(classifier, [channels, height, width])?;
+    if refine.target != Target::PseudoLabel {
+        let (labels, classes) =
+            (origins.labels_among(&classifier.classes).map_err(CliError::from)?, classifier.classes.len());
+        if let Some(label) = labels.into_iter().find(|label| *label >= classes) {
+            return Err(RefineError::Label { label, classes }.into());
+        }
+    }
+    Ok((origins, real))
 }
 
 /// What a dry run says.

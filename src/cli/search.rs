@@ -11,11 +11,12 @@ use super::describe::{describe_compute, describe_labels, describe_model, would_w
 use super::driver::Driver;
 use super::opened::judge;
 use super::refine::Described;
+use super::rehearsal::{Rehearsal, rehearse};
 use super::say::say_out;
 use super::{CliError, Outcome, RunOptions, flags};
 use crate::classifier::labels::listed;
 use crate::classifier::{probability_of, translation};
-use crate::export::{self, ExportError};
+use crate::export::{self, ExportError, Extent};
 use crate::generator::schedule::time_step_sigmas;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{SamplerKind, TimeSteps};
@@ -23,6 +24,7 @@ use crate::parameter::{Choice, ChoiceOption, Choosable, Parameter};
 use crate::refiner::{Numbers, Target};
 use crate::session::Settings;
 use crate::session::host::Folders;
+use crate::units::counted;
 use crate::zoo::{DiffusionManifest, ManifestKind, PreconditioningName};
 
 /// File of the results.
@@ -203,7 +205,12 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     let command = format!("search {metric:?} {method:?} {grid} {stride}");
     let job = Job { command: &command, files: &[TABLE], pictures: None, mask: None, bytes: 0 };
     if options.run.dry_run {
-        say_out(&plan(options, &generator, &classifier, &job.look(&options.run)?))?;
+        let Some(Rehearsal { out, .. }) =
+            rehearse(&options.run, &job, &[&generator, &classifier], generator.0.shape())?
+        else {
+            return Ok(Outcome::Done);
+        };
+        say_out(&plan(options, &generator, &classifier, &out))?;
         return Ok(Outcome::Done);
     }
     let Some(Begun { options: run, mut out, .. }) = job.begin(&options.run)? else { return Ok(Outcome::Done) };
@@ -229,9 +236,17 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     }
     let complete = ended.is_ok() && !driver.interrupted;
     let place = out.place(complete);
-    out.publish(vec![TABLE.to_owned()], complete, |folder| write(&folder.join(TABLE), options, &found))?;
+    let extent = if complete { Extent::Whole } else { Extent::Part(found.len() as u64) };
+    let stays = out.publish(vec![TABLE.to_owned()], extent, |folder| write(&folder.join(TABLE), options, &found))?;
+    driver.say_kept(&mut out);
     ended?;
-    if let Some((k, verdict)) = best(&found, options.metric) {
+    if let Some(more) = stays {
+        driver.say(&format!(
+            "stopped after {}; the table of {} from before stays",
+            counted(found.len(), "point"),
+            counted(more as usize, "point")
+        ));
+    } else if let Some((k, verdict)) = best(&found, options.metric) {
         let (label, ts, value) =
             (options.metric.option().label.to_lowercase(), options.ts(k), verdict.value(options.metric));
         driver.print(&format!(

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 
+use super::bench::{TIMED, TOGETHER};
 use super::search::{GRID, Method, Metric, STRIDE};
 use super::{DEFAULT_OUT, flags};
 use crate::data::MAX_COUNT;
@@ -27,8 +28,14 @@ pub(super) const SKIP: Parameter = Parameter {
 };
 
 /// Most pictures that are taken.
-pub(super) const LIMIT: Parameter =
-    Parameter { flag: "limit", label: "Limit", min: 1.0, about: "Take at most so many pictures of --input", ..SKIP };
+pub(super) const LIMIT: Parameter = Parameter {
+    flag: "limit",
+    label: "Limit",
+    min: 1.0,
+    default: 100.0,
+    about: "Take at most so many pictures of --input",
+    ..SKIP
+};
 
 pub(super) const INPUT: &str = "input";
 pub(super) const REFERENCES: &str = "references";
@@ -43,8 +50,6 @@ pub(super) const QUIET: &str = "quiet";
 pub(super) const STRICT: &str = "strict";
 pub(super) const JSON: &str = "json";
 pub(super) const LAYERS: &str = "layers";
-pub(super) const BATCHES: &str = "batches";
-pub(super) const BENCH_ITERATIONS: &str = "iterations";
 pub(super) const FILES: &str = "file";
 
 const ABOUT: &str = "Refine generated images with an adversarially trained joint classifier-discriminator";
@@ -94,7 +99,7 @@ const EXAMPLES: [(&str, &str, &str); 9] = [
     ("inspect", "inspect cd_imagenet64_lpips.pt", "what a downloaded file is, and whether it opens here"),
 ];
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C, 143 by the system (what was done is written).";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 129 hung up, 130 stopped with Ctrl-C, 143 by the system (what was done is written).";
 
 const GENERATE_ABOUT: &str = "Generates pictures and writes them as PNG files, a contact sheet, float arrays (samples.npz) and a recipe (session.json).";
 
@@ -102,7 +107,9 @@ const REFINE_ABOUT: &str = "Generates or opens pictures, refines them, and write
 
 An .npz archive as guided-diffusion writes them (arr_0 uint8 N×H×W×3, arr_1 int64 classes), or more than 256 files, are \
 refined batch by batch at any length, an archive's pictures at their own size, and so are more than 256 seeds; then \
-samples.npz (the same keys, after), refined.csv (one row per picture), a sheet of the first 64 pairs and the recipe are written.
+samples.npz (the same keys, after), refined.csv (one row per picture), a sheet of the first 64 pairs and the recipe are written. \
+An archive of Lapidary holds the same pictures as floats, which are taken instead of arr_0; a folder of its results means what was \
+made there.
 
 Start with the defaults, which are the demo's best setting: no formula below has to be understood for that. Then change one \
 thing at a time, the radius first. Ctrl-C stops after the current iteration and writes what is done. Every finished \
@@ -267,24 +274,15 @@ fn bench() -> Command {
     Command::new("bench")
         .about("Measure generating and refining on this machine; prints JSON")
         .long_about("Measures, for the demo or other models: the seconds to read them, to make pictures in batches and for an iteration, and the most memory. The PyTorch programs that it is compared with are in benches/peers.")
-        .arg(flags::generator_arg().requires(flags::CLASSIFIER))
-        .arg(flags::classifier_arg().requires(flags::GENERATOR))
-        .arg(flags::plain_switch(LAYERS, "Print a table of every step of the compiled networks on the CPU instead: time, share of what this machine can do, and how it is computed"))
+        .arg(flags::generator_arg())
+        .arg(flags::classifier_arg())
+        .arg(flags::plain_switch(LAYERS, "Print a table of every step of the compiled networks on the CPU instead, of one network where one is named: time, share of what this machine can do, and how it is computed").conflicts_with(TIMED.flag))
         .arg(
-            Arg::new(BATCHES)
-                .long(BATCHES)
+            flags::flag_of(TOGETHER, Some("1,4,16,64; of other models 1; with --layers the largest of them"))
                 .value_name("N,...")
-                .value_delimiter(',')
-                .value_parser(value_parser!(u32).range(1..=SAMPLES.max as i64))
-                .help("How many pictures go through together [default: 1,4,16,64; of other models 1]"),
+                .value_delimiter(','),
         )
-        .arg(
-            Arg::new(BENCH_ITERATIONS)
-                .long(BENCH_ITERATIONS)
-                .value_name("N")
-                .value_parser(value_parser!(u32).range(1..))
-                .help("How many iterations are timed of each [default: 10; of other models 2]"),
-        )
+        .arg(flags::flag_of(TIMED, Some("10; of other models 2")))
         .arg(flags::device_arg())
 }
 
@@ -310,7 +308,7 @@ fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
             "Go on with what the same command left unfinished there; begin when there is nothing",
         )
         .conflicts_with(OVERWRITE),
-        flags::plain_switch(DRY_RUN, "Say what would be done, and write nothing"),
+        flags::plain_switch(DRY_RUN, "Look at all that would be read, say what would be done, and write nothing"),
         flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"),
     ];
     own.into_iter().chain(shared).map(|arg| arg.help_heading("Files"))

@@ -47,6 +47,11 @@ impl Number {
         self.bytes
     }
 
+    /// Whether it is a float of single precision.
+    pub(super) fn is_single(self) -> bool {
+        (self.kind, self.bytes) == (Kind::Float, 4)
+    }
+
     /// Whether it is an integer, which as a colour is a level.
     pub(super) fn is_level(self) -> bool {
         self.kind != Kind::Float
@@ -101,9 +106,18 @@ pub(super) enum LabelFault {
     Odd(String),
 }
 
-/// The classes that an array of `[count]`, `[count, 1]` or one-hot `[count, K]` says, and what they were converted from,
-/// unless they are plain integers.
-pub(super) fn labels(mut input: impl Read, count: usize) -> Result<(Vec<usize>, Option<String>), LabelFault> {
+/// The classes that an array says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Labels {
+    pub(super) list: Vec<usize>,
+    /// How many classes it speaks of, where it does: columns of one-hot rows.
+    pub(super) columns: Option<usize>,
+    /// What they were converted from, unless they are plain integers.
+    pub(super) converted: Option<String>,
+}
+
+/// The classes that an array of `[count]`, `[count, 1]` or one-hot `[count, K]` says.
+pub(super) fn labels(mut input: impl Read, count: usize) -> Result<Labels, LabelFault> {
     let odd = LabelFault::Odd;
     let header = read_header(&mut input).map_err(LabelFault::Unreadable)?;
     let (shape, descr) = (header.shape(), header.dtype().descr());
@@ -127,7 +141,8 @@ pub(super) fn labels(mut input: impl Read, count: usize) -> Result<(Vec<usize>, 
     let mut converted = Vec::new();
     converted.extend((shape.len() == 2).then(|| if width > 1 { "one-hot rows".to_owned() } else { "N×1".to_owned() }));
     converted.extend((!number.is_level()).then(|| format!("whole numbers of type {descr}")));
-    Ok((labels, (!converted.is_empty()).then(|| converted.join(", "))))
+    let converted = (!converted.is_empty()).then(|| converted.join(", "));
+    Ok(Labels { list: labels, columns: (width > 1).then_some(width), converted })
 }
 
 /// The class that a row means: its only number, or the place of the one in a one-hot row; or what is odd about it.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::PictureError;
 use super::picture::is_picture;
+use super::results::Results;
 
 /// A file among those that are opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +48,13 @@ impl Walk<'_> {
         let entries: std::io::Result<Vec<_>> = std::fs::read_dir(folder)?.collect();
         let mut entries: Vec<PathBuf> = entries?.iter().map(std::fs::DirEntry::path).collect();
         entries.sort();
+        let results = if folder == self.root { Results::of(folder) } else { None };
         for path in entries {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             match std::fs::metadata(&path) {
                 // macOS puts one beside every file on a foreign disk, named and ending like it.
                 _ if name.starts_with('.') => self.leave("hidden"),
+                Ok(_) if results.is_some_and(|results| results.leaves(&name)) => self.leave("results of Lapidary"),
                 Err(_) if path.is_symlink() => self.leave("links that lead nowhere"),
                 Err(_) => self.leave("not readable"),
                 Ok(meta) if meta.is_dir() && path.join("session.json").is_file() => self.leave("folders of results"),
@@ -142,6 +145,24 @@ mod tests {
             }
         }
         assert!(pictures_in(&at("out")).is_ok(), "the folder that is given is read whatever lies in it");
+    }
+
+    #[test]
+    fn of_results_what_was_made_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["contact_sheet.png", "pair_000001.png", "before/000001.png", "after/000001.png"] {
+            picture(&at(name));
+        }
+        assert_eq!(pictures_in(folder.path()).unwrap().0.len(), 4, "another program's");
+        std::fs::write(at("session.json"), "{\"format\": \"lapidary-session\"}").unwrap();
+        let (files, note) = pictures_in(folder.path()).unwrap();
+        assert_eq!(names(&files), ["after/000001.png"]);
+        assert!(note.unwrap().contains("results of Lapidary 4"));
+        picture(&at("photo.png"));
+        let (files, note) = pictures_in(folder.path()).unwrap();
+        assert_eq!(names(&files), ["photo.png"], "results were written beside a picture");
+        assert!(note.unwrap().contains("results of Lapidary 4"));
     }
 
     #[test]

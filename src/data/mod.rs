@@ -10,6 +10,7 @@ mod folder;
 mod foreign;
 mod npz;
 mod picture;
+mod results;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use self::folder::{Listed, classes_of, pictures_in};
 use self::npz::Archive;
 pub use self::npz::MAX_COUNT;
 pub use self::picture::{Picture, picture_size, read_picture};
+pub use self::results::RESULTS_INDEX;
 use crate::image::ImageBatch;
 
 /// Largest picture file side that is opened; larger ones would be reduced a hundredfold anyway.
@@ -91,11 +93,19 @@ enum Kind {
 
 impl PictureSource {
     /// Finds the pictures: files as given, those of a folder and of the folders in it in order of their names, or one
-    /// archive. Files are not read yet; of an archive, its headers and labels are.
+    /// archive, which of a folder of results is that of what was made. Files are not read yet; of an archive, its headers and
+    /// labels are.
     ///
     /// # Errors
     /// [`PictureError`] when a folder holds no picture, an archive cannot be used or is not alone, or an array has none.
     pub fn open(paths: &[PathBuf]) -> Result<Self, PictureError> {
+        if let [folder] = paths
+            && let Some((archive, note)) = results::archive_of(folder)
+        {
+            let mut source = Self::open(&[archive])?;
+            source.notes.insert(0, note);
+            return Ok(source);
+        }
         paths.iter().filter(|path| !path.is_dir()).try_for_each(|path| foreign::check(path))?;
         if let Some(path) = paths.iter().find(|path| npz::is_archive(path)) {
             if paths.len() > 1 {
@@ -152,12 +162,30 @@ impl PictureSource {
         }
     }
 
-    /// `[H, W]` of an archive's pictures; none for files, which are fitted.
+    /// `[C, H, W]` of an archive's pictures; none for files, which are fitted.
     #[must_use]
-    pub const fn native_size(&self) -> Option<[usize; 2]> {
+    pub const fn native_shape(&self) -> Option<[usize; 3]> {
         match &self.kind {
             Kind::Files(_) => None,
-            Kind::Archive(archive) => Some([archive.shape[1], archive.shape[2]]),
+            Kind::Archive(archive) => Some(archive.shape),
+        }
+    }
+
+    /// Likewise, `[H, W]`.
+    #[must_use]
+    pub const fn native_size(&self) -> Option<[usize; 2]> {
+        match self.native_shape() {
+            None => None,
+            Some([_, height, width]) => Some([height, width]),
+        }
+    }
+
+    /// How many classes its labels are of, where it says that: columns of one-hot rows.
+    #[must_use]
+    pub const fn label_classes(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Files(_) => None,
+            Kind::Archive(archive) => archive.classes,
         }
     }
 

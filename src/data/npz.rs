@@ -1,4 +1,5 @@
-//! Archives of samples, `.npz`, as guided-diffusion writes them: `arr_0` holds pictures, `arr_1` perhaps their classes.
+//! Archives of samples, `.npz`, as guided-diffusion writes them: `arr_0` holds pictures, `arr_1` perhaps their classes. Where
+//! Lapidary wrote them, they hold the same pictures as floats, which are taken: 8 bits would be another picture.
 //!
 //! What other programs write is converted where it can mean one thing only, and a note says so.
 
@@ -7,18 +8,22 @@ use std::io::{BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use npyz::Order;
+use npyz::{NpyHeader, Order};
 use zip::ZipArchive;
 use zip::read::ZipFile;
 use zip::result::ZipError;
 
-use super::array::{self, LabelFault, Number};
+use super::array::{self, LabelFault, Labels, Number};
 use super::{Batch, PictureError, file_name};
 use crate::image::{Fit, ImageBatch};
 use crate::units::counted;
 
 /// Key of the pictures, `[N, H, W, C]` or `[N, C, H, W]`.
 const PICTURES: &str = "arr_0.npy";
+/// Keys of the same pictures as float32, `[N, C, H, W]`, in archives of ours, which say the [`SEEDS`] as well: those of a picture
+/// that was refined, and of one that was made.
+const FLOATS: [&str; 2] = ["after.npy", "images.npy"];
+const SEEDS: &str = "seeds.npy";
 /// Key of their classes, `[N]`, `[N, 1]` or one-hot `[N, K]`.
 const LABELS: &str = "arr_1.npy";
 /// Most pictures that an archive may hold; their labels are kept in memory.
@@ -48,6 +53,8 @@ const PACKED: &str = "write it again with np.savez or np.savez_compressed";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Archive {
     pub(super) path: PathBuf,
+    /// Key of the pictures that are taken.
+    key: &'static str,
     /// Number of pictures.
     pub(super) count: usize,
     /// `[C, H, W]` of each.
@@ -55,6 +62,8 @@ pub(super) struct Archive {
     layout: Layout,
     /// Class of each.
     pub(super) labels: Option<Vec<usize>>,
+    /// How many classes they are of, where they say it.
+    pub(super) classes: Option<usize>,
     /// What was converted, one line each.
     pub(super) notes: Vec<String>,
 }
@@ -92,16 +101,27 @@ impl Archive {
         let refuse = |what: String| refusal(path, what, ABOUT_PICTURES);
         let mut archive = unzip(path)?;
         let absent = without_pictures(&archive, path);
-        let header = {
-            let mut entry = entry(&mut archive, path, PICTURES)?.ok_or(absent)?;
-            array::read_header(&mut entry).map_err(|source| broken(path, "the header of arr_0", source))?
+        let header_of = |archive: &mut ZipArchive<BufReader<File>>, key| {
+            let Some(mut entry) = entry(archive, path, key)? else { return Ok(None) };
+            let read = array::read_header(&mut entry);
+            read.map(Some).map_err(|source| broken(path, &format!("the header of {}", name_of(key)), source))
         };
+        let mut header = header_of(&mut archive, PICTURES)?.ok_or(absent)?;
+        let mut key = PICTURES;
+        let own = if archive.index_for_name(SEEDS).is_some() { &FLOATS[..] } else { &[] };
+        if let Some(floats) = own.iter().copied().find(|key| archive.index_for_name(key).is_some())
+            && let Some(found) = header_of(&mut archive, floats)?.filter(|floats| are_floats_of(floats, &header))
+        {
+            (key, header) = (floats, found);
+        }
+        let name = name_of(key);
         let shape = header.shape();
         let &[n, first, second, last] = shape else {
             return Err(refuse(format!("arr_0 has the shape {shape:?}")));
         };
         let channels = 1..=MAX_CHANNELS;
-        let (axes, sides) = match (channels.contains(&last), channels.contains(&first)) {
+        // Whose pictures are ours has its channels first, however narrow they are.
+        let (axes, sides) = match (key == PICTURES && channels.contains(&last), channels.contains(&first)) {
             (true, _) => ([3, 1, 2], [first, second]),
             (false, true) => ([1, 2, 3], [second, last]),
             (false, false) => return Err(refuse(format!("arr_0 has the shape {shape:?}"))),
@@ -125,12 +145,23 @@ impl Archive {
         converted.extend(layout.fortran.then(|| "it is in Fortran order".to_owned()));
         converted.extend(number.conversion().map(|to| format!("{descr} is read as {to}")));
         let mut notes = Vec::new();
+        if key != PICTURES {
+            notes.push(format!(
+                "note: {} holds its pictures as floats too ({name}), which are taken instead of the 8-bit levels of arr_0",
+                file_name(path)
+            ));
+            converted.clear();
+        }
         if !converted.is_empty() {
             notes.push(format!("note: arr_0 of {} is converted: {}", file_name(path), converted.join(", ")));
         }
-        let labels = read_labels(&mut archive, path, n as usize, &mut notes)?;
+        let labels = read_labels(&mut archive, path, n as usize)?;
+        let note = |from| format!("note: arr_1 of {} is read as class numbers: {from}", file_name(path));
+        notes.extend(labels.as_ref().and_then(|labels| labels.converted.as_ref()).map(note));
+        let classes = labels.as_ref().and_then(|labels| labels.columns);
+        let labels = labels.map(|labels| labels.list);
         let shape = axes.map(|axis| extents[axis]);
-        Ok(Self { path: path.to_owned(), count: n as usize, shape, layout, labels, notes })
+        Ok(Self { path: path.to_owned(), key, count: n as usize, shape, layout, labels, classes, notes })
     }
 
     /// Reads the pictures at `range`, `batch` at a time, and calls `each` with them until it returns false. Returns what is
@@ -141,10 +172,11 @@ impl Archive {
         batch: usize,
         each: &mut dyn FnMut(Batch) -> Result<bool, E>,
     ) -> Result<Vec<String>, E> {
-        let broken = |source| broken(&self.path, "arr_0", source);
+        let broken = |source| broken(&self.path, name_of(self.key), source);
         let mut archive = unzip(&self.path)?;
-        let entry = entry(&mut archive, &self.path, PICTURES)?;
-        let mut entry = entry.ok_or_else(|| refusal(&self.path, "it has no arr_0".to_owned(), ABOUT_PICTURES))?;
+        let entry = entry(&mut archive, &self.path, self.key)?;
+        let absent = || refusal(&self.path, format!("it has no {}", name_of(self.key)), ABOUT_PICTURES);
+        let mut entry = entry.ok_or_else(absent)?;
         array::read_header(&mut entry).map_err(broken)?;
         let scattered = if self.layout.fortran { Some(self.bytes(&mut entry, self.count)?) } else { None };
         if scattered.is_none() {
@@ -186,7 +218,7 @@ impl Archive {
         // Grows with what is really there: the header may lie.
         let mut bytes = Vec::new();
         let read = input.take(expected as u64).read_to_end(&mut bytes);
-        read.map_err(|source| broken(&self.path, "arr_0", source))?;
+        read.map_err(|source| broken(&self.path, name_of(self.key), source))?;
         if bytes.len() == expected {
             return Ok(bytes);
         }
@@ -223,7 +255,8 @@ impl Archive {
             let count = own.iter().filter(|value| !value.is_finite()).count();
             if count > 0 {
                 let picture = from + places.start + picture;
-                let what = format!("picture {picture} of arr_0 has {} of NaN or infinity", counted(count, "value"));
+                let (name, values) = (name_of(self.key), counted(count, "value"));
+                let what = format!("picture {picture} of {name} has {values} of NaN or infinity");
                 return Err(refusal(&self.path, what, ABOUT_NAN));
             }
         }
@@ -246,8 +279,21 @@ impl Archive {
             return refusal(&self.path, what, ABOUT_PICTURES);
         }
         let turn = if value > 1.0 { "x / 255 turns [0,255] into it" } else { "(x + 1) / 2 turns [-1,1] into it" };
-        refusal(&self.path, format!("arr_0 holds {value}, which is outside of [0,1]: {turn}"), ABOUT_PICTURES)
+        let name = name_of(self.key);
+        refusal(&self.path, format!("{name} holds {value}, which is outside of [0,1]: {turn}"), ABOUT_PICTURES)
     }
+}
+
+/// The name of an array.
+fn name_of(key: &str) -> &str {
+    key.trim_end_matches(".npy")
+}
+
+/// Whether an array can be what levels, `[N, H, W, C]`, were rounded from.
+fn are_floats_of(floats: &NpyHeader, levels: &NpyHeader) -> bool {
+    let &[n, height, width, channels] = levels.shape() else { return false };
+    let is_single = Number::of(&floats.dtype()).is_some_and(Number::is_single);
+    is_single && floats.order() == Order::C && floats.shape() == [n, channels, height, width]
 }
 
 fn refusal(path: &Path, what: String, advice: &'static str) -> PictureError {
@@ -296,15 +342,12 @@ fn read_labels(
     archive: &mut ZipArchive<BufReader<File>>,
     path: &Path,
     count: usize,
-    notes: &mut Vec<String>,
-) -> Result<Option<Vec<usize>>, PictureError> {
+) -> Result<Option<Labels>, PictureError> {
     let Some(entry) = entry(archive, path, LABELS)? else { return Ok(None) };
-    let (labels, converted) = array::labels(BufReader::new(entry), count).map_err(|fault| match fault {
+    let labels = array::labels(BufReader::new(entry), count).map_err(|fault| match fault {
         LabelFault::Unreadable(source) => broken(path, "arr_1", source),
         LabelFault::Odd(what) => refusal(path, format!("arr_1 {what}"), ABOUT_LABELS),
     })?;
-    let note = |from| format!("note: arr_1 of {} is read as class numbers: {from}", file_name(path));
-    notes.extend(converted.map(note));
     Ok(Some(labels))
 }
 

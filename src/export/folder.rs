@@ -16,10 +16,9 @@ use self::index::Index;
 pub(super) use self::lying::bytes_of_parts;
 use self::lying::{first_missing, is_filled, is_locked, matching, numbered, remove_parts, sweep};
 use super::ExportError;
+use crate::data::RESULTS_INDEX as INDEX;
 use crate::session::Provenance;
 
-/// What was written, by whom it may be replaced.
-const INDEX: &str = ".lapidary.json";
 /// Held while somebody works in the folder.
 const LOCK: &str = ".lapidary.lock";
 /// What a lock says to whoever finds it.
@@ -42,6 +41,15 @@ pub enum Earlier {
     Overwrite,
     /// What is unfinished is finished.
     Resume,
+}
+
+/// How much of the work results hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// So many of its pictures, iterations or points.
+    Part(u64),
 }
 
 /// What is asked of a folder.
@@ -141,13 +149,14 @@ enum Choice {
 }
 
 impl Claim<'_> {
-    /// Where the results will go. Nothing is made or changed.
+    /// Where the results will go, and whether they are there already. Nothing is made or changed.
     ///
     /// # Errors
     /// [`ExportError`] says what stands against it.
-    pub fn look(&self) -> Result<PathBuf, ExportError> {
+    pub fn look(&self) -> Result<(PathBuf, bool), ExportError> {
         Ok(match self.choose()? {
-            Choice::Begin { folder, .. } | Choice::GoOn { folder, .. } | Choice::Finished(folder) => folder,
+            Choice::Begin { folder, .. } | Choice::GoOn { folder, .. } => (folder, false),
+            Choice::Finished(folder) => (folder, true),
         })
     }
 
@@ -186,14 +195,18 @@ impl Claim<'_> {
         }
         if let Some(mut index) = index.clone().or_else(|| replaced.clone()).filter(|index| index.next.is_some()) {
             // Killed while it moved its results, which are whole.
-            index.end_moving(&folder)?;
+            let aside = index.end_moving(&folder)?;
             drop(lock);
-            return self.claim();
+            let mut claimed = self.claim()?;
+            if let Claimed::Begun(out) = &mut claimed {
+                out.aside.extend(aside);
+            }
+            return Ok(claimed);
         }
         sweep(&folder);
         let index = index.unwrap_or_else(|| Index::new(self.recipe, replaced.as_ref()));
         // From here on, what fails leaves everything as it was.
-        let out = OutFolder { path: folder, made, index, replaced, written: !begins, lock };
+        let out = OutFolder { path: folder, made, index, replaced, written: !begins, aside: Vec::new(), lock };
         if out.lock.metadata().is_ok_and(|file| file.len() == 0) {
             let fail = |source| ExportError::Folder { path: out.path.clone(), source };
             (&out.lock).write_all(LOCK_TEXT.as_bytes()).map_err(fail)?;
@@ -230,6 +243,9 @@ impl Claim<'_> {
                         Some(path) => ExportError::Input { path },
                         None => return Ok(Choice::Begin { folder, replaced: Some(index) }),
                     },
+                    Earlier::Resume if index.recipe != self.recipe && index.finished => {
+                        ExportError::OtherResult { path: folder }
+                    }
                     Earlier::Resume if index.recipe != self.recipe => ExportError::OtherRecipe { path: folder },
                     Earlier::Resume if index.finished => {
                         match index.files.keys().find(|name| !index.is_ours(&folder, name)) {
@@ -296,6 +312,8 @@ pub struct OutFolder {
     replaced: Option<Index>,
     /// Something is there now that was not there before.
     written: bool,
+    /// What got another name.
+    aside: Vec<String>,
     /// Held as long as this is.
     lock: File,
 }
@@ -305,6 +323,12 @@ impl OutFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Warnings about files that got another name because somebody wrote into them, each once.
+    #[must_use]
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.aside)
     }
 
     /// Remembers what computes the results; says no when another one did so before.
@@ -334,17 +358,30 @@ impl OutFolder {
         if self.index.earlier && !finished { self.path.join(UNFINISHED) } else { self.path.clone() }
     }
 
+    /// How much the unfinished results hold that are there; nothing when one of them was taken away.
+    fn held(&self) -> u64 {
+        let Index { files, earlier, done, .. } = &self.index;
+        let is_gone = |name: &String| !self.path.join(name).exists();
+        let lies_beside = |name: &&String| !earlier || name.starts_with(UNFINISHED);
+        if files.keys().filter(lies_beside).any(is_gone) { 0 } else { *done }
+    }
+
     /// Writes results into their [`Self::place`]: only `names` are written, and they take the place of what was there once they
-    /// are whole. When that was all, what was kept to go on with is removed as well.
+    /// are whole. When that was all, what was kept to go on with is removed as well. Work that was begun anew and stopped earlier
+    /// than before is not written: then it says how much the results hold that stay.
     ///
     /// # Errors
     /// [`ExportError`] of what fails first; what was there before stays.
     pub fn publish(
         &mut self,
         mut names: Vec<String>,
-        finished: bool,
+        extent: Extent,
         write: impl FnOnce(&Path) -> Result<(), ExportError>,
-    ) -> Result<(), ExportError> {
+    ) -> Result<Option<u64>, ExportError> {
+        let (finished, held) = (extent == Extent::Whole, self.held());
+        if matches!(extent, Extent::Part(done) if done < held) {
+            return Ok(Some(held));
+        }
         let place = self.place(finished);
         let mut new = self.path.join(NEW);
         if place != self.path {
@@ -353,10 +390,13 @@ impl OutFolder {
         }
         std::fs::create_dir_all(&new).map_err(|source| ExportError::Folder { path: place.clone(), source })?;
         write(&new).map_err(|error| error.seen_from(&new, &place))?;
-        self.index.begin_moving(&self.path, names, finished)?;
+        self.index.begin_moving(&self.path, names, extent)?;
         self.written = true;
-        self.index.end_moving(&self.path)?;
-        if finished { remove_parts(&self.path) } else { Ok(()) }
+        self.aside.extend(self.index.end_moving(&self.path)?);
+        if finished {
+            remove_parts(&self.path)?;
+        }
+        Ok(None)
     }
 
     /// Nothing came of the work: everything is as before.

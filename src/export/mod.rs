@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-pub use self::folder::{Claim, Claimed, Earlier, OutFolder, abandon};
+pub use self::folder::{Claim, Claimed, Earlier, Extent, OutFolder, abandon};
 pub use self::parts::{Parts, RefinedBatch, SHEET_OF_MANY, UnderWay};
 
 pub use self::png::{Picture, pair};
@@ -161,7 +161,19 @@ pub enum ExportError {
         /// The file.
         path: PathBuf,
     },
+    /// The folder is not where it was.
+    #[error("the folder for the results was moved or removed while the work went on: move it back, and the same command with --resume goes on with what is finished there\n{}", path.display())]
+    Moved {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// What is there is of another command.
+    #[error("nothing is unfinished in this folder, but it holds the finished results of another command: begin with --overwrite instead of --resume, or choose another --out\n{}", path.display())]
+    OtherResult {
+        /// Where.
+        path: PathBuf,
+    },
+    /// What is unfinished there is of another recipe.
     #[error("--resume goes on with the same command only, but what is in this folder was made with other settings, inputs, models or on another device: give them as before, begin anew with --overwrite, or choose another --out\n{}", path.display())]
     OtherRecipe {
         /// The folder.

@@ -129,6 +129,9 @@ impl Parts {
         count: usize,
         fill: impl FnOnce(&mut zip::ZipWriter<npz::Once<&mut super::Out<'_>>>) -> std::io::Result<()>,
     ) -> Result<(), ExportError> {
+        if !self.folder.is_dir() {
+            return Err(ExportError::Moved { path: self.folder.parent().unwrap_or(&self.folder).to_owned() });
+        }
         let path = self.folder.join(format!("{first:08}.npz"));
         npz::archive(&path, |archive| {
             fill(archive)?;
@@ -186,15 +189,19 @@ impl Parts {
             }))?;
             npz::array(archive, "table", &[rows.len()], rows.iter().copied())
         })?;
-        self.forget_under_way()
+        self.forget_under_way(u32::MAX)
     }
 
     /// Keeps what is known of a batch that takes long: pictures before and now, logits, seeds, labels and the number of
-    /// iterations. It is there to be looked at; going on begins the batch anew.
+    /// iterations. It is there to be looked at; going on begins the batch anew, and until it has come farther than before, what
+    /// was kept before stays.
     ///
     /// # Errors
     /// [`ExportError::Write`]
     pub fn keep_under_way(&self, state: &UnderWay<'_>) -> Result<(), ExportError> {
+        if self.kept_iterations() > i64::from(state.iteration) && self.kept_seeds() == state.origins.seeds {
+            return Ok(());
+        }
         let (n, Numbers { logits, objective, .. }) = (state.now.len(), state.numbers);
         npz::archive(&self.folder.join(UNDER_WAY), |archive| {
             npz::guided_diffusion(archive, state.now, Levels::Rounded, Some(&state.origins.labels))?;
@@ -207,11 +214,24 @@ impl Parts {
         })
     }
 
-    /// Forgets what [`Self::keep_under_way`] kept.
+    /// Iterations of what is kept; none of what cannot be read.
+    fn kept_iterations(&self) -> i64 {
+        let kept = npz::read::<i64>(&self.folder.join(UNDER_WAY), "iteration");
+        kept.ok().flatten().and_then(|(_, kept)| kept.first().copied()).unwrap_or(0)
+    }
+
+    fn kept_seeds(&self) -> Vec<u64> {
+        npz::read(&self.folder.join(UNDER_WAY), "seeds").ok().flatten().unwrap_or_default().1
+    }
+
+    /// Forgets what [`Self::keep_under_way`] kept, unless it has more iterations than these.
     ///
     /// # Errors
     /// [`ExportError::Folder`]
-    pub fn forget_under_way(&self) -> Result<(), ExportError> {
+    pub fn forget_under_way(&self, iterations: u32) -> Result<(), ExportError> {
+        if self.kept_iterations() > i64::from(iterations) {
+            return Ok(());
+        }
         let path = self.folder.join(UNDER_WAY);
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(ExportError::Folder { path, source }),
@@ -334,161 +354,4 @@ fn pictures(path: &Path, name: &str) -> Result<Option<ImageBatch>, ExportError> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::session::{Provenance, Settings};
-    use crate::trace::Trace;
-
-    fn document() -> Document {
-        Document::new(&Settings::default(), &Provenance::new(), None, &Trace::default(), None)
-    }
-
-    fn numbers(objective: f32) -> Numbers {
-        let (logits, objective, delta_l2) = (vec![0.0; 4], vec![objective; 2], vec![1.5; 2]);
-        Numbers { logits, objective, delta_l2, ..Default::default() }
-    }
-
-    fn origins(first: usize) -> Origins {
-        let images = ImageBatch::new([2, 3, 1, 1], vec![0.25; 6]);
-        let names = vec![format!("{first}.png"), "b, c.png".to_owned()];
-        Origins { seeds: vec![first as u64, first as u64 + 1], ..Origins::opened(images, vec![0, 1], names) }
-    }
-
-    fn add(parts: &mut Parts, first: usize) {
-        const LABELS: &[usize] = &[1, 1];
-        let classes = ["stop", "yield"].map(str::to_owned);
-        parts
-            .add_refined(&RefinedBatch {
-                places: (first, first + 2),
-                origins: &origins(first),
-                after: &ImageBatch::new([2, 3, 1, 1], vec![0.999; 6]),
-                labels: (first == 10).then_some(LABELS),
-                targets: &[1, 0],
-                numbers_before: &numbers(-1.0),
-                numbers_after: &numbers(2.0),
-                iterations: &[15, 3],
-                classes: &classes,
-                levels: Levels::Truncated,
-                sums: &[first as f64],
-            })
-            .unwrap();
-    }
-
-    fn contents(folder: &Path) -> Vec<Vec<u8>> {
-        LONG_REFINED.iter().map(|name| std::fs::read(folder.join(name)).unwrap()).collect()
-    }
-
-    #[test]
-    fn batches_become_one_archive_and_one_table_however_often_it_was_begun() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut parts = Parts::open(folder.path(), 10).unwrap();
-        add(&mut parts, 10);
-        add(&mut parts, 12);
-        parts.write_refined(folder.path(), &document()).unwrap();
-        let (shape, levels) = npz::read::<u8>(&folder.path().join("samples.npz"), "arr_0").unwrap().unwrap();
-        assert_eq!((shape, levels), (vec![4, 1, 1, 3], vec![254; 12]), "truncated");
-        let targets = npz::read::<i64>(&folder.path().join("samples.npz"), "arr_1").unwrap().unwrap().1;
-        assert_eq!(targets, [1, 0, 1, 0]);
-        let mut table = ::csv::Reader::from_path(folder.path().join("refined.csv")).unwrap();
-        let rows: Vec<::csv::StringRecord> = table.records().map(Result::unwrap).collect();
-        assert_eq!(rows.len(), 4);
-        assert_eq!(rows[1].iter().take(7).collect::<Vec<_>>(), ["11", "1", "0", "-1.0", "2.0", "0.5", "0.5"]);
-        assert_eq!(rows[1].iter().skip(11).collect::<Vec<_>>(), ["b, c.png", "yield", "stop", "11"]);
-        assert_eq!([&rows[3][0], &rows[3][1], &rows[3][7], &rows[3][9]], ["13", "", "1.5", "3"]);
-
-        // Another one, which was killed behind its first batch and while it wrote the second.
-        let other = tempfile::tempdir().unwrap();
-        add(&mut Parts::open(other.path(), 10).unwrap(), 10);
-        std::fs::write(other.path().join("parts/00000012.npz"), "half of it").unwrap();
-        let mut again = Parts::open(other.path(), 10).unwrap();
-        assert_eq!((again.next(10), again.count()), (12, 2));
-        add(&mut again, 12);
-        again.write_refined(other.path(), &document()).unwrap();
-        assert!(contents(folder.path()) == contents(other.path()), "byte by byte");
-        assert_eq!(again.sums().unwrap(), [vec![10.0], vec![12.0]]);
-    }
-
-    #[test]
-    fn a_part_with_a_wrong_byte_is_made_anew_with_all_behind_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut parts = Parts::open(folder.path(), 10).unwrap();
-        (10..16).step_by(2).for_each(|first| add(&mut parts, first));
-        parts.write_refined(folder.path(), &document()).unwrap();
-        let (whole, path) = (contents(folder.path()), folder.path().join("parts/00000012.npz"));
-        let arrays = || {
-            let bytes = ["arr_0", "table"].map(|name| npz::read::<u8>(&path, name).ok().flatten());
-            (bytes, npz::read::<f64>(&path, "sums").ok().flatten(), npz::read::<f32>(&path, "after").ok().flatten())
-        };
-        let (bytes, before) = (std::fs::read(&path).unwrap(), arrays());
-        for at in 0..bytes.len() {
-            let mut wrong = bytes.clone();
-            wrong[at] ^= 1;
-            std::fs::write(&path, wrong).unwrap();
-            // Some bytes mean nothing, such as the time of an entry.
-            assert!(npz::check(&path).is_err() || arrays() == before, "byte {at} of {}", bytes.len());
-        }
-        let mut wrong = bytes.clone();
-        wrong[200] ^= 1;
-        std::fs::write(&path, wrong).unwrap();
-        let mut again = Parts::open(folder.path(), 10).unwrap();
-        assert_eq!((again.next(10), again.count()), (12, 2));
-        (12..16).step_by(2).for_each(|first| add(&mut again, first));
-        again.write_refined(folder.path(), &document()).unwrap();
-        assert!(whole == contents(folder.path()), "byte by byte");
-    }
-
-    #[test]
-    fn values_with_a_wrong_byte_are_not_taken() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut parts = Parts::open(folder.path(), 0).unwrap();
-        add(&mut parts, 0);
-        let path = folder.path().join("parts/00000000.npz");
-        let mut bytes = std::fs::read(&path).unwrap();
-        let levels = bytes.windows(6).position(|levels| levels == [254; 6]).unwrap();
-        bytes[levels] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        assert!(read::<u8>(&path, "arr_0").is_err());
-    }
-
-    #[test]
-    fn what_is_under_way_can_be_looked_at_until_it_is_done() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut parts = Parts::open(folder.path(), 0).unwrap();
-        let (origins, now) = (origins(0), ImageBatch::new([2, 3, 1, 1], vec![0.5; 6]));
-        parts.keep_under_way(&UnderWay { origins: &origins, now: &now, numbers: &numbers(1.0), iteration: 7 }).unwrap();
-        let path = folder.path().join("parts").join(UNDER_WAY);
-        assert_eq!(pictures(&path, "after").unwrap().unwrap(), now);
-        assert_eq!(npz::read::<i64>(&path, "iteration").unwrap().unwrap().1, [7]);
-        assert_eq!(Parts::open(folder.path(), 0).unwrap().count(), 0, "it is begun anew");
-        add(&mut parts, 0);
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn made_pictures_come_back_with_all_that_is_known_of_them() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut parts = Parts::open(folder.path(), 0).unwrap();
-        let settings = Settings::default();
-        let edited = |first| {
-            let made = origins(first);
-            let mask = Some(Mask::filled(1, 1, true));
-            let edited = Edited { settings: settings.edit.clone(), reference: made.images.clone(), mask };
-            Origins { made_by: Some(settings.generate.clone()), edited: Some(edited), ..made }
-        };
-        parts.add_made((0, 2), &edited(0)).unwrap();
-        parts.add_made((2, 4), &edited(2)).unwrap();
-        let found = Parts::open(folder.path(), 0).unwrap().made(3, &settings.generate, Some(&settings.edit)).unwrap();
-        assert_eq!(found.seeds, [0, 1, 2]);
-        assert_eq!(found.names, ["0.png", "b, c.png", "2.png"]);
-        assert!(
-            found.is_consistent()
-                && found.edited == edited(0).edited.map(|edited| Edited { reference: found.images.clone(), ..edited })
-        );
-        parts.write_made(folder.path(), &document(), &found).unwrap();
-        let seeds = npz::read::<u64>(&folder.path().join("samples.npz"), "seeds").unwrap().unwrap().1;
-        assert_eq!(seeds, [0, 1, 2, 3]);
-        assert_eq!(npz::read::<u8>(&folder.path().join("samples.npz"), "mask").unwrap().unwrap().0, [1, 1]);
-        parts.clear().unwrap();
-        assert!(parts.made(3, &settings.generate, None).is_err());
-    }
-}
+mod tests;

@@ -429,9 +429,16 @@ impl RefineSettings {
     #[must_use]
     pub fn reach_in_words(&self) -> Option<(String, bool)> {
         let reach = self.reach()?;
-        let short = reach < 1.0;
-        let share = if short { format!("{:.0} % of ε", reach * 100.0) } else { format!("{reach:.1} × ε") };
-        Some((format!("{}: T × α is {share}", if short { "unreachable" } else { "reachable" }), short))
+        if reach >= 1.0 {
+            return Some((format!("All steps together are {reach:.1} × the radius"), false));
+        }
+        // Rounded, hardly anything would be nothing, and nearly everything all of it.
+        let share = match reach * 100.0 {
+            share if share < 0.1 => "less than 0.1".to_owned(),
+            share if share < 10.0 => format!("at most {share:.1}"),
+            share => format!("at most {:.0}", share.min(99.0)),
+        };
+        Some((format!("All steps together move by {share} % of the radius"), true))
     }
 
     /// Whether a run begins with the pictures themselves.

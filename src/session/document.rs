@@ -49,6 +49,9 @@ pub struct Document {
     /// SHA-256 of each of them; empty for those that were left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub input_hashes: Vec<String>,
+    /// The picture that said which pixels to generate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<MaskFile>,
     /// Pictures that were asked for, where they are more than are held at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
@@ -67,6 +70,15 @@ pub struct Document {
     /// How the pictures were edited; a description alone does not hold what they were edited from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited: Option<EditSettings>,
+}
+
+/// A mask that was given as a picture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaskFile {
+    /// Where it is, relative to the description.
+    pub file: String,
+    /// Its SHA-256.
+    pub sha256: String,
 }
 
 /// One picture.
@@ -149,6 +161,7 @@ impl Document {
             runs,
             inputs: Vec::new(),
             input_hashes: Vec::new(),
+            mask: None,
             count: None,
             part: Part::default(),
             references: Vec::new(),
@@ -228,7 +241,6 @@ impl Document {
     pub fn read(path: &Path, file: impl Read) -> Result<Self, StorageError> {
         let (mut bytes, mut file) = (Vec::new(), file.take(MAX_BYTES));
         file.read_to_end(&mut bytes).map_err(|_| StorageError::NotASession { path: path.to_owned() })?;
-        let damaged = |what: String| StorageError::Damaged { path: path.to_owned(), what };
         // What names the format but cannot be read was a session before somebody edited it.
         let is_one = bytes.windows(FORMAT.len()).any(|text| text == FORMAT.as_bytes());
         let broken = |place: Place, what: &str| {
@@ -249,8 +261,12 @@ impl Document {
         if version > u64::from(VERSION) {
             return Err(StorageError::Future { path: path.to_owned() });
         }
-        let document: Self = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
-        document.settings.check().map_err(|error| damaged(error.to_string()))?;
+        let odd = |what: String| StorageError::Edited { path: path.to_owned(), what };
+        let document: Self = serde_json::from_str(text).map_err(|error| {
+            let place = Place::new(error.line(), error.column());
+            odd(format!("a value is missing or of another kind than belongs there in {place} (numbers stand without quotation marks)"))
+        })?;
+        document.settings.check().map_err(|error| odd(error.to_string()))?;
         Ok(document)
     }
 }

@@ -106,21 +106,9 @@ fn more_ui(ui: &mut Ui, session: &Session, settings: &mut RefineSettings, action
     verb_button(ui, session, Verb::OpenReferences, Verb::OpenReferences.label(), actions);
 }
 
-/// How much of the radius the planned steps can use, and whether that is not all of it.
-pub fn reach_in_words(settings: &RefineSettings) -> Option<(String, bool)> {
-    let reach = settings.reach()?;
-    let is_short = reach < 1.0;
-    let words = if is_short {
-        format!("All steps together move by at most {:.0} % of the radius", reach * 100.0)
-    } else {
-        format!("All steps together are {reach:.1} × the radius")
-    };
-    Some((words, is_short))
-}
-
 /// Whether the planned steps can use the radius at all.
 fn reach_ui(ui: &mut Ui, settings: &RefineSettings) {
-    let Some((words, is_short)) = reach_in_words(settings) else { return };
+    let Some((words, is_short)) = settings.reach_in_words() else { return };
     let text = RichText::new(words).small();
     let text = if is_short { text.color(theme::tokens(ui).warning) } else { text.weak() };
     let about = "Iterations × step size ÷ radius. Below 1 the picture cannot get to the edge of the ball; above, projection may hold it back.";

@@ -3,7 +3,6 @@
 use egui::{CornerRadius, Rect, RichText, Role, Sense, Stroke, Ui, WidgetInfo, pos2, vec2};
 
 use super::canvas::Readout;
-use super::refine_panel::reach_in_words;
 use super::widgets::{digits, percent, row};
 use super::{theme, widgets};
 use crate::classifier::probabilities;
@@ -274,7 +273,7 @@ fn ball_ui(ui: &mut Ui, (used, share): (f32, f32), settings: &RefineSettings) {
     response.on_hover_text("Distance from the generated picture, as a share of the radius");
     let verdict = if full {
         RichText::new("on the edge of the ball: the whole radius is used").color(tokens.limit)
-    } else if let Some((reach, true)) = reach_in_words(settings) {
+    } else if let Some((reach, true)) = settings.reach_in_words() {
         RichText::new(reach).color(tokens.warning)
     } else {
         RichText::new("inside the ball")

@@ -308,6 +308,8 @@ mod tests {
         assert_eq!(read(format!("\u{feff}{text}").as_bytes()), read(text.as_bytes()), "Windows' editors write a mark");
         let latin = read(b"name = \"mine\"\ntitle = \"caf\xe9\"\n").unwrap_err();
         assert!(latin.contains("no UTF-8 text in line 2, column 13") && latin.contains("save it as UTF-8"), "{latin}");
+        let twice = read(format!("{text}\n[twice]\nname = 1\nname = 2\n").as_bytes()).unwrap_err();
+        assert!(twice.contains("this entry stands there for the second time"), "{twice}");
         let lacking = read(b"name = \"mine\"\ntitle = \n").unwrap_err();
         assert!(lacking.contains("the manifest is not valid in line 2, column 9"), "{lacking}");
         let json = folder.path().join("config.json");

@@ -96,6 +96,9 @@ fn what_an_editor_did_to_a_recipe_is_told_with_its_place() {
     check("comma.json", comma.as_bytes(), "it is no valid JSON in line 2, column 32: correct it there");
     let latin = [b"{\"name\": \"caf\xe9\", ".as_slice(), &text.as_bytes()[1..]].concat();
     check("latin.json", &latin, "it is no UTF-8 text in line 1, column 14");
+    let radius = |value: &str| text.replacen("\"eps\": 3.0", &format!("\"eps\": {value}"), 1);
+    check("text.json", radius("\"8/255\"").as_bytes(), "(numbers stand without quotation marks): correct it there");
+    check("range.json", radius("-3").as_bytes(), "for Radius is -3, but must be a number from");
     assert_eq!(recipe(&at("o/session.json"))["settings"]["generate"]["first_seed"], 3);
 }
 

@@ -59,6 +59,8 @@ fn earlier_results_stay_and_no_two_are_mixed() {
     assert_eq!(files(&at("o")), expected, "nothing is left of the first one");
     let done = run(folder.path(), &[&other[..], &["--resume"]].concat());
     assert!(stderr(&done).contains("nothing is left to do: the results are in o"), "{}", stderr(&done));
+    let dry = run(folder.path(), &[&other[..], &["--resume", "--dry-run"]].concat());
+    assert_eq!((stderr(&dry), stdout(&dry)), (stderr(&done), String::new()));
 
     // The default folder is no choice of the user's: it gets a number.
     let default = ["edit", "--task", "denoise", "--input", "o/contact_sheet.png"];
@@ -154,6 +156,23 @@ fn what_is_repeated_is_compared_with_what_it_was_made_of() {
 }
 
 #[test]
+fn what_was_made_is_refined_as_it_was_made_and_nothing_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    run(folder.path(), &["generate", "--seeds", "3..5", "--out", "made"]);
+    let output = run(folder.path(), &["refine", "--input", "made", "--iterations", "1", "--out", "o"]);
+    assert!(stderr(&output).contains("made holds results of Lapidary"), "{}", stderr(&output));
+    let table = rows(&at("o/refined.csv"));
+    assert_eq!(table.len(), 2, "no contact sheet");
+    run(folder.path(), &["refine", "--seeds", "3..5", "--iterations", "1", "--out", "same"]);
+    let logits = |out: &str, name: &str| array::<f32>(&at(out), name).1;
+    assert_eq!(array::<i64>(&at("o/samples.npz"), "arr_1").1, [3, 4], "with their classes");
+    let after: f32 = table[0][4].parse().unwrap();
+    let wanted = logits("same/result.npz", "logits_after")[3];
+    assert!((after - wanted).abs() < 1e-4, "{after} {wanted}: floats, not levels");
+}
+
+#[test]
 fn a_limit_of_memory_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path: PathBuf = folder.path().join("large.npz");
@@ -164,28 +183,41 @@ fn a_limit_of_memory_is_kept() {
 
 #[cfg(unix)]
 #[test]
-fn whoever_asks_it_to_end_learns_so_from_the_exit_code() {
-    for (signal, code) in [("TERM", 143), ("INT", 130)] {
-        let folder = tempfile::tempdir().unwrap();
+fn whoever_asks_it_to_end_learns_so_from_the_exit_code_and_loses_nothing() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+    let folder = tempfile::tempdir().unwrap();
+    let mut before = 0;
+    // What goes on is stopped sooner.
+    for (signal, code, until) in [("TERM", 143, "A refinement step"), ("INT", 130, "A sampling step")] {
         let mut child = super::command(folder.path())
-            .args(["refine", "--seeds", "3", "--iterations", "1000000", "--device", "cpu", "--out", "o"])
+            .args(["refine", "--seeds", "3", "--iterations", "1000000", "--device", "cpu", "--out", "o", "--resume"])
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        while !folder.path().join("o/parts").exists() {
-            assert!(child.try_wait().unwrap().is_none(), "it runs");
-            std::thread::sleep(std::time::Duration::from_millis(20));
+        let (mut errors, mut text) = (BufReader::new(child.stderr.take().unwrap()), String::new());
+        while !text.contains(until) {
+            assert!(errors.read_line(&mut text).unwrap() > 0, "it runs: {text}");
         }
-        std::thread::sleep(std::time::Duration::from_millis(400));
-        let id = child.id().to_string();
-        let sent = std::process::Command::new("kill").args(["-s", signal, &id]).status().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(if before == 0 { 1000 } else { 0 }));
+        let sent = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+        errors.read_to_string(&mut text).unwrap();
         let output: Output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
-        assert!(stderr(&output).contains("of 1000000 iterations; these are written"), "{}", stderr(&output));
-        assert!(stdout(&output).contains("written to o"));
+        assert_eq!(output.status.code(), Some(code), "{text}");
         assert!(!array::<f32>(&folder.path().join("o/result.npz"), "after").1.is_empty());
+        let recipe = recipe(&folder.path().join("o/session.json"));
+        let iterations = recipe["runs"][0]["last_iteration"].as_u64().unwrap();
+        if before == 0 {
+            assert!(text.contains("of 1000000 iterations; these are written"), "{text}");
+            assert!(stdout(&output).contains("written to o"));
+        } else if !text.contains("these are written") {
+            let stays = format!("the results of {before} iterations from before are in o and stay");
+            let says = text.contains(&stays) || text.contains("stopped before");
+            assert!(says && iterations == before, "{iterations} of {before}: {text}");
+        }
+        assert!(iterations >= before, "{iterations} of {before}: {text}");
+        before = iterations;
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 
-use super::BenchOptions;
+use super::{BenchOptions, Networks};
 use crate::checkpoint::{Weights, unwatched};
 use crate::classifier::Classifier;
 use crate::generator::Generator;
@@ -16,14 +16,15 @@ use crate::zoo::resolve;
 /// How often every step is timed.
 const ROUNDS: usize = 7;
 
-/// A table of every step of both networks for the largest of the batches, on the CPU whatever device is asked for; a network
-/// that is not compiled has a line that says so.
+/// A table of every step of the networks for each of the batches, on the CPU; a network that is not compiled has a line that says
+/// so.
 ///
 /// # Errors
-/// When a model cannot be read.
+/// When a model cannot be read, or is not the one that its manifest means.
 pub fn layers(options: &BenchOptions, folders: &Folders) -> anyhow::Result<String> {
     let settings = &options.settings;
-    let n = options.batches.iter().copied().max().unwrap_or(1) as usize;
+    let networks = options.layers.unwrap_or(Networks { generator: true, classifier: true });
+    let batches = options.batches.iter().map(|n| *n as usize);
     let device = Device::flex();
     let start = Instant::now();
     let clock = || start.elapsed().as_secs_f64();
@@ -39,27 +40,32 @@ pub fn layers(options: &BenchOptions, folders: &Folders) -> anyhow::Result<Strin
     let open = |reference: &str| -> anyhow::Result<_> {
         let model = resolve(reference, &folders.cache)?;
         let checkpoint = model.open()?;
+        model.confirm(checkpoint.sha256(&mut unwatched)?)?;
         Ok((model.manifest, checkpoint))
     };
-    let (manifest, checkpoint) = open(&settings.generate.generator)?;
-    let mut watch = unwatched;
-    let (generator, _) = Generator::read(&manifest, Weights::watched(&checkpoint, &mut watch), &device)?;
-    let size = manifest.size();
-    table(&mut text, (&manifest.title, n), generator.profile(n, ROUNDS, &machine), machine)?;
-    drop(generator);
-    let (manifest, checkpoint) = open(&settings.refine.classifier)?;
-    let mut watch = unwatched;
-    let (classifier, _) = Classifier::read(&manifest, Weights::watched(&checkpoint, &mut watch), &device)?;
-    table(&mut text, (&manifest.title, n), classifier.profile(n, size, ROUNDS, &machine), machine)?;
+    let mut size = None;
+    if networks.generator {
+        let (manifest, checkpoint) = open(&settings.generate.generator)?;
+        let mut watch = unwatched;
+        let (generator, _) = Generator::read(&manifest, Weights::watched(&checkpoint, &mut watch), &device)?;
+        size = Some(manifest.size());
+        for n in batches.clone() {
+            table(&mut text, (&manifest.title, n), generator.profile(n, ROUNDS, &machine), machine.flops)?;
+        }
+    }
+    if networks.classifier {
+        let (manifest, checkpoint) = open(&settings.refine.classifier)?;
+        let mut watch = unwatched;
+        let (classifier, _) = Classifier::read(&manifest, Weights::watched(&checkpoint, &mut watch), &device)?;
+        let size = size.unwrap_or_else(|| manifest.size());
+        for n in batches {
+            table(&mut text, (&manifest.title, n), classifier.profile(n, size, ROUNDS, &machine), machine.flops)?;
+        }
+    }
     Ok(text)
 }
 
-fn table(
-    text: &mut String,
-    (title, n): (&str, usize),
-    steps: Option<Vec<StepTime>>,
-    machine: Roofline<'_>,
-) -> anyhow::Result<()> {
+fn table(text: &mut String, (title, n): (&str, usize), steps: Option<Vec<StepTime>>, peak: f64) -> anyhow::Result<()> {
     let Some(steps) = steps else {
         writeln!(text, "\n{title}: runs burn's operations, which have no steps to time (LAPIDARY_KERNELS=burn)")?;
         return Ok(());
@@ -74,7 +80,7 @@ fn table(
     for step in steps {
         let [height, width, channels] = step.shape;
         let (rate, peak) = if step.flops > 0.0 {
-            (format!("{:.1}", step.rate() / 1e9), format!("{:.0}%", 100.0 * step.rate() / machine.flops))
+            (format!("{:.1}", step.rate() / 1e9), format!("{:.0}%", 100.0 * step.rate() / peak))
         } else {
             (String::new(), String::new())
         };
@@ -91,4 +97,34 @@ fn table(
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_has_a_row_and_what_has_no_steps_says_so() {
+        let step = |backward, flops| StepTime {
+            backward,
+            what: "convolution 3×3".to_owned(),
+            path: "tiles".to_owned(),
+            shape: [8, 8, 16],
+            seconds: 0.001,
+            flops,
+            least: 0.0005,
+            bound_by_memory: flops == 0.0,
+        };
+        let mut text = String::new();
+        table(&mut text, ("A net", 4), Some(vec![step(false, 5e6), step(true, 0.0)]), 1e10).unwrap();
+        let lines: Vec<&str> = text.trim().lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert_eq!(lines[0], "A net, 4 at once: 2.00 ms");
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let first = ["1000.0", "50.0%", "5.0", "50%", "50%", "sums", "convolution", "3×3", "8×8×16", "tiles"];
+        assert_eq!(words(lines[2]), first);
+        assert_eq!(words(lines[3])[..5], ["1000.0", "50.0%", "50%", "memory", "↩"], "no operations, no rate");
+        table(&mut text, ("Another", 4), None, 1e10).unwrap();
+        assert!(text.trim().lines().last().unwrap().contains("Another: runs burn's operations"));
+    }
 }

@@ -323,8 +323,8 @@ fn parse_seeds(text: &str) -> Result<(u64, u64), CliError> {
         }
         (list[0], list[list.len() - 1].saturating_add(1))
     };
-    let count = end.checked_sub(first).filter(|count| *count > 0).ok_or_else(wrong)?;
     SEED.check(first as f64)?;
+    let count = end.checked_sub(first).filter(|count| *count > 0).ok_or_else(wrong)?;
     if count > MAX_COUNT as u64 {
         return Err(CliError::Many { found: text.to_owned(), count });
     }
@@ -395,7 +395,7 @@ pub(super) fn suit_target(settings: &mut Settings) -> Result<Option<String>, Cli
 pub(super) fn check_shape(classifier: &Manifest, [c, h, w]: [usize; 3]) -> Result<(), CliError> {
     let Manifest { channels, .. } = classifier;
     if c != *channels {
-        return Err(CliError::Channels { found: c, expected: *channels });
+        return Err(CliError::Channels { found: c, expected: *channels, model: "classifier" });
     }
     classifier.resnet().map_or(Ok(()), |net| Ok(net.arch.check_size([h, w])?))
 }

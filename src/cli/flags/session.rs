@@ -7,7 +7,7 @@ use crate::cli::recorded::{Recorded, strays};
 use crate::cli::{CliError, Part, Source};
 use crate::image::Levels;
 use crate::refiner::settings::ITERATIONS;
-use crate::session::document::{Document, RunSummary, absolute_models};
+use crate::session::document::{Document, MaskFile, RunSummary, absolute_models};
 use crate::session::{Settings, StorageError};
 use crate::units::counted;
 
@@ -39,8 +39,10 @@ pub(in crate::cli) fn read_session(path: &Path, edits: bool) -> Result<Saved, Cl
     let strays = strays(path, &document);
     let references = Document::files(&document.references, folder_of(path));
     let levels = if document.truncated { Levels::Truncated } else { Levels::Rounded };
-    let Document { mut settings, runs, part, count, provenance, input_hashes, samples, .. } = document;
-    let recorded = Recorded { path: path.to_owned(), provenance, input_hashes, samples };
+    let Document { mut settings, runs, part, count, provenance, input_hashes, mask, samples, .. } = document;
+    let mask =
+        mask.map(|MaskFile { file, sha256 }| (Document::files(&[file], folder_of(path)).into_iter().collect(), sha256));
+    let recorded = Recorded { path: path.to_owned(), provenance, input_hashes, mask, samples };
     absolute_models(&mut settings, folder_of(path));
     let last = runs.last();
     // What was done, whatever was planned: in the window a run is made longer, cut, or has no end; and a command must end.

@@ -193,7 +193,7 @@ fn what_clap_refuses_comes_with_what_to_do() {
         (&["inspect"], "<FILE>", "is missing: give it"),
         (&["inspect", "a", "b"], "\"b\" is one more", "leave it out"),
         (&["help", "polish"], "\"polish\" is no command", "`lapidary"),
-        (&["bench", "--generator", "a.pt"], "--classifier", "`lapidary bench --help`"),
+        (&["bench", "--generator", "a.pt"], "--classifier", "name both"),
         (&["--radius", "2", "refine"], "flags stand before", "write the command first"),
     ] {
         let text = said(args);
@@ -236,7 +236,7 @@ fn shapes_are_compared_before_anything_is_made() {
     assert!(check_shape(&joint, [3, 32, 64]).is_ok());
     let text = check_shape(&joint, [3, 33, 33]).unwrap_err().to_string();
     assert!(text.contains("33×33") && text.ends_with("multiples of 4"), "{text}");
-    assert!(check_shape(&joint, [1, 32, 32]).unwrap_err().to_string().contains("1 channels"));
+    assert!(check_shape(&joint, [1, 32, 32]).unwrap_err().to_string().contains("1 channel,"));
 }
 
 #[test]

@@ -164,7 +164,35 @@ fn what_other_programs_write_is_converted_and_said() {
         let (batch, notes) = read(&[(PICTURES, npy(&[5, 2, 2, 3], levels())), (LABELS, labels)]);
         assert_eq!(batch.labels, Some(vec![0, 1, 1, 2]), "{said}");
         assert!(notes.contains(said), "{notes}");
+        let columns = PictureSource::open(std::slice::from_ref(&path)).unwrap().label_classes();
+        assert_eq!(columns, (said == "one-hot").then_some(3));
     }
+}
+
+#[test]
+fn of_an_archive_of_ours_the_floats_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("samples.npz");
+    let floats: Vec<f32> = (0..60).map(|i| i as f32 / 60.0).collect();
+    let pictures = |shape: &[u64]| ("images.npy", npy(shape, floats.clone()));
+    let read = |more: &[(&str, Vec<u8>)]| {
+        let arrays = [&[(PICTURES, npy(&[5, 2, 2, 3], levels()))][..], more].concat();
+        write(&path, &arrays, zip::CompressionMethod::Stored);
+        let source = PictureSource::open(&[folder.path().to_owned()]).unwrap();
+        (batches(&source, 1..3, 2).remove(0).images, source.notes().join("; "))
+    };
+    let seeds = ("seeds.npy", npy(&[5], vec![0_u64; 5]));
+    std::fs::write(folder.path().join("session.json"), "{\"format\": \"lapidary-session\"}").unwrap();
+    image::RgbImage::new(2, 2).save(folder.path().join("contact_sheet.png")).unwrap();
+    let (images, notes) = read(&[pictures(&[5, 3, 2, 2]), seeds.clone()]);
+    assert_eq!(images.pixels(), &floats[12..36]);
+    assert!(notes.contains("the pictures of its samples.npz are taken"), "{notes}");
+    assert!(notes.contains("as floats too (images), which are taken instead"), "{notes}");
+    let level = |images: &ImageBatch| images.get(0, 1, 0, 0).unwrap() * 255.0;
+    let (images, notes) = read(&[pictures(&[5, 3, 2, 2])]);
+    assert_eq!((level(&images), notes.contains("floats")), (41.0, false), "another program's own array");
+    let (images, _) = read(&[pictures(&[5, 2, 2, 3]), seeds]);
+    assert_eq!(level(&images), 41.0, "other pictures");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{ExportError, durably};
 use super::lying::remove_new;
-use super::{INDEX, NEW};
+use super::{Extent, INDEX, NEW};
 use crate::file::sha256_of;
 use crate::session::Provenance;
 
@@ -44,6 +44,9 @@ pub(super) struct Index {
     /// What computes it, while it is unfinished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) provenance: Option<Provenance>,
+    /// How much the results hold, where they are not all.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(super) done: u64,
     /// Results that are there.
     pub(super) files: BTreeMap<String, Held>,
     /// The index of what is being moved here.
@@ -56,7 +59,7 @@ impl Index {
     pub(super) fn new(recipe: &str, replaced: Option<&Self>) -> Self {
         let files = replaced.map_or_else(BTreeMap::new, |index| index.files.clone());
         let (format, recipe, earlier) = (FORMAT.to_owned(), recipe.to_owned(), !files.is_empty());
-        Self { format, recipe, finished: false, earlier, provenance: None, files, next: None }
+        Self { format, recipe, finished: false, earlier, provenance: None, done: 0, files, next: None }
     }
 
     /// The index of a folder; `None` without one that can be read.
@@ -104,8 +107,12 @@ impl Index {
         &mut self,
         folder: &Path,
         names: Vec<String>,
-        finished: bool,
+        extent: Extent,
     ) -> Result<(), ExportError> {
+        let (finished, done) = match extent {
+            Extent::Whole => (true, 0),
+            Extent::Part(done) => (false, done),
+        };
         let stays = self.earlier && !finished;
         let mut files = if stays { self.files.clone() } else { BTreeMap::new() };
         for name in names {
@@ -116,17 +123,20 @@ impl Index {
             }
         }
         let provenance = self.provenance.clone().filter(|_| !finished);
-        let next = Self { finished, earlier: stays, provenance, files, next: None, ..self.clone() };
+        let next = Self { finished, earlier: stays, provenance, done, files, next: None, ..self.clone() };
         self.next = Some(Box::new(next));
         self.write(folder)
     }
 
     /// Moves what is to be moved, and removes what it takes the place of.
     ///
+    /// Files that somebody wrote into meanwhile get another name; it says which.
+    ///
     /// # Errors
     /// [`ExportError::Folder`]; what was not moved lies where it lay.
-    pub(super) fn end_moving(&mut self, folder: &Path) -> Result<(), ExportError> {
-        let Some(next) = self.next.clone() else { return Ok(()) };
+    pub(super) fn end_moving(&mut self, folder: &Path) -> Result<Vec<String>, ExportError> {
+        let mut aside = Vec::new();
+        let Some(next) = self.next.clone() else { return Ok(aside) };
         let fail = |path: &Path| {
             let path = path.to_owned();
             |source| ExportError::Folder { path, source }
@@ -137,7 +147,7 @@ impl Index {
                 continue;
             }
             if to.symlink_metadata().is_ok() && !self.is_ours(folder, name) {
-                set_aside(&to).map_err(fail(&to))?;
+                aside.push(set_aside(&to).map_err(fail(&to))?);
             }
             to.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(fail(&to))?;
             std::fs::rename(&from, &to).map_err(fail(&to))?;
@@ -154,19 +164,24 @@ impl Index {
         *self = *next;
         self.write(folder)?;
         remove_new(folder);
-        Ok(())
+        Ok(aside)
     }
 }
 
-/// Gives a file another name, for somebody wrote into it while the work went on.
-fn set_aside(path: &Path) -> std::io::Result<()> {
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_none(done: &u64) -> bool {
+    *done == 0
+}
+
+/// Gives a file another name, for somebody wrote into it while the work went on, and says so.
+fn set_aside(path: &Path) -> std::io::Result<String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let named = |number: u32| -> PathBuf { path.with_file_name(format!("{name}.yours-{number}")) };
     let free = (1..).map(named).find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| named(0));
-    tracing::warn!(
-        "{} was changed while the results were computed, so it is kept as {}",
+    std::fs::rename(path, &free)?;
+    Ok(format!(
+        "warning: {} was changed while the results were computed, so it is kept as {}",
         path.display(),
         free.file_name().unwrap_or_default().display()
-    );
-    std::fs::rename(path, free)
+    ))
 }

@@ -64,7 +64,8 @@ fn publish(out: &mut OutFolder, names: &[&str], finished: bool) {
         }
         Ok(())
     };
-    out.publish(list, finished, write).unwrap();
+    let extent = if finished { Extent::Whole } else { Extent::Part(1) };
+    assert_eq!(out.publish(list, extent, write).unwrap(), None);
 }
 
 #[test]
@@ -166,7 +167,7 @@ fn earlier_results_stay_until_new_ones_are_whole() {
         write("half")(folder)?;
         Err(ExportError::Write { path: folder.join("session.json"), source: std::io::ErrorKind::StorageFull.into() })
     };
-    let text = out.publish(names(), true, full).unwrap_err().to_string();
+    let text = out.publish(names(), Extent::Whole, full).unwrap_err().to_string();
     assert!(text.ends_with(place.at("out/session.json").to_str().unwrap()), "{text}");
     drop(out);
     assert_eq!(place.names("out"), [".lapidary.json", "images", "samples.npz"]);
@@ -174,14 +175,14 @@ fn earlier_results_stay_until_new_ones_are_whole() {
     // A command that is stopped writes beside them.
     let mut out = overwrite("b");
     place.put("out/parts/00000000.npz");
-    out.publish(names(), false, write("so far")).unwrap();
+    out.publish(names(), Extent::Part(1), write("so far")).unwrap();
     assert_eq!(out.place(false), place.at("out/unfinished"));
     drop(out);
     assert_eq!((read("samples.npz"), read("unfinished/samples.npz")), ("new".to_owned(), "so far".to_owned()));
     assert_eq!(read("images/1.png"), "new");
     // Finished, it takes their place, and no empty folder stays.
     let mut out = place.begin("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Resume, "b"));
-    out.publish(names(), true, write("all")).unwrap();
+    out.publish(names(), Extent::Whole, write("all")).unwrap();
     drop(out);
     assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
     assert_eq!(read("samples.npz"), "all");
@@ -199,7 +200,7 @@ fn who_was_killed_while_results_were_moved_is_helped_by_the_next() {
             std::fs::write(path.join(NEW).join(name), "newer").unwrap();
         }
         let names = ["samples.npz", "images/1.png"].map(str::to_owned).to_vec();
-        out.index.begin_moving(&path, names, true).unwrap();
+        out.index.begin_moving(&path, names, Extent::Whole).unwrap();
         std::fs::rename(path.join(NEW).join("samples.npz"), path.join("samples.npz")).unwrap();
         // Killed here, its lock is nobody's.
         std::fs::remove_file(path.join(LOCK)).unwrap();
@@ -218,6 +219,8 @@ fn a_result_that_is_changed_while_new_ones_are_computed_gets_another_name() {
     let mut out = place.begin("out", |claim| claim.earlier = Earlier::Overwrite);
     std::fs::write(place.at("out/samples.npz"), "mine").unwrap();
     publish(&mut out, &["samples.npz"], true);
+    let warning = out.take_warnings().concat();
+    assert!(warning.contains("samples.npz was changed while the results were computed, so it is kept as"), "{warning}");
     drop(out);
     assert_eq!(std::fs::read_to_string(place.at("out/samples.npz.yours-1")).unwrap(), "mine");
     assert_eq!(std::fs::read_to_string(place.at("out/samples.npz")).unwrap(), "new");
@@ -231,6 +234,8 @@ fn what_comes_to_nothing_leaves_the_earlier_result_as_it_was() {
     assert!(matches!(place.claim("out", |_| {}), Err(ExportError::Earlier { .. })), "still a finished one");
     drop(place.begin("a/b/c", |_| {}));
     assert!(!place.at("a").exists(), "no empty folder stays");
+    let other = place.claim("out", |claim| (claim.recipe, claim.earlier) = ("b", Earlier::Resume)).unwrap_err();
+    assert!(other.to_string().starts_with("nothing is unfinished in this folder"), "{other}");
 }
 
 #[test]
@@ -240,7 +245,7 @@ fn without_a_choice_of_the_users_the_next_number_is_taken() {
     place.put("out-2/pair_000009.png");
     let next = |earlier| {
         let folder = place.at("out");
-        Claim { folder: &folder, numbered: true, earlier, recipe: "a", files: FILES, inputs: &[] }.look().unwrap()
+        Claim { folder: &folder, numbered: true, earlier, recipe: "a", files: FILES, inputs: &[] }.look().unwrap().0
     };
     assert_eq!(next(Earlier::Keep), place.at("out-3"));
     assert_eq!(next(Earlier::Overwrite), place.at("out"));
@@ -289,6 +294,35 @@ fn what_is_unfinished_is_gone_on_with_by_the_same_command() {
     let again = place.claim("out", |claim| claim.earlier = Earlier::Resume).unwrap();
     assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
     assert!(matches!(again, Claimed::Finished(_)), "{again:?}");
+}
+
+#[test]
+fn work_that_was_begun_anew_and_stopped_earlier_never_takes_the_place_of_more() {
+    let place = Place::new();
+    for replaces in [false, true] {
+        let folder = if replaces { "replaced" } else { "out" };
+        if replaces {
+            place.finish(folder, &["samples.npz"]);
+        }
+        let shown =
+            if replaces { format!("{folder}/{UNFINISHED}/samples.npz") } else { format!("{folder}/samples.npz") };
+        let stop = |earlier, done: u64| {
+            let mut out = place.begin(folder, |claim| claim.earlier = earlier);
+            let write = |new: &Path| {
+                std::fs::write(new.join("samples.npz"), done.to_string()).unwrap();
+                Ok(())
+            };
+            out.publish(vec!["samples.npz".to_owned()], Extent::Part(done), write).unwrap()
+        };
+        assert_eq!(stop(if replaces { Earlier::Overwrite } else { Earlier::Keep }, 60), None);
+        assert_eq!(stop(Earlier::Resume, 3), Some(60));
+        let held = || std::fs::read_to_string(place.at(&shown)).unwrap();
+        assert_eq!(held(), "60");
+        assert_eq!((stop(Earlier::Resume, 61), held().as_str()), (None, "61"));
+        std::fs::remove_file(place.at(&shown)).unwrap();
+        assert_eq!((stop(Earlier::Resume, 3), held().as_str()), (None, "3"), "what was taken away is no result");
+        publish(&mut place.begin(folder, |claim| claim.earlier = Earlier::Resume), &["samples.npz"], true);
+    }
 }
 
 #[test]

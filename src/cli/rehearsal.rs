@@ -1,0 +1,111 @@
+//! What a dry run looks at: everything that the run would refuse or warn of before a network runs. Pictures are read, for what is
+//! wrong with one of many is found in seconds here and after hours there. Weights are not read: where nobody knows their hash,
+//! looking into them would take as long as the run's own start does.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::begin::Job;
+use super::opened::{MAX_TOGETHER, Opened, changed};
+use super::progress::Progress;
+use super::refine::Described;
+use super::say::say_err;
+use super::{Part, Recorded, RunOptions};
+use crate::checkpoint::unwatched;
+use crate::zoo::{ManifestKind, Model};
+
+/// What was found.
+pub(super) struct Rehearsal {
+    /// Where the results would go.
+    pub(super) out: PathBuf,
+    /// Pictures that can be read, of those that are opened.
+    pub(super) pictures: usize,
+}
+
+/// Looks at the folder of the results, at the models, and at pictures that are fitted to `shape`, `[C, H, W]`; `None` when
+/// everything was done before, which is said.
+///
+/// # Errors
+/// Those of the run, in its words.
+pub(super) fn rehearse(
+    options: &RunOptions,
+    job: &Job<'_>,
+    models: &[&Described],
+    shape: [usize; 3],
+) -> anyhow::Result<Option<Rehearsal>> {
+    let Some(out) = job.look(options)? else { return Ok(None) };
+    let recorded = options.recorded.as_deref();
+    for model in models {
+        look_into(model, recorded)?;
+    }
+    let mut rehearsal = Rehearsal { out, pictures: 0 };
+    if !options.references.is_empty() {
+        let mut real = Opened::new(&options.references, Part::default())?.strictly(true);
+        real.range.end = real.range.end.min(MAX_TOGETHER);
+        read(&real, shape, options)?;
+    }
+    let Some(pictures) = job.pictures else { return Ok(Some(rehearsal)) };
+    let hashes = |recorded: &Recorded| recorded.compare_inputs(&pictures.inputs(&rehearsal.out), &pictures.hashes());
+    warn(recorded.and_then(hashes));
+    rehearsal.pictures = read(pictures, shape, options)?;
+    Ok(Some(rehearsal))
+}
+
+/// A model's file must be one, and the one that its manifest means; whether it is the session's is good to know.
+fn look_into((manifest, path): &Described, recorded: Option<&Recorded>) -> anyhow::Result<()> {
+    let then = recorded.and_then(|recorded| match manifest.kind {
+        ManifestKind::Generator(_) => recorded.provenance.generator.as_ref(),
+        ManifestKind::Classifier(_) => recorded.provenance.classifier.as_ref(),
+    });
+    let sha256 = match path {
+        // What is carried inside the program has the hash that it was built with.
+        None => manifest.sha256.clone(),
+        Some(path) => {
+            let model = Model { manifest: manifest.clone(), weights: path.clone() };
+            let checkpoint = model.open()?;
+            let is_asked = manifest.sha256.is_some() || then.is_some();
+            is_asked.then(|| model.confirm(checkpoint.sha256(&mut unwatched)?)).transpose()?
+        }
+    };
+    warn(Recorded::compare_model(then, &manifest.title, &sha256.unwrap_or_default()));
+    Ok(())
+}
+
+/// Reads all of them as the run does, and says what it says of them; returns how many can be read.
+fn read(pictures: &Opened, shape: [usize; 3], options: &RunOptions) -> anyhow::Result<usize> {
+    let mut progress = Progress::new(options.quiet);
+    let (of, batch) = (pictures.count(), options.settings.compute.batch.max(1) as usize);
+    let mut watch = |done: usize| {
+        progress.show_steps("reading", done as u64, of as u64, done as u64);
+        if let Some(line) = progress.line(Instant::now()) {
+            progress.bar.suspend(|| say_err(&line));
+        }
+        true
+    };
+    let mut count = 0;
+    let notes = if pictures.streams() {
+        let each = &mut |read: crate::data::Batch| {
+            count += read.images.len();
+            Ok(watch(count))
+        };
+        pictures.for_each_batch(pictures.range.clone(), (shape, batch), each)
+    } else {
+        pictures.read(shape, &mut |done, _| watch(done)).map(|read| {
+            let fits = read.map_or_else(Vec::new, |read| {
+                count = read.images.len();
+                read.fits
+            });
+            let is_news = |fit: &String| !pictures.source.notes().contains(fit);
+            changed(&fits).into_iter().filter(is_news).collect()
+        })
+    };
+    progress.bar.finish_and_clear();
+    notes?.iter().filter(|_| !options.quiet).for_each(|note| say_err(note));
+    Ok(count)
+}
+
+fn warn(difference: Option<String>) {
+    if let Some(text) = difference {
+        say_err(&format!("warning: {text}"));
+    }
+}
