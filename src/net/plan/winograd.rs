@@ -101,18 +101,20 @@ impl Winograd {
         // Whole tiles of the products' kernel. Many where reading weights costs more than what no longer fits a core's cache.
         let weights: usize = self.panels.iter().map(|panel| panel.weights.len()).sum();
         let together = (SCRATCH / values / 24 * 24).max(if weights > LARGE { 96 } else { 24 });
-        TURNED.with_borrow_mut(|[turned, products]| {
-            for tiles in tiles.chunks(together) {
-                turned.resize(turned.len().max(tiles.len() * values), 0.0);
-                products.resize(products.len().max(tiles.len() * values), 0.0);
-                let job = Job { winograd: self, bias, block, tiles, maps, how, turned, products, stage: Stage::All };
-                if by_panels {
-                    job.by_panels(arch);
-                } else {
-                    arch.dispatch(job);
-                }
+        // Taken, not borrowed: while a thread waits for panels it may begin another block.
+        let [mut turned, mut products] = TURNED.take();
+        for tiles in tiles.chunks(together) {
+            turned.resize(turned.len().max(tiles.len() * values), 0.0);
+            products.resize(products.len().max(tiles.len() * values), 0.0);
+            let (stage, turned, products) = (Stage::All, &mut *turned, &mut *products);
+            let job = Job { winograd: self, bias, block, tiles, maps, how, turned, products, stage };
+            if by_panels {
+                job.by_panels(arch);
+            } else {
+                arch.dispatch(job);
             }
-        });
+        }
+        TURNED.set([turned, products]);
     }
 
     /// The first pixels of a block's tiles: picture, row, column.
