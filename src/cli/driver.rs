@@ -9,14 +9,14 @@ use crossbeam::channel::{Receiver, Sender, bounded, select};
 
 use super::progress::Progress;
 use super::say::{say_err, say_out};
-use super::{CliError, Outcome, Recorded, RunOptions, signals};
+use super::{CliError, Outcome, RunOptions, signals};
 use crate::export::OutFolder;
 use crate::generator::Mask;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State};
 use crate::session::host::Folders;
-use crate::session::{Provenance, Settings};
+use crate::session::{Provenance, Settings, changes};
 use crate::trace::{RunId, Tag};
 use crate::worker::{Command, DeviceInfo, Event, JobId, MemoryEstimate, Rest, Wake, Worker};
 
@@ -267,12 +267,12 @@ impl Driver {
                     Event::Device { info, .. } => self.take_device(info),
                     Event::Generator { info, .. } => {
                         let then = self.recorded.generator.as_ref();
-                        self.compare(Recorded::compare_model(then, &info.title, &info.sha256));
+                        self.compare(changes::model(then, (&info.reference, &info.title, &info.sha256)));
                         self.provenance.generator = Some(info);
                     }
                     Event::Classifier { info, .. } => {
                         let then = self.recorded.classifier.as_ref();
-                        self.compare(Recorded::compare_model(then, &info.title, &info.sha256));
+                        self.compare(changes::model(then, (&info.reference, &info.title, &info.sha256)));
                         self.provenance.classifier = Some(info);
                     }
                     Event::Preparing { what, .. } => self.progress.bar.set_message(what),

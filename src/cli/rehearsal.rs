@@ -12,6 +12,7 @@ use super::refine::Described;
 use super::say::say_err;
 use super::{Part, Recorded, RunOptions};
 use crate::checkpoint::unwatched;
+use crate::session::{Settings, changes};
 use crate::zoo::{ManifestKind, Model};
 
 /// What was found.
@@ -36,12 +37,14 @@ pub(super) fn rehearse(
     let Some(out) = job.look(options)? else { return Ok(None) };
     let recorded = options.recorded.as_deref();
     for model in models {
-        look_into(model, recorded)?;
+        look_into(model, options)?;
     }
     let mut rehearsal = Rehearsal { out, pictures: 0 };
     if !options.references.is_empty() {
         let mut real = Opened::new(&options.references, Part::default())?.strictly(true);
         real.range.end = real.range.end.min(MAX_TOGETHER);
+        let hashes = changes::hashes(&real.source.files());
+        warn(recorded.and_then(|recorded| recorded.compare_references(&options.references, &hashes)));
         read(&real, shape, options)?;
     }
     let Some(pictures) = job.pictures else { return Ok(Some(rehearsal)) };
@@ -52,11 +55,14 @@ pub(super) fn rehearse(
 }
 
 /// A model's file must be one, and the one that its manifest means; whether it is the session's is good to know.
-fn look_into((manifest, path): &Described, recorded: Option<&Recorded>) -> anyhow::Result<()> {
-    let then = recorded.and_then(|recorded| match manifest.kind {
-        ManifestKind::Generator(_) => recorded.provenance.generator.as_ref(),
-        ManifestKind::Classifier(_) => recorded.provenance.classifier.as_ref(),
-    });
+fn look_into((manifest, path): &Described, options: &RunOptions) -> anyhow::Result<()> {
+    let made_with = options.recorded.as_ref().map(|recorded| &recorded.provenance);
+    let Settings { generate, refine, .. } = &options.settings;
+    let (then, place) = match manifest.kind {
+        ManifestKind::Generator(_) => (made_with.map(|made| &made.generator), &generate.generator),
+        ManifestKind::Classifier(_) => (made_with.map(|made| &made.classifier), &refine.classifier),
+    };
+    let then = then.and_then(Option::as_ref);
     let sha256 = match path {
         // What is carried inside the program has the hash that it was built with.
         None => manifest.sha256.clone(),
@@ -67,7 +73,7 @@ fn look_into((manifest, path): &Described, recorded: Option<&Recorded>) -> anyho
             is_asked.then(|| model.confirm(checkpoint.sha256(&mut unwatched)?)).transpose()?
         }
     };
-    warn(Recorded::compare_model(then, &manifest.title, &sha256.unwrap_or_default()));
+    warn(changes::model(then, (place, &manifest.title, &sha256.unwrap_or_default())));
     Ok(())
 }
 
