@@ -7,6 +7,7 @@ use sha2::Digest as _;
 
 use super::driver::Driver;
 use super::opened::{Opened, relative_to};
+use super::progress::Progress;
 use super::say::say_err;
 use super::{RunOptions, Source};
 use crate::export::{self, Claim, Claimed, Earlier, OutFolder};
@@ -93,8 +94,8 @@ impl Job<'_> {
     /// before, which is said.
     pub(super) fn look(&self, options: &RunOptions) -> anyhow::Result<Option<PathBuf>> {
         let inputs = self.inputs(options);
-        let hashes = || (self.hashes(), hashes(&files_of(&options.references)));
-        let recipe = if options.earlier == Earlier::Resume { self.recipe(options, &hashes()) } else { String::new() };
+        let is_asked = options.earlier == Earlier::Resume;
+        let recipe = if is_asked { self.recipe(options, &self.hashes(options)) } else { String::new() };
         let (folder, is_finished) = self.claim(options, &inputs, &recipe).look()?;
         if is_finished {
             say_finished(&folder);
@@ -107,7 +108,7 @@ impl Job<'_> {
     /// Takes the folder; `None` when everything was done before, which is said.
     pub(super) fn begin(&self, options: &RunOptions) -> anyhow::Result<Option<Begun>> {
         let inputs = self.inputs(options);
-        let hashes = (self.hashes(), hashes(&files_of(&options.references)));
+        let hashes = self.hashes(options);
         let recipe = self.recipe(options, &hashes);
         let claim = self.claim(options, &inputs, &recipe);
         export::check_space(&claim.look()?.0, self.needed())?;
@@ -143,8 +144,14 @@ impl Job<'_> {
         self.bytes + BLOCK * (self.files.len() as u64 + 3)
     }
 
-    fn hashes(&self) -> Vec<String> {
-        self.pictures.map_or_else(Vec::new, Opened::hashes)
+    /// SHA-256 of the pictures that are opened, and of the real ones of early stopping; what takes long is told of.
+    pub(super) fn hashes(&self, options: &RunOptions) -> (Vec<String>, Vec<String>) {
+        let mut progress = Progress::new(options.quiet);
+        let mut watch = |done, of| progress.tell_bytes("reading the inputs", done, of);
+        let inputs = self.pictures.map_or_else(Vec::new, |pictures| pictures.hashes(&mut watch));
+        let references = hashes(&files_of(&options.references), &mut watch);
+        progress.bar.finish_and_clear();
+        (inputs, references)
     }
 
     /// Every file that is read; models have names of their own.
@@ -200,7 +207,8 @@ mod tests {
         let recipe = |path: PathBuf, settings: &Settings| {
             let opened = Opened::new(&[path], super::super::Part::default()).unwrap();
             let job = Job { command: "refine", files: &[], pictures: Some(&opened), mask: None, bytes: 0 };
-            job.recipe(&RunOptions::new(settings.clone()), &(job.hashes(), Vec::new()))
+            let options = RunOptions::new(settings.clone());
+            job.recipe(&options, &job.hashes(&options))
         };
         let mut settings = Settings::default();
         let first = recipe(picture("a/x.png", 7), &settings);

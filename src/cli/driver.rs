@@ -143,9 +143,7 @@ impl Driver {
     /// Shows that so many of so many pictures were read, and listens for interruptions; whether to read on.
     pub(super) fn is_reading(&mut self, done: usize, of: usize) -> bool {
         self.progress.show_steps("reading", done as u64, of as u64, done as u64);
-        if let Some(line) = self.progress.line(Instant::now()) {
-            self.say(&line);
-        }
+        self.progress.tell_line();
         if let Ok(signal) = self.interrupts.try_recv() {
             self.stop(signal);
         }
@@ -292,9 +290,7 @@ impl Driver {
             if told && self.signal.is_some_and(|(_, since)| since.elapsed() > GRACE) {
                 return Ok(Rest::Stopped);
             }
-            if let Some(line) = self.progress.line(Instant::now()) {
-                self.say(&line);
-            }
+            self.progress.tell_line();
             select! {
                 recv(self.wakes) -> _ => {}
                 recv(self.interrupts) -> signal => {

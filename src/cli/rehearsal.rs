@@ -3,14 +3,13 @@
 //! looking into them would take as long as the run's own start does.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use super::begin::Job;
 use super::opened::{MAX_TOGETHER, Opened, changed};
 use super::progress::Progress;
 use super::refine::Described;
 use super::say::say_err;
-use super::{Part, Recorded, RunOptions};
+use super::{Part, RunOptions};
 use crate::checkpoint::unwatched;
 use crate::session::{Settings, changes};
 use crate::zoo::{ManifestKind, Model};
@@ -35,21 +34,22 @@ pub(super) fn rehearse(
     shape: [usize; 3],
 ) -> anyhow::Result<Option<Rehearsal>> {
     let Some(out) = job.look(options)? else { return Ok(None) };
-    let recorded = options.recorded.as_deref();
     for model in models {
         look_into(model, options)?;
+    }
+    if let Some(recorded) = &options.recorded {
+        let (inputs, references) = job.hashes(options);
+        let files = job.pictures.map_or_else(Vec::new, |pictures| pictures.inputs(&out));
+        warn(recorded.compare_references(&options.references, &references));
+        warn(recorded.compare_inputs(&files, &inputs));
     }
     let mut rehearsal = Rehearsal { out, pictures: 0 };
     if !options.references.is_empty() {
         let mut real = Opened::new(&options.references, Part::default())?.strictly(true);
         real.range.end = real.range.end.min(MAX_TOGETHER);
-        let hashes = changes::hashes(&real.source.files());
-        warn(recorded.and_then(|recorded| recorded.compare_references(&options.references, &hashes)));
         read(&real, shape, options)?;
     }
     let Some(pictures) = job.pictures else { return Ok(Some(rehearsal)) };
-    let hashes = |recorded: &Recorded| recorded.compare_inputs(&pictures.inputs(&rehearsal.out), &pictures.hashes());
-    warn(recorded.and_then(hashes));
     rehearsal.pictures = read(pictures, shape, options)?;
     Ok(Some(rehearsal))
 }
@@ -83,9 +83,7 @@ fn read(pictures: &Opened, shape: [usize; 3], options: &RunOptions) -> anyhow::R
     let (of, batch) = (pictures.count(), options.settings.compute.batch.max(1) as usize);
     let mut watch = |done: usize| {
         progress.show_steps("reading", done as u64, of as u64, done as u64);
-        if let Some(line) = progress.line(Instant::now()) {
-            progress.bar.suspend(|| say_err(&line));
-        }
+        progress.tell_line();
         true
     };
     let mut count = 0;

@@ -1,18 +1,32 @@
 //! What a description says of what its results were made from, compared with what is here: whoever repeats something must hear
 //! when it cannot come out the same.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::document::{Document, Sample};
 use crate::data::PictureSource;
-use crate::file::sha256_of;
+use crate::file::Sha256;
 use crate::generator::GenerateSettings;
 use crate::worker::ModelInfo;
 
-/// SHA-256 of each file; empty for what cannot be read, which is found out later.
-#[must_use]
-pub fn hashes(files: &[PathBuf]) -> Vec<String> {
-    files.iter().map(|file| sha256_of(file).unwrap_or_default()).collect()
+/// SHA-256 of each file; empty for what cannot be read, which is found out later. Many or large ones take long, so `watch` is
+/// told how many bytes of how many were read.
+pub fn hashes(files: &[PathBuf], watch: &mut dyn FnMut(u64, u64)) -> Vec<String> {
+    let sizes: Vec<u64> = files.iter().map(|file| file.metadata().map_or(0, |meta| meta.len())).collect();
+    let (mut before, of) = (0, sizes.iter().sum());
+    let mut hash = |(file, size): (&PathBuf, u64)| {
+        let mut hash = Sha256::default();
+        let read = File::open(file).and_then(|file| {
+            hash.take(file, &mut |done| {
+                watch(before + done, of);
+                true
+            })
+        });
+        before += size;
+        read.map(|_| hash.digits()).unwrap_or_default()
+    };
+    files.iter().zip(sizes).map(&mut hash).collect()
 }
 
 /// The files of pictures; none where they cannot be opened, which is found out later.
@@ -122,6 +136,19 @@ mod tests {
         assert_eq!(compare(["aa", "bb", "cc"]), None, "one was left out then");
         assert!(compare(["aa", "bb", "cd"]).unwrap().starts_with("c.png changed"));
         assert!(compare(["ab", "bb", "cd"]).unwrap().starts_with("a.png and 1 more changed"));
+    }
+
+    #[test]
+    fn whoever_waits_for_hashes_hears_how_far_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["a", "none", "b"].map(|name| folder.path().join(name));
+        std::fs::write(&files[0], [0; 3]).unwrap();
+        std::fs::write(&files[2], [0; 2]).unwrap();
+        let mut told = Vec::new();
+        let found = hashes(&files, &mut |done, of| told.push((done, of)));
+        assert_eq!(told, [(3, 5), (5, 5)]);
+        assert_eq!(found, files.map(|file| crate::file::sha256_of(&file).unwrap_or_default()));
+        assert!(found[1].is_empty());
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn the_tip_of_a_trace_lies_over_no_curve_and_a_cut_title_is_whole_in_its_tip() {
     harness.hover_at(plot.center());
     steps(&mut harness, 8);
     let tip = harness.get_by_label_contains("What refinement increases, at each state").rect();
-    assert!(tip.left() >= 0.0 && tip.right() <= theme::SETTINGS_WIDTH, "{tip:?}");
+    assert!(tip.left() >= 0.0 && tip.right() < plot.left(), "{tip:?} {plot:?}");
     harness.get_by_label_contains("Iteration 0, sample 0: ");
     harness.hover_at(harness.get_by_role_and_label(Role::ComboBox, "Shown run").rect().center());
     steps(&mut harness, 8);
