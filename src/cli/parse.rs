@@ -15,8 +15,8 @@ use super::usage::{
 };
 use super::{CliError, Invocation, Job, Part, RunOptions, Source, WindowOptions, flags};
 use crate::export::Earlier;
-use crate::generator::EditTask;
 use crate::generator::settings::SAMPLES;
+use crate::generator::{EditSettings, EditTask};
 use crate::image::Levels;
 use crate::parameter::{Choosable as _, Parameter};
 use crate::session::Settings;
@@ -158,10 +158,11 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         return Err(CliError::MadeAndOpened { flag });
     }
     if let Some(recorded) = &mut options.recorded {
+        let edits = EditSettings::TABLE.iter().any(|row| flags::is_given(matches, row.flag()));
         let about_labels = [SKIP.flag, LIMIT.flag, flags::CLASSES, flags::CLASSIFIER];
         if made.is_some() || !inputs.is_empty() || job == Job::Generate && !is_generated {
             recorded.forget_pictures();
-        } else if generates.is_some() || about_labels.iter().any(|flag| flags::is_given(matches, flag)) {
+        } else if edits || generates.is_some() || about_labels.iter().any(|flag| flags::is_given(matches, flag)) {
             recorded.forget_samples();
         }
     }

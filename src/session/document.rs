@@ -424,20 +424,24 @@ mod tests {
 
     #[test]
     fn model_paths_travel_with_the_session() {
-        let mut settings = Settings::default();
+        let (mut settings, mut made_with) = (Settings::default(), Provenance::new());
         settings.generate.generator = "/data/project/models/mine.pt".to_owned();
-        let document = Document::new(
-            &settings,
-            &Provenance::new(),
-            None,
-            &Trace::default(),
-            Some(Path::new("/data/project/runs")),
-        );
+        made_with.generator = Some(crate::worker::ModelInfo {
+            reference: settings.generate.generator.clone(),
+            title: String::new(),
+            sha256: String::new(),
+            classes: Vec::new(),
+            sample_shape: [3, 2, 2],
+            report: crate::checkpoint::LoadReport::default(),
+        });
+        let folder = Some(Path::new("/data/project/runs"));
+        let document = Document::new(&settings, &made_with, None, &Trace::default(), folder);
         assert_eq!(document.settings.generate.generator, "../models/mine.pt");
         assert_eq!(document.settings.refine.classifier, "gtsrb12-joint");
-        let mut back = document.settings;
-        absolute_models(&mut back, &mut Provenance::new(), Path::new("/elsewhere/runs"));
+        let (mut back, mut made_with) = (document.settings, document.provenance);
+        absolute_models(&mut back, &mut made_with, Path::new("/elsewhere/runs"));
         assert_eq!(back.generate.generator, "/elsewhere/runs/../models/mine.pt");
+        assert_eq!(made_with.generator.unwrap().reference, back.generate.generator);
     }
 
     #[test]
