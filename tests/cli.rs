@@ -329,7 +329,9 @@ fn inpainting_keeps_what_is_known_and_its_results_can_be_refined() {
     let input = ["--input", "made/images/000006.png", "--mask", "mask.png", "--samples", "2", "--classes", "stop"];
     let edit = ["edit", "--task", "inpaint", "--ts", "0,20,39/40", "--out", "edited"];
     let output = run(folder.path(), &[&edit[..], &input].concat());
-    assert!(stdout(&output).contains("lapidary refine --input edited"), "{}", stdout(&output));
+    // Not to where its own input is.
+    let hint = "refine them with: lapidary refine --input edited/samples.npz --out edited/refined";
+    assert!(stdout(&output).contains(hint), "{}", stdout(&output));
     let (shape, levels) = array::<u8>(&at("edited/samples.npz"), "arr_0");
     assert_eq!(shape, [2, 32, 32, 3]);
     assert_eq!(array::<i64>(&at("edited/samples.npz"), "arr_1").1, [6, 6]);
@@ -539,6 +541,13 @@ fn an_interpolation_is_made_again_by_its_recipe_and_cannot_be_refined_by_it() {
     run(folder.path(), &["edit", "--session", "a/session.json", "--out", "b"]);
     assert!(contents(&folder.path().join("a")) == contents(&folder.path().join("b")));
     check_refused(folder.path(), &["refine", "--session", "a/session.json"], 1, "describes edited pictures");
+    let path = folder.path().join("a/session.json");
+    let mut edited = recipe(&path);
+    edited["samples"][1]["label"] = 9.into();
+    std::fs::write(path, edited.to_string()).unwrap();
+    let output = run(folder.path(), &["edit", "--session", "a/session.json", "--out", "c"]);
+    let text = stderr(&output);
+    assert!(text.contains("with class 9, but its settings give seed"), "{text}");
 }
 
 #[test]

@@ -7,13 +7,14 @@ use sha2::Digest as _;
 
 use super::driver::Driver;
 use super::opened::{Opened, relative_to};
+use super::progress::Progress;
 use super::say::say_err;
 use super::{RunOptions, Source};
-use crate::data::PictureSource;
 use crate::export::{self, Claim, Claimed, Earlier, OutFolder};
 use crate::file::{hex, sha256_of};
 use crate::image::Levels;
 use crate::origins::Origins;
+use crate::session::changes::{files_of, hashes};
 use crate::session::document::{Document, MaskFile, relative_file};
 use crate::trace::Trace;
 
@@ -44,6 +45,8 @@ pub(super) struct Begun {
     pub(super) out: OutFolder,
     /// SHA-256 of the pictures that are opened.
     pub(super) hashes: Vec<String>,
+    /// SHA-256 of the real pictures that early stopping compares with.
+    pub(super) reference_hashes: Vec<String>,
     /// The mask, and its SHA-256.
     pub(super) mask: Option<(PathBuf, String)>,
 }
@@ -81,7 +84,8 @@ impl Begun {
     ) -> Document {
         let references = relative_to(&self.options.references, out);
         let truncated = self.options.levels == Levels::Truncated;
-        Document { references, truncated, ..self.document(driver, out, pictures, origins, trace) }
+        let reference_hashes = self.reference_hashes.clone();
+        Document { references, reference_hashes, truncated, ..self.document(driver, out, pictures, origins, trace) }
     }
 }
 
@@ -90,8 +94,8 @@ impl Job<'_> {
     /// before, which is said.
     pub(super) fn look(&self, options: &RunOptions) -> anyhow::Result<Option<PathBuf>> {
         let inputs = self.inputs(options);
-        let recipe =
-            if options.earlier == Earlier::Resume { self.recipe(options, &self.hashes()) } else { String::new() };
+        let is_asked = options.earlier == Earlier::Resume;
+        let recipe = if is_asked { self.recipe(options, &self.hashes(options)) } else { String::new() };
         let (folder, is_finished) = self.claim(options, &inputs, &recipe).look()?;
         if is_finished {
             say_finished(&folder);
@@ -103,7 +107,8 @@ impl Job<'_> {
 
     /// Takes the folder; `None` when everything was done before, which is said.
     pub(super) fn begin(&self, options: &RunOptions) -> anyhow::Result<Option<Begun>> {
-        let (inputs, hashes) = (self.inputs(options), self.hashes());
+        let inputs = self.inputs(options);
+        let hashes = self.hashes(options);
         let recipe = self.recipe(options, &hashes);
         let claim = self.claim(options, &inputs, &recipe);
         export::check_space(&claim.look()?.0, self.needed())?;
@@ -122,7 +127,8 @@ impl Job<'_> {
                 }
                 let options = RunOptions { out: Some(out.path().to_owned()), ..options.clone() };
                 let mask = self.mask.map(|path| (path.to_owned(), sha256_of(path).unwrap_or_default()));
-                Ok(Some(Begun { options, out, hashes, mask }))
+                let (hashes, reference_hashes) = hashes;
+                Ok(Some(Begun { options, out, hashes, reference_hashes, mask }))
             }
         }
     }
@@ -138,8 +144,14 @@ impl Job<'_> {
         self.bytes + BLOCK * (self.files.len() as u64 + 3)
     }
 
-    fn hashes(&self) -> Vec<String> {
-        self.pictures.map_or_else(Vec::new, Opened::hashes)
+    /// SHA-256 of the pictures that are opened, and of the real ones of early stopping; what takes long is told of.
+    pub(super) fn hashes(&self, options: &RunOptions) -> (Vec<String>, Vec<String>) {
+        let mut progress = Progress::new(options.quiet);
+        let mut watch = |done, of| progress.tell_bytes("reading the inputs", done, of);
+        let inputs = self.pictures.map_or_else(Vec::new, |pictures| pictures.hashes(&mut watch));
+        let references = hashes(&files_of(&options.references), &mut watch);
+        progress.bar.finish_and_clear();
+        (inputs, references)
     }
 
     /// Every file that is read; models have names of their own.
@@ -153,8 +165,8 @@ impl Job<'_> {
 
     /// Stands for everything that the results depend on and that can be known before: settings and what the inputs hold. Where
     /// the inputs are is no matter; whether models are the same is looked at when they are read.
-    fn recipe(&self, options: &RunOptions, hashes: &[String]) -> String {
-        let RunOptions { settings, source, part, relabel, levels, count, references, .. } = options;
+    fn recipe(&self, options: &RunOptions, (hashes, references): &(Vec<String>, Vec<String>)) -> String {
+        let RunOptions { settings, source, part, relabel, levels, count, .. } = options;
         let stored = match source {
             Source::Stored(path) => Some((sha256_of(path).unwrap_or_default(), relabel)),
             Source::Generator | Source::Pictures(_) => None,
@@ -165,9 +177,8 @@ impl Job<'_> {
             .iter()
             .filter_map(|file| file.file_name().map(ToOwned::to_owned))
             .collect();
-        let hash = |file: PathBuf| sha256_of(&file).unwrap_or_default();
-        let others: Vec<String> =
-            files_of(references).into_iter().chain(self.mask.map(Path::to_owned)).map(hash).collect();
+        let mask = self.mask.map(|file| sha256_of(file).unwrap_or_default());
+        let others: Vec<&String> = references.iter().chain(&mask).collect();
         let version = env!("CARGO_PKG_VERSION");
         let all = (self.command, version, settings, part, levels, count);
         hex(&sha2::Sha256::digest(format!("{all:?} {stored:?} {names:?} {hashes:?} {others:?}")))
@@ -176,11 +187,6 @@ impl Job<'_> {
 
 fn say_finished(folder: &Path) {
     say_err(&format!("nothing is left to do: the results are in {}", folder.display()));
-}
-
-/// The files of pictures; none where they cannot be opened, which is found out later.
-fn files_of(paths: &[PathBuf]) -> Vec<PathBuf> {
-    PictureSource::open(paths).map(|source| source.files()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -201,7 +207,8 @@ mod tests {
         let recipe = |path: PathBuf, settings: &Settings| {
             let opened = Opened::new(&[path], super::super::Part::default()).unwrap();
             let job = Job { command: "refine", files: &[], pictures: Some(&opened), mask: None, bytes: 0 };
-            job.recipe(&RunOptions::new(settings.clone()), &job.hashes())
+            let options = RunOptions::new(settings.clone());
+            job.recipe(&options, &job.hashes(&options))
         };
         let mut settings = Settings::default();
         let first = recipe(picture("a/x.png", 7), &settings);

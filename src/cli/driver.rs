@@ -9,14 +9,14 @@ use crossbeam::channel::{Receiver, Sender, bounded, select};
 
 use super::progress::Progress;
 use super::say::{say_err, say_out};
-use super::{CliError, Outcome, Recorded, RunOptions, signals};
+use super::{CliError, Outcome, RunOptions, signals};
 use crate::export::OutFolder;
 use crate::generator::Mask;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State};
 use crate::session::host::Folders;
-use crate::session::{Provenance, Settings};
+use crate::session::{Provenance, Settings, changes};
 use crate::trace::{RunId, Tag};
 use crate::worker::{Command, DeviceInfo, Event, JobId, MemoryEstimate, Rest, Wake, Worker};
 
@@ -143,9 +143,7 @@ impl Driver {
     /// Shows that so many of so many pictures were read, and listens for interruptions; whether to read on.
     pub(super) fn is_reading(&mut self, done: usize, of: usize) -> bool {
         self.progress.show_steps("reading", done as u64, of as u64, done as u64);
-        if let Some(line) = self.progress.line(Instant::now()) {
-            self.say(&line);
-        }
+        self.progress.tell_line();
         if let Ok(signal) = self.interrupts.try_recv() {
             self.stop(signal);
         }
@@ -267,12 +265,12 @@ impl Driver {
                     Event::Device { info, .. } => self.take_device(info),
                     Event::Generator { info, .. } => {
                         let then = self.recorded.generator.as_ref();
-                        self.compare(Recorded::compare_model(then, &info.title, &info.sha256));
+                        self.compare(changes::model(then, (&info.reference, &info.title, &info.sha256)));
                         self.provenance.generator = Some(info);
                     }
                     Event::Classifier { info, .. } => {
                         let then = self.recorded.classifier.as_ref();
-                        self.compare(Recorded::compare_model(then, &info.title, &info.sha256));
+                        self.compare(changes::model(then, (&info.reference, &info.title, &info.sha256)));
                         self.provenance.classifier = Some(info);
                     }
                     Event::Preparing { what, .. } => self.progress.bar.set_message(what),
@@ -292,9 +290,7 @@ impl Driver {
             if told && self.signal.is_some_and(|(_, since)| since.elapsed() > GRACE) {
                 return Ok(Rest::Stopped);
             }
-            if let Some(line) = self.progress.line(Instant::now()) {
-                self.say(&line);
-            }
+            self.progress.tell_line();
             select! {
                 recv(self.wakes) -> _ => {}
                 recv(self.interrupts) -> signal => {

@@ -26,6 +26,9 @@ use crate::zoo::{Manifest, ManifestKind};
 pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let (generator, path) = flags::find(&options.settings.generate.generator, true)?;
     check_sampling(&options.settings.generate, &generator)?;
+    if let Some(recorded) = &options.recorded {
+        recorded.check_samples(&options.settings.generate, generator.classes.len())?;
+    }
     let (count, files) = (options.count(), files(options.count()));
     let bytes = bytes(count, generator.shape(), false);
     let job = Job { command: "generate", files: &files, pictures: None, mask: None, bytes };

@@ -99,6 +99,10 @@ impl Maker {
             let Settings { generate, edit, .. } = &begun.options.settings;
             let (few, edit) = (all.len() <= MAX_TOGETHER, edits.then_some(edit));
             let shown = parts.made(if few { MAX_TOGETHER } else { export::SHEET_OF_MANY }, generate, edit)?;
+            let recorded = begun.options.recorded.as_ref();
+            if let Some(text) = recorded.and_then(|recorded| recorded.compare_samples(&shown)) {
+                driver.say(&format!("warning: {text}"));
+            }
             let mut document = begun.document(driver, place, pictures, few.then_some(&shown), &Trace::default());
             // An interpolation was made of nothing, but is an edit all the same.
             document.edited = edit.cloned();

@@ -9,12 +9,12 @@ use anyhow::{Context as _, ensure};
 use super::driver::Driver;
 use super::{CliError, Part};
 use crate::data::{Batch, PictureError, PictureSource, picture_size};
-use crate::file::sha256_of;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, GenerateSettings};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State, Target};
+use crate::session::changes::hashes;
 use crate::session::document::relative_file;
 use crate::session::{Settings, disk};
 use crate::trace::RunId;
@@ -143,12 +143,11 @@ impl Opened {
         relative_to(&files, folder)
     }
 
-    /// SHA-256 of each of them; empty for what was left out, and for what cannot be read, which is found out later.
-    pub(super) fn hashes(&self) -> Vec<String> {
+    /// SHA-256 of each of them, as [`hashes`] gives them; empty for what was left out.
+    pub(super) fn hashes(&self, watch: &mut dyn FnMut(u64, u64)) -> Vec<String> {
         let (files, first) = (self.files(), self.source.files().len().min(self.range.start));
         let left_out = if self.source.native_size().is_none() { first } else { 0 };
-        let hashes = files.iter().map(|file| sha256_of(file).unwrap_or_default());
-        std::iter::repeat_n(String::new(), left_out).chain(hashes).collect()
+        [vec![String::new(); left_out], hashes(&files, watch)].concat()
     }
 
     pub(super) fn files(&self) -> Vec<PathBuf> {
@@ -303,7 +302,7 @@ mod tests {
         assert_eq!(opened.read([3, 2, 2], &mut |_, _| true).unwrap().unwrap().names, ["b.png"]);
         assert!(opened.read([3, 2, 2], &mut |_, _| false).unwrap().is_none(), "whoever is asked to end does");
         assert_eq!(opened.inputs(folder.path()), ["a.png", "b.png"], "with the part they say the same again");
-        let hashes = opened.hashes();
+        let hashes = opened.hashes(&mut |_, _| ());
         assert!(hashes.len() == 2 && hashes[0].is_empty() && hashes[1].len() == 64, "{hashes:?}");
         assert_eq!(opened.sizes(), [[2, 2]]);
         assert!(Opened::new(&[folder.path().to_owned()], Part { skip: 3, limit: None }).is_err());

@@ -15,8 +15,8 @@ use super::usage::{
 };
 use super::{CliError, Invocation, Job, Part, RunOptions, Source, WindowOptions, flags};
 use crate::export::Earlier;
-use crate::generator::EditTask;
 use crate::generator::settings::SAMPLES;
+use crate::generator::{EditSettings, EditTask};
 use crate::image::Levels;
 use crate::parameter::{Choosable as _, Parameter};
 use crate::session::Settings;
@@ -144,11 +144,13 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         None => (RunOptions::new(Settings::default()), Ok(Source::Generator)),
     };
     let mut generates = flags::OF_GENERATION.into_iter().chain(flags::of_sampling());
-    let made = generates.find(|flag| flags::given(matches, flag).is_some()).filter(|_| job == Job::Refine);
+    let generates = generates.find(|flag| flags::given(matches, flag).is_some());
+    let made = generates.filter(|_| job == Job::Refine);
     // The session's pictures would be left aside without a word.
     if let Some(flag) = made.filter(|_| matches!(source, Ok(Source::Pictures(_)))) {
         return Err(CliError::MadeAndOpened { flag });
     }
+    let is_generated = matches!(source, Ok(Source::Generator));
     if job == Job::Generate || made.is_some() {
         (source, options.part) = (Ok(Source::Generator), Part::default());
     }
@@ -156,10 +158,11 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         return Err(CliError::MadeAndOpened { flag });
     }
     if let Some(recorded) = &mut options.recorded {
+        let edits = EditSettings::TABLE.iter().any(|row| flags::is_given(matches, row.flag()));
         let about_labels = [SKIP.flag, LIMIT.flag, flags::CLASSES, flags::CLASSIFIER];
-        if made.is_some() || !inputs.is_empty() || job == Job::Generate {
+        if made.is_some() || !inputs.is_empty() || job == Job::Generate && !is_generated {
             recorded.forget_pictures();
-        } else if job == Job::Edit || about_labels.iter().any(|flag| flags::is_given(matches, flag)) {
+        } else if edits || generates.is_some() || about_labels.iter().any(|flag| flags::is_given(matches, flag)) {
             recorded.forget_samples();
         }
     }
@@ -191,6 +194,7 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     let references = paths(matches, REFERENCES);
     if !references.is_empty() {
         options.references = references;
+        options.recorded.iter_mut().for_each(|recorded| recorded.reference_hashes.clear());
         let refine = &mut options.settings.refine;
         refine.early_stop = flags::switched(matches, flags::EARLY_STOP).unwrap_or(true);
     }

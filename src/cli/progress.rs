@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::say::harmless;
+use super::say::{harmless, say_err};
 use crate::units::{bytes, duration};
 
 /// The progress bar while pictures are computed.
@@ -79,6 +79,19 @@ impl Progress {
         self.phase(what, BYTES);
         self.bar.set_length(of);
         self.bar.set_position(done);
+    }
+
+    /// Shows how many bytes of how many were read while nobody else looks after the clock.
+    pub(super) fn tell_bytes(&mut self, what: &str, done: u64, of: u64) {
+        self.show_bytes(what, done, of);
+        self.tell_line();
+    }
+
+    /// Says the line that is due.
+    pub(super) fn tell_line(&mut self) {
+        if let Some(line) = self.line(Instant::now()) {
+            self.bar.suspend(|| say_err(&line));
+        }
     }
 
     /// A new phase: its speed says nothing about the last one's.

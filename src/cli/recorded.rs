@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::CliError;
 use crate::file::{sha256_of, text_of};
-use crate::session::Provenance;
+use crate::generator::GenerateSettings;
+use crate::origins::Origins;
 use crate::session::document::{Document, Sample};
-use crate::worker::ModelInfo;
+use crate::session::{Provenance, changes};
 
 /// Names that are listed before the rest is only counted.
 const SHOWN: usize = 5;
@@ -23,6 +24,8 @@ pub struct Recorded {
     pub provenance: Provenance,
     /// SHA-256 of the pictures that were opened.
     pub input_hashes: Vec<String>,
+    /// SHA-256 of the real pictures that early stopping compared with.
+    pub reference_hashes: Vec<String>,
     /// The mask, and its SHA-256.
     pub mask: Option<(PathBuf, String)>,
     /// Seed and label of every picture.
@@ -51,26 +54,14 @@ impl Recorded {
         if changed { Err(CliError::Mask { path: mask.to_owned() }) } else { Ok(()) }
     }
 
-    /// A warning when a model is not the one that the results are of; another model is the user's own choice.
-    pub(super) fn compare_model(then: Option<&ModelInfo>, title: &str, sha256: &str) -> Option<String> {
-        let then = then.filter(|then| then.title == title && then.sha256 != sha256)?;
-        Some(format!(
-            "another version of {title} is used here (SHA-256 {sha256}, but the session was made with {}), so results will differ",
-            then.sha256
-        ))
-    }
-
     /// A warning when pictures have changed; `inputs` are their files, `hashes` what is in them now.
     pub(super) fn compare_inputs(&self, inputs: &[String], hashes: &[String]) -> Option<String> {
-        let differs = |(then, now): (&String, &String)| !then.is_empty() && !now.is_empty() && then != now;
-        let pairs = || self.input_hashes.iter().zip(hashes);
-        let first = pairs().position(differs)?;
-        let more = match pairs().filter(|pair| differs(*pair)).count() - 1 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let file = inputs.get(first).map_or("an input", String::as_str);
-        Some(format!("{file}{more} changed since the session was made, so results will differ"))
+        changes::inputs(inputs, &self.input_hashes, hashes)
+    }
+
+    /// Likewise, when the real pictures of early stopping have.
+    pub(super) fn compare_references(&self, references: &[PathBuf], hashes: &[String]) -> Option<String> {
+        changes::references(&changes::files_of(references), &self.reference_hashes, hashes)
     }
 
     /// The labels of opened pictures, for a classifier that knows so many classes; none when they are not those of `count`
@@ -94,29 +85,22 @@ impl Recorded {
         }
     }
 
-    /// Checks that the settings give the pictures that are listed.
+    /// Checks that the settings give the pictures that are listed, from a generator of so many classes.
     ///
     /// # Errors
     /// [`CliError::Samples`] when they do not: the settings decide, and whoever wrote into the list meant something by it.
-    pub(super) fn check_samples(&self, seeds: &[u64], labels: &[usize]) -> Result<(), CliError> {
-        if self.samples.is_empty() {
-            return Ok(());
-        }
-        let refuse = |what: String| CliError::Samples { path: self.path.clone(), what };
-        let differs =
-            |(sample, (seed, label)): &(&Sample, (&u64, &usize))| sample.seed != **seed || sample.label != **label;
-        let mut pairs = self.samples.iter().zip(seeds.iter().zip(labels));
-        match pairs.find(differs) {
-            Some((sample, (seed, label))) => Err(refuse(format!(
-                "seed {} with class {}, but its settings give seed {seed} with class {label}",
-                sample.seed, sample.label
-            ))),
-            // Fewer are those that were done before an interruption.
-            None if self.samples.len() > seeds.len() => {
-                Err(refuse(format!("{} pictures, but its settings give {}", self.samples.len(), seeds.len())))
-            }
+    pub(super) fn check_samples(&self, settings: &GenerateSettings, classes: usize) -> Result<(), CliError> {
+        match changes::samples_made(&self.samples, settings, classes) {
+            Some(what) => Err(CliError::Samples { path: self.path.clone(), what }),
             None => Ok(()),
         }
+    }
+
+    /// A warning when other pictures were made than the list says.
+    pub(super) fn compare_samples(&self, made: &Origins) -> Option<String> {
+        let listed = &self.samples[..self.samples.len().min(made.seeds.len())];
+        let what = changes::samples(listed, &made.seeds, &made.labels)?;
+        Some(format!("the session lists {what}; the list decides nothing"))
     }
 }
 
@@ -159,6 +143,7 @@ fn lacking(these: &Value, those: &Value, place: &str, names: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generator::Classes;
 
     #[test]
     fn what_a_session_says_in_vain_and_what_it_does_not_say_is_told() {
@@ -180,46 +165,23 @@ mod tests {
 
     fn recorded() -> Recorded {
         let sample = |seed, label| Sample { seed, label, name: String::new() };
-        let input_hashes = ["aa", "", "cc"].map(str::to_owned).to_vec();
-        Recorded { input_hashes, samples: vec![sample(3, 1), sample(4, 0)], ..Default::default() }
-    }
-
-    #[test]
-    fn pictures_that_changed_are_named() {
-        let inputs = ["a.png", "b.png", "c.png"].map(str::to_owned);
-        let compare = |hashes: [&str; 3]| recorded().compare_inputs(&inputs, &hashes.map(str::to_owned));
-        assert_eq!(compare(["aa", "bb", "cc"]), None, "one was left out then");
-        assert!(compare(["aa", "bb", "cd"]).unwrap().starts_with("c.png changed"));
-        assert!(compare(["ab", "bb", "cd"]).unwrap().starts_with("a.png and 1 more changed"));
-    }
-
-    #[test]
-    fn a_model_that_changed_is_named() {
-        let info = |title: &str, sha256: &str| ModelInfo {
-            reference: String::new(),
-            title: title.to_owned(),
-            sha256: sha256.to_owned(),
-            classes: Vec::new(),
-            sample_shape: [3, 2, 2],
-            report: crate::checkpoint::LoadReport::default(),
-        };
-        let compare = |then: &ModelInfo, now: &ModelInfo| Recorded::compare_model(Some(then), &now.title, &now.sha256);
-        assert_eq!(compare(&info("a", "1"), &info("a", "1")), None);
-        assert!(compare(&info("a", "1"), &info("a", "2")).unwrap().contains("another version of a"));
-        assert_eq!(compare(&info("a", "1"), &info("b", "2")), None, "another model was chosen");
-        assert_eq!(Recorded::compare_model(None, "a", "1"), None);
+        Recorded { samples: vec![sample(3, 1), sample(4, 0)], ..Default::default() }
     }
 
     #[test]
     fn a_list_of_pictures_is_used_or_refused() {
         let recorded = recorded();
-        assert!(recorded.check_samples(&[3, 4], &[1, 0]).is_ok());
-        let text = recorded.check_samples(&[3, 4], &[1, 2]).unwrap_err().to_string();
+        let made = |first_seed, samples, only: &[usize]| {
+            let settings = GenerateSettings { first_seed, samples, ..GenerateSettings::default() };
+            GenerateSettings { classes: Classes::Only(only.to_vec()), ..settings }
+        };
+        assert!(recorded.check_samples(&made(3, 2, &[0, 1]), 12).is_ok());
+        let text = recorded.check_samples(&made(3, 2, &[2, 1]), 12).unwrap_err().to_string();
         assert!(text.contains("seed 4 with class 0, but its settings give seed 4 with class 2"), "{text}");
-        assert!(recorded.check_samples(&[3], &[1]).is_err() && recorded.labels(3, 2).is_err());
+        assert!(recorded.check_samples(&made(3, 1, &[1]), 12).is_err() && recorded.labels(3, 2).is_err());
         assert_eq!(recorded.labels(2, 2).unwrap(), Some(vec![1, 0]));
         let text = recorded.labels(2, 1).unwrap_err().to_string();
         assert!(text.contains("class 1 for picture 0, but the classifier knows 1 classes (0 to 0)"), "{text}");
-        assert!(Recorded::default().check_samples(&[3], &[1]).is_ok());
+        assert!(Recorded::default().check_samples(&made(3, 1, &[1]), 12).is_ok());
     }
 }

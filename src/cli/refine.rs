@@ -51,8 +51,7 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     if let Some((manifest, _)) = &generator {
         check_sampling(&settings.generate, manifest)?;
         if let Some(recorded) = &options.recorded {
-            let labels = settings.generate.labels(manifest.classes.len());
-            recorded.check_samples(&settings.generate.seeds(), &labels)?;
+            recorded.check_samples(&settings.generate, manifest.classes.len())?;
         }
     }
     if let Some(pictures) = &mut pictures {
@@ -104,8 +103,10 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     }
     let Some(begun) = job.begin(options)? else { return Ok(Outcome::Done) };
     let mut driver = Driver::start(folders, &begun.options)?;
-    if let (Some(recorded), Some(pictures)) = (&options.recorded, &pictures) {
-        driver.compare(recorded.compare_inputs(&pictures.inputs(begun.out.path()), &begun.hashes));
+    if let Some(recorded) = &options.recorded {
+        let inputs = pictures.as_ref().map_or_else(Vec::new, |pictures| pictures.inputs(begun.out.path()));
+        driver.compare(recorded.compare_inputs(&inputs, &begun.hashes));
+        driver.compare(recorded.compare_references(&options.references, &begun.reference_hashes));
     }
     if long {
         return many::run(begun, driver, (pictures.as_ref(), places), &classifier.0);
@@ -115,7 +116,7 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
 
 /// Refines pictures that are held at once, with every number of every iteration.
 fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: &Manifest) -> anyhow::Result<Outcome> {
-    let Begun { options, mut out, hashes, mask } = begun;
+    let Begun { options, mut out, hashes, reference_hashes, mask } = begun;
     let RunOptions { settings, source, quiet, .. } = &options;
     let mut references = opened::references(&options.references, classifier.shape(), &mut driver)?;
     let origins = match (source, pictures) {
@@ -151,7 +152,7 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     };
     let complete = matches!(ended, Ok(Rest::Finished | Rest::NothingMoves));
     let place = out.place(complete);
-    let begun = Begun { options: options.clone(), out, hashes, mask };
+    let begun = Begun { options: options.clone(), out, hashes, reference_hashes, mask };
     let document = begun.refined_document(&driver, &place, pictures, Some(&origins), &trace);
     let refined = Refined {
         after: &after,

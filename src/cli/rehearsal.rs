@@ -3,15 +3,15 @@
 //! looking into them would take as long as the run's own start does.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use super::begin::Job;
 use super::opened::{MAX_TOGETHER, Opened, changed};
 use super::progress::Progress;
 use super::refine::Described;
 use super::say::say_err;
-use super::{Part, Recorded, RunOptions};
+use super::{Part, RunOptions};
 use crate::checkpoint::unwatched;
+use crate::session::{Settings, changes};
 use crate::zoo::{ManifestKind, Model};
 
 /// What was found.
@@ -34,9 +34,14 @@ pub(super) fn rehearse(
     shape: [usize; 3],
 ) -> anyhow::Result<Option<Rehearsal>> {
     let Some(out) = job.look(options)? else { return Ok(None) };
-    let recorded = options.recorded.as_deref();
     for model in models {
-        look_into(model, recorded)?;
+        look_into(model, options)?;
+    }
+    if let Some(recorded) = &options.recorded {
+        let (inputs, references) = job.hashes(options);
+        let files = job.pictures.map_or_else(Vec::new, |pictures| pictures.inputs(&out));
+        warn(recorded.compare_references(&options.references, &references));
+        warn(recorded.compare_inputs(&files, &inputs));
     }
     let mut rehearsal = Rehearsal { out, pictures: 0 };
     if !options.references.is_empty() {
@@ -45,18 +50,19 @@ pub(super) fn rehearse(
         read(&real, shape, options)?;
     }
     let Some(pictures) = job.pictures else { return Ok(Some(rehearsal)) };
-    let hashes = |recorded: &Recorded| recorded.compare_inputs(&pictures.inputs(&rehearsal.out), &pictures.hashes());
-    warn(recorded.and_then(hashes));
     rehearsal.pictures = read(pictures, shape, options)?;
     Ok(Some(rehearsal))
 }
 
 /// A model's file must be one, and the one that its manifest means; whether it is the session's is good to know.
-fn look_into((manifest, path): &Described, recorded: Option<&Recorded>) -> anyhow::Result<()> {
-    let then = recorded.and_then(|recorded| match manifest.kind {
-        ManifestKind::Generator(_) => recorded.provenance.generator.as_ref(),
-        ManifestKind::Classifier(_) => recorded.provenance.classifier.as_ref(),
-    });
+fn look_into((manifest, path): &Described, options: &RunOptions) -> anyhow::Result<()> {
+    let made_with = options.recorded.as_ref().map(|recorded| &recorded.provenance);
+    let Settings { generate, refine, .. } = &options.settings;
+    let (then, place) = match manifest.kind {
+        ManifestKind::Generator(_) => (made_with.map(|made| &made.generator), &generate.generator),
+        ManifestKind::Classifier(_) => (made_with.map(|made| &made.classifier), &refine.classifier),
+    };
+    let then = then.and_then(Option::as_ref);
     let sha256 = match path {
         // What is carried inside the program has the hash that it was built with.
         None => manifest.sha256.clone(),
@@ -67,7 +73,7 @@ fn look_into((manifest, path): &Described, recorded: Option<&Recorded>) -> anyho
             is_asked.then(|| model.confirm(checkpoint.sha256(&mut unwatched)?)).transpose()?
         }
     };
-    warn(Recorded::compare_model(then, &manifest.title, &sha256.unwrap_or_default()));
+    warn(changes::model(then, (place, &manifest.title, &sha256.unwrap_or_default())));
     Ok(())
 }
 
@@ -77,9 +83,7 @@ fn read(pictures: &Opened, shape: [usize; 3], options: &RunOptions) -> anyhow::R
     let (of, batch) = (pictures.count(), options.settings.compute.batch.max(1) as usize);
     let mut watch = |done: usize| {
         progress.show_steps("reading", done as u64, of as u64, done as u64);
-        if let Some(line) = progress.line(Instant::now()) {
-            progress.bar.suspend(|| say_err(&line));
-        }
+        progress.tell_line();
         true
     };
     let mut count = 0;

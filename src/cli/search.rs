@@ -201,6 +201,9 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     let generator = flags::find(&settings.generate.generator, true)?;
     let classifier = flags::find(&settings.refine.classifier, false)?;
     let diffusion = check(settings, &generator, &classifier)?;
+    if let Some(recorded) = &options.run.recorded {
+        recorded.check_samples(&settings.generate, generator.0.classes.len())?;
+    }
     let SearchOptions { metric, method, grid, stride, .. } = options;
     let command = format!("search {metric:?} {method:?} {grid} {stride}");
     let job = Job { command: &command, files: &[TABLE], pictures: None, mask: None, bytes: 0 };

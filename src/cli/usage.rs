@@ -108,8 +108,8 @@ const REFINE_ABOUT: &str = "Generates or opens pictures, refines them, and write
 An .npz archive as guided-diffusion writes them (arr_0 uint8 N×H×W×3, arr_1 int64 classes), or more than 256 files, are \
 refined batch by batch at any length, an archive's pictures at their own size, and so are more than 256 seeds; then \
 samples.npz (the same keys, after), refined.csv (one row per picture), a sheet of the first 64 pairs and the recipe are written. \
-An archive of Lapidary holds the same pictures as floats, which are taken instead of arr_0; a folder of its results means what was \
-made there.
+Lapidary's own result.npz, and the samples.npz of generate and edit, hold the same pictures as floats, which are taken instead of \
+arr_0; that of a long refinement holds arr_0 and arr_1 only. A folder of its results means what was made there.
 
 Start with the defaults, which are the demo's best setting: no formula below has to be understood for that. Then change one \
 thing at a time, the radius first. Ctrl-C stops after the current iteration and writes what is done. Every finished \
@@ -117,8 +117,8 @@ thing at a time, the radius first. Ctrl-C stops after the current iteration and 
 
 const EDIT_ABOUT: &str = "Makes pictures from pictures with the generator, without any training for it: fills in what a mask leaves open, colours, adds detail, turns strokes into pictures, removes noise, or goes from one seed to another (Song et al. 2023, appendix D).
 
-One picture gives --samples results, several give one each. Pictures are cropped to their centre square and resized to the \
-generator's resolution, the mask likewise. Each has the class that --classes says, by default the one that the classifier \
+One picture gives --samples results, several give one each. Pictures are cropped to their centre, in the generator's form, and resized to \
+its resolution, the mask likewise. Each has the class that --classes says, by default the one that the classifier \
 sees in it. Writes PNG files, a contact sheet with each picture beside what it was made from, float arrays (samples.npz) \
 and a recipe (session.json); `lapidary refine --input` refines samples.npz.";
 

@@ -319,7 +319,7 @@ fn entry<'a>(
     match archive.by_name(name) {
         Ok(entry) => Ok(Some(entry)),
         Err(ZipError::FileNotFound) => Ok(None),
-        Err(error @ ZipError::UnsupportedArchive(_)) => {
+        Err(error @ (ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_))) => {
             let what = format!("{name} is packed in a way that is not read");
             Err(PictureError::Archive { path: path.to_owned(), what, advice: PACKED, source: Some(error.into()) })
         }

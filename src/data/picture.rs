@@ -351,4 +351,41 @@ mod tests {
         let text = read_picture(folder.path()).unwrap_err().to_string();
         assert!(text.contains("a folder, not a file"), "{text}");
     }
+
+    #[test]
+    fn a_picture_is_read_by_what_it_is_and_not_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jpg");
+        let red = DynamicImage::from(RgbImage::from_pixel(4, 4, Rgb([255, 0, 0])));
+        for format in [ImageFormat::WebP, ImageFormat::Png, ImageFormat::Bmp] {
+            std::fs::write(&path, written(&red, format)).unwrap();
+            assert_eq!(read_picture(&path).unwrap().image.to_rgb8(), red.to_rgb8(), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn inks_become_colours() {
+        // One block of each of four inks, as Adobe's programs write them: 255 is none of an ink, so this is red.
+        let segment = |marker: u8, body: &[u8]| [&[0xff, marker, 0, 2 + body.len() as u8], body].concat();
+        let steps = [&[0, 8][..], &[1; 63]].concat();
+        let inks: Vec<u8> = (1..=4).flat_map(|ink| [ink, 0x11, 0]).collect();
+        let scan: Vec<u8> = (1..=4).flat_map(|ink| [ink, 0]).collect();
+        let bytes = [
+            vec![0xff, 0xd8],
+            segment(0xee, b"Adobe\0\x64\0\0\0\0\0"),
+            segment(0xdb, &steps),
+            segment(0xc0, &[&[8, 0, 8, 0, 8, 4][..], &inks].concat()),
+            // Means of 7 bits (255) and of 8 bits (0), and no waves.
+            segment(0xc4, &[&[0, 1, 1][..], &[0; 14], &[7, 8]].concat()),
+            segment(0xc4, &[&[0x10, 1][..], &[0; 15], &[0]].concat()),
+            segment(0xda, &[&[4][..], &scan, &[0, 63, 0]].concat()),
+            vec![0x7f, 0x4f, 0xe9, 0xfc, 0xfe, 0xff, 0xd9],
+        ]
+        .concat();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inks.jpg");
+        std::fs::write(&path, bytes).unwrap();
+        let [red, green, blue] = read_picture(&path).unwrap().image.to_rgb8().get_pixel(3, 3).0;
+        assert!(red > 250 && green < 5 && blue < 5, "{red} {green} {blue}");
+    }
 }

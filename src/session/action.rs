@@ -156,7 +156,7 @@ impl Verb {
             Self::Play => "Play",
             Self::PreviousSample => "Previous sample",
             Self::NextSample => "Next sample",
-            Self::Grid => "Grid",
+            Self::Grid => "All pairs",
             Self::Side => "Side by side",
             Self::Wipe => "Wipe",
             Self::Blink => "Blink",
@@ -194,7 +194,7 @@ impl Verb {
             Self::SaveAs => "Save the session under a new name",
             Self::Open => "Open a .lapidary file or a session.json",
             Self::OpenImages => {
-                "Open your own pictures as \"before\"; they are cropped to a square and resized to the classifier's size"
+                "Open your own pictures as \"before\"; each is cropped to its centre, in the classifier's form, and resized to its size"
             }
             Self::OpenReferences => {
                 "Open real pictures; with early stop, a picture rests once the classifier believes in it more than in its reference"

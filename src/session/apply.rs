@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::disk::{DiskEvent, Entry, Fact, Restored, same_pictures};
+use super::notice::sentence;
 use super::settings::History;
 use super::work::Phase;
-use super::{Action, Activity, Provenance, Session, Severity};
+use super::{Action, Activity, Provenance, Session, Severity, changes};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{SampleState, State};
@@ -22,13 +23,13 @@ impl Session {
                 self.remember_provenance();
             }
             Event::Generator { job, info } if job == current => {
-                self.compare_model(&info);
+                self.compare_model(&info, |made_with| made_with.generator.as_ref());
                 self.generator_classes.clone_from(&info.classes);
                 self.record.provenance.generator = Some(info);
                 self.remember_provenance();
             }
             Event::Classifier { job, info } if job == current => {
-                self.compare_model(&info);
+                self.compare_model(&info, |made_with| made_with.classifier.as_ref());
                 self.class_names.clone_from(&info.classes);
                 self.record.provenance.classifier = Some(info);
                 self.remember_provenance();
@@ -199,18 +200,19 @@ impl Session {
     }
 
     /// Warns when a model that is loaded here is not the one that the opened session was made with.
-    fn compare_model(&mut self, info: &ModelInfo) {
-        let made_with = self.made_with.as_ref();
-        let then = made_with.and_then(|made| {
-            let models = made.generator.iter().chain(&made.classifier);
-            models.into_iter().find(|then| then.title == info.title && then.sha256 != info.sha256)
-        });
-        if let Some(then) = then {
-            let details = vec![
-                format!("The session was made with SHA-256 {}.", then.sha256),
-                format!("Here it is {}; results will differ.", info.sha256),
-            ];
-            self.notices.add(Severity::Warning, format!("Another version of {} is used here", info.title), details);
+    fn compare_model(&mut self, info: &ModelInfo, of: impl FnOnce(&Provenance) -> Option<&ModelInfo>) {
+        let then = self.made_with.as_ref().and_then(of);
+        self.tell_differences(changes::model(then, (&info.reference, &info.title, &info.sha256)));
+    }
+
+    /// Warns of what is not as it was when the opened session was made.
+    fn tell_differences(&mut self, differences: impl IntoIterator<Item = String>) {
+        for text in differences {
+            self.notices.add(
+                Severity::Warning,
+                "The session's results come out differently here",
+                vec![sentence(&text)],
+            );
         }
     }
 
@@ -353,6 +355,7 @@ impl Session {
         let without_runs = restored.trace.runs().next().is_none();
         (self.history, self.mask, self.question) = (History::default(), None, None);
         self.fits.clear();
+        self.tell_differences(restored.differences);
         self.made_with = Some(restored.provenance.clone());
         let here = Provenance::new();
         let record = &mut self.record;
@@ -385,5 +388,35 @@ impl Session {
         } else if without_runs {
             self.begin_run(None, Some(0));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_compared_with_the_one_that_lay_at_its_place() {
+        let info = |reference: &str, title: &str, sha256: &str| ModelInfo {
+            reference: reference.to_owned(),
+            title: title.to_owned(),
+            sha256: sha256.to_owned(),
+            classes: Vec::new(),
+            sample_shape: [3, 2, 2],
+            report: crate::checkpoint::LoadReport::default(),
+        };
+        let warnings = |now: ModelInfo| {
+            let classifier = Some(info("/a.pt", "one", "1"));
+            let made_with = Some(Provenance { classifier, ..Provenance::new() });
+            let mut session = Session { made_with, ..Session::default() };
+            let job = session.work.job();
+            session.apply(Event::Generator { job, info: info("/a.pt", "a generator", "3") });
+            session.apply(Event::Classifier { job, info: now });
+            session.notices.list().iter().map(|notice| notice.details.concat()).collect::<Vec<_>>()
+        };
+        assert!(warnings(info("/a.pt", "one", "1")).is_empty());
+        assert!(warnings(info("/b.pt", "one", "2")).is_empty(), "another of its kind was chosen");
+        let text = warnings(info("/a.pt", "two", "2")).concat();
+        assert!(text.starts_with("Another model, two instead of one, is used here"), "{text}");
     }
 }

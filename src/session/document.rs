@@ -61,6 +61,9 @@ pub struct Document {
     /// Files of the real pictures that early stopping compared with, relative to this file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub references: Vec<String>,
+    /// SHA-256 of each file of them, those in folders too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reference_hashes: Vec<String>,
     /// Whether levels in archives were cut down instead of rounded.
     #[serde(default)]
     pub truncated: bool,
@@ -165,6 +168,7 @@ impl Document {
             count: None,
             part: Part::default(),
             references: Vec::new(),
+            reference_hashes: Vec::new(),
             truncated: false,
             shown: None,
             edited,
@@ -373,8 +377,10 @@ pub(super) fn absolute(reference: &str, folder: &Path) -> String {
 }
 
 /// Undoes [`relative`] after reading a session that lies in `folder`.
-pub(crate) fn absolute_models(settings: &mut Settings, folder: &Path) {
-    for reference in [&mut settings.generate.generator, &mut settings.refine.classifier] {
+pub(crate) fn absolute_models(settings: &mut Settings, provenance: &mut Provenance, folder: &Path) {
+    let used = [&mut settings.generate.generator, &mut settings.refine.classifier];
+    let loaded = provenance.generator.iter_mut().chain(&mut provenance.classifier).map(|info| &mut info.reference);
+    for reference in used.into_iter().chain(loaded) {
         *reference = absolute(reference, folder);
     }
 }
@@ -418,20 +424,24 @@ mod tests {
 
     #[test]
     fn model_paths_travel_with_the_session() {
-        let mut settings = Settings::default();
+        let (mut settings, mut made_with) = (Settings::default(), Provenance::new());
         settings.generate.generator = "/data/project/models/mine.pt".to_owned();
-        let document = Document::new(
-            &settings,
-            &Provenance::new(),
-            None,
-            &Trace::default(),
-            Some(Path::new("/data/project/runs")),
-        );
+        made_with.generator = Some(crate::worker::ModelInfo {
+            reference: settings.generate.generator.clone(),
+            title: String::new(),
+            sha256: String::new(),
+            classes: Vec::new(),
+            sample_shape: [3, 2, 2],
+            report: crate::checkpoint::LoadReport::default(),
+        });
+        let folder = Some(Path::new("/data/project/runs"));
+        let document = Document::new(&settings, &made_with, None, &Trace::default(), folder);
         assert_eq!(document.settings.generate.generator, "../models/mine.pt");
         assert_eq!(document.settings.refine.classifier, "gtsrb12-joint");
-        let mut back = document.settings;
-        absolute_models(&mut back, Path::new("/elsewhere/runs"));
+        let (mut back, mut made_with) = (document.settings, document.provenance);
+        absolute_models(&mut back, &mut made_with, Path::new("/elsewhere/runs"));
         assert_eq!(back.generate.generator, "/elsewhere/runs/../models/mine.pt");
+        assert_eq!(made_with.generator.unwrap().reference, back.generate.generator);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod action;
 mod apply;
 mod best;
+pub mod changes;
 pub mod disk;
 pub mod document;
 pub mod error;

@@ -114,3 +114,23 @@ fn reach_ui(ui: &mut Ui, settings: &RefineSettings) {
     let about = "Iterations × step size ÷ radius. Below 1 the picture cannot get to the edge of the ball; above, projection may hold it back.";
     widgets::tip(ui.add(egui::Label::new(text).wrap()), about);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preset_is_named_with_what_was_changed_since() {
+        let preset = &PRESETS[0];
+        let as_it_is = preset.apply(&RefineSettings::default());
+        let changed = RefineSettings { eps: 2.0 * as_it_is.eps, ..as_it_is.clone() };
+        let own = RefineSettings { eps: 0.123, ..RefineSettings::default() };
+        egui::__run_test_ui(|ui| {
+            assert_eq!(provenance(ui, &own).0, "Your own");
+            assert_eq!(provenance(ui, &as_it_is), (preset.label.to_owned(), Vec::new()));
+            let (name, changes) = provenance(ui, &changed);
+            assert_eq!(name, format!("{}, changed", preset.label));
+            assert!(changes.iter().any(|change| change.to_lowercase().contains("radius")), "{changes:?}");
+        });
+    }
+}

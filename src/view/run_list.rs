@@ -63,8 +63,9 @@ pub fn run_list_ui(ui: &mut Ui, session: &Session, list: &mut RunList, actions: 
     {
         actions.push(Action::NameRun(run, text));
     }
+    // The button may be too narrow for the title.
     let about = "All runs of these pictures, what sets them apart, and what can be done with the one that is shown";
-    let response = combo.response.on_hover_text(about);
+    let response = combo.response.on_hover_text(format!("{}\n{about}", title(shown)));
     widgets::name(&response, Role::ComboBox, "Shown run");
 }
 

@@ -49,8 +49,8 @@ pub fn sample_panel_ui(
     widgets::heading(ui, if before.is_some() { "Classes, before and after" } else { "Classes, right picture" });
     classes_ui(ui, session, (sample, target), (before, after));
     let settings = session.shown_id().and_then(|id| session.trace().settings(id)).cloned().unwrap_or_default();
-    widgets::heading(ui, "Budget");
-    budget_ui(ui, after, sample, &settings);
+    widgets::heading(ui, "Used radius");
+    radius_ui(ui, after, sample, &settings);
     widgets::heading(ui, "Numbers");
     numbers_ui(ui, session, (before, after), sample, target);
     if let Some(tally) = tally.filter(|tally| tally.samples > 1) {
@@ -239,7 +239,7 @@ fn numbers_ui(
 }
 
 /// Used and allowed share of the ball.
-fn budget_ui(ui: &mut Ui, after: &Numbers, sample: usize, settings: &RefineSettings) {
+fn radius_ui(ui: &mut Ui, after: &Numbers, sample: usize, settings: &RefineSettings) {
     let at = |list: &[f32]| list.get(sample).copied().unwrap_or(f32::NAN);
     let (l2, linf) = (at(&after.delta_l2), at(&after.delta_linf));
     match used_share(after, sample, settings) {
@@ -268,7 +268,7 @@ fn ball_ui(ui: &mut Ui, (used, share): (f32, f32), settings: &RefineSettings) {
         let x = rect.left() + rect.width() * reach as f32;
         painter.line_segment([pos2(x, rect.top()), pos2(x, rect.bottom())], Stroke::new(1.5, tokens.warning));
     }
-    let text = format!("Budget: {} of {} used", digits(used), digits(settings.eps as f32));
+    let text = format!("Radius: {} of {} used", digits(used), digits(settings.eps as f32));
     response.widget_info(|| WidgetInfo::labeled(Role::ProgressIndicator, true, &text));
     response.on_hover_text("Distance from the generated picture, as a share of the radius");
     let verdict = if full {

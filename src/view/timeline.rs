@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use egui::{
-    self, Align2, CornerRadius, Mesh, Rect, Response, RichText, Role, Sense, Shape, Stroke, Ui, WidgetInfo, pos2, vec2,
+    self, Align2, CornerRadius, Mesh, Rect, Response, RichText, Role, Sense, Shape, Stroke, Tooltip, Ui, WidgetInfo,
+    pos2, vec2,
 };
 
 use super::other_runs::OtherRuns;
@@ -171,7 +172,7 @@ pub fn timeline_ui(ui: &mut Ui, session: &Session, traces: &mut Traces, actions:
         let rect = Rect::from_min_size(min, vec2(width, area.height() - 4.0));
         // Values of several objectives are no one curve.
         let drawn = if quantity == Quantity::Objective { comparable.clone() } else { 0..path.len() };
-        plot_ui(ui, (rect, i), session, traces, (quantity, drawn), actions);
+        plot_ui(ui, (rect, area, i), session, traces, (quantity, drawn), actions);
     }
     ui.allocate_rect(area, Sense::hover());
 }
@@ -228,7 +229,7 @@ fn within(values: impl Iterator<Item = f32>, drawn: &Range<usize>) -> Vec<f32> {
 
 fn plot_ui(
     ui: &mut Ui,
-    (rect, number): (Rect, usize),
+    (rect, area, number): (Rect, Rect, usize),
     session: &Session,
     traces: &Traces,
     (quantity, drawn): (Quantity, Range<usize>),
@@ -310,7 +311,10 @@ fn plot_ui(
 
     scrub(&response, plot, (last, end), actions);
     let hover = response.hover_pos().map(|pos| place_at(pos.x, plot, (last, end)));
-    response.on_hover_ui_at_pointer(|ui| {
+    // Beside all plots, over the end of the settings: one looks at curves and pictures here.
+    let mut tip = Tooltip::for_enabled(&response).width(theme::SETTINGS_WIDTH - 4.0 * theme::GAP);
+    tip.popup = tip.popup.anchor(area).align(egui::RectAlign::LEFT_END).align_alternatives(&[]);
+    tip.show(|ui| {
         ui.label(RichText::new(name).strong());
         ui.label(about);
         let Some(place) = hover else { return };
@@ -421,6 +425,20 @@ mod tests {
         traces.update(&trace, &trace.path(run), owner, (0, 1));
         assert_eq!(traces.values[0], [0.0, 1.0, 2.0, 3.0, 4.0], "distances in another norm are others");
         assert!(traces.radius[..4].iter().all(|radius| radius.is_nan()), "and so are radii: {:?}", traces.radius);
+    }
+
+    #[test]
+    fn where_there_is_no_ball_no_radius_is_drawn_or_given_room() {
+        let mut trace = Trace::default();
+        let run = RunId(1);
+        trace.begin(run, None, RefineSettings { rule: crate::refiner::Rule::Sgld, ..Default::default() });
+        for iteration in 0..2 {
+            let numbers = Numbers { delta_l2: vec![0.05], logits: vec![0.0, 1.0], ..Default::default() };
+            assert!(trace.push(StateId { run, iteration }, numbers));
+        }
+        let mut traces = Traces::default();
+        traces.update(&trace, &trace.path(run), (1, Some(run)), (0, 1));
+        assert!(traces.radius.iter().all(|radius| radius.is_nan()), "{:?}", traces.radius);
     }
 
     #[test]

@@ -153,6 +153,19 @@ fn what_is_repeated_is_compared_with_what_it_was_made_of() {
     std::fs::write(at("seed/edited.json"), edited.to_string()).unwrap();
     let args = ["refine", "--session", "seed/edited.json", "--out", "n"];
     check_refused(folder.path(), &args, 1, "the session lists seed 3 with class 9, but its settings give seed 3");
+    // Whatever the command is.
+    let expected = "the session lists seed 3 with class 9, but its settings give seed 3";
+    for command in ["generate", "search"] {
+        check_refused(folder.path(), &[&[command], &args[1..]].concat(), 1, expected);
+    }
+    edited["samples"] = serde_json::json!([]);
+    std::fs::write(at("seed/edited.json"), edited.to_string()).unwrap();
+    let dry = run(folder.path(), &["generate", "--session", "seed/edited.json", "--dry-run"]);
+    assert!(
+        stdout(&dry).contains("the session's list of samples is empty, so its settings decide"),
+        "{}",
+        stdout(&dry)
+    );
 }
 
 #[test]

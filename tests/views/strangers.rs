@@ -57,3 +57,19 @@ fn in_the_smallest_window_one_can_still_scrub() {
     let runs = harness.get_by_role_and_label(Role::ComboBox, "Shown run").rect();
     assert!(slider.width() > 100.0 && slider.right() <= runs.left() && runs.right() <= 960.0, "{slider:?} {runs:?}");
 }
+
+#[test]
+fn the_tip_of_a_trace_lies_over_no_curve_and_a_cut_title_is_whole_in_its_tip() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    let plot = harness.get_by_role_and_label(Role::Slider, "Trace: Objective").rect();
+    harness.hover_at(plot.center());
+    steps(&mut harness, 8);
+    let tip = harness.get_by_label_contains("What refinement increases, at each state").rect();
+    assert!(tip.left() >= 0.0 && tip.right() < plot.left(), "{tip:?} {plot:?}");
+    harness.get_by_label_contains("Iteration 0, sample 0: ");
+    harness.hover_at(harness.get_by_role_and_label(Role::ComboBox, "Shown run").rect().center());
+    steps(&mut harness, 8);
+    harness.get_by_label_contains("Run 1: 0 to 0\nAll runs of these pictures");
+}

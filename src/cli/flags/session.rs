@@ -8,7 +8,7 @@ use crate::cli::{CliError, Part, Source};
 use crate::image::Levels;
 use crate::refiner::settings::ITERATIONS;
 use crate::session::document::{Document, MaskFile, RunSummary, absolute_models};
-use crate::session::{Settings, StorageError};
+use crate::session::{Settings, StorageError, changes};
 use crate::units::counted;
 
 /// What a session file asks for.
@@ -39,11 +39,17 @@ pub(in crate::cli) fn read_session(path: &Path, edits: bool) -> Result<Saved, Cl
     let strays = strays(path, &document);
     let references = Document::files(&document.references, folder_of(path));
     let levels = if document.truncated { Levels::Truncated } else { Levels::Rounded };
-    let Document { mut settings, runs, part, count, provenance, input_hashes, mask, samples, .. } = document;
+    let emptied = changes::no_samples(&document).map(|text| format!("note: {text}"));
+    let Document { mut settings, runs, part, count, mut provenance, mask, .. } = document;
+    let Document { input_hashes, reference_hashes, mut samples, edited, .. } = document;
+    if edits && edited.is_none() {
+        // They are of what is edited.
+        samples.clear();
+    }
     let mask =
         mask.map(|MaskFile { file, sha256 }| (Document::files(&[file], folder_of(path)).into_iter().collect(), sha256));
-    let recorded = Recorded { path: path.to_owned(), provenance, input_hashes, mask, samples };
-    absolute_models(&mut settings, folder_of(path));
+    absolute_models(&mut settings, &mut provenance, folder_of(path));
+    let recorded = Recorded { path: path.to_owned(), provenance, input_hashes, reference_hashes, mask, samples };
     let last = runs.last();
     // What was done, whatever was planned: in the window a run is made longer, cut, or has no end; and a command must end.
     let done = last.and_then(|run| NonZeroU32::new(run.last_iteration));
@@ -60,7 +66,7 @@ pub(in crate::cli) fn read_session(path: &Path, edits: bool) -> Result<Saved, Cl
             )
         })
     });
-    let notes = note.into_iter().chain(strays).collect();
+    let notes = note.into_iter().chain(strays).chain(emptied).collect();
     Ok(Saved { settings, source, references, part, levels, count, recorded, notes })
 }
 
@@ -141,6 +147,7 @@ mod tests {
             changes: Vec::new(),
             label: String::new(),
         };
+        document.samples.push(crate::session::document::Sample { seed: 0, label: 0, name: String::new() });
         for (last, said) in [(1, "has 1 iteration;"), (2, "has 2 iterations;")] {
             document.runs = vec![run(last)];
             std::fs::write(&path, document.to_json()).unwrap();

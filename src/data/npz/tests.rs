@@ -248,3 +248,19 @@ fn archives_that_cannot_be_used_are_refused_in_one_sentence() {
     let text = PictureSource::open(std::slice::from_ref(&path)).unwrap_err().to_string();
     assert!(text.contains("damaged or was cut off"), "{text}");
 }
+
+#[test]
+fn an_archive_that_is_packed_in_an_odd_way_is_to_be_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("samples.npz");
+    write(&path, &[(PICTURES, npy(&[5, 2, 2, 3], levels()))], zip::CompressionMethod::Stored);
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Bzip2, in the header of the array and in the list of arrays.
+    for (header, method) in [(b"PK\x03\x04", 8), (b"PK\x01\x02", 10)] {
+        let at = bytes.windows(4).position(|four| four == header).unwrap();
+        bytes[at + method] = 12;
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let text = PictureSource::open(&[path]).unwrap_err().to_string();
+    assert!(text.contains("is packed in a way that is not read") && text.contains("np.savez"), "{text}");
+}

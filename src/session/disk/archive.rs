@@ -351,6 +351,7 @@ pub(super) fn open(
     // It may have waited long, and was stopped meanwhile.
     watch.begin(0)?;
     let folder = folder_of(path);
+    let mut differences = Vec::new();
     let (contents, is_packed) = if recovers {
         (recover(journal, path, epoch, watch)?, false)
     } else {
@@ -370,7 +371,9 @@ pub(super) fn open(
             Ok(())
         })?;
         if packed.is_none() {
-            for entry in recipe::read(path)? {
+            let (entries, changed) = recipe::read(path)?;
+            differences = changed;
+            for entry in entries {
                 next.push(&entry.encode(None)).map_err(write)?;
             }
         }
@@ -401,6 +404,7 @@ pub(super) fn open(
         index: contents.index.into_iter().collect(),
         shown,
         first,
+        differences,
     })
 }
 

@@ -147,6 +147,8 @@ pub struct Restored {
     pub shown: Option<StateId>,
     /// The state that is there, if its pictures were kept: what else is looked at is read then.
     pub first: Option<(StateId, Arc<State>)>,
+    /// What is not as it was when it was made, one sentence each.
+    pub differences: Vec<String>,
 }
 
 /// What the disk thread reports.
