@@ -228,13 +228,13 @@ def gpu(arguments):
         for case in CASES if torch else CASES[:1]:
             kept["cases"][case[0]] = found = {}
             for who in ON_GPU + (TORCH_MODES if torch else []):
-                if time.monotonic() > until:
-                    found[who] = {"left out": "no time"}
-                    continue
                 try:
-                    found[who] = once(who, case, arguments)
-                except (SystemExit, json.JSONDecodeError) as failure:
+                    late = time.monotonic() > until
+                    found[who] = {"left out": "no time"} if late else once(who, case, arguments)
+                except SystemExit as failure:
                     found[who] = {"failed": str(failure)}
+                except (json.JSONDecodeError, OSError):
+                    found[who] = {"failed": "PyTorch ended; what it said stands above"}
                 print(f"  {case[0]}: {who}", file=sys.stderr)
                 arguments.json.write_text(json.dumps(kept, indent=1))
 
