@@ -1,0 +1,10 @@
+//! How networks come to be: losses, schedules, optimisers, and one step of training at a time.
+//!
+//! Everything random in a step follows from the seed of the training, the number of the step and the place of the sample in its
+//! batch ([`crate::noise`]), so a step is the same whatever came before it: a training that is stopped and resumed goes on to
+//! the identical next step. There is no loop here, no file and no clock: whoever trains brings pictures and keeps what comes
+//! out.
+
+pub mod levels;
+pub mod loss;
+pub mod metric;
