@@ -9,9 +9,10 @@ use super::bench::{BenchOptions, OF_DEMO, OF_MODELS};
 use super::edit::EditOptions;
 use super::flags::Use;
 use super::search::SearchOptions;
+use super::train::{self, Role, TrainOptions};
 use super::usage::{
-    BATCHES, BENCH_ITERATIONS, DRY_RUN, FILES, INPUT, JSON, LAYERS, LIMIT, MASK, OUT, OVERWRITE, QUIET, REFERENCES,
-    RESUME, SESSION, SKIP, STRICT, TRUNCATE, command,
+    BATCHES, BENCH_ITERATIONS, CONFIG, DRY_RUN, FILES, INPUT, JSON, LAYERS, LIMIT, MASK, OUT, OVERWRITE, QUIET,
+    REFERENCES, RESUME, SESSION, SKIP, STRICT, TRUNCATE, command,
 };
 use super::{CliError, Invocation, Job, Part, RunOptions, Source, WindowOptions, flags};
 use crate::export::Earlier;
@@ -52,6 +53,7 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
             Ok(Invocation::Inspect { path, json: is_on(matches, JSON) })
         }
         Some(("bench", matches)) => Ok(Invocation::Bench(bench_options(matches)?)),
+        Some(("train", matches)) => Ok(Invocation::Train(train_options(matches)?)),
         _ => Ok(Invocation::Window { options: window_options(&matches)? }),
     }
 }
@@ -69,6 +71,23 @@ fn bench_options(matches: &ArgMatches) -> Result<BenchOptions, CliError> {
     let batches = matches.get_many::<u32>(BATCHES).map_or_else(|| batches.to_vec(), |given| given.copied().collect());
     let iterations = matches.get_one::<u32>(BENCH_ITERATIONS).copied().unwrap_or(iterations);
     Ok(BenchOptions { settings, batches, iterations, layers: is_on(matches, LAYERS) })
+}
+
+fn train_options(matches: &ArgMatches) -> Result<TrainOptions, CliError> {
+    // The command line's description demands one of them.
+    let (role, matches) = match matches.subcommand() {
+        Some((_, matches)) => (Role::Generator, matches),
+        None => (Role::Generator, matches),
+    };
+    Ok(TrainOptions {
+        role,
+        config: path(matches, CONFIG),
+        out: path(matches, OUT).unwrap_or_else(|| train::DEFAULT_OUT.into()),
+        resume: is_on(matches, RESUME),
+        device: flags::given(matches, flags::DEVICE).unwrap_or("auto").parse::<DeviceChoice>()?,
+        dry_run: is_on(matches, DRY_RUN),
+        quiet: is_on(matches, QUIET),
+    })
 }
 
 /// Words that somebody may write behind a switch, which takes a value only behind an `=`.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 
 use super::search::{GRID, Method, Metric, STRIDE};
-use super::{DEFAULT_OUT, flags};
+use super::{DEFAULT_OUT, flags, train};
 use crate::data::MAX_COUNT;
 use crate::generator::settings::SAMPLES;
 use crate::parameter::{Parameter, number};
@@ -43,6 +43,7 @@ pub(super) const QUIET: &str = "quiet";
 pub(super) const STRICT: &str = "strict";
 pub(super) const JSON: &str = "json";
 pub(super) const LAYERS: &str = "layers";
+pub(super) const CONFIG: &str = "config";
 pub(super) const BATCHES: &str = "batches";
 pub(super) const BENCH_ITERATIONS: &str = "iterations";
 pub(super) const FILES: &str = "file";
@@ -128,6 +129,13 @@ The search narrows the range by thirds as scripts/ternary_search.py of openai/co
 there is one peak; --method all tries every --stride-th k. The script minimises the Fréchet distance to real pictures; here \
 the classifier judges, which needs no data but favours what it is sure of. Writes search.csv.";
 
+const TRAIN_ABOUT: &str = "Trains a network from an .npz (images uint8 N×H×W×C, labels, and perhaps is_val and class_names; or arr_0 and arr_1) or from folders whose folders are the classes.
+
+A file says everything: pictures, network, what it is trained for, optimiser, length; the README shows one. The folder of the \
+training gets it back with every value (config.toml), a table of the steps (metrics.csv) and checkpoints: weights and their \
+averages as .safetensors with a manifest, used by their path like any other model. Ctrl-C keeps what is done; after it, or \
+whatever else ended the program, --resume goes on to the identical next step.";
+
 /// The command line's description.
 #[must_use]
 pub fn command() -> Command {
@@ -143,7 +151,7 @@ pub fn command() -> Command {
         .args(flags::generate_args())
         .args(flags::refine_args())
         .args(flags::compute_args())
-        .subcommands([generate(), refine(), edit(), search(), inspect(), bench()])
+        .subcommands([generate(), refine(), edit(), search(), train_command(), inspect(), bench()])
 }
 
 /// The examples of the commands that `wanted` names.
@@ -245,6 +253,42 @@ fn search() -> Command {
         .args(flags::generate_args().filter(|arg| flags::of_sampling().all(|flag| flag != arg.get_id().as_str())))
         .args(flags::compute_args())
         .args(file_args(Vec::new()))
+}
+
+fn train_command() -> Command {
+    let shared = || {
+        [
+            file_arg(
+                CONFIG,
+                "FILE",
+                "The description of the training, TOML [with --resume: the config.toml of the folder]".to_owned(),
+                ValueHint::FilePath,
+            ),
+            file_arg(
+                OUT,
+                "DIR",
+                format!("Folder of the training [default: {}]", train::DEFAULT_OUT),
+                ValueHint::DirPath,
+            ),
+            flags::plain_switch(RESUME, "Go on with the training in that folder from its last checkpoint"),
+            flags::device_arg(),
+            flags::plain_switch(
+                DRY_RUN,
+                "Say what would be done, with every value of the description, and write nothing",
+            ),
+            flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"),
+        ]
+    };
+    let generator = Command::new("generator")
+        .about("Train a generator: EDM, consistency training, distillation, easy consistency tuning")
+        .args(shared());
+    Command::new("train")
+        .about("Train a network from pictures, without a window")
+        .long_about(TRAIN_ABOUT)
+        .after_help(EXIT_CODES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([generator])
 }
 
 fn inspect() -> Command {

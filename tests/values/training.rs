@@ -12,7 +12,7 @@ use lapidary::zoo::{DiffusionManifest, PreconditioningName};
 
 use crate::close::assert_close;
 use crate::golden::Golden;
-use crate::{CASES, Case, GRADIENT, NET, largest, read};
+use crate::{CASES, Case, GRADIENT, largest, read};
 
 /// Points of the grid that the reference's pairs of levels are of.
 const POINTS: usize = 18;

@@ -1,0 +1,245 @@
+//! `lapidary train`: makes a generator or a classifier from pictures.
+//!
+//! The folder of a training holds everything that it depends on, so that after whatever ended the program the same command with
+//! `--resume` goes on to the identical next step.
+
+mod config;
+mod error;
+mod folder;
+mod generator;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::tensor::Device;
+use crossbeam::channel::{Receiver, bounded};
+
+use self::config::{Check, Config};
+pub use self::error::TrainingError;
+use self::folder::{CONFIG, Described, Found, Reader, RunFolder};
+use super::progress::Progress;
+use super::say::{say_err, say_out};
+use super::{Outcome, signals};
+use crate::data::DataSet;
+use crate::session::host::Folders;
+use crate::train::{Order, Trainer};
+use crate::units::duration;
+use crate::worker::{DeviceChoice, DeviceInfo, open_device};
+use crate::zoo::Manifest;
+
+/// Folder of a training, unless `--out` names another.
+pub const DEFAULT_OUT: &str = "lapidary-train";
+
+/// What is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A network that makes pictures.
+    Generator,
+}
+
+/// What `lapidary train` runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainOptions {
+    /// What is trained.
+    pub role: Role,
+    /// The file that describes it; without it that in the folder.
+    pub config: Option<PathBuf>,
+    /// The folder of the training.
+    pub out: PathBuf,
+    /// Whether one that was begun goes on.
+    pub resume: bool,
+    /// Where it computes.
+    pub device: DeviceChoice,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Say nothing but warnings and errors.
+    pub quiet: bool,
+}
+
+/// Trains until all steps are done or a signal comes.
+///
+/// # Errors
+/// The chain from what failed to why; what was kept before stays.
+pub fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
+    match options.role {
+        Role::Generator => generator::run(options, folders),
+    }
+}
+
+/// A training that is about to begin or go on.
+struct Session {
+    progress: Progress,
+    interrupts: Receiver<u8>,
+    /// Where it goes on.
+    found: Option<Found>,
+    device: (Device, DeviceInfo),
+    quiet: bool,
+}
+
+/// What a training is made of once its data and its network are known.
+struct Job<'a> {
+    trainer: &'a mut dyn Trainer,
+    data: &'a DataSet,
+    /// Of the networks.
+    manifest: Manifest,
+    /// In words.
+    objective: &'a str,
+}
+
+impl Session {
+    /// Reads the configuration, and looks what is in the folder; nothing is written.
+    fn begin<N, O>(options: &TrainOptions) -> anyhow::Result<(Self, Config<N, O>)>
+    where
+        N: Check + serde::Serialize + serde::de::DeserializeOwned,
+        O: Check + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        let (out, begun) = (&options.out, folder::is_begun(&options.out));
+        match (options.resume, begun) {
+            (false, true) => return Err(TrainingError::Begun { path: out.clone() }.into()),
+            (true, false) if options.config.is_none() => {
+                return Err(TrainingError::NotBegun { path: out.clone() }.into());
+            }
+            _ => {}
+        }
+        let path = match &options.config {
+            Some(path) => path.clone(),
+            None if options.resume => out.join(CONFIG),
+            None => return Err(TrainingError::NoConfig.into()),
+        };
+        let config = Config::<N, O>::read(&path)?;
+        let (interrupt, interrupts) = bounded(1);
+        // First: threads inherit which signals they leave to another one.
+        signals::listen(interrupt, out.clone());
+        let device = open_device(&options.device)?;
+        let (progress, found) = (Progress::new(options.quiet), folder::last(out).filter(|_| options.resume));
+        Ok((Self { progress, interrupts, found, device, quiet: options.quiet }, config))
+    }
+
+    /// Reads the pictures, and fills in what they say.
+    fn read<N, O>(&mut self, config: &mut Config<N, O>) -> anyhow::Result<Option<DataSet>> {
+        for path in &mut config.data.pictures {
+            *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+        }
+        let (progress, interrupts, mut signal) = (&mut self.progress, &self.interrupts, None);
+        let data = DataSet::read(&config.data.pictures, &config.data.wanted(), &mut |done, of| {
+            progress.show_steps("reading", done as u64, of as u64, done as u64);
+            signal = interrupts.try_recv().ok();
+            signal.is_none()
+        })?;
+        if signal.is_some() {
+            return Ok(None);
+        }
+        for line in data.report.iter().filter(|_| !self.quiet) {
+            self.say(line);
+        }
+        let [_, h, w] = data.shape();
+        config.data.resolution = Some(h);
+        config.data.width = (w != h).then_some(w);
+        config.data.classes.clone_from(&data.classes);
+        Ok(Some(data))
+    }
+
+    fn say(&self, text: &str) {
+        self.progress.bar.suspend(|| say_err(text));
+    }
+
+    /// Makes the steps that are left.
+    fn train<N, O>(&mut self, options: &TrainOptions, config: &Config<N, O>, job: Job<'_>) -> anyhow::Result<Outcome>
+    where
+        N: Check + serde::Serialize + serde::de::DeserializeOwned,
+        O: Check + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        let Job { trainer, data, manifest, objective } = job;
+        let out = &options.out;
+        if folder::is_begun(out) {
+            config.check_same(&Config::read(&out.join(CONFIG))?, out)?;
+        }
+        if let Some(found) = &self.found {
+            let mut reader = Reader::new(found);
+            trainer.take(found.step, &mut |list, name, shape| reader.tensor(list, name, shape))?;
+        }
+        let (steps, batch, seed) = (config.course.steps, config.course.batch, config.course.seed);
+        let first = trainer.steps_done();
+        let plan = format!(
+            "{objective}: steps {first} to {steps} of {batch} pictures each, on {}, into {}",
+            self.device.1.name,
+            out.display()
+        );
+        if options.dry_run {
+            say_out(&format!("{plan}\n\n{}", config.text()?.trim_end()))?;
+            return Ok(Outcome::Done);
+        }
+        let mut run = RunFolder::open(out, &config.text()?, first)?;
+        if !self.quiet {
+            self.say(&plan);
+        }
+        let mut order = Order::new(seed, data.training.len());
+        let (start, mut kept) = (Instant::now(), None);
+        let mut last = f64::NAN;
+        let interrupted = loop {
+            let step = trainer.steps_done();
+            let signal = self.interrupts.try_recv().ok();
+            let is_due = step % config.output.every == 0 || step >= steps || signal.is_some();
+            if is_due && step > first {
+                let card = card(&manifest, objective, (step, batch), &data.report);
+                let of = Described { step, manifest: &manifest, card };
+                kept = Some(run.keep(&trainer.kept(), &of, config.output.keep)?);
+            }
+            if signal.is_some() || step >= steps {
+                break signal;
+            }
+            let places: Vec<usize> = order.batch(step, batch).into_iter().map(|place| data.training[place]).collect();
+            let (pictures, labels) = data.batch(&places);
+            let since = Instant::now();
+            let learned = trainer.step(&pictures, &labels)?;
+            run.row(step + 1, learned, since.elapsed().as_secs_f64())?;
+            last = learned.loss;
+            self.progress.show_steps("training", step + 1, steps, batch as u64);
+            if let Some(line) = self.progress.line(Instant::now()) {
+                self.say(&format!("{line}, loss {last:.5}"));
+            }
+        };
+        self.progress.bar.finish_and_clear();
+        let place = kept.or_else(|| self.found.as_ref().map(|found| found.path.clone()));
+        self.end(options, (trainer.steps_done() - first, start.elapsed().as_secs_f64(), last), place.as_deref())?;
+        Ok(interrupted.map_or(Outcome::Done, Outcome::Interrupted))
+    }
+
+    fn end(
+        &self,
+        options: &TrainOptions,
+        (steps, secs, loss): (u64, f64, f64),
+        place: Option<&Path>,
+    ) -> anyhow::Result<()> {
+        if self.quiet {
+            return Ok(());
+        }
+        let lies = place.map_or_else(|| "nothing is kept".to_owned(), |place| format!("kept in {}", place.display()));
+        say_out(&format!("{steps} steps in {}, loss {loss:.5}: {lies}", duration(secs)))?;
+        let role = match options.role {
+            Role::Generator => "generator",
+        };
+        self.say(&format!(
+            "`lapidary train {role} --resume --out {}` goes on, with more steps in its config.toml if all are done",
+            options.out.display()
+        ));
+        Ok(())
+    }
+}
+
+/// What whoever finds a checkpoint should know.
+fn card(manifest: &Manifest, objective: &str, (step, batch): (u64, usize), report: &[String]) -> String {
+    let [h, w] = manifest.size();
+    format!(
+        "# {}\n\nA {} of {w}×{h} pictures, trained with Lapidary {}: {objective}, {step} steps of {batch} pictures.\n\n\
+         `model.safetensors` holds the weights of the last step, `ema_*.safetensors` averages over the steps, which usually \
+         are better; each has a manifest (.toml) beside it and is used by its path. The configuration is `config.toml` of the \
+         training. What it learnt from:\n\n{}\n\nClasses: {}.\n\nLicence: {}.\n",
+        manifest.name,
+        manifest.role(),
+        env!("CARGO_PKG_VERSION"),
+        report.iter().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n"),
+        if manifest.classes.is_empty() { "none".to_owned() } else { manifest.classes.join(", ") },
+        manifest.licence
+    )
+}
