@@ -76,6 +76,7 @@ fn bench_options(matches: &ArgMatches) -> Result<BenchOptions, CliError> {
 fn train_options(matches: &ArgMatches) -> Result<TrainOptions, CliError> {
     // The command line's description demands one of them.
     let (role, matches) = match matches.subcommand() {
+        Some(("classifier", matches)) => (Role::Classifier, matches),
         Some((_, matches)) => (Role::Generator, matches),
         None => (Role::Generator, matches),
     };

@@ -282,13 +282,15 @@ fn train_command() -> Command {
     let generator = Command::new("generator")
         .about("Train a generator: EDM, consistency training, distillation, easy consistency tuning")
         .args(shared());
+    let classifier = Command::new("classifier")
+        .about("Train a classifier: plain, robust, or a joint classifier-discriminator")
+        .args(shared());
     Command::new("train")
         .about("Train a network from pictures, without a window")
         .long_about(TRAIN_ABOUT)
         .after_help(EXIT_CODES)
         .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommands([generator])
+        .subcommands([generator, classifier])
 }
 
 fn inspect() -> Command {

@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::TrainError;
 use super::optimiser::{Optimiser, OptimiserSettings};
+use super::{Problem, TrainError, Validation};
 use crate::checkpoint::CheckpointError;
 use crate::image::ImageBatch;
 use crate::net::numbers::{gradients, named, numbers, with_numbers};
@@ -38,7 +38,7 @@ const MAX_BATCH: usize = 1 << 15;
 impl Course {
     /// A value that cannot be, and what is expected.
     #[must_use]
-    pub fn problem(&self) -> Option<(String, &'static str)> {
+    pub fn problem(&self) -> Problem {
         if !(1..=MAX_BATCH).contains(&self.batch) {
             return Some((format!("batch = {}", self.batch), "a step has 1 to 32768 pictures"));
         }
@@ -50,6 +50,11 @@ impl Course {
         }
         let odd = self.averages.iter().find(|rate| !(0.0..1.0).contains(*rate));
         odd.map(|rate| (format!("averages has {rate}"), "what is kept of an average is between 0 and 1"))
+    }
+
+    /// What a part of a step draws its dropout from: the same for every network of the step, and when it is done again.
+    pub(super) const fn dropout_seed(&self, step: u64, first: usize) -> u64 {
+        self.seed ^ (step << 16 | first as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     /// Where each part of a step's pictures begins and ends.
@@ -94,6 +99,14 @@ pub trait Trainer {
     /// # Errors
     /// [`TrainError`]; the step is not done then.
     fn step(&mut self, pictures: &ImageBatch, labels: &[usize]) -> Result<Learned, TrainError>;
+
+    /// What it is worth on pictures that it did not learn from; `None` where that is not known of a batch.
+    ///
+    /// # Errors
+    /// [`TrainError`] when the device fails.
+    fn validate(&mut self, _pictures: &ImageBatch, _labels: &[usize]) -> Result<Option<Validation>, TrainError> {
+        Ok(None)
+    }
 
     /// Everything that the next step depends on.
     fn kept(&self) -> Vec<Kept>;

@@ -5,6 +5,8 @@
 //! the identical next step. There is no loop here, no file and no clock: whoever trains brings pictures and keeps what comes
 //! out.
 
+pub mod attack;
+mod classifier;
 mod generator;
 mod initial;
 mod learner;
@@ -16,13 +18,19 @@ mod optimiser;
 mod order;
 #[cfg(test)]
 mod tests;
+mod validation;
 
+pub use self::classifier::{ClassifierObjective, ClassifierPlan, ClassifierTrainer, Fakes, Terms};
 pub use self::generator::{GeneratorPlan, GeneratorTrainer};
 pub use self::initial::Initial;
 pub use self::learner::{Course, Keeper, Kept, Learned, Trainer};
 pub use self::objective::Objective;
 pub use self::optimiser::{OptimiserSettings, Rule};
 pub use self::order::{Order, Variety};
+pub use self::validation::Validation;
+
+/// A value that cannot be, in words, and what is expected.
+pub type Problem = Option<(String, &'static str)>;
 
 /// Why a step could not be done.
 #[derive(Debug, thiserror::Error)]

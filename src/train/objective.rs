@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Problem;
 use super::levels::{Grid, Tightening};
 use super::metric::{Metric, Weighting};
 use crate::noise::Stream;
@@ -175,7 +176,7 @@ impl Objective {
 
     /// A value that cannot be, and what is expected.
     #[must_use]
-    pub fn problem(&self) -> Option<(String, &'static str)> {
+    pub fn problem(&self) -> Problem {
         let small = |what: &str, found: usize| (format!("{what} = {found}"), "a grid has at least 2 points");
         let odd = |decay: f64| (format!("decay = {decay}"), "it is between 0 and 1");
         match self {

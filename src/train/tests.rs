@@ -4,13 +4,16 @@ use std::collections::HashMap;
 
 use burn::tensor::Device;
 
+use super::attack::Attack;
 use super::levels::{Grid, Tightening};
 use super::metric::{Metric, Weighting};
 use super::*;
 use crate::checkpoint::{Checkpoint, Weights, write};
 use crate::generator::Generator;
 use crate::image::ImageBatch;
+use crate::net::resnet::ResnetConfig;
 use crate::net::unet::{UnetConfig, UnetManifest};
+use crate::noise::{Purpose, Stream};
 use crate::zoo::{DiffusionManifest, GeneratorManifest, Manifest, ManifestKind};
 
 const SIDE: usize = 8;
@@ -96,10 +99,10 @@ fn training() -> Objective {
 
 #[test]
 fn denoising_and_consistency_learn_a_few_pictures_by_heart_and_a_teacher_teaches_them() {
-    const STEPS: usize = 80;
+    const STEPS: usize = 60;
     let course = || Course { steps: STEPS as u64, averages: Vec::new(), ..Course::default() };
     let mut teacher = trainer(plan(edm(), course()), None);
-    let tuning = Tightening { every: 40, ..Tightening::default() };
+    let tuning = Tightening { every: 30, ..Tightening::default() };
     let easy = Objective::EasyConsistency {
         mean: -1.1,
         deviation: 2.0,
@@ -186,4 +189,72 @@ fn a_batch_in_parts_is_the_same_batch() {
     let (whole, parts) = (step(1), step(3));
     assert!((whole.loss - parts.loss).abs() < 1e-5 * whole.loss, "{whole:?}, {parts:?}");
     assert!((whole.gradient - parts.gradient).abs() < 1e-4 * whole.gradient, "{whole:?}, {parts:?}");
+}
+
+fn classifier(objective: ClassifierObjective, seed: u64) -> ClassifierTrainer<'static> {
+    let arch = toml::from_str(
+        "blocks = [1]
+         widths = [8]
+         shortcut = 'pool'
+         stem_kernel = 3
+         stem_stride = 1",
+    )
+    .unwrap();
+    let plan = ClassifierPlan {
+        config: ResnetConfig { arch, channels: 1, num_classes: CLASSES },
+        normalisation: [vec![0.5], vec![0.25]],
+        objective: objective.clone(),
+        optimiser: OptimiserSettings { rule: Rule::Adam, rate: 1e-2, ..Default::default() },
+        course: Course { averages: vec![0.5], ..Course::default() },
+        dropout: 0.0,
+        variety: Variety::default(),
+    };
+    let fakes = matches!(objective, ClassifierObjective::Joint { .. }).then(|| {
+        // Noise of every class.
+        let made = |step: u64, count: usize| {
+            let mut stream = Stream::new(9, Purpose::Sampling(step as u32));
+            let pixels = (0..count * SIDE * SIDE).map(|_| stream.uniform() as f32).collect();
+            Ok((ImageBatch::new([count, 1, SIDE, SIDE], pixels), (0..count).map(|i| i % CLASSES).collect()))
+        };
+        Box::new(made) as Box<Fakes<'static>>
+    });
+    ClassifierTrainer::new(plan, &mut Initial::new(seed), fakes, &Device::flex()).unwrap()
+}
+
+fn joint(terms: Terms) -> ClassifierObjective {
+    let real = Attack { eps: 0.5, step_size: 0.25, steps: 2, grows_every: None, random_start: true };
+    let fake = Attack { eps: 1.0, step_size: 0.2, steps: 2, grows_every: Some(2), random_start: false };
+    ClassifierObjective::Joint { terms, real, fake, early_stop: true, fakes: String::new() }
+}
+
+#[test]
+fn classifiers_learn_a_few_pictures_by_heart_attacked_or_not() {
+    let attack = Attack { eps: 0.5, step_size: 0.25, steps: 2, grows_every: None, random_start: false };
+    for (objective, part) in [
+        (ClassifierObjective::Plain, 0.1),
+        (ClassifierObjective::Robust { attack }, 0.3),
+        (joint(Terms::Ce), 0.3),
+        (joint(Terms::Bce), 0.6),
+        (joint(Terms::CeBce), 0.6),
+        (joint(Terms::Joint), 0.8),
+    ] {
+        let found = losses(&mut classifier(objective.clone(), 0), 30);
+        let (first, last) = (mean(&found[..3]), mean(&found[25..]));
+        assert!(last < part * first, "{objective:?}: from {first} to {last}");
+    }
+}
+
+#[test]
+fn a_resumed_classifier_goes_on_to_the_identical_next_step_with_its_statistics() {
+    let mut whole = classifier(joint(Terms::Joint), 0);
+    losses(&mut whole, 3);
+    let stored = memory(&whole);
+    let expected = losses(&mut whole, 2);
+    let mut resumed = classifier(joint(Terms::Joint), 5);
+    resumed.take(3, &mut |list, name, _| Ok(stored[&(list.to_owned(), name.to_owned())].clone())).unwrap();
+    assert_eq!(losses(&mut resumed, 2), expected);
+    assert_eq!(kept(&resumed), kept(&whole));
+    let moved = |name: &str| stored[&("model".to_owned(), name.to_owned())].clone();
+    assert!(moved("bn1.running_mean").iter().all(|mean| *mean != 0.0), "batches have left their statistics");
+    assert!(moved("bn1.running_var").iter().all(|var| *var > 0.0));
 }

@@ -133,3 +133,61 @@ fn what_a_training_lacks_is_said_before_it_begins() {
     assert!(text.contains("classes = [\"class 0\", \"class 1\"]") && text.contains("resolution = 8"), "{text}");
     assert!(!folder.path().join("lapidary-train").exists(), "nothing is written");
 }
+
+const CLASSIFIER: &str = r#"
+name = "judge"
+data = { pictures = ["in.npz"] }
+
+[network.resnet]
+blocks = [1]
+widths = [8]
+shortcut = "pool"
+stem_kernel = 3
+stem_stride = 1
+
+[objective]
+kind = "joint"
+fakes = "fakes.npz"
+real = { eps = 0.5, step_size = 0.25, steps = 1, random_start = true }
+
+[course]
+steps = 4
+batch = 3
+
+[optimiser]
+rule = "adam"
+clip = 1.0
+
+[output]
+every = 2
+keep = 9
+"#;
+
+#[test]
+fn a_joint_classifier_is_trained_resumed_and_used() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    prepare(folder);
+    let levels: Vec<u8> = (0..4 * 8 * 8 * 3).map(|i| (i * 31 % 251) as u8).collect();
+    write_samples(&folder.join("fakes.npz"), [4, 8, 8, 3], &levels, Some(&[1, 1, 0, 0]));
+    let begin = |name: &str, steps: u32, args: &[&str]| {
+        let text = CLASSIFIER.replace("steps = 4", &format!("steps = {steps}"));
+        std::fs::write(folder.join("judge.toml"), text).expect("it is ours");
+        run(folder, &[&["train", "classifier", "--config", "judge.toml", "--out", name][..], args].concat());
+    };
+    begin("whole", 4, &[]);
+    begin("halves", 2, &[]);
+    begin("halves", 4, &["--resume"]);
+    let [whole, halves] = ["whole", "halves"].map(|name| contents(&folder.join(name)));
+    assert_eq!(whole.keys().collect::<Vec<_>>(), halves.keys().collect::<Vec<_>>());
+    for (name, bytes) in &whole {
+        assert!(*bytes == halves[name], "{} differs after it was resumed", name.display());
+    }
+    let model = folder.join("whole/checkpoints/step_00000004/model.toml").to_string_lossy().into_owned();
+    let args = ["refine", "--input", "in.npz", "--classifier", &model, "--classes", "all", "--iterations", "1"];
+    run(folder, &[&args[..], &["--out", "refined"]].concat());
+    let none = CLASSIFIER.replace("fakes.npz", "in.png");
+    std::fs::write(folder.join("judge.toml"), none).expect("it is ours");
+    let refused = lapidary(folder, &["train", "classifier", "--config", "judge.toml", "--out", "other"]);
+    assert_eq!(refused.status.code(), Some(1));
+}

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::error::TrainingError;
 use crate::data::Wanted;
 use crate::file::{Place, text_of};
-use crate::train::{Course, Objective, OptimiserSettings, Variety};
-use crate::zoo::{DiffusionManifest, UnetManifest};
+use crate::train::{ClassifierObjective, Course, Objective, OptimiserSettings, Problem, Variety};
+use crate::zoo::{DiffusionManifest, ResnetManifest, UnetManifest};
 
 /// A training: `N` describes the network, `O` what it is trained for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,10 +110,28 @@ const fn yes() -> bool {
     true
 }
 
-pub(super) type GeneratorConfig = Config<GeneratorNetwork, Objective>;
+/// A classifier's network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClassifierNetwork {
+    /// A classifier whose weights are the first ones; without it they are random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) from: Option<String>,
+    /// Probability of dropout.
+    #[serde(default)]
+    pub(super) dropout: f64,
+    /// Mean and deviation per channel of pictures in `[0, 1]`; without them those of `from`, or 0.5 and 0.25.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) mean: Option<Vec<f32>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) std: Option<Vec<f32>>,
+    /// The network; without it that of `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) resnet: Option<ResnetManifest>,
+}
 
-/// A value that cannot be, and what is expected.
-type Problem = Option<(String, &'static str)>;
+pub(super) type GeneratorConfig = Config<GeneratorNetwork, Objective>;
+pub(super) type ClassifierConfig = Config<ClassifierNetwork, ClassifierObjective>;
 
 /// What a kind of network knows of its own values.
 pub(super) trait Check {
@@ -133,6 +151,24 @@ impl Check for GeneratorNetwork {
             ));
         }
         probability("dropout", self.dropout)
+    }
+}
+
+impl Check for ClassifierNetwork {
+    fn problem(&self) -> Problem {
+        if self.from.is_none() && self.resnet.is_none() {
+            return Some((
+                "neither from nor resnet in [network]".to_owned(),
+                "one of them says what the network is: a classifier to begin from, or a table [network.resnet]",
+            ));
+        }
+        probability("dropout", self.dropout)
+    }
+}
+
+impl Check for ClassifierObjective {
+    fn problem(&self) -> Problem {
+        Self::problem(self)
     }
 }
 

@@ -10,13 +10,17 @@ use serde_json::json;
 use super::error::TrainingError;
 use crate::checkpoint::{Checkpoint, CheckpointError, Named, Weights, write};
 use crate::file::sha256_of;
-use crate::train::{Kept, Learned};
+use crate::train::{Kept, Learned, Validation};
 use crate::zoo::Manifest;
 
 /// The configuration with every value.
 pub(super) const CONFIG: &str = "config.toml";
 /// One row per step.
 const METRICS: &str = "metrics.csv";
+/// One row per checkpoint of a classifier.
+const VALIDATION: &str = "validation.csv";
+const METRICS_HEAD: &str = "step,loss,gradient,rate,seconds";
+const VALIDATION_HEAD: &str = "step,pictures,clean,attacked,auc";
 /// Folder of the checkpoints.
 const CHECKPOINTS: &str = "checkpoints";
 /// How the folder of a checkpoint begins; the step follows.
@@ -97,7 +101,10 @@ impl RunFolder {
             // What a kill has left half written.
             fs::remove_dir_all(&new).map_err(failed(&new))?;
         }
-        replace(&path.join(METRICS), &rows_until(&path.join(METRICS), step))?;
+        replace(&path.join(METRICS), &rows_until(&path.join(METRICS), METRICS_HEAD, step))?;
+        if path.join(VALIDATION).exists() {
+            replace(&path.join(VALIDATION), &rows_until(&path.join(VALIDATION), VALIDATION_HEAD, step))?;
+        }
         replace(&path.join(CONFIG), config)?;
         let metrics = path.join(METRICS);
         let file = OpenOptions::new().append(true).open(&metrics).map_err(failed(&metrics))?;
@@ -108,6 +115,15 @@ impl RunFolder {
     pub(super) fn row(&mut self, step: u64, learned: Learned, secs: f64) -> Result<(), TrainingError> {
         let Learned { loss, gradient, rate } = learned;
         writeln!(self.metrics, "{step},{loss},{gradient},{rate},{secs:.4}").map_err(failed(&self.path.join(METRICS)))
+    }
+
+    /// Writes down what a classifier is worth on so many pictures.
+    pub(super) fn validated(&self, step: u64, pictures: usize, found: Validation) -> Result<(), TrainingError> {
+        let path = self.path.join(VALIDATION);
+        let before = rows_until(&path, VALIDATION_HEAD, step.saturating_sub(1));
+        let auc = found.auc.map_or_else(String::new, |auc| format!("{auc:.4}"));
+        let row = format!("{step},{pictures},{:.4},{:.4},{auc}\n", found.clean, found.attacked);
+        replace(&path, &(before + &row))
     }
 
     /// Keeps a checkpoint, and removes all but the last `keep`. A kill at any moment leaves the earlier ones whole.
@@ -185,14 +201,14 @@ fn replace(path: &Path, text: &str) -> Result<(), TrainingError> {
 }
 
 /// The table's head, and its rows up to a step.
-fn rows_until(path: &Path, step: u64) -> String {
+fn rows_until(path: &Path, head: &str, step: u64) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let is_before = |row: &&str| {
         let number = row.split(',').next().and_then(|number| number.parse::<u64>().ok());
         number.is_some_and(|number| number <= step)
     };
     let rows = text.lines().filter(is_before);
-    std::iter::once("step,loss,gradient,rate,seconds").chain(rows).map(|row| format!("{row}\n")).collect()
+    std::iter::once(head).chain(rows).map(|row| format!("{row}\n")).collect()
 }
 
 /// What lies in a checkpoint, list by list.

@@ -127,21 +127,10 @@ fn teacher(
 }
 
 fn manifest(config: &GeneratorConfig, data: &DataSet, spec: GeneratorManifest) -> Manifest {
-    let [channels, height, width] = data.shape();
-    Manifest {
-        name: config.name.clone(),
-        title: config.name.clone(),
-        file: String::new(),
-        sha256: None,
-        prefix: None,
-        resolution: height,
-        width: (width != height).then_some(width),
-        channels,
-        classes: if config.network.conditional { data.classes.clone() } else { Vec::new() },
-        source: format!("trained with lapidary train generator: {}", objective(&config.objective)),
-        licence: config.licence.clone(),
-        kind: ManifestKind::Generator(spec),
-    }
+    let source = format!("trained with lapidary train generator: {}", objective(&config.objective));
+    let manifest = super::manifest(config, data, source, ManifestKind::Generator(spec));
+    let classes = if config.network.conditional { manifest.classes } else { Vec::new() };
+    Manifest { classes, ..manifest }
 }
 
 /// What it is trained for, in words.

@@ -3,6 +3,7 @@
 //! The folder of a training holds everything that it depends on, so that after whatever ended the program the same command with
 //! `--resume` goes on to the identical next step.
 
+mod classifier;
 mod config;
 mod error;
 mod folder;
@@ -25,7 +26,7 @@ use crate::session::host::Folders;
 use crate::train::{Order, Trainer};
 use crate::units::duration;
 use crate::worker::{DeviceChoice, DeviceInfo, open_device};
-use crate::zoo::Manifest;
+use crate::zoo::{Manifest, ManifestKind};
 
 /// Folder of a training, unless `--out` names another.
 pub const DEFAULT_OUT: &str = "lapidary-train";
@@ -35,6 +36,17 @@ pub const DEFAULT_OUT: &str = "lapidary-train";
 pub enum Role {
     /// A network that makes pictures.
     Generator,
+    /// A network that judges them.
+    Classifier,
+}
+
+impl Role {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Generator => "generator",
+            Self::Classifier => "classifier",
+        }
+    }
 }
 
 /// What `lapidary train` runs with.
@@ -63,6 +75,7 @@ pub struct TrainOptions {
 pub fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     match options.role {
         Role::Generator => generator::run(options, folders),
+        Role::Classifier => classifier::run(options, folders),
     }
 }
 
@@ -129,14 +142,19 @@ impl Session {
         if signal.is_some() {
             return Ok(None);
         }
-        for line in data.report.iter().filter(|_| !self.quiet) {
-            self.say(line);
-        }
+        data.report.iter().for_each(|line| self.note(line));
         let [_, h, w] = data.shape();
         config.data.resolution = Some(h);
         config.data.width = (w != h).then_some(w);
         config.data.classes.clone_from(&data.classes);
         Ok(Some(data))
+    }
+
+    /// Says what may be left out when quiet.
+    fn note(&self, text: &str) {
+        if !self.quiet {
+            self.say(text);
+        }
     }
 
     fn say(&self, text: &str) {
@@ -170,9 +188,7 @@ impl Session {
             return Ok(Outcome::Done);
         }
         let mut run = RunFolder::open(out, &config.text()?, first)?;
-        if !self.quiet {
-            self.say(&plan);
-        }
+        self.note(&plan);
         let mut order = Order::new(seed, data.training.len());
         let (start, mut kept) = (Instant::now(), None);
         let mut last = f64::NAN;
@@ -183,6 +199,10 @@ impl Session {
             if is_due && step > first {
                 let card = card(&manifest, objective, (step, batch), &data.report);
                 let of = Described { step, manifest: &manifest, card };
+                // First, so that no checkpoint lacks its row.
+                if let Some(words) = validate(trainer, data, &run, step)? {
+                    self.note(&words);
+                }
                 kept = Some(run.keep(&trainer.kept(), &of, config.output.keep)?);
             }
             if signal.is_some() || step >= steps {
@@ -216,14 +236,53 @@ impl Session {
         }
         let lies = place.map_or_else(|| "nothing is kept".to_owned(), |place| format!("kept in {}", place.display()));
         say_out(&format!("{steps} steps in {}, loss {loss:.5}: {lies}", duration(secs)))?;
-        let role = match options.role {
-            Role::Generator => "generator",
-        };
         self.say(&format!(
-            "`lapidary train {role} --resume --out {}` goes on, with more steps in its config.toml if all are done",
+            "`lapidary train {} --resume --out {}` goes on, with more steps in its config.toml if all are done",
+            options.role.word(),
             options.out.display()
         ));
         Ok(())
+    }
+}
+
+/// Held-out pictures that a classifier is judged by.
+const JUDGED: usize = 256;
+
+/// Judges a classifier by pictures that are held out, spread over all of them; what it comes to, in words.
+fn validate(trainer: &mut dyn Trainer, data: &DataSet, run: &RunFolder, step: u64) -> anyhow::Result<Option<String>> {
+    let every = data.validation.len().div_ceil(JUDGED).max(1);
+    let places: Vec<usize> = data.validation.iter().copied().step_by(every).collect();
+    if places.is_empty() {
+        return Ok(None);
+    }
+    let (pictures, labels) = data.batch(&places);
+    let Some(found) = trainer.validate(&pictures, &labels)? else { return Ok(None) };
+    run.validated(step, places.len(), found)?;
+    let auc = found.auc.map_or_else(String::new, |auc| format!(", real against generated AUC {auc:.3}"));
+    Ok(Some(format!(
+        "step {step}: {:.1} % of {} held-out pictures right, {:.1} % attacked{auc}",
+        100.0 * found.clean,
+        places.len(),
+        100.0 * found.attacked
+    )))
+}
+
+/// What is trained, as a model; name, file and hash of each of its files are their own.
+fn manifest<N, O>(config: &Config<N, O>, data: &DataSet, source: String, kind: ManifestKind) -> Manifest {
+    let [channels, height, width] = data.shape();
+    Manifest {
+        name: config.name.clone(),
+        title: config.name.clone(),
+        file: String::new(),
+        sha256: None,
+        prefix: None,
+        resolution: height,
+        width: (width != height).then_some(width),
+        channels,
+        classes: data.classes.clone(),
+        source,
+        licence: config.licence.clone(),
+        kind,
     }
 }
 
