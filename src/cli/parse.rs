@@ -80,9 +80,14 @@ fn train_options(matches: &ArgMatches) -> Result<TrainOptions, CliError> {
         Some((_, matches)) => (Role::Generator, matches),
         None => (Role::Generator, matches),
     };
+    let config = path(matches, CONFIG);
+    if config.is_none() && !is_on(matches, RESUME) {
+        let what = "a training is described by a file: give one with --config, or go on with one that was begun, with --resume and its --out";
+        return Err(CliError::Usage(what.to_owned()));
+    }
     Ok(TrainOptions {
         role,
-        config: path(matches, CONFIG),
+        config,
         out: path(matches, OUT).unwrap_or_else(|| train::DEFAULT_OUT.into()),
         resume: is_on(matches, RESUME),
         device: flags::given(matches, flags::DEVICE).unwrap_or("auto").parse::<DeviceChoice>()?,

@@ -59,7 +59,7 @@ Without a command a window opens. `lapidary refine`, `lapidary generate` and `la
 the same settings; a session saved in the window runs there with --session, and their session.json opens in the window.";
 
 /// Examples: the command that each belongs to, what is typed, what it does.
-const EXAMPLES: [(&str, &str, &str); 9] = [
+const EXAMPLES: [(&str, &str, &str); 10] = [
     ("refine", "refine --seeds 0..64 --iterations 20 --out out", "64 pictures, the same bytes each time"),
     (
         "refine",
@@ -91,6 +91,11 @@ const EXAMPLES: [(&str, &str, &str); 9] = [
         "search",
         "search --seeds 0..64 --grid 40",
         "the best noise level between the two steps, for this generator and this classifier",
+    ),
+    (
+        "train",
+        "train generator --config teacher.toml --out teacher",
+        "a generator from pictures; the README shows the file",
     ),
     ("inspect", "inspect cd_imagenet64_lpips.pt", "what a downloaded file is, and whether it opens here"),
 ];
@@ -288,7 +293,7 @@ fn train_command() -> Command {
     Command::new("train")
         .about("Train a network from pictures, without a window")
         .long_about(TRAIN_ABOUT)
-        .after_help(EXIT_CODES)
+        .after_help(format!("{}\n\n{EXIT_CODES}", examples(|command| command == "train")))
         .subcommand_required(true)
         .subcommands([generator, classifier])
 }

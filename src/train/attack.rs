@@ -8,8 +8,8 @@
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::error::{Problem, TrainError};
 use super::learner::read;
-use super::{Problem, TrainError};
 use crate::image::ImageBatch;
 use crate::noise::Stream;
 use crate::refiner::constraint::{Norm, clamp};

@@ -5,11 +5,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::attack::{Ascent, Attack, Victims, attack};
+use super::error::{Problem, TrainError};
 use super::learner::{Course, Keeper, Kept, Learned, Learner, Trainer, read};
 use super::optimiser::OptimiserSettings;
 use super::order::Variety;
-use super::validation::Tally;
-use super::{Problem, TrainError, Validation};
+use super::validation::{Tally, Validation};
 use crate::checkpoint::CheckpointError;
 use crate::image::ImageBatch;
 use crate::net::Source;

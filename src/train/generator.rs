@@ -3,7 +3,7 @@
 use burn::module::Module as _;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::TrainError;
+use super::error::TrainError;
 use super::learner::{Course, Keeper, Kept, Learned, Learner, Trainer, follow};
 use super::loss::{Aim, consistency, denoising};
 use super::objective::{Objective, Place};

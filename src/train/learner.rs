@@ -4,8 +4,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::error::{Problem, TrainError};
 use super::optimiser::{Optimiser, OptimiserSettings};
-use super::{Problem, TrainError, Validation};
+use super::validation::Validation;
 use crate::checkpoint::CheckpointError;
 use crate::image::ImageBatch;
 use crate::net::numbers::{gradients, named, numbers, with_numbers};

@@ -82,3 +82,44 @@ fn heun(teacher: &Denoise<'_>, x: Tensor<4>, from: &[f64], to: &[f64]) -> Tensor
     let second = (euler.clone() - teacher(euler, to)) / end;
     x + (first + second) * (step * 0.5)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    fn of(values: [f32; 2]) -> Tensor<4> {
+        Tensor::from_data(TensorData::new(values.to_vec(), [2, 1, 1, 1]), &Device::flex())
+    }
+
+    fn read(tensor: Tensor<1>) -> Vec<f32> {
+        tensor.into_data().try_into_vec::<f32>().unwrap()
+    }
+
+    #[test]
+    fn a_smaller_level_of_0_is_the_picture_itself() {
+        let half = |x: Tensor<4>, _: &[f64]| x * 0.5;
+        let aim = Aim { target: &half, teacher: None };
+        let (pictures, levels) = ([of([0.5, -1.0]), of([1.0, 2.0])], [[2.0, 0.0], [3.0, 1.0]]);
+        let found = read(consistency(&half, &aim, pictures, &levels, (Metric::L2, &[1.0, 10.0])));
+        // (0.5 + 2) / 2 against 0.5; (-1 + 6) / 2 against (-1 + 2) / 2, ten times.
+        assert_eq!(found, [0.5625, 40.0]);
+    }
+
+    #[test]
+    fn a_teacher_leads_by_a_step_of_heuns_method() {
+        // By hand for D(x, sigma) = x / (1 + sigma²): dx/dsigma = x sigma / (1 + sigma²).
+        let slope = |x: f64, sigma: f64| x * sigma / (1.0 + sigma * sigma);
+        let teacher = |x: Tensor<4>, sigmas: &[f64]| {
+            let kept: Vec<f64> = sigmas.iter().map(|sigma| 1.0 / (1.0 + sigma * sigma)).collect();
+            x.clone() * column(&kept, &x)
+        };
+        let found = heun(&teacher, of([3.0, -0.5]), &[2.0, 1.0], &[1.5, 0.25]).reshape([2]);
+        for ((found, x), [from, to]) in read(found).into_iter().zip([3.0, -0.5]).zip([[2.0, 1.5], [1.0, 0.25]]) {
+            let euler = x + slope(x, from) * (to - from);
+            let expected = x + 0.5 * (slope(x, from) + slope(euler, to)) * (to - from);
+            assert!((f64::from(found) - expected).abs() < 1e-6, "{found}, not {expected}");
+        }
+    }
+}

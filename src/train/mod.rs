@@ -7,6 +7,7 @@
 
 pub mod attack;
 mod classifier;
+mod error;
 mod generator;
 mod initial;
 mod learner;
@@ -21,6 +22,7 @@ mod tests;
 mod validation;
 
 pub use self::classifier::{ClassifierObjective, ClassifierPlan, ClassifierTrainer, Fakes, Terms};
+pub use self::error::{Problem, TrainError};
 pub use self::generator::{GeneratorPlan, GeneratorTrainer};
 pub use self::initial::Initial;
 pub use self::learner::{Course, Keeper, Kept, Learned, Trainer};
@@ -28,28 +30,3 @@ pub use self::objective::Objective;
 pub use self::optimiser::{OptimiserSettings, Rule};
 pub use self::order::{Order, Variety};
 pub use self::validation::Validation;
-
-/// A value that cannot be, in words, and what is expected.
-pub type Problem = Option<(String, &'static str)>;
-
-/// Why a step could not be done.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainError {
-    /// The device failed.
-    #[error("the compute device failed while training: choose another device, a smaller batch or more parts of it")]
-    Device(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The training has left what numbers can say.
-    #[error(
-        "the loss or its gradient at step {step} is no finite number: go on from the last checkpoint with a lower rate, or with clip = 1.0 in [optimiser]"
-    )]
-    NotFinite {
-        /// Steps that were done before.
-        step: u64,
-    },
-}
-
-impl TrainError {
-    fn device(cause: impl std::fmt::Debug) -> Self {
-        Self::Device(format!("{cause:?}").into())
-    }
-}

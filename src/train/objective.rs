@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Problem;
+use super::error::Problem;
 use super::levels::{Grid, Tightening};
 use super::metric::{Metric, Weighting};
 use crate::noise::Stream;

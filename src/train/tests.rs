@@ -45,7 +45,14 @@ fn plan(objective: Objective, course: Course) -> GeneratorPlan {
         config: UnetConfig { arch: unet(), channels: 1, num_classes: Some(CLASSES) },
         diffusion: DiffusionManifest::new(objective.preconditioning()),
         objective,
-        optimiser: OptimiserSettings { rule: Rule::Adam, rate: 3e-3, clip: Some(1.0), ..Default::default() },
+        optimiser: OptimiserSettings {
+            rule: Rule::Adam,
+            rate: 3e-3,
+            clip: Some(1.0),
+            milestones: vec![50, 75],
+            gamma: 0.4,
+            ..Default::default()
+        },
         course,
         dropout: 0.0,
         variety: Variety::default(),
@@ -99,10 +106,10 @@ fn training() -> Objective {
 
 #[test]
 fn denoising_and_consistency_learn_a_few_pictures_by_heart_and_a_teacher_teaches_them() {
-    const STEPS: usize = 60;
+    const STEPS: usize = 100;
     let course = || Course { steps: STEPS as u64, averages: Vec::new(), ..Course::default() };
     let mut teacher = trainer(plan(edm(), course()), None);
-    let tuning = Tightening { every: 30, ..Tightening::default() };
+    let tuning = Tightening { every: 40, ..Tightening::default() };
     let easy = Objective::EasyConsistency {
         mean: -1.1,
         deviation: 2.0,
@@ -115,8 +122,8 @@ fn denoising_and_consistency_learn_a_few_pictures_by_heart_and_a_teacher_teaches
         assert!(last < part * first, "{what}: from {first} to {last}");
     };
     assert_learnt("denoising", &losses(&mut teacher, STEPS), 0.2);
-    assert_learnt("training", &losses(&mut trainer(plan(training(), course()), None), STEPS), 0.2);
-    assert_learnt("easy", &losses(&mut trainer(plan(easy, course()), None), STEPS), 0.5);
+    assert_learnt("training", &losses(&mut trainer(plan(training(), course()), None), STEPS), 0.15);
+    assert_learnt("easy", &losses(&mut trainer(plan(easy, course()), None), STEPS), 0.1);
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("teacher.safetensors");
@@ -204,7 +211,7 @@ fn classifier(objective: ClassifierObjective, seed: u64) -> ClassifierTrainer<'s
         config: ResnetConfig { arch, channels: 1, num_classes: CLASSES },
         normalisation: [vec![0.5], vec![0.25]],
         objective: objective.clone(),
-        optimiser: OptimiserSettings { rule: Rule::Adam, rate: 1e-2, ..Default::default() },
+        optimiser: OptimiserSettings { rule: Rule::Adam, rate: 3e-2, ..Default::default() },
         course: Course { averages: vec![0.5], ..Course::default() },
         dropout: 0.0,
         variety: Variety::default(),
@@ -231,15 +238,15 @@ fn joint(terms: Terms) -> ClassifierObjective {
 fn classifiers_learn_a_few_pictures_by_heart_attacked_or_not() {
     let attack = Attack { eps: 0.5, step_size: 0.25, steps: 2, grows_every: None, random_start: false };
     for (objective, part) in [
-        (ClassifierObjective::Plain, 0.1),
-        (ClassifierObjective::Robust { attack }, 0.3),
-        (joint(Terms::Ce), 0.3),
-        (joint(Terms::Bce), 0.6),
-        (joint(Terms::CeBce), 0.6),
-        (joint(Terms::Joint), 0.8),
+        (ClassifierObjective::Plain, 0.01),
+        (ClassifierObjective::Robust { attack }, 0.01),
+        (joint(Terms::Ce), 0.01),
+        (joint(Terms::Bce), 0.1),
+        (joint(Terms::CeBce), 0.1),
+        (joint(Terms::Joint), 0.1),
     ] {
-        let found = losses(&mut classifier(objective.clone(), 0), 30);
-        let (first, last) = (mean(&found[..3]), mean(&found[25..]));
+        let found = losses(&mut classifier(objective.clone(), 0), 60);
+        let (first, last) = (mean(&found[..3]), mean(&found[50..]));
         assert!(last < part * first, "{objective:?}: from {first} to {last}");
     }
 }

@@ -125,7 +125,8 @@ fn what_a_training_lacks_is_said_before_it_begins() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     prepare(folder.path());
     let said = |args: &[&str]| String::from_utf8_lossy(&lapidary(folder.path(), args).stderr).into_owned();
-    assert!(said(&["train", "generator"]).contains("give one with --config"));
+    super::check_refused(folder.path(), &["train", "generator"], 2, "give one with --config");
+    super::check_refused(folder.path(), &["train"], 2, "needs a word behind it");
     assert!(said(&["train", "generator", "--resume", "--out", "none"]).contains("no training in this folder"));
     let dry = lapidary(folder.path(), &[&TRAIN[..], &["--dry-run", "--device", "cpu"]].concat());
     let text = String::from_utf8_lossy(&dry.stdout).into_owned();

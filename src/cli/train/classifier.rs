@@ -6,7 +6,8 @@ use anyhow::bail;
 use burn::tensor::Device;
 
 use super::config::ClassifierConfig;
-use super::{Job, Session, TrainOptions};
+use super::options::TrainOptions;
+use super::work::{self, Job, Session};
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::cli::Outcome;
 use crate::data::{DataSet, Wanted};
@@ -20,7 +21,10 @@ use crate::zoo::{ClassifierManifest, Manifest, ManifestKind, PreconditioningName
 /// Trains a classifier.
 pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let (mut session, mut config): (_, ClassifierConfig) = Session::begin(options)?;
-    let Some(data) = session.read(&mut config)? else { return Ok(Outcome::Interrupted(2)) };
+    let data = match session.read(&mut config)? {
+        Ok(data) => data,
+        Err(stopped) => return Ok(stopped),
+    };
     if data.classes.len() < 2 {
         bail!(
             "a classifier tells at least two classes apart, but the pictures name {}: give an .npz with labels, or folders whose folders are the classes",
@@ -148,7 +152,7 @@ fn made(
 
 fn manifest(config: &ClassifierConfig, data: &DataSet, spec: ClassifierManifest) -> Manifest {
     let source = format!("trained with lapidary train classifier: {}", objective(&config.objective));
-    super::manifest(config, data, source, ManifestKind::Classifier(spec))
+    work::manifest(config, data, source, ManifestKind::Classifier(spec))
 }
 
 /// What it is trained for, in words.

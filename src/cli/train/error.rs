@@ -7,11 +7,6 @@ use crate::file::Place;
 /// Why a training cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainingError {
-    /// No configuration.
-    #[error(
-        "a training is described by a file: give one with --config, or --resume and the --out of one that was begun"
-    )]
-    NoConfig,
     /// A file cannot be read.
     #[error("the configuration cannot be read: check that the file is there and may be read\n{}", path.display())]
     Read {

@@ -4,7 +4,8 @@ use anyhow::bail;
 use burn::tensor::Device;
 
 use super::config::GeneratorConfig;
-use super::{Job, Session, TrainOptions};
+use super::options::TrainOptions;
+use super::work::{self, Job, Session};
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::cli::Outcome;
 use crate::data::DataSet;
@@ -18,7 +19,10 @@ use crate::zoo::{DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, P
 /// Trains a generator.
 pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let (mut session, mut config): (_, GeneratorConfig) = Session::begin(options)?;
-    let Some(data) = session.read(&mut config)? else { return Ok(Outcome::Interrupted(2)) };
+    let data = match session.read(&mut config)? {
+        Ok(data) => data,
+        Err(stopped) => return Ok(stopped),
+    };
     let (start, spec) = Start::find(&mut config, &data, folders)?;
     let teacher = teacher(&config, &data, folders, &session.device.0)?;
     let [channels, ..] = data.shape();
@@ -128,7 +132,7 @@ fn teacher(
 
 fn manifest(config: &GeneratorConfig, data: &DataSet, spec: GeneratorManifest) -> Manifest {
     let source = format!("trained with lapidary train generator: {}", objective(&config.objective));
-    let manifest = super::manifest(config, data, source, ManifestKind::Generator(spec));
+    let manifest = work::manifest(config, data, source, ManifestKind::Generator(spec));
     let classes = if config.network.conditional { manifest.classes } else { Vec::new() };
     Manifest { classes, ..manifest }
 }
