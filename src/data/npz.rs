@@ -353,13 +353,13 @@ impl Set {
             array::read_header(&mut bytes.as_slice()).map_err(|source| broken(path, key, source))?;
             npyz::NpyFile::new(std::io::Cursor::new(bytes)).map(Some).map_err(|source| broken(path, key, source))
         };
-        let held_out = read(HELD_OUT)?.map(|file| file.into_vec::<bool>()).transpose();
+        let held_out = read(HELD_OUT)?.map(npyz::NpyFile::into_vec::<bool>).transpose();
         let held_out = held_out.map_err(|source| broken(path, HELD_OUT, source))?;
         if let Some(marks) = held_out.as_ref().filter(|marks| marks.len() != archive.count) {
             let what = format!("{HELD_OUT} has {} values, but there are {} pictures", marks.len(), archive.count);
             return Err(refusal(path, what, "write one truth value for every picture, or leave it out"));
         }
-        let names = read(NAMES)?.map(|file| file.into_vec::<String>()).transpose();
+        let names = read(NAMES)?.map(npyz::NpyFile::into_vec::<String>).transpose();
         let names = names.map_err(|source| broken(path, NAMES, source))?;
         Ok(Self { archive, held_out, names })
     }

@@ -101,7 +101,7 @@ pub fn attack(
     if attack.random_start {
         for (sample, x) in x.chunks_exact_mut(len).enumerate() {
             let mut stream = start(sample);
-            x.iter_mut().for_each(|value| *value = stream.uniform() as f32);
+            x.fill_with(|| stream.uniform() as f32);
             Norm::L2.project(x, pictures.sample(sample), attack.eps);
             clamp(x);
         }
@@ -185,8 +185,9 @@ mod tests {
             }
             let row: Vec<f64> = ROWS[sample].iter().map(|value| f64::from(*value)).collect();
             for _ in 0..moves[sample] {
-                x.iter_mut().zip(&row).for_each(|(x, r)| *x += sign * how.step_size * r / length(&row));
-                x.iter_mut().for_each(|x| *x = x.clamp(0.0, 1.0));
+                for (x, r) in x.iter_mut().zip(&row) {
+                    *x = (*x + sign * how.step_size * r / length(&row)).clamp(0.0, 1.0);
+                }
                 project(&mut x, own);
             }
             all.extend(x.into_iter().map(|x| x.clamp(0.0, 1.0)));

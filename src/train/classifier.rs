@@ -86,8 +86,8 @@ impl Terms {
     /// # Shapes
     /// Logits `[N, K]` of each, and their labels; returns `[N]`.
     #[must_use]
-    pub fn loss(self, real: (Tensor<2>, &[usize]), fake: (Tensor<2>, &[usize])) -> Tensor<1> {
-        let class = |(logits, labels): (Tensor<2>, &[usize])| -Objective::Ce.value(logits, labels);
+    pub fn loss(self, real: &(Tensor<2>, &[usize]), fake: &(Tensor<2>, &[usize])) -> Tensor<1> {
+        let class = |(logits, labels): &(Tensor<2>, &[usize])| -Objective::Ce.value(logits.clone(), labels);
         let realness = || {
             let real = -Objective::Bce.value(real.0.clone(), real.1);
             real + Objective::BceFake.value(fake.0.clone(), fake.1)
@@ -95,8 +95,8 @@ impl Terms {
         match self {
             Self::Ce => class(real),
             Self::Bce => realness(),
-            Self::CeBce => class(real.clone()) + realness(),
-            Self::Joint => class(real.clone()) + realness() + class(fake.clone()),
+            Self::CeBce => class(real) + realness(),
+            Self::Joint => class(real) + realness() + class(fake),
         }
     }
 }
@@ -267,7 +267,7 @@ impl Trainer for ClassifierTrainer<'_> {
             let own = (logits(&real), &labels[part.clone()]);
             let loss = match (&plan.objective, &fake) {
                 (ClassifierObjective::Joint { terms, .. }, Some((fake, classes))) => {
-                    terms.loss(own, (logits(fake), &classes[part.clone()]))
+                    terms.loss(&own, &(logits(fake), &classes[part.clone()]))
                 }
                 _ => -Objective::Ce.value(own.0, own.1),
             };
@@ -339,7 +339,7 @@ mod tests {
                 (Terms::CeBce, ce_real + realness),
                 (Terms::Joint, ce_real + realness + ce(fake, i, of_fake[i])),
             ] {
-                let found = terms.loss((of(real), &of_real), (of(fake), &of_fake));
+                let found = terms.loss(&(of(real), &of_real), &(of(fake), &of_fake));
                 let found = f64::from(read(found).unwrap()[i]);
                 assert!((found - expected).abs() < 1e-5, "{terms:?}: {found}, not {expected}");
             }

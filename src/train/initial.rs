@@ -36,7 +36,7 @@ impl Source for Initial {
         let mut stream = Stream::new(self.seed, Purpose::Weights(self.count));
         self.count += 1;
         let len: usize = shape.iter().product();
-        let is_bias = name.ends_with(".bias");
+        let is_bias = name.rsplit('.').next() == Some("bias");
         if shape.len() > 1 {
             self.fan = len / shape[0].max(1);
         } else if !is_bias {

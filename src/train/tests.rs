@@ -198,7 +198,7 @@ fn a_batch_in_parts_is_the_same_batch() {
     assert!((whole.gradient - parts.gradient).abs() < 1e-4 * whole.gradient, "{whole:?}, {parts:?}");
 }
 
-fn classifier(objective: ClassifierObjective, seed: u64) -> ClassifierTrainer<'static> {
+fn classifier(objective: &ClassifierObjective, seed: u64) -> ClassifierTrainer<'static> {
     let arch = toml::from_str(
         "blocks = [1]
          widths = [8]
@@ -245,7 +245,7 @@ fn classifiers_learn_a_few_pictures_by_heart_attacked_or_not() {
         (joint(Terms::CeBce), 0.1),
         (joint(Terms::Joint), 0.1),
     ] {
-        let found = losses(&mut classifier(objective.clone(), 0), 60);
+        let found = losses(&mut classifier(&objective, 0), 60);
         let (first, last) = (mean(&found[..3]), mean(&found[50..]));
         assert!(last < part * first, "{objective:?}: from {first} to {last}");
     }
@@ -253,11 +253,11 @@ fn classifiers_learn_a_few_pictures_by_heart_attacked_or_not() {
 
 #[test]
 fn a_resumed_classifier_goes_on_to_the_identical_next_step_with_its_statistics() {
-    let mut whole = classifier(joint(Terms::Joint), 0);
+    let mut whole = classifier(&joint(Terms::Joint), 0);
     losses(&mut whole, 3);
     let stored = memory(&whole);
     let expected = losses(&mut whole, 2);
-    let mut resumed = classifier(joint(Terms::Joint), 5);
+    let mut resumed = classifier(&joint(Terms::Joint), 5);
     resumed.take(3, &mut |list, name, _| Ok(stored[&(list.to_owned(), name.to_owned())].clone())).unwrap();
     assert_eq!(losses(&mut resumed, 2), expected);
     assert_eq!(kept(&resumed), kept(&whole));

@@ -26,7 +26,7 @@ pub(super) struct Tally {
 pub(super) type Judged<'a> = (&'a [f32], &'a [usize]);
 
 /// The logits of every picture, and its label.
-fn rows<'a>((logits, labels): Judged<'a>) -> impl Iterator<Item = (&'a [f32], usize)> {
+fn rows((logits, labels): Judged<'_>) -> impl Iterator<Item = (&[f32], usize)> {
     let classes = logits.len() / labels.len().max(1);
     logits.chunks_exact(classes.max(1)).zip(labels.iter().copied())
 }

@@ -208,7 +208,7 @@ fn rows_until(path: &Path, head: &str, step: u64) -> String {
         number.is_some_and(|number| number <= step)
     };
     let rows = text.lines().filter(is_before);
-    std::iter::once(head).chain(rows).map(|row| format!("{row}\n")).collect()
+    std::iter::once(head).chain(rows).flat_map(|row| [row, "\n"]).collect()
 }
 
 /// What lies in a checkpoint, list by list.
