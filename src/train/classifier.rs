@@ -1,5 +1,7 @@
 //! One step in the training of a classifier: plain, robust, or as a joint classifier-discriminator.
 
+use std::sync::Arc;
+
 use burn::module::Module as _;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -193,6 +195,17 @@ impl<'a> ClassifierTrainer<'a> {
         ImageBatch::new(shape, (0..pictures.len()).flat_map(vary).collect())
     }
 
+    /// The logits of the network as it is now for inference, compiled where that can be: an attack asks for them many times.
+    fn judge(&self, pictures: &ImageBatch) -> Box<dyn Fn(Tensor<4>) -> Tensor<2>> {
+        let [_, _, h, w] = pictures.shape();
+        let [mean, std] = &self.plan.normalisation;
+        if let Some(plan) = self.learner.net.compiled([mean, std], [h, w]).map(Arc::new) {
+            return Box::new(move |x| plan.logits(x));
+        }
+        let (net, normalisation) = (self.learner.net.valid(), self.normalisation.clone());
+        Box::new(move |x| forward(&net, &normalisation, x))
+    }
+
     /// The random numbers of a picture; those of its start in the ball are another's.
     fn stream(&self, step: u64, sample: usize) -> Stream {
         Stream::new(self.plan.course.seed, Purpose::Training { step: step as u32, sample: sample as u16 })
@@ -206,8 +219,7 @@ impl<'a> ClassifierTrainer<'a> {
             Some(fakes) => Some(fakes(step, pictures.len())?),
             None => None,
         };
-        let net = self.learner.net.valid();
-        let logits = |x: Tensor<4>| forward(&net, &self.normalisation, x);
+        let logits = self.judge(pictures);
         let mut start = |sample: usize| self.stream(step, sample + RANDOM_START);
         let mut against = |pictures: &ImageBatch, labels: &[usize], ascent, how: Attack, as_real_as: &[f64]| {
             let victims = Victims { pictures, labels, start: &mut start, as_real_as };
@@ -276,8 +288,7 @@ impl Trainer for ClassifierTrainer<'_> {
     }
 
     fn validate(&mut self, pictures: &ImageBatch, labels: &[usize]) -> Result<Option<Validation>, TrainError> {
-        let net = self.learner.net.valid();
-        let forward = |x: Tensor<4>| forward(&net, &self.normalisation, x);
+        let forward = self.judge(pictures);
         let device = &self.device;
         let judge = |pictures: &ImageBatch| {
             let logits = forward(pictures.to_tensor(device));
