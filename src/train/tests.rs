@@ -240,9 +240,7 @@ fn classifiers_learn_a_few_pictures_by_heart_attacked_or_not() {
     for (objective, part) in [
         (ClassifierObjective::Plain, 0.01),
         (ClassifierObjective::Robust { attack }, 0.01),
-        (joint(Terms::Ce), 0.01),
         (joint(Terms::Bce), 0.1),
-        (joint(Terms::CeBce), 0.1),
         (joint(Terms::Joint), 0.1),
     ] {
         let found = losses(&mut classifier(&objective, 0), 60);

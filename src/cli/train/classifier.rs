@@ -7,7 +7,7 @@ use burn::tensor::Device;
 
 use super::config::ClassifierConfig;
 use super::options::TrainOptions;
-use super::work::{self, Job, Session};
+use super::work::{self, Job, Training};
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::cli::Outcome;
 use crate::data::{DataSet, Wanted};
@@ -20,8 +20,8 @@ use crate::zoo::{ClassifierManifest, Manifest, ManifestKind, PreconditioningName
 
 /// Trains a classifier.
 pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    let (mut session, mut config): (_, ClassifierConfig) = Session::begin(options)?;
-    let data = match session.read(&mut config)? {
+    let (mut training, mut config): (_, ClassifierConfig) = Training::begin(options)?;
+    let data = match training.read(&mut config)? {
         Ok(data) => data,
         Err(stopped) => return Ok(stopped),
     };
@@ -31,7 +31,7 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
             data.classes.len()
         );
     }
-    let device = session.device.0.clone();
+    let device = training.device.0.clone();
     let (start, spec) = first(&mut config, &data, folders)?;
     let [channels, height, width] = data.shape();
     spec.resnet.check_size([height, width])?;
@@ -46,7 +46,7 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
     };
     let fakes = match &mut config.objective {
         ClassifierObjective::Joint { fakes, .. } => {
-            Some(made(fakes, (&data, config.course.seed), folders, &device, &mut session)?)
+            Some(made(fakes, (&data, config.course.seed), folders, &device, &mut training)?)
         }
         _ => None,
     };
@@ -56,7 +56,7 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
     };
     let (manifest, objective) = (manifest(&config, &data, spec), objective(&config.objective));
     let job = Job { trainer: &mut trainer, data: &data, manifest, objective: &objective };
-    session.train(options, &config, job)
+    training.train(options, &config, job)
 }
 
 /// Fills in what the network is; the file of the first weights, unless they are random.
@@ -106,7 +106,7 @@ fn made(
     (data, seed): (&DataSet, u64),
     folders: &Folders,
     device: &Device,
-    session: &mut Session,
+    training: &mut Training,
 ) -> anyhow::Result<Box<Fakes<'static>>> {
     if Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz")) {
         let path: PathBuf = std::path::absolute(&*name).unwrap_or_else(|_| PathBuf::from(&*name));
@@ -116,7 +116,7 @@ fn made(
         if fakes.classes.is_empty() {
             bail!("the generated pictures in {name} have no labels: write the class of each as arr_1");
         }
-        session.note(&format!("generated: {}", fakes.report.join("; ")));
+        training.note(&format!("generated: {}", fakes.report.join("; ")));
         let mut order = Order::new(!seed, fakes.training.len());
         return Ok(Box::new(move |step, count| {
             let places: Vec<usize> = order.batch(step, count).into_iter().map(|i| fakes.training[i]).collect();

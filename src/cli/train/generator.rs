@@ -5,7 +5,7 @@ use burn::tensor::Device;
 
 use super::config::GeneratorConfig;
 use super::options::TrainOptions;
-use super::work::{self, Job, Session};
+use super::work::{self, Job, Training};
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::cli::Outcome;
 use crate::data::DataSet;
@@ -18,13 +18,13 @@ use crate::zoo::{DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, P
 
 /// Trains a generator.
 pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    let (mut session, mut config): (_, GeneratorConfig) = Session::begin(options)?;
-    let data = match session.read(&mut config)? {
+    let (mut training, mut config): (_, GeneratorConfig) = Training::begin(options)?;
+    let data = match training.read(&mut config)? {
         Ok(data) => data,
         Err(stopped) => return Ok(stopped),
     };
     let (start, spec) = Start::find(&mut config, &data, folders)?;
-    let teacher = teacher(&config, &data, folders, &session.device.0)?;
+    let teacher = teacher(&config, &data, folders, &training.device.0)?;
     let [channels, ..] = data.shape();
     let num_classes = Some(data.classes.len()).filter(|classes| config.network.conditional && *classes > 0);
     let plan = GeneratorPlan {
@@ -38,16 +38,16 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
     };
     let mut trainer = match &start {
         Start::Random => {
-            GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, &session.device.0)?
+            GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, &training.device.0)?
         }
         Start::Of(checkpoint) => {
             let source: &mut dyn Source = &mut Weights::new(checkpoint);
-            GeneratorTrainer::new(plan, source, teacher, &session.device.0)?
+            GeneratorTrainer::new(plan, source, teacher, &training.device.0)?
         }
     };
     let (manifest, objective) = (manifest(&config, &data, spec), objective(&config.objective));
     let job = Job { trainer: &mut trainer, data: &data, manifest, objective: &objective };
-    session.train(options, &config, job)
+    training.train(options, &config, job)
 }
 
 /// Where the first weights come from.

@@ -20,7 +20,7 @@ use crate::worker::{DeviceInfo, open_device};
 use crate::zoo::{Manifest, ManifestKind};
 
 /// A training that is about to begin or go on.
-pub(super) struct Session {
+pub(super) struct Training {
     progress: Progress,
     interrupts: Receiver<u8>,
     /// Where it goes on.
@@ -39,7 +39,7 @@ pub(super) struct Job<'a> {
     pub(super) objective: &'a str,
 }
 
-impl Session {
+impl Training {
     /// Reads the configuration, and looks what is in the folder; nothing is written.
     pub(super) fn begin<N, O>(options: &TrainOptions) -> anyhow::Result<(Self, Config<N, O>)>
     where
@@ -176,7 +176,12 @@ impl Session {
             return Ok(());
         }
         let lies = place.map_or_else(|| "nothing is kept".to_owned(), |place| format!("kept in {}", place.display()));
-        say_out(&format!("{steps} steps in {}, loss {loss:.5}: {lies}", duration(secs)))?;
+        let made = if steps == 0 {
+            "no step was made".to_owned()
+        } else {
+            format!("{steps} steps in {}, loss {loss:.5}", duration(secs))
+        };
+        say_out(&format!("{made}: {lies}"))?;
         self.say(&format!(
             "`lapidary train {} --resume --out {}` goes on, with more steps in its config.toml if all are done",
             options.role.word(),
