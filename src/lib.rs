@@ -24,6 +24,7 @@
 //! | [`classifier`] | normalisation, logits, energy | files, threads, clocks |
 //! | [`refiner`] | objectives, update rules, targets, the ball; one iteration | files, threads, clocks |
 //! | [`data`] | pictures of other programs, batch by batch: files, folders, archives | tensors, the window |
+//! | [`train`] | losses, schedules, attacks; one step of training | files, threads, clocks |
 //! | [`origins`] | the pictures that a session is about, and where they came from | devices |
 //! | [`trace`] | the tree of runs: numbers per state | pictures, devices |
 //! | [`worker`] | the compute thread and its messages; the loop that window and command line share | the window |
@@ -65,6 +66,8 @@ pub mod classifier;
 pub mod refiner;
 
 pub mod data;
+
+pub mod train;
 
 pub mod origins;
 

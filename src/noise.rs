@@ -21,6 +21,17 @@ pub enum Purpose {
     Langevin(u32),
     /// The start of the `r`-th further try inside the ball, counted from 1.
     Restart(u32),
+    /// Everything about one sample of one step of training.
+    Training {
+        /// The step, counted from 0.
+        step: u32,
+        /// The sample's place in the step's batch.
+        sample: u16,
+    },
+    /// The order in which a training sees its pictures for the `e`-th time, counted from 0.
+    Epoch(u32),
+    /// The first values of the `i`-th tensor of a network.
+    Weights(u32),
 }
 
 impl Purpose {
@@ -31,6 +42,9 @@ impl Purpose {
             Self::RandomStart => 2 << 32,
             Self::Langevin(iteration) => (3 << 32) | iteration as u64,
             Self::Restart(restart) => (4 << 32) | restart as u64,
+            Self::Training { step, sample } => (1 << 48) | (step as u64) << 16 | sample as u64,
+            Self::Epoch(epoch) => (2 << 48) | epoch as u64,
+            Self::Weights(tensor) => (3 << 48) | tensor as u64,
         }
     }
 }

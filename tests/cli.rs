@@ -16,6 +16,8 @@ mod kill;
 mod output;
 #[path = "cli/results.rs"]
 mod results;
+#[path = "cli/train.rs"]
+mod train;
 
 /// One home for all tests, so that the bundled models are unpacked once.
 fn home() -> &'static Path {

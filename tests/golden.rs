@@ -36,6 +36,8 @@ mod networks;
 mod refiner;
 #[path = "support/strays.rs"]
 mod strays;
+#[path = "values/training.rs"]
+mod training;
 
 /// One network call in another order of summation, on values of order 1.
 const NET: f32 = 1e-4;

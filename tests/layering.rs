@@ -18,6 +18,7 @@ const ORDER: &[&[&str]] = &[
     &["classifier"],
     &["refiner"],
     &["data"],
+    &["train"],
     &["origins", "trace"],
     &["worker"],
     &["session"],
@@ -52,13 +53,13 @@ const BANS: &[Ban] = &[
         reason: "only the canvas and the choice of a device speak to the graphics card",
     },
     Ban {
-        places: &["net", "generator", "classifier", "refiner"],
+        places: &["net", "generator", "classifier", "refiner", "train"],
         but: &[],
         banned: &["std::fs", "std::io", "std::net", "std::process"],
         reason: "mathematics gets values, not files",
     },
     Ban {
-        places: &["net", "generator", "classifier", "refiner", "trace"],
+        places: &["net", "generator", "classifier", "refiner", "train", "trace"],
         but: &[],
         banned: &["std::time", "std::thread", "std::sync::mpsc", "crossbeam::channel", "crossbeam"],
         reason: "mathematics has no clock, no threads and no channels: the worker owns the loop",

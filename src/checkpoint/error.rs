@@ -29,6 +29,8 @@ pub enum CheckpointError {
     Configuration { path: PathBuf, found: String, expected: String },
     #[error("the file cannot be read: check its permissions and the disk\n{}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error("the file cannot be written: make room on the disk, or allow writing there\n{}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
     #[error("this is {found}, but a checkpoint is a .safetensors or PyTorch file: {}\n{}", found.hint(), path.display())]
     NotACheckpoint { path: PathBuf, found: Content },
     #[error("the file ends after {found} bytes, but its header promises {expected}: the download was cut off, fetch it again\n{}", path.display())]

@@ -2,8 +2,8 @@
 //!
 //! Nothing in a file is executed. A checkpoint is opened ([`Checkpoint::open`]): its names and shapes are known without
 //! reading the values. It may be presented under other names than its own ([`crate::zoo::open`]). Whoever needs its tensors
-//! takes them through [`Weights`], which checks every shape and remembers what was left over. This module knows no network
-//! and no device.
+//! takes them through [`Weights`], which checks every shape and remembers what was left over. Trained networks go out by
+//! [`write()`]. This module knows no network and no device.
 
 mod element;
 mod error;
@@ -12,6 +12,7 @@ mod sniff;
 mod store;
 mod view;
 mod weights;
+mod write;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ pub use self::sniff::{Content, sniff};
 pub use self::store::Container;
 pub(crate) use self::view::{Source, View};
 pub use self::weights::{LoadReport, Weights};
+pub use self::write::{Named, write};
 
 /// Hears of the progress of a long read, in bytes done and bytes in all; returning `false` cancels it.
 pub type Watch<'a> = dyn FnMut(u64, u64) -> bool + 'a;

@@ -311,6 +311,7 @@ fn sentence(error: &clap::Error, kind: ErrorKind, command: &str) -> String {
     let flag = context(ContextKind::InvalidArg);
     let help = format!("`{command} --help` lists what it takes");
     match kind {
+        ErrorKind::MissingSubcommand => format!("{command} needs a word behind it that says what: {help}"),
         ErrorKind::UnknownArgument if !flag.starts_with('-') => {
             format!("{flag:?} is one more than this command takes: leave it out; {help}")
         }

@@ -26,6 +26,7 @@ mod say;
 pub mod search;
 mod signals;
 mod tally;
+pub mod train;
 mod usage;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub use self::recorded::Recorded;
 pub use self::say::{say_err, say_out};
 pub use self::search::SearchOptions;
 pub use self::signals::outlive_limits;
+pub use self::train::TrainOptions;
 pub use self::usage::command;
 pub use crate::data::Part;
 pub use crate::export::Earlier;
@@ -76,6 +78,8 @@ pub enum Invocation {
     },
     /// Measure speed.
     Bench(BenchOptions),
+    /// Train a network.
+    Train(TrainOptions),
 }
 
 /// What the window begins with.

@@ -9,9 +9,10 @@ use super::bench::BenchOptions;
 use super::edit::EditOptions;
 use super::flags::Use;
 use super::search::SearchOptions;
+use super::train::{self, Role, TrainOptions};
 use super::usage::{
-    DRY_RUN, FILES, INPUT, JSON, LAYERS, LIMIT, MASK, OUT, OVERWRITE, QUIET, REFERENCES, RESUME, SESSION, SKIP, STRICT,
-    TRUNCATE, command,
+    CONFIG, DRY_RUN, FILES, INPUT, JSON, LAYERS, LIMIT, MASK, OUT, OVERWRITE, QUIET, REFERENCES, RESUME, SESSION, SKIP,
+    STRICT, TRUNCATE, command,
 };
 use super::{CliError, Invocation, Job, Part, RunOptions, Source, WindowOptions, flags};
 use crate::export::Earlier;
@@ -21,6 +22,7 @@ use crate::image::Levels;
 use crate::parameter::{Choosable as _, Parameter};
 use crate::session::Settings;
 use crate::session::document::is_session;
+use crate::worker::DeviceChoice;
 
 /// What in the environment chooses how networks are computed: a word that is not known would choose nothing, without a word.
 const KERNELS: &str = "LAPIDARY_KERNELS";
@@ -66,6 +68,7 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
             Ok(Invocation::Inspect { path, json: is_on(matches, JSON) })
         }
         Some(("bench", matches)) => Ok(Invocation::Bench(BenchOptions::of(matches, is_on(matches, LAYERS))?)),
+        Some(("train", matches)) => Ok(Invocation::Train(train_options(matches)?)),
         _ => Ok(Invocation::Window { options: window_options(&matches)? }),
     }
 }
@@ -73,6 +76,29 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
 /// Whether there is a file whose name looks like a flag.
 fn is_flag_and_file(arg: &OsString) -> bool {
     arg.len() > 1 && arg.as_encoded_bytes().starts_with(b"-") && Path::new(arg).exists()
+}
+
+fn train_options(matches: &ArgMatches) -> Result<TrainOptions, CliError> {
+    // The command line's description demands one of them.
+    let (role, matches) = match matches.subcommand() {
+        Some(("classifier", matches)) => (Role::Classifier, matches),
+        Some((_, matches)) => (Role::Generator, matches),
+        None => (Role::Generator, matches),
+    };
+    let config = path(matches, CONFIG);
+    if config.is_none() && !is_on(matches, RESUME) {
+        let what = "a training is described by a file: give one with --config, or go on with one that was begun, with --resume and its --out";
+        return Err(CliError::Usage(what.to_owned()));
+    }
+    Ok(TrainOptions {
+        role,
+        config,
+        out: path(matches, OUT).unwrap_or_else(|| train::DEFAULT_OUT.into()),
+        resume: is_on(matches, RESUME),
+        device: flags::given(matches, flags::DEVICE).unwrap_or("auto").parse::<DeviceChoice>()?,
+        dry_run: is_on(matches, DRY_RUN),
+        quiet: is_on(matches, QUIET),
+    })
 }
 
 /// Words that somebody may write behind a switch, which takes a value only behind an `=`.

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 
 use super::bench::{TIMED, TOGETHER};
 use super::search::{GRID, Method, Metric, STRIDE};
-use super::{DEFAULT_OUT, flags};
+use super::{DEFAULT_OUT, flags, train};
 use crate::data::MAX_COUNT;
 use crate::generator::settings::SAMPLES;
 use crate::parameter::{Parameter, number};
@@ -50,6 +50,7 @@ pub(super) const QUIET: &str = "quiet";
 pub(super) const STRICT: &str = "strict";
 pub(super) const JSON: &str = "json";
 pub(super) const LAYERS: &str = "layers";
+pub(super) const CONFIG: &str = "config";
 pub(super) const FILES: &str = "file";
 
 const ABOUT: &str = "Refine generated images with an adversarially trained joint classifier-discriminator";
@@ -63,7 +64,7 @@ Without a command a window opens. `lapidary refine`, `lapidary generate` and `la
 the same settings; a session saved in the window runs there with --session, and their session.json opens in the window.";
 
 /// Examples: the command that each belongs to, what is typed, what it does.
-const EXAMPLES: [(&str, &str, &str); 9] = [
+const EXAMPLES: [(&str, &str, &str); 10] = [
     ("refine", "refine --seeds 0..64 --iterations 20 --out out", "64 pictures, the same bytes each time"),
     (
         "refine",
@@ -95,6 +96,11 @@ const EXAMPLES: [(&str, &str, &str); 9] = [
         "search",
         "search --seeds 0..64 --grid 40",
         "the best noise level between the two steps, for this generator and this classifier",
+    ),
+    (
+        "train",
+        "train generator --config teacher.toml --out teacher",
+        "a generator from pictures; the README shows the file",
     ),
     ("inspect", "inspect cd_imagenet64_lpips.pt", "what a downloaded file is, and whether it opens here"),
 ];
@@ -135,6 +141,13 @@ The search narrows the range by thirds as scripts/ternary_search.py of openai/co
 there is one peak; --method all tries every --stride-th k. The script minimises the Fréchet distance to real pictures; here \
 the classifier judges, which needs no data but favours what it is sure of. Writes search.csv.";
 
+const TRAIN_ABOUT: &str = "Trains a network from an .npz (images uint8 N×H×W×C, labels, and perhaps is_val and class_names; or arr_0 and arr_1) or from folders whose folders are the classes.
+
+A file says everything: pictures, network, what it is trained for, optimiser, length; the README shows one. The folder of the \
+training gets it back with every value (config.toml), a table of the steps (metrics.csv) and checkpoints: weights and their \
+averages as .safetensors with a manifest, used by their path like any other model. Ctrl-C keeps what is done; after it, or \
+whatever else ended the program, --resume goes on to the identical next step.";
+
 /// The command line's description.
 #[must_use]
 pub fn command() -> Command {
@@ -150,7 +163,7 @@ pub fn command() -> Command {
         .args(flags::generate_args())
         .args(flags::refine_args())
         .args(flags::compute_args())
-        .subcommands([generate(), refine(), edit(), search(), inspect(), bench()])
+        .subcommands([generate(), refine(), edit(), search(), train_command(), inspect(), bench()])
 }
 
 /// The examples of the commands that `wanted` names.
@@ -252,6 +265,44 @@ fn search() -> Command {
         .args(flags::generate_args().filter(|arg| flags::of_sampling().all(|flag| flag != arg.get_id().as_str())))
         .args(flags::compute_args())
         .args(file_args(Vec::new()))
+}
+
+fn train_command() -> Command {
+    let shared = || {
+        [
+            file_arg(
+                CONFIG,
+                "FILE",
+                "The description of the training, TOML [with --resume: the config.toml of the folder]".to_owned(),
+                ValueHint::FilePath,
+            ),
+            file_arg(
+                OUT,
+                "DIR",
+                format!("Folder of the training [default: {}]", train::DEFAULT_OUT),
+                ValueHint::DirPath,
+            ),
+            flags::plain_switch(RESUME, "Go on with the training in that folder from its last checkpoint"),
+            flags::device_arg(),
+            flags::plain_switch(
+                DRY_RUN,
+                "Say what would be done, with every value of the description, and write nothing",
+            ),
+            flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"),
+        ]
+    };
+    let generator = Command::new("generator")
+        .about("Train a generator: EDM, consistency training, distillation, easy consistency tuning")
+        .args(shared());
+    let classifier = Command::new("classifier")
+        .about("Train a classifier: plain, robust, or a joint classifier-discriminator")
+        .args(shared());
+    Command::new("train")
+        .about("Train a network from pictures, without a window")
+        .long_about(TRAIN_ABOUT)
+        .after_help(format!("{}\n\n{EXIT_CODES}", examples(|command| command == "train")))
+        .subcommand_required(true)
+        .subcommands([generator, classifier])
 }
 
 fn inspect() -> Command {

@@ -8,6 +8,16 @@ use crate::checkpoint::Content;
 /// Why pictures cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PictureError {
+    /// A data set that contradicts itself or what is asked of it.
+    #[error("this data set cannot be used: {what}; {advice}\n{}", path.display())]
+    Set {
+        /// The archive, or the first folder.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// There are too many pictures.
     #[error(
         "{count} pictures were given, but at most {MAX_PICTURES} can be opened together: the first {MAX_PICTURES} were taken"

@@ -11,6 +11,7 @@ mod foreign;
 mod npz;
 mod picture;
 mod results;
+mod set;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use self::npz::Archive;
 pub use self::npz::MAX_COUNT;
 pub use self::picture::{Picture, picture_size, read_picture};
 pub use self::results::RESULTS_INDEX;
+pub use self::set::{DataSet, Wanted};
 use crate::image::ImageBatch;
 
 /// Largest picture file side that is opened; larger ones would be reduced a hundredfold anyway.
@@ -111,7 +113,7 @@ impl PictureSource {
             if paths.len() > 1 {
                 return Err(PictureError::ArchiveAmongOthers { path: path.clone() });
             }
-            let mut archive = Archive::open(path)?;
+            let mut archive = Archive::open(path, npz::SAMPLES)?;
             let (labels, notes) = (archive.labels.take(), std::mem::take(&mut archive.notes));
             return Ok(Self { kind: Kind::Archive(archive), labels, notes, strict: false });
         }

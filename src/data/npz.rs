@@ -1,5 +1,6 @@
 //! Archives of samples, `.npz`, as guided-diffusion writes them: `arr_0` holds pictures, `arr_1` perhaps their classes. Where
-//! Lapidary wrote them, they hold the same pictures as floats, which are taken: 8 bits would be another picture.
+//! Lapidary wrote them, they hold the same pictures as floats, which are taken: 8 bits would be another picture. And archives of
+//! data sets, whose arrays have names.
 //!
 //! What other programs write is converted where it can mean one thing only, and a note says so.
 
@@ -18,14 +19,26 @@ use super::{Batch, PictureError, file_name};
 use crate::image::{Fit, ImageBatch};
 use crate::units::counted;
 
-/// Key of the pictures, `[N, H, W, C]` or `[N, C, H, W]`.
-const PICTURES: &str = "arr_0.npy";
-/// Keys of the same pictures as float32, `[N, C, H, W]`, in archives of ours, which say the [`SEEDS`] as well: those of a picture
-/// that was refined, and of one that was made.
-const FLOATS: [&str; 2] = ["after.npy", "images.npy"];
-const SEEDS: &str = "seeds.npy";
-/// Key of their classes, `[N]`, `[N, 1]` or one-hot `[N, K]`.
-const LABELS: &str = "arr_1.npy";
+/// What the arrays of an archive are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Keys {
+    /// Pictures, `[N, H, W, C]` or `[N, C, H, W]`.
+    pictures: &'static str,
+    /// Their classes, `[N]`, `[N, 1]` or one-hot `[N, K]`.
+    labels: &'static str,
+}
+
+/// Those of samples.
+pub(super) const SAMPLES: Keys = Keys { pictures: "arr_0", labels: "arr_1" };
+/// The same pictures as float32, `[N, C, H, W]`, in archives of ours, which say the [`SEEDS`] as well: those of a picture that was
+/// refined, and of one that was made.
+const FLOATS: [&str; 2] = ["after", "images"];
+const SEEDS: &str = "seeds";
+/// Those of a data set.
+const DATA_SET: Keys = Keys { pictures: "images", labels: "labels" };
+/// Of a data set: whether a picture is for validation, `[N]`, and what the classes are called, `[K]`.
+const HELD_OUT: &str = "is_val";
+const NAMES: &str = "class_names";
 /// Most pictures that an archive may hold; their labels are kept in memory.
 pub const MAX_COUNT: usize = 10_000_000;
 /// Largest height and width of an archive's pictures.
@@ -36,16 +49,16 @@ const MAX_CHANNELS: u64 = 4;
 const MAX_SCATTERED: usize = 1 << 30;
 /// How far a value may be outside of `[0, 1]`, as sums of rounded numbers are: a quarter of a level.
 const TOLERANCE: f32 = 0.001;
+/// Most bytes of a list beside pictures and labels.
+const MAX_LIST: u64 = 64 << 20;
 /// Names of arrays that are listed.
 const LISTED: usize = 8;
 
 /// What to do about pictures of the wrong kind, labels of the wrong kind, a damaged archive, and one that is packed in an odd way.
-const ABOUT_PICTURES: &str =
-    "give an .npz whose arr_0 holds pictures of 1 to 4 channels, N×H×W×C, as uint8 or as float32 in [0,1]";
+const ABOUT_PICTURES: &str = "give an .npz whose arr_0 (of a data set: images) holds pictures of 1 to 4 channels, N×H×W×C, as uint8 or as float32 in [0,1]";
 const ABOUT_NAN: &str =
     "look at what made it, replace it with np.nan_to_num, or leave the picture out with --skip and --limit";
-const ABOUT_LABELS: &str =
-    "give the number of each picture's class as arr_1, or leave it out and name classes with --classes";
+const ABOUT_LABELS: &str = "give the number of each picture's class as arr_1 (of a data set: labels), or leave it out and name classes with --classes";
 const DAMAGED: &str = "it is damaged or was cut off, so write or copy it again";
 const PACKED: &str = "write it again with np.savez or np.savez_compressed";
 
@@ -53,7 +66,7 @@ const PACKED: &str = "write it again with np.savez or np.savez_compressed";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Archive {
     pub(super) path: PathBuf,
-    /// Key of the pictures that are taken.
+    /// Name of the pictures that are taken.
     key: &'static str,
     /// Number of pictures.
     pub(super) count: usize,
@@ -97,67 +110,65 @@ fn begins_with<const N: usize>(path: &Path, expected: [u8; N]) -> bool {
 
 impl Archive {
     /// Reads the headers and the labels.
-    pub(super) fn open(path: &Path) -> Result<Self, PictureError> {
+    pub(super) fn open(path: &Path, keys: Keys) -> Result<Self, PictureError> {
+        let Keys { pictures, labels } = keys;
         let refuse = |what: String| refusal(path, what, ABOUT_PICTURES);
         let mut archive = unzip(path)?;
-        let absent = without_pictures(&archive, path);
+        let absent = without_pictures(&archive, path, pictures);
         let header_of = |archive: &mut ZipArchive<BufReader<File>>, key| {
             let Some(mut entry) = entry(archive, path, key)? else { return Ok(None) };
             let read = array::read_header(&mut entry);
-            read.map(Some).map_err(|source| broken(path, &format!("the header of {}", name_of(key)), source))
+            read.map(Some).map_err(|source| broken(path, &format!("the header of {key}"), source))
         };
-        let mut header = header_of(&mut archive, PICTURES)?.ok_or(absent)?;
-        let mut key = PICTURES;
-        let own = if archive.index_for_name(SEEDS).is_some() { &FLOATS[..] } else { &[] };
-        if let Some(floats) = own.iter().copied().find(|key| archive.index_for_name(key).is_some())
+        let mut header = header_of(&mut archive, pictures)?.ok_or(absent)?;
+        let mut key = pictures;
+        let is_ours = keys == SAMPLES && holds(&archive, SEEDS);
+        if let Some(floats) = FLOATS.into_iter().find(|key| is_ours && holds(&archive, key))
             && let Some(found) = header_of(&mut archive, floats)?.filter(|floats| are_floats_of(floats, &header))
         {
             (key, header) = (floats, found);
         }
-        let name = name_of(key);
         let shape = header.shape();
         let &[n, first, second, last] = shape else {
-            return Err(refuse(format!("arr_0 has the shape {shape:?}")));
+            return Err(refuse(format!("{pictures} has the shape {shape:?}")));
         };
         let channels = 1..=MAX_CHANNELS;
         // Whose pictures are ours has its channels first, however narrow they are.
-        let (axes, sides) = match (key == PICTURES && channels.contains(&last), channels.contains(&first)) {
+        let (axes, sides) = match (key == pictures && channels.contains(&last), channels.contains(&first)) {
             (true, _) => ([3, 1, 2], [first, second]),
             (false, true) => ([1, 2, 3], [second, last]),
-            (false, false) => return Err(refuse(format!("arr_0 has the shape {shape:?}"))),
+            (false, false) => return Err(refuse(format!("{pictures} has the shape {shape:?}"))),
         };
         if sides.iter().any(|side| !(1..=MAX_SIDE).contains(side)) || !(1..=MAX_COUNT as u64).contains(&n) {
             let what = format!(
-                "arr_0 has the shape {shape:?}, but 1 to {MAX_COUNT} pictures of at most {MAX_SIDE}×{MAX_SIDE} are read"
+                "{pictures} has the shape {shape:?}, but 1 to {MAX_COUNT} pictures of at most {MAX_SIDE}×{MAX_SIDE} are read"
             );
             return Err(refuse(what));
         }
         let descr = header.dtype().descr();
-        let number = Number::of(&header.dtype()).ok_or_else(|| refuse(format!("arr_0 is of type {descr}")))?;
+        let number = Number::of(&header.dtype()).ok_or_else(|| refuse(format!("{pictures} is of type {descr}")))?;
         let extents = [n, first, second, last].map(|extent| extent as usize);
         let layout = Layout { number, extents, axes, fortran: header.order() == Order::Fortran };
         if layout.fortran && extents.iter().product::<usize>() * number.bytes() > MAX_SCATTERED {
             let advice = "write it again with np.ascontiguousarray(pictures), which a part of can be read";
-            return Err(refusal(path, "arr_0 is in Fortran order, and larger than 1 GiB".to_owned(), advice));
+            return Err(refusal(path, format!("{pictures} is in Fortran order, and larger than 1 GiB"), advice));
         }
         let mut converted = Vec::new();
         converted.extend((axes[0] == 1).then(|| "it is N×C×H×W".to_owned()));
         converted.extend(layout.fortran.then(|| "it is in Fortran order".to_owned()));
         converted.extend(number.conversion().map(|to| format!("{descr} is read as {to}")));
         let mut notes = Vec::new();
-        if key != PICTURES {
+        if key != pictures {
             notes.push(format!(
-                "note: {} holds its pictures as floats too ({name}), which are taken instead of the 8-bit levels of arr_0",
+                "note: {} holds its pictures as floats too ({key}), which are taken instead of the 8-bit levels of arr_0",
                 file_name(path)
             ));
             converted.clear();
         }
         if !converted.is_empty() {
-            notes.push(format!("note: arr_0 of {} is converted: {}", file_name(path), converted.join(", ")));
+            notes.push(format!("note: {pictures} of {} is converted: {}", file_name(path), converted.join(", ")));
         }
-        let labels = read_labels(&mut archive, path, n as usize)?;
-        let note = |from| format!("note: arr_1 of {} is read as class numbers: {from}", file_name(path));
-        notes.extend(labels.as_ref().and_then(|labels| labels.converted.as_ref()).map(note));
+        let labels = read_labels(&mut archive, (path, labels), n as usize, &mut notes)?;
         let classes = labels.as_ref().and_then(|labels| labels.columns);
         let labels = labels.map(|labels| labels.list);
         let shape = axes.map(|axis| extents[axis]);
@@ -172,11 +183,11 @@ impl Archive {
         batch: usize,
         each: &mut dyn FnMut(Batch) -> Result<bool, E>,
     ) -> Result<Vec<String>, E> {
-        let broken = |source| broken(&self.path, name_of(self.key), source);
+        let pictures = self.key;
+        let broken = |source| broken(&self.path, pictures, source);
         let mut archive = unzip(&self.path)?;
-        let entry = entry(&mut archive, &self.path, self.key)?;
-        let absent = || refusal(&self.path, format!("it has no {}", name_of(self.key)), ABOUT_PICTURES);
-        let mut entry = entry.ok_or_else(absent)?;
+        let entry = entry(&mut archive, &self.path, pictures)?;
+        let mut entry = entry.ok_or_else(|| refusal(&self.path, format!("it has no {pictures}"), ABOUT_PICTURES))?;
         array::read_header(&mut entry).map_err(broken)?;
         let scattered = if self.layout.fortran { Some(self.bytes(&mut entry, self.count)?) } else { None };
         if scattered.is_none() {
@@ -218,7 +229,7 @@ impl Archive {
         // Grows with what is really there: the header may lie.
         let mut bytes = Vec::new();
         let read = input.take(expected as u64).read_to_end(&mut bytes);
-        read.map_err(|source| broken(&self.path, name_of(self.key), source))?;
+        read.map_err(|source| broken(&self.path, self.key, source))?;
         if bytes.len() == expected {
             return Ok(bytes);
         }
@@ -255,8 +266,8 @@ impl Archive {
             let count = own.iter().filter(|value| !value.is_finite()).count();
             if count > 0 {
                 let picture = from + places.start + picture;
-                let (name, values) = (name_of(self.key), counted(count, "value"));
-                let what = format!("picture {picture} of {name} has {values} of NaN or infinity");
+                let what =
+                    format!("picture {picture} of {} has {} of NaN or infinity", self.key, counted(count, "value"));
                 return Err(refusal(&self.path, what, ABOUT_NAN));
             }
         }
@@ -274,19 +285,19 @@ impl Archive {
     }
 
     fn out_of_range(&self, value: f32) -> PictureError {
+        let pictures = self.key;
         if self.layout.number.is_level() {
-            let what = format!("arr_0 holds {}, which is no level from 0 to 255", (value * 255.0).round());
+            let what = format!("{pictures} holds {}, which is no level from 0 to 255", (value * 255.0).round());
             return refusal(&self.path, what, ABOUT_PICTURES);
         }
         let turn = if value > 1.0 { "x / 255 turns [0,255] into it" } else { "(x + 1) / 2 turns [-1,1] into it" };
-        let name = name_of(self.key);
-        refusal(&self.path, format!("{name} holds {value}, which is outside of [0,1]: {turn}"), ABOUT_PICTURES)
+        refusal(&self.path, format!("{pictures} holds {value}, which is outside of [0,1]: {turn}"), ABOUT_PICTURES)
     }
 }
 
-/// The name of an array.
-fn name_of(key: &str) -> &str {
-    key.trim_end_matches(".npy")
+/// Whether an archive has an array of that name.
+fn holds(archive: &ZipArchive<BufReader<File>>, name: &str) -> bool {
+    archive.index_for_name(&format!("{name}.npy")).is_some()
 }
 
 /// Whether an array can be what levels, `[N, H, W, C]`, were rounded from.
@@ -316,7 +327,7 @@ fn entry<'a>(
     path: &Path,
     name: &str,
 ) -> Result<Option<ZipFile<'a, BufReader<File>>>, PictureError> {
-    match archive.by_name(name) {
+    match archive.by_name(&format!("{name}.npy")) {
         Ok(entry) => Ok(Some(entry)),
         Err(ZipError::FileNotFound) => Ok(None),
         Err(error @ (ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_))) => {
@@ -328,27 +339,66 @@ fn entry<'a>(
 }
 
 /// What an archive holds instead of pictures.
-fn without_pictures(archive: &ZipArchive<BufReader<File>>, path: &Path) -> PictureError {
+fn without_pictures(archive: &ZipArchive<BufReader<File>>, path: &Path, pictures: &str) -> PictureError {
     let names: Vec<String> =
         archive.file_names().flatten().map(|name| name.trim_end_matches(".npy").to_owned()).collect();
     let listed = names.iter().take(LISTED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = if names.len() > LISTED { format!(" and {} more", names.len() - LISTED) } else { String::new() };
     let there = if names.is_empty() { "nothing".to_owned() } else { format!("{listed}{more}") };
-    refusal(path, format!("it has {there}, but no arr_0"), ABOUT_PICTURES)
+    refusal(path, format!("it has {there}, but no {pictures}"), ABOUT_PICTURES)
 }
 
 /// The class of every picture; `None` when the archive does not say.
 fn read_labels(
     archive: &mut ZipArchive<BufReader<File>>,
-    path: &Path,
+    (path, key): (&Path, &str),
     count: usize,
+    notes: &mut Vec<String>,
 ) -> Result<Option<Labels>, PictureError> {
-    let Some(entry) = entry(archive, path, LABELS)? else { return Ok(None) };
+    let Some(entry) = entry(archive, path, key)? else { return Ok(None) };
     let labels = array::labels(BufReader::new(entry), count).map_err(|fault| match fault {
-        LabelFault::Unreadable(source) => broken(path, "arr_1", source),
-        LabelFault::Odd(what) => refusal(path, format!("arr_1 {what}"), ABOUT_LABELS),
+        LabelFault::Unreadable(source) => broken(path, key, source),
+        LabelFault::Odd(what) => refusal(path, format!("{key} {what}"), ABOUT_LABELS),
     })?;
+    let note = |from| format!("note: {key} of {} is read as class numbers: {from}", file_name(path));
+    notes.extend(labels.converted.as_ref().map(note));
     Ok(Some(labels))
+}
+
+/// An archive of a data set, or of samples to learn from, and what it says beside pictures and labels.
+pub(super) struct Set {
+    pub(super) archive: Archive,
+    /// Whether each picture is held out for validation, if it says so.
+    pub(super) held_out: Option<Vec<bool>>,
+    /// What its classes are called, if it says so.
+    pub(super) names: Option<Vec<String>>,
+}
+
+impl Set {
+    /// Reads headers, labels and names.
+    pub(super) fn open(path: &Path) -> Result<Self, PictureError> {
+        let mut zip = unzip(path)?;
+        // Archives of ours have both.
+        let is_set = holds(&zip, DATA_SET.pictures) && !holds(&zip, SAMPLES.pictures);
+        let archive = Archive::open(path, if is_set { DATA_SET } else { SAMPLES })?;
+        let mut read = |key: &'static str| -> Result<Option<npyz::NpyFile<_>>, PictureError> {
+            let Some(mut entry) = entry(&mut zip, path, key)? else { return Ok(None) };
+            // One number or one name for every picture; what is longer is none of these.
+            let mut bytes = Vec::new();
+            entry.by_ref().take(MAX_LIST).read_to_end(&mut bytes).map_err(|source| broken(path, key, source))?;
+            array::read_header(&mut bytes.as_slice()).map_err(|source| broken(path, key, source))?;
+            npyz::NpyFile::new(std::io::Cursor::new(bytes)).map(Some).map_err(|source| broken(path, key, source))
+        };
+        let held_out = read(HELD_OUT)?.map(npyz::NpyFile::into_vec::<bool>).transpose();
+        let held_out = held_out.map_err(|source| broken(path, HELD_OUT, source))?;
+        if let Some(marks) = held_out.as_ref().filter(|marks| marks.len() != archive.count) {
+            let what = format!("{HELD_OUT} has {} values, but there are {} pictures", marks.len(), archive.count);
+            return Err(refusal(path, what, "write one truth value for every picture, or leave it out"));
+        }
+        let names = read(NAMES)?.map(npyz::NpyFile::into_vec::<String>).transpose();
+        let names = names.map_err(|source| broken(path, NAMES, source))?;
+        Ok(Self { archive, held_out, names })
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub mod schedule;
 pub mod settings;
 pub mod time_steps;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 pub use self::edit_settings::{EditSettings, EditTask};
 pub use self::making::{EditInput, Making};
@@ -188,16 +188,8 @@ impl Generator {
     /// unconditional generator).
     #[must_use]
     pub fn denoise(&self, x: Tensor<4>, sigmas: &[f64], labels: &[usize]) -> Tensor<4> {
-        let device = x.device();
-        let coefficients: Vec<_> = sigmas.iter().map(|sigma| self.preconditioning.at(*sigma)).collect();
-        let column = |value: &dyn Fn(&preconditioning::Coefficients) -> f64| {
-            let values: Vec<f32> = coefficients.iter().map(|c| value(c) as f32).collect();
-            Tensor::<4>::from_data(TensorData::new(values, [sigmas.len(), 1, 1, 1]), &device)
-        };
-        let times: Vec<f32> = coefficients.iter().map(|c| c.time).collect();
         let labels = (!self.classes.is_empty()).then_some(labels);
-        let raw = self.net.forward(x.clone() * column(&|c| c.c_in), &times, labels);
-        raw * column(&|c| c.c_out) + x * column(&|c| c.c_skip)
+        self.preconditioning.apply(x, sigmas, |x, times| self.net.forward(x, times, labels))
     }
 
     /// The denoised pictures at one noise level, clamped to `[-1, 1]` as the original's `clip_denoised` does.

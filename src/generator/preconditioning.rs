@@ -1,5 +1,7 @@
 //! Scalings around the raw network: `D(x, s) = c_out F(c_in x, t') + c_skip x`.
 
+use burn::tensor::{Tensor, TensorData};
+
 use crate::zoo::{DiffusionManifest, NoiseSchedule, PreconditioningName};
 
 /// Coefficients at one noise level.
@@ -66,6 +68,23 @@ impl Preconditioning {
             // In f32, as the network was trained.
             time: (0.25 * self.diffusion.time_scale) as f32 * (sigma as f32 + 1e-44).ln(),
         }
+    }
+
+    /// `D(x, sigma)` around a network of scaled pictures and their times.
+    ///
+    /// # Shapes
+    /// `x`: `[N, C, H, W]` in generator units, one noise level per sample; returns the same shape, not clamped.
+    #[must_use]
+    pub fn apply(&self, x: Tensor<4>, sigmas: &[f64], net: impl FnOnce(Tensor<4>, &[f32]) -> Tensor<4>) -> Tensor<4> {
+        let device = x.device();
+        let coefficients: Vec<_> = sigmas.iter().map(|sigma| self.at(*sigma)).collect();
+        let column = |value: &dyn Fn(&Coefficients) -> f64| {
+            let values: Vec<f32> = coefficients.iter().map(|c| value(c) as f32).collect();
+            Tensor::<4>::from_data(TensorData::new(values, [sigmas.len(), 1, 1, 1]), &device)
+        };
+        let times: Vec<f32> = coefficients.iter().map(|c| c.time).collect();
+        let raw = net(x.clone() * column(&|c| c.c_in), &times);
+        raw * column(&|c| c.c_out) + x * column(&|c| c.c_skip)
     }
 }
 

@@ -1,12 +1,12 @@
 //! Where a network's tensors come from: its constructor, the only walk over its architecture, asks for every one of them by
 //! name and shape and gets a parameter.
 
-use burn::module::{Param, ParamId, RunningState};
+use burn::module::{Param, RunningState};
 use burn::nn::BatchNorm;
 use burn::tensor::{Device, Tensor};
 
 use super::layer::{Conv, Linear};
-use super::tensor;
+use super::{numbers, tensor};
 use crate::checkpoint::{CheckpointError, Weights};
 
 /// PyTorch's default.
@@ -53,7 +53,7 @@ impl Build<'_> {
         name: &str,
         shape: [usize; D],
     ) -> Result<Param<Tensor<D>>, CheckpointError> {
-        let id = ParamId::new();
+        let id = numbers::id(name);
         let Some(values) = self.source.values(name, &shape)? else {
             let zeros = move |device: &Device, tracked: bool| Tensor::zeros(shape, device).set_require_grad(tracked);
             return Ok(Param::uninitialized(id, zeros, self.device.clone(), true, shape.into()));
@@ -94,6 +94,7 @@ impl Build<'_> {
 
     fn statistic(&mut self, name: &str, channels: usize) -> Result<RunningState<Tensor<1>>, CheckpointError> {
         let values = self.source.values(name, &[channels])?;
-        Ok(RunningState::new(tensor(values.unwrap_or_else(|| vec![0.0; channels]), [channels], self.device)))
+        let values = tensor(values.unwrap_or_else(|| vec![0.0; channels]), [channels], self.device);
+        Ok(RunningState::with_id(numbers::id(name), values))
     }
 }

@@ -7,7 +7,7 @@
 //! memory, which cannot be trained any more; [`burn::module::Module::train`] turns the unfolded network to training, where
 //! batch norms use and update the statistics of the batch. On the CPU a network is compiled to a [`Plan`] (a U-Net as
 //! [`unet::Frozen`]), which is several times as fast and sums the same way for any batch; networks that train there have
-//! convolutions and norms of our own (`conv`).
+//! convolutions and norms of our own (`conv`), and whoever trains one finds its numbers in [`numbers`].
 //!
 //! A network knows neither value ranges nor noise levels, and one naming of tensors: OpenAI's for U-Nets, torchvision's for
 //! residual networks; whoever opens a file of other names translates them.
@@ -19,6 +19,7 @@ mod footprint;
 #[cfg(test)]
 mod laws;
 mod layer;
+pub mod numbers;
 mod plan;
 pub mod resnet;
 pub mod unet;

@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, TrySendError};
 
 pub use self::compute::ComputeSettings;
-pub use self::device::{Check, DeviceChoice, DeviceError, DeviceInfo};
+pub use self::device::{Check, DeviceChoice, DeviceError, DeviceInfo, open_device};
 pub use self::inbox::enqueue;
 pub use self::message::{Command, Event, JobId, MemoryEstimate, ModelInfo, Rest};
 pub use self::run::serve;

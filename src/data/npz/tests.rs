@@ -49,7 +49,7 @@ fn an_archive_comes_batch_by_batch_at_its_own_size() {
     let path = folder.path().join("samples.npz");
     for method in [zip::CompressionMethod::Stored, zip::CompressionMethod::Deflated] {
         let labels = npy(&[5], vec![7_i64, 1, 0, 3, 9]);
-        write(&path, &[(PICTURES, npy(&[5, 2, 2, 3], levels())), (LABELS, labels)], method);
+        write(&path, &[("arr_0.npy", npy(&[5, 2, 2, 3], levels())), ("arr_1.npy", labels)], method);
         let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
         assert_eq!((source.count(), source.native_size(), source.has_labels()), (5, Some([2, 2]), true));
         let all = batches(&source, 1..9, 3);
@@ -66,7 +66,7 @@ fn an_archive_comes_batch_by_batch_at_its_own_size() {
 fn floats_are_taken_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("floats.npz");
-    write(&path, &[(PICTURES, npy(&[1, 1, 1, 3], vec![0.125_f32, 0.5, 1.0]))], zip::CompressionMethod::Stored);
+    write(&path, &[("arr_0.npy", npy(&[1, 1, 1, 3], vec![0.125_f32, 0.5, 1.0]))], zip::CompressionMethod::Stored);
     let source = PictureSource::open(&[path]).unwrap();
     assert_eq!(batches(&source, 0..1, 1)[0].images.pixels(), [0.125, 0.5, 1.0]);
     assert!(!source.has_labels());
@@ -78,7 +78,7 @@ fn pictures_have_any_form_and_up_to_four_channels() {
     let path = folder.path().join("wide.npz");
     for channels in 1..=4_usize {
         let levels: Vec<u8> = (0..2 * 3 * channels).map(|level| level as u8).collect();
-        write(&path, &[(PICTURES, npy(&[1, 2, 3, channels as u64], levels))], zip::CompressionMethod::Stored);
+        write(&path, &[("arr_0.npy", npy(&[1, 2, 3, channels as u64], levels))], zip::CompressionMethod::Stored);
         let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
         assert_eq!(source.native_size(), Some([2, 3]));
         let batch = batches(&source, 0..1, 1).remove(0);
@@ -100,7 +100,11 @@ fn labels_are_integers_of_any_length() {
         npy(&[5], vec![0_u64, 1, 2, 3, 200]),
     ];
     for labels in arrays {
-        write(&path, &[(PICTURES, npy(&[5, 2, 2, 3], levels())), (LABELS, labels)], zip::CompressionMethod::Stored);
+        write(
+            &path,
+            &[("arr_0.npy", npy(&[5, 2, 2, 3], levels())), ("arr_1.npy", labels)],
+            zip::CompressionMethod::Stored,
+        );
         let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
         assert_eq!(source.labels(), Some([0, 1, 2, 3, 200].as_slice()));
     }
@@ -119,7 +123,7 @@ fn what_other_programs_write_is_converted_and_said() {
         let batch = source.readable(1..5, [3, 2, 2]).0.unwrap();
         (batch, source.notes().join("; "))
     };
-    let (wanted, none) = read(&[(PICTURES, npy(&[5, 2, 2, 3], levels()))]);
+    let (wanted, none) = read(&[("arr_0.npy", npy(&[5, 2, 2, 3], levels()))]);
     assert_eq!(none, "");
     let fortran = || {
         // The first extent changes fastest.
@@ -140,17 +144,17 @@ fn what_other_programs_write_is_converted_and_said() {
     let turned = [fortran(), npy(&[5, 2, 2, 3], wide), npy(&[5, 2, 2, 3], double)];
     let said = ["in Fortran order", "'<i8' is read as levels", "'<f8' is read as float32"];
     for (pictures, said) in turned.into_iter().zip(said) {
-        let (batch, notes) = read(&[(PICTURES, pictures)]);
+        let (batch, notes) = read(&[("arr_0.npy", pictures)]);
         assert_eq!(batch.images, wanted.images, "{said}");
         assert!(notes.contains(said) && notes.contains("other.npz"), "{notes}");
     }
     let planes: Vec<u8> = (0..30).collect();
-    let (batch, notes) = read(&[(PICTURES, npy(&[2, 3, 1, 5], planes))]);
+    let (batch, notes) = read(&[("arr_0.npy", npy(&[2, 3, 1, 5], planes))]);
     assert_eq!((batch.images.shape(), batch.images.get(0, 2, 0, 4)), ([1, 3, 1, 5], Some(29.0 / 255.0)));
     assert!(notes.contains("N×C×H×W"), "{notes}");
     let mut nearly: Vec<f32> = levels().into_iter().map(|level| f32::from(level) / 255.0).collect();
     nearly[13] = 1.000_000_1;
-    let (batch, _) = read(&[(PICTURES, npy(&[5, 2, 2, 3], nearly))]);
+    let (batch, _) = read(&[("arr_0.npy", npy(&[5, 2, 2, 3], nearly))]);
     assert_eq!(batch.images.get(0, 1, 0, 0), Some(1.0));
     assert!(batch.fits.last().unwrap().contains("1 values of other.npz were outside of [0,1]"), "{:?}", batch.fits);
 
@@ -161,7 +165,7 @@ fn what_other_programs_write_is_converted_and_said() {
         (npy(&[5, 3], one_hot), "one-hot"),
         (npy(&[5], vec![2.0_f64, 0.0, 1.0, 1.0, 2.0]), "whole numbers of type '<f8'"),
     ] {
-        let (batch, notes) = read(&[(PICTURES, npy(&[5, 2, 2, 3], levels())), (LABELS, labels)]);
+        let (batch, notes) = read(&[("arr_0.npy", npy(&[5, 2, 2, 3], levels())), ("arr_1.npy", labels)]);
         assert_eq!(batch.labels, Some(vec![0, 1, 1, 2]), "{said}");
         assert!(notes.contains(said), "{notes}");
         let columns = PictureSource::open(std::slice::from_ref(&path)).unwrap().label_classes();
@@ -176,7 +180,7 @@ fn of_an_archive_of_ours_the_floats_are_taken() {
     let floats: Vec<f32> = (0..60).map(|i| i as f32 / 60.0).collect();
     let pictures = |shape: &[u64]| ("images.npy", npy(shape, floats.clone()));
     let read = |more: &[(&str, Vec<u8>)]| {
-        let arrays = [&[(PICTURES, npy(&[5, 2, 2, 3], levels()))][..], more].concat();
+        let arrays = [&[("arr_0.npy", npy(&[5, 2, 2, 3], levels()))][..], more].concat();
         write(&path, &arrays, zip::CompressionMethod::Stored);
         let source = PictureSource::open(&[folder.path().to_owned()]).unwrap();
         (batches(&source, 1..3, 2).remove(0).images, source.notes().join("; "))
@@ -209,39 +213,39 @@ fn archives_that_cannot_be_used_are_refused_in_one_sentence() {
         assert!(batch.is_none());
         errors[0].to_string()
     };
-    let pictures = || (PICTURES, npy(&[5, 2, 2, 3], levels()));
+    let pictures = || ("arr_0.npy", npy(&[5, 2, 2, 3], levels()));
     let other = [("images.npy", npy(&[1], vec![1_u8])), ("seeds.npy", npy(&[1], vec![1_u8]))];
     assert!(refused(&other).contains("it has images, seeds, but no arr_0"));
     assert!(refused(&[("net/data.pkl", Vec::new())]).contains("this is a checkpoint, not a picture"));
     for channels in [0, 5] {
-        let text = refused(&[(PICTURES, npy(&[1, 6, 2, channels], vec![0_u8; 12 * channels as usize]))]);
+        let text = refused(&[("arr_0.npy", npy(&[1, 6, 2, channels], vec![0_u8; 12 * channels as usize]))]);
         assert!(text.contains(&format!("arr_0 has the shape [1, 6, 2, {channels}]")), "{text}");
     }
-    let text = refused(&[(PICTURES, npy(&[1, 1, 1, 3], vec![3_i64, 256, 0]))]);
+    let text = refused(&[("arr_0.npy", npy(&[1, 1, 1, 3], vec![3_i64, 256, 0]))]);
     assert!(text.contains("arr_0 holds 256, which is no level"), "{text}");
-    let text = refused(&[(PICTURES, npy(&[1, 1, 1, 3], vec![0.5_f32, -0.5, 1.0]))]);
+    let text = refused(&[("arr_0.npy", npy(&[1, 1, 1, 3], vec![0.5_f32, -0.5, 1.0]))]);
     assert!(text.contains("arr_0 holds -0.5") && text.contains("(x + 1) / 2"), "{text}");
-    let text = refused(&[(PICTURES, npy(&[1, 1, 1, 3], vec![0.5_f32, 254.0, 1.0]))]);
+    let text = refused(&[("arr_0.npy", npy(&[1, 1, 1, 3], vec![0.5_f32, 254.0, 1.0]))]);
     assert!(text.contains("arr_0 holds 254") && text.contains("x / 255"), "{text}");
-    let text = refused(&[pictures(), (LABELS, npy(&[5], vec![0.5_f32; 5]))]);
+    let text = refused(&[pictures(), ("arr_1.npy", npy(&[5], vec![0.5_f32; 5]))]);
     assert!(text.contains("arr_1 holds the label 0.5") && text.contains("name classes with --classes"), "{text}");
-    let text = refused(&[pictures(), (LABELS, npy(&[5], vec![true; 5]))]);
+    let text = refused(&[pictures(), ("arr_1.npy", npy(&[5], vec![true; 5]))]);
     assert!(text.contains("arr_1 is of type '|b1', but labels are integers"), "{text}");
-    let text = refused(&[pictures(), (LABELS, npy(&[5, 2], vec![1_u8; 10]))]);
+    let text = refused(&[pictures(), ("arr_1.npy", npy(&[5, 2], vec![1_u8; 10]))]);
     assert!(text.contains("arr_1 holds a row that is not one-hot"), "{text}");
-    let text = refused(&[pictures(), (LABELS, npy(&[4], vec![0_i64; 4]))]);
+    let text = refused(&[pictures(), ("arr_1.npy", npy(&[4], vec![0_i64; 4]))]);
     assert!(text.contains("arr_1 has the shape [4], but there are 5 pictures"), "{text}");
-    let text = refused(&[pictures(), (LABELS, npy(&[5], vec![0_i32, 1, 2, 3, -1]))]);
+    let text = refused(&[pictures(), ("arr_1.npy", npy(&[5], vec![0_i32, 1, 2, 3, -1]))]);
     assert!(text.contains("arr_1 holds the label -1"), "{text}");
     let mut short = npy(&[5, 2, 2, 3], levels());
     short.truncate(short.len() - 1);
-    let text = refused(&[(PICTURES, short)]);
+    let text = refused(&[("arr_0.npy", short)]);
     assert!(text.contains("it ends before its 5 pictures do") && text.contains("write or copy it again"), "{text}");
     let mut long = b"\x93NUMPY\x02\x00\xff\xff\xff\xff".to_vec();
     long.extend([b' '; 64]);
-    assert!(refused(&[(PICTURES, long)]).contains("the header of arr_0 cannot be read"));
+    assert!(refused(&[("arr_0.npy", long)]).contains("the header of arr_0 cannot be read"));
     let nested = [b"\x93NUMPY\x01\x00\x40\x00".to_vec(), vec![b'('; 64]].concat();
-    assert!(refused(&[(PICTURES, nested)]).contains("the header of arr_0 cannot be read"));
+    assert!(refused(&[("arr_0.npy", nested)]).contains("the header of arr_0 cannot be read"));
     write(&path, &[pictures()], zip::CompressionMethod::Stored);
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
@@ -253,7 +257,7 @@ fn archives_that_cannot_be_used_are_refused_in_one_sentence() {
 fn an_archive_that_is_packed_in_an_odd_way_is_to_be_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("samples.npz");
-    write(&path, &[(PICTURES, npy(&[5, 2, 2, 3], levels()))], zip::CompressionMethod::Stored);
+    write(&path, &[("arr_0.npy", npy(&[5, 2, 2, 3], levels()))], zip::CompressionMethod::Stored);
     let mut bytes = std::fs::read(&path).unwrap();
     // Bzip2, in the header of the array and in the list of arrays.
     for (header, method) in [(b"PK\x03\x04", 8), (b"PK\x01\x02", 10)] {

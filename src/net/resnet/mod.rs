@@ -182,6 +182,15 @@ impl Resnet {
         Some(Plan::new(sketch, arch, mean, std))
     }
 
+    /// Likewise of a network as it is now in its training, for inference; nothing is done where there is nothing to compile it
+    /// for.
+    #[must_use]
+    pub fn compiled(&self, normalisation: [&[f32]; 2], size: [usize; 2]) -> Option<Plan> {
+        let device = self.fc.weight.device().without_autodiff();
+        plan::processor().filter(|_| plan::runs_on(&device))?;
+        self.valid().fold().plan(normalisation, size)
+    }
+
     /// Bytes that one picture of `[H, W]` pixels needs at the peak of a forward pass and the backward pass to its
     /// input, when the network is folded.
     ///

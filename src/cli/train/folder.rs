@@ -1,0 +1,236 @@
+//! The folder of a training: its configuration, a table of its steps, and its checkpoints, each whole or not there.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::error::TrainingError;
+use crate::checkpoint::{Checkpoint, CheckpointError, Named, Weights, write};
+use crate::file::sha256_of;
+use crate::train::{Kept, Learned, Validation};
+use crate::zoo::Manifest;
+
+/// The configuration with every value.
+pub(super) const CONFIG: &str = "config.toml";
+/// One row per step.
+const METRICS: &str = "metrics.csv";
+/// One row per checkpoint of a classifier.
+const VALIDATION: &str = "validation.csv";
+const METRICS_HEAD: &str = "step,loss,gradient,rate,seconds";
+const VALIDATION_HEAD: &str = "step,pictures,clean,attacked,auc";
+/// Folder of the checkpoints.
+const CHECKPOINTS: &str = "checkpoints";
+/// How the folder of a checkpoint begins; the step follows.
+const STEP: &str = "step_";
+/// Folder of a checkpoint that is being written.
+const NEW: &str = ".new";
+/// What a training remembers beside its networks.
+const MEMORY: &str = "training.safetensors";
+/// What it is told by, for those who find it.
+const CARD: &str = "README.md";
+/// Held while somebody trains here.
+const LOCK: &str = ".lock";
+
+/// The folder of a training.
+#[derive(Debug)]
+pub(super) struct RunFolder {
+    path: PathBuf,
+    metrics: BufWriter<File>,
+    _lock: File,
+}
+
+/// A whole checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) step: u64,
+    pub(super) path: PathBuf,
+}
+
+/// What a checkpoint says of itself.
+pub(super) struct Described<'a> {
+    pub(super) step: u64,
+    /// Of the networks; name, file and hash are each one's own.
+    pub(super) manifest: &'a Manifest,
+    /// For people.
+    pub(super) card: String,
+}
+
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> TrainingError + '_ {
+    |source| TrainingError::Write { path: path.to_owned(), source }
+}
+
+/// Whether a training was begun here.
+pub(super) fn is_begun(path: &Path) -> bool {
+    path.join(CONFIG).is_file()
+}
+
+/// The last whole checkpoint of a training.
+pub(super) fn last(path: &Path) -> Option<Found> {
+    checkpoints(path).pop()
+}
+
+/// All whole checkpoints, in order of their steps.
+fn checkpoints(path: &Path) -> Vec<Found> {
+    let entries = fs::read_dir(path.join(CHECKPOINTS)).into_iter().flatten().flatten();
+    let found = |entry: fs::DirEntry| {
+        let step = entry.file_name().to_str()?.strip_prefix(STEP)?.parse().ok()?;
+        Some(Found { step, path: entry.path() })
+    };
+    let mut found: Vec<Found> = entries.filter_map(found).collect();
+    found.sort_by_key(|found| found.step);
+    found
+}
+
+impl RunFolder {
+    /// Makes the folder or goes on in it: what was written behind step `step` is forgotten.
+    pub(super) fn open(path: &Path, config: &str, step: u64) -> Result<Self, TrainingError> {
+        fs::create_dir_all(path.join(CHECKPOINTS)).map_err(failed(path))?;
+        let lock = path.join(LOCK);
+        let held = OpenOptions::new().create(true).truncate(false).write(true).open(&lock).map_err(failed(&lock))?;
+        match held.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(TrainingError::Busy { path: path.to_owned() }),
+            // Some file systems know no locks.
+            Err(fs::TryLockError::Error(error)) => tracing::debug!(%error, "the folder is not locked"),
+        }
+        let new = path.join(CHECKPOINTS).join(NEW);
+        if new.exists() {
+            // What a kill has left half written.
+            fs::remove_dir_all(&new).map_err(failed(&new))?;
+        }
+        replace(&path.join(METRICS), &rows_until(&path.join(METRICS), METRICS_HEAD, step))?;
+        if path.join(VALIDATION).exists() {
+            replace(&path.join(VALIDATION), &rows_until(&path.join(VALIDATION), VALIDATION_HEAD, step))?;
+        }
+        replace(&path.join(CONFIG), config)?;
+        let metrics = path.join(METRICS);
+        let file = OpenOptions::new().append(true).open(&metrics).map_err(failed(&metrics))?;
+        Ok(Self { path: path.to_owned(), metrics: BufWriter::new(file), _lock: held })
+    }
+
+    /// Writes down what a step came to.
+    pub(super) fn row(&mut self, step: u64, learned: Learned, secs: f64) -> Result<(), TrainingError> {
+        let Learned { loss, gradient, rate } = learned;
+        writeln!(self.metrics, "{step},{loss},{gradient},{rate},{secs:.4}").map_err(failed(&self.path.join(METRICS)))
+    }
+
+    /// Writes down what a classifier is worth on so many pictures.
+    pub(super) fn validated(&self, step: u64, pictures: usize, found: Validation) -> Result<(), TrainingError> {
+        let path = self.path.join(VALIDATION);
+        let before = rows_until(&path, VALIDATION_HEAD, step.saturating_sub(1));
+        let auc = found.auc.map_or_else(String::new, |auc| format!("{auc:.4}"));
+        let row = format!("{step},{pictures},{:.4},{:.4},{auc}\n", found.clean, found.attacked);
+        replace(&path, &(before + &row))
+    }
+
+    /// Keeps a checkpoint, and removes all but the last `keep`. A kill at any moment leaves the earlier ones whole.
+    pub(super) fn keep(&mut self, kept: &[Kept], of: &Described<'_>, keep: usize) -> anyhow::Result<PathBuf> {
+        let metrics = self.path.join(METRICS);
+        self.metrics.flush().and_then(|()| self.metrics.get_ref().sync_all()).map_err(failed(&metrics))?;
+        let folder = self.path.join(CHECKPOINTS);
+        let new = folder.join(NEW);
+        fs::create_dir(&new).map_err(failed(&new))?;
+        let mut memory = Vec::new();
+        for list in kept {
+            let tensors = values(list)?;
+            if list.is_network {
+                network(&new, &list.name, &tensors, of)?;
+            } else {
+                memory.extend(
+                    tensors.into_iter().map(|(name, shape, values)| (format!("{}/{name}", list.name), shape, values)),
+                );
+            }
+        }
+        write(&new.join(MEMORY), &memory)?;
+        let about = json!({ "step": of.step, "lapidary": env!("CARGO_PKG_VERSION") });
+        durable(&new.join("training.json"), &format!("{about:#}\n"))?;
+        durable(&new.join(CARD), &of.card)?;
+        let whole = folder.join(format!("{STEP}{:08}", of.step));
+        if whole.exists() {
+            fs::remove_dir_all(&whole).map_err(failed(&whole))?;
+        }
+        fs::rename(new, &whole).map_err(failed(&whole))?;
+        if cfg!(unix) {
+            File::open(&folder).and_then(|folder| folder.sync_all()).map_err(failed(&folder))?;
+        }
+        let all = checkpoints(&self.path);
+        for old in &all[..all.len().saturating_sub(keep.max(1))] {
+            fs::remove_dir_all(&old.path).map_err(failed(&old.path))?;
+        }
+        Ok(whole)
+    }
+}
+
+/// The values of a list on the host.
+fn values(list: &Kept) -> anyhow::Result<Vec<Named>> {
+    let read = |(name, shape, tensor): &(String, Vec<usize>, burn::tensor::Tensor<1>)| {
+        let data = tensor.clone().try_into_data().map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        let values = data.try_into_vec::<f32>().map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        Ok((name.clone(), shape.clone(), values))
+    };
+    list.tensors.iter().map(read).collect()
+}
+
+/// Writes a network with its manifest.
+fn network(folder: &Path, list: &str, tensors: &[Named], of: &Described<'_>) -> anyhow::Result<()> {
+    let file = format!("{list}.safetensors");
+    write(&folder.join(&file), tensors)?;
+    let sha256 = Some(sha256_of(&folder.join(&file))?);
+    let name = if list == "model" { of.manifest.name.clone() } else { format!("{}-{list}", of.manifest.name) };
+    let title = format!("{name}, step {}", of.step);
+    let manifest = Manifest { name, title, file, sha256, ..of.manifest.clone() };
+    durable(&folder.join(format!("{list}.toml")), &toml::to_string(&manifest)?)?;
+    Ok(())
+}
+
+/// Writes a text that is on the disk when this returns.
+fn durable(path: &Path, text: &str) -> Result<(), TrainingError> {
+    let written =
+        File::create(path).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    written.map_err(failed(path))
+}
+
+/// Replaces a file by a text, at once.
+fn replace(path: &Path, text: &str) -> Result<(), TrainingError> {
+    let new = path.with_extension("new");
+    durable(&new, text)?;
+    fs::rename(new, path).map_err(failed(path))
+}
+
+/// The table's head, and its rows up to a step.
+fn rows_until(path: &Path, head: &str, step: u64) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let is_before = |row: &&str| {
+        let number = row.split(',').next().and_then(|number| number.parse::<u64>().ok());
+        number.is_some_and(|number| number <= step)
+    };
+    let rows = text.lines().filter(is_before);
+    std::iter::once(head).chain(rows).flat_map(|row| [row, "\n"]).collect()
+}
+
+/// What lies in a checkpoint, list by list.
+pub(super) struct Reader {
+    path: PathBuf,
+    files: HashMap<String, Checkpoint>,
+}
+
+impl Reader {
+    pub(super) fn new(found: &Found) -> Self {
+        Self { path: found.path.clone(), files: HashMap::new() }
+    }
+
+    /// A tensor of a list.
+    pub(super) fn tensor(&mut self, list: &str, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
+        let own = format!("{list}.safetensors");
+        let is_network = self.path.join(&own).is_file();
+        let (file, name) =
+            if is_network { (own, name.to_owned()) } else { (MEMORY.to_owned(), format!("{list}/{name}")) };
+        if !self.files.contains_key(&file) {
+            self.files.insert(file.clone(), Checkpoint::open(&self.path.join(&file))?);
+        }
+        Weights::new(&self.files[&file]).take(&name, shape)
+    }
+}

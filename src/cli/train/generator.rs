@@ -1,0 +1,148 @@
+//! `lapidary train generator`.
+
+use anyhow::bail;
+use burn::tensor::Device;
+
+use super::config::GeneratorConfig;
+use super::options::TrainOptions;
+use super::work::{self, Job, Training};
+use crate::checkpoint::{Checkpoint, Weights};
+use crate::cli::Outcome;
+use crate::data::DataSet;
+use crate::generator::Generator;
+use crate::net::Source;
+use crate::net::unet::UnetConfig;
+use crate::session::host::Folders;
+use crate::train::{GeneratorPlan, GeneratorTrainer, Initial, Objective};
+use crate::zoo::{DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName, resolve};
+
+/// Trains a generator.
+pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
+    let (mut training, mut config): (_, GeneratorConfig) = Training::begin(options)?;
+    let data = match training.read(&mut config)? {
+        Ok(data) => data,
+        Err(stopped) => return Ok(stopped),
+    };
+    let (start, spec) = Start::find(&mut config, &data, folders)?;
+    let teacher = teacher(&config, &data, folders, &training.device.0)?;
+    let [channels, ..] = data.shape();
+    let num_classes = Some(data.classes.len()).filter(|classes| config.network.conditional && *classes > 0);
+    let plan = GeneratorPlan {
+        config: UnetConfig { arch: spec.unet.clone(), channels, num_classes },
+        diffusion: spec.diffusion.clone(),
+        objective: config.objective.clone(),
+        optimiser: config.optimiser.clone(),
+        course: config.course.clone(),
+        dropout: config.network.dropout,
+        variety: config.data.variety,
+    };
+    let mut trainer = match &start {
+        Start::Random => {
+            GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, &training.device.0)?
+        }
+        Start::Of(checkpoint) => {
+            let source: &mut dyn Source = &mut Weights::new(checkpoint);
+            GeneratorTrainer::new(plan, source, teacher, &training.device.0)?
+        }
+    };
+    let (manifest, objective) = (manifest(&config, &data, spec), objective(&config.objective));
+    let job = Job { trainer: &mut trainer, data: &data, manifest, objective: &objective };
+    training.train(options, &config, job)
+}
+
+/// Where the first weights come from.
+enum Start {
+    Random,
+    Of(Box<Checkpoint>),
+}
+
+impl Start {
+    /// Fills in what the network is.
+    fn find(
+        config: &mut GeneratorConfig,
+        data: &DataSet,
+        folders: &Folders,
+    ) -> anyhow::Result<(Self, GeneratorManifest)> {
+        let (wanted, network) = (config.objective.preconditioning(), &mut config.network);
+        let (start, unet, usual) = match (&network.from, &network.unet) {
+            (None, None) => bail!("[network] says neither from nor unet: give one of them"),
+            (None, Some(unet)) => (Self::Random, unet.clone(), DiffusionManifest::new(wanted)),
+            (Some(from), unet) => {
+                let model = resolve(from, &folders.cache)?;
+                let ManifestKind::Generator(spec) = &model.manifest.kind else {
+                    bail!(
+                        "{from:?} is a classifier, but a generator begins from a generator: choose another one in from"
+                    );
+                };
+                check_alike(from, &model.manifest, data, network.conditional)?;
+                if unet.as_ref().is_some_and(|unet| *unet != spec.unet) {
+                    bail!(
+                        "[network.unet] is not the network of {from:?}, which the training begins from: leave one of the two out"
+                    );
+                }
+                let usual = DiffusionManifest { preconditioning: wanted, ..spec.diffusion.clone() };
+                (Self::Of(Box::new(model.open()?)), spec.unet.clone(), usual)
+            }
+        };
+        let diffusion = network.diffusion.get_or_insert(usual).clone();
+        if diffusion.preconditioning != wanted {
+            bail!(
+                "the preconditioning in [network.diffusion] is {:?}, but this objective needs {wanted:?}: correct it, or leave the table out",
+                diffusion.preconditioning
+            );
+        }
+        network.unet = Some(unet.clone());
+        Ok((start, GeneratorManifest { unet, diffusion }))
+    }
+}
+
+/// Refuses a model of other pictures or other classes.
+fn check_alike(name: &str, model: &Manifest, data: &DataSet, conditional: bool) -> anyhow::Result<()> {
+    if model.shape() != data.shape() {
+        let [c, h, w] = model.shape();
+        bail!(
+            "{name:?} makes pictures of {w}×{h} with {c} channels, which those to learn from are not: choose another one"
+        );
+    }
+    let classes: &[String] = if conditional { &data.classes } else { &[] };
+    if model.classes != classes {
+        bail!(
+            "{name:?} knows other classes than the pictures to learn from, or in another order: name them in classes of [data] as it does, or choose another one"
+        );
+    }
+    Ok(())
+}
+
+fn teacher(
+    config: &GeneratorConfig,
+    data: &DataSet,
+    folders: &Folders,
+    device: &Device,
+) -> anyhow::Result<Option<Generator>> {
+    let Some(name) = config.objective.teacher() else { return Ok(None) };
+    let model = resolve(name, &folders.cache)?;
+    check_alike(name, &model.manifest, data, config.network.conditional)?;
+    let checkpoint = model.open()?;
+    let (teacher, _) = Generator::read(&model.manifest, Weights::new(&checkpoint), device)?;
+    if teacher.preconditioning() != PreconditioningName::Edm {
+        bail!("{name:?} is no generator of EDM, which a teacher is: choose another one in teacher");
+    }
+    Ok(Some(teacher))
+}
+
+fn manifest(config: &GeneratorConfig, data: &DataSet, spec: GeneratorManifest) -> Manifest {
+    let source = format!("trained with lapidary train generator: {}", objective(&config.objective));
+    let manifest = work::manifest(config, data, source, ManifestKind::Generator(spec));
+    let classes = if config.network.conditional { manifest.classes } else { Vec::new() };
+    Manifest { classes, ..manifest }
+}
+
+/// What it is trained for, in words.
+fn objective(objective: &Objective) -> String {
+    match objective {
+        Objective::Edm { .. } => "denoising (EDM)".to_owned(),
+        Objective::ConsistencyTraining { .. } => "consistency training in isolation".to_owned(),
+        Objective::ConsistencyDistillation { teacher, .. } => format!("consistency distillation from {teacher}"),
+        Objective::EasyConsistency { .. } => "easy consistency tuning".to_owned(),
+    }
+}

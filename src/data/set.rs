@@ -1,0 +1,287 @@
+//! A data set to learn from: pictures as levels of one byte, labels, names of classes, and which pictures are held out.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::npz::{self, Set};
+use super::{Batch, Kind, PictureError, PictureSource};
+use crate::image::ImageBatch;
+use crate::units::counted;
+
+/// Pictures that are read together.
+const AT_ONCE: usize = 64;
+
+/// What is asked of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// `[H, W]` that files are fitted to; an archive has its own size, and must have this one where it is given.
+    pub size: Option<[usize; 2]>,
+    /// Colour channels.
+    pub channels: usize,
+    /// Names of the classes; none for those that the data name.
+    pub classes: Vec<String>,
+}
+
+/// Pictures to learn from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataSet {
+    shape: [usize; 3],
+    /// `[N, C, H, W]`, row-major. A value that lies between two levels is rounded.
+    levels: Vec<u8>,
+    labels: Option<Vec<usize>>,
+    /// Names of the classes; none where pictures have no labels.
+    pub classes: Vec<String>,
+    /// Places of the pictures that may be learnt from.
+    pub training: Vec<usize>,
+    /// Places of those that are held out.
+    pub validation: Vec<usize>,
+    /// What was read and what was left out, one line each.
+    pub report: Vec<String>,
+}
+
+impl DataSet {
+    /// Reads an archive, or folders whose folders are the classes; `watch` hears how many pictures of how many were read, and
+    /// may end it.
+    ///
+    /// # Errors
+    /// [`PictureError`] when there are none, or labels, sizes and classes contradict each other.
+    pub fn read(
+        paths: &[PathBuf],
+        wanted: &Wanted,
+        watch: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<Self, PictureError> {
+        let Marked { source, held_out, classes } = open(paths, &wanted.classes)?;
+        let path = paths.first().cloned().unwrap_or_default();
+        let refuse = |what: String, advice| PictureError::Set { path: path.clone(), what, advice };
+        let [h, w] = match (source.native_size(), wanted.size) {
+            (Some(native), Some(size)) if native != size => {
+                let what = format!("its pictures are {}×{}, not {}×{}", native[1], native[0], size[1], size[0]);
+                return Err(refuse(what, "leave resolution out, or give pictures of that size"));
+            }
+            (Some(size), _) | (None, Some(size)) => size,
+            (None, None) => return Err(refuse("its files may have any size".to_owned(), "say which by resolution")),
+        };
+        let labels = source.labels().filter(|_| !classes.is_empty());
+        if let Some(label) = labels.and_then(|labels| labels.iter().find(|label| **label >= classes.len())) {
+            let what = format!("a picture is of class {label}, but {} named", classes.len());
+            return Err(refuse(what, "name every class, in the order of their numbers"));
+        }
+        let shape = [wanted.channels, h, w];
+        let mut set = Self {
+            shape,
+            levels: Vec::new(),
+            labels: labels.map(|_| Vec::new()),
+            classes,
+            training: Vec::new(),
+            validation: Vec::new(),
+            report: source.notes().to_vec(),
+        };
+        let (count, mut of_other_channels) = (source.count(), None);
+        let mut each = |batch: Batch| {
+            let [_, channels, ..] = batch.images.shape();
+            if channels != wanted.channels {
+                of_other_channels = Some(channels);
+                return Ok::<_, PictureError>(false);
+            }
+            set.take(&batch, held_out.as_deref());
+            Ok(watch(batch.first + batch.images.len(), count))
+        };
+        let told = source.for_each_batch(0..count, (shape, AT_ONCE), &mut each)?;
+        if let Some(channels) = of_other_channels {
+            let what = format!("its pictures have {}, not {}", counted(channels, "channel"), wanted.channels);
+            return Err(refuse(what, "say how many by channels"));
+        }
+        set.report.extend(told);
+        if set.training.is_empty() {
+            return Err(refuse("all of its pictures are held out".to_owned(), "leave some to learn from"));
+        }
+        set.report.push(set.summary());
+        Ok(set)
+    }
+
+    fn take(&mut self, batch: &Batch, held_out: Option<&[bool]>) {
+        let first = self.len();
+        self.levels.extend(batch.images.pixels().iter().map(|value| (value * 255.0).round() as u8));
+        if let (Some(labels), Some(new)) = (&mut self.labels, &batch.labels) {
+            labels.extend(new);
+        }
+        for i in 0..batch.images.len() {
+            let is_held_out = held_out.is_some_and(|marks| marks[batch.first + i]);
+            let places = if is_held_out { &mut self.validation } else { &mut self.training };
+            places.push(first + i);
+        }
+    }
+
+    fn summary(&self) -> String {
+        let [channels, h, w] = self.shape;
+        let kinds = self.labels.as_ref().map(|_| format!(" of {}", counted(self.classes.len(), "kind")));
+        let kinds = kinds.unwrap_or_default();
+        let held_out = match self.validation.len() {
+            0 => String::new(),
+            n => format!(", {n} more are held out for validation"),
+        };
+        let pictures = counted(self.training.len(), "picture");
+        format!("{pictures}{kinds} to learn from, {w}×{h}, {}{held_out}", counted(channels, "channel"))
+    }
+
+    /// Number of pictures, also of those that are held out.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.levels.len() / self.shape.iter().product::<usize>().max(1)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.levels.is_empty()
+    }
+
+    /// `[C, H, W]` of a picture.
+    #[must_use]
+    pub const fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// The pictures at these places, in `[0, 1]`, and their labels; 0 where there are none.
+    ///
+    /// # Panics
+    /// When a place is out of range.
+    #[must_use]
+    pub fn batch(&self, places: &[usize]) -> (ImageBatch, Vec<usize>) {
+        let [c, h, w] = self.shape;
+        let len = c * h * w;
+        let levels = places.iter().flat_map(|place| &self.levels[place * len..(place + 1) * len]);
+        let pixels = levels.map(|level| f32::from(*level) / 255.0).collect();
+        let labels = places.iter().map(|place| self.labels.as_ref().map_or(0, |labels| labels[*place])).collect();
+        (ImageBatch::new([places.len(), c, h, w], pixels), labels)
+    }
+}
+
+/// Pictures, which of them are held out, and the names of their classes.
+struct Marked {
+    source: PictureSource,
+    held_out: Option<Vec<bool>>,
+    classes: Vec<String>,
+}
+
+fn open(paths: &[PathBuf], classes: &[String]) -> Result<Marked, PictureError> {
+    if let [path] = paths
+        && npz::is_archive(path)
+    {
+        let Set { mut archive, held_out, names } = Set::open(path)?;
+        let (labels, notes) = (archive.labels.take(), std::mem::take(&mut archive.notes));
+        let classes = if classes.is_empty() { names.unwrap_or_default() } else { classes.to_vec() };
+        let count = labels.as_ref().map_or(0, |labels| labels.iter().max().map_or(0, |most| most + 1));
+        let classes =
+            if classes.is_empty() { (0..count).map(|class| format!("class {class}")).collect() } else { classes };
+        let classes = if labels.is_some() { classes } else { Vec::new() };
+        let source = PictureSource { kind: Kind::Archive(archive), labels, notes, strict: false };
+        return Ok(Marked { source, held_out, classes });
+    }
+    let mut source = PictureSource::open(paths)?;
+    let Kind::Files(files) = &source.kind else { return Ok(Marked { source, held_out: None, classes: Vec::new() }) };
+    let folders: BTreeSet<&str> = files.iter().filter_map(|file| file.folder.as_deref()).collect();
+    if folders.is_empty() {
+        return Ok(Marked { source, held_out: None, classes: Vec::new() });
+    }
+    let classes: Vec<String> =
+        if classes.is_empty() { folders.into_iter().map(str::to_owned).collect() } else { classes.to_vec() };
+    source.take_classes(&classes);
+    if source.has_labels() {
+        return Ok(Marked { source, held_out: None, classes });
+    }
+    let what = "not every picture lies in a folder that is named as a class".to_owned();
+    let advice = "put every picture into the folder of its class, or name all folders in classes";
+    Err(PictureError::Set { path: paths.first().cloned().unwrap_or_default(), what, advice })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::path::Path;
+
+    use super::*;
+
+    fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+        let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+        header.push_str(&" ".repeat(63 - (10 + header.len()) % 64));
+        header.push('\n');
+        let length = u16::try_from(header.len()).unwrap().to_le_bytes();
+        [b"\x93NUMPY\x01\x00".as_slice(), &length, header.as_bytes(), data].concat()
+    }
+
+    fn archive(path: &Path, entries: &[(&str, Vec<u8>)]) {
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
+        for (name, bytes) in entries {
+            zip.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(bytes).unwrap();
+        }
+        zip.finish().unwrap();
+    }
+
+    fn wanted() -> Wanted {
+        Wanted { size: None, channels: 1, classes: Vec::new() }
+    }
+
+    fn read(path: &Path, wanted: &Wanted) -> Result<DataSet, String> {
+        DataSet::read(&[path.to_owned()], wanted, &mut |_, _| true).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_archive_of_a_data_set_says_what_is_held_out_and_what_its_classes_are_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("set.npz");
+        let names: Vec<u8> =
+            ["ab", "c\0"].iter().flat_map(|name| name.chars()).flat_map(|c| (c as u32).to_le_bytes()).collect();
+        let pictures = || ("images", npy("|u1", "(3, 1, 2, 1)", &[0, 255, 51, 102, 7, 8]));
+        let labels = || ("labels", npy("|u1", "(3,)", &[1, 0, 1]));
+        archive(
+            &path,
+            &[
+                pictures(),
+                labels(),
+                ("is_val", npy("|b1", "(3,)", &[0, 1, 0])),
+                ("class_names", npy("<U2", "(2,)", &names)),
+            ],
+        );
+        let set = read(&path, &wanted()).unwrap();
+        assert_eq!((set.shape(), set.len(), &*set.training, &*set.validation), ([1, 1, 2], 3, &[0, 2][..], &[1][..]));
+        assert_eq!(set.classes, ["ab", "c"]);
+        let (pictures_read, labels_read) = set.batch(&[2, 0]);
+        assert_eq!((pictures_read.pixels(), labels_read), (&[7.0 / 255.0, 8.0 / 255.0, 0.0, 1.0][..], vec![1, 1]));
+        assert_eq!(
+            set.report.last().unwrap(),
+            "2 pictures of 2 kinds to learn from, 2×1, 1 channel, 1 more are held out for validation"
+        );
+        let size = read(&path, &Wanted { size: Some([2, 2]), ..wanted() }).unwrap_err();
+        assert!(size.starts_with("this data set cannot be used: its pictures are 2×1, not 2×2"), "{size}");
+        assert!(read(&path, &Wanted { channels: 3, ..wanted() }).unwrap_err().contains("1 channel, not 3"));
+        let one = Wanted { classes: vec!["only".to_owned()], ..wanted() };
+        assert!(read(&path, &one).unwrap_err().contains("a picture is of class 1"));
+        archive(&path, &[pictures(), labels(), ("is_val", npy("|b1", "(2,)", &[0, 1]))]);
+        assert!(read(&path, &wanted()).unwrap_err().contains("is_val has 2 values, but there are 3 pictures"));
+        archive(&path, &[("arr_0", npy("|u1", "(1, 1, 2, 1)", &[0, 255]))]);
+        let samples = read(&path, &wanted()).unwrap();
+        assert_eq!((samples.classes.len(), samples.batch(&[0]).1), (0, vec![0]), "samples without labels");
+    }
+
+    #[test]
+    fn folders_are_classes_and_what_cannot_be_read_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["stop/a.png", "stop/b.png", "yield/c.png"] {
+            std::fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+            image::RgbImage::from_pixel(2, 2, image::Rgb([51, 0, 0])).save(at(name)).unwrap();
+        }
+        std::fs::write(at("stop/broken.png"), "no picture").unwrap();
+        let wanted = Wanted { size: Some([2, 2]), channels: 3, classes: Vec::new() };
+        let set = read(folder.path(), &wanted).unwrap();
+        assert_eq!((set.len(), set.classes.clone()), (3, vec!["stop".to_owned(), "yield".to_owned()]));
+        assert_eq!(set.batch(&[1, 2]).1, [0, 1]);
+        assert!(set.report.iter().any(|line| line.contains("broken.png is left out")), "{:?}", set.report);
+        let given = Wanted { classes: vec!["yield".to_owned(), "stop".to_owned()], ..wanted.clone() };
+        assert_eq!(read(folder.path(), &given).unwrap().batch(&[0]).1, [1]);
+        let unsized_ = Wanted { size: None, ..wanted };
+        assert!(read(folder.path(), &unsized_).unwrap_err().contains("say which by resolution"));
+    }
+}

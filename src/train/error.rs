@@ -1,0 +1,26 @@
+//! What can be wrong with a training.
+
+/// A value that cannot be, in words, and what is expected.
+pub type Problem = Option<(String, &'static str)>;
+
+/// Why a step could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The device failed.
+    #[error("the compute device failed while training: choose another device, a smaller batch or more parts of it")]
+    Device(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The training has left what numbers can say.
+    #[error(
+        "the loss or its gradient at step {step} is no finite number: go on from the last checkpoint with a lower rate, or with clip = 1.0 in [optimiser]"
+    )]
+    NotFinite {
+        /// Steps that were done before.
+        step: u64,
+    },
+}
+
+impl TrainError {
+    pub(super) fn device(cause: impl std::fmt::Debug) -> Self {
+        Self::Device(format!("{cause:?}").into())
+    }
+}

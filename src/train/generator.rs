@@ -1,0 +1,182 @@
+//! One step in the training of a generator.
+
+use burn::module::Module as _;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::error::TrainError;
+use super::learner::{Course, Keeper, Kept, Learned, Learner, Trainer, follow};
+use super::loss::{Aim, consistency, denoising};
+use super::objective::{Objective, Place};
+use super::optimiser::OptimiserSettings;
+use super::order::Variety;
+use crate::checkpoint::CheckpointError;
+use crate::generator::Generator;
+use crate::generator::preconditioning::Preconditioning;
+use crate::image::ImageBatch;
+use crate::net::Source;
+use crate::net::numbers::{numbers, with_numbers};
+use crate::net::unet::{Unet, UnetConfig};
+use crate::noise::{Purpose, Stream};
+use crate::zoo::DiffusionManifest;
+
+/// The list of the target network's tensors.
+const TARGET: &str = "target";
+
+/// What a generator's training consists of, beside its pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GeneratorPlan {
+    /// The network.
+    pub config: UnetConfig,
+    /// Noise levels and preconditioning.
+    pub diffusion: DiffusionManifest,
+    /// What it is trained for.
+    pub objective: Objective,
+    /// How it learns.
+    pub optimiser: OptimiserSettings,
+    /// How long.
+    pub course: Course,
+    /// Probability of dropout.
+    pub dropout: f64,
+    /// How pictures are varied.
+    pub variety: Variety,
+}
+
+/// A generator in training.
+#[derive(Debug)]
+pub struct GeneratorTrainer {
+    plan: GeneratorPlan,
+    preconditioning: Preconditioning,
+    learner: Learner<Unet>,
+    /// Numbers of the network that follows slowly, where there is one.
+    target: Option<Vec<Tensor<1>>>,
+    teacher: Option<Generator>,
+    device: Device,
+}
+
+/// What is random in a step, of all of its pictures.
+struct Draws {
+    /// `[N, C, H, W]`, varied, in generator units.
+    pictures: Tensor<4>,
+    /// Unit noise of the same shape.
+    noise: Tensor<4>,
+    levels: Vec<[f64; 2]>,
+    weights: Vec<f64>,
+}
+
+impl GeneratorTrainer {
+    /// Takes the first values of the network from `source`.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] when the source lacks one.
+    ///
+    /// # Panics
+    /// When the objective wants a teacher and there is none.
+    pub fn new(
+        plan: GeneratorPlan,
+        source: &mut dyn Source,
+        teacher: Option<Generator>,
+        device: &Device,
+    ) -> Result<Self, CheckpointError> {
+        assert_eq!(plan.objective.teacher().is_some(), teacher.is_some(), "a teacher where one teaches");
+        let net = Unet::load(plan.config.clone(), source, device)?.with_dropout(plan.dropout).train();
+        let learner = Learner::new(net, plan.config.tensors(), plan.optimiser.clone(), &plan.course.averages, device);
+        let first = Place { step: 0, steps: plan.course.steps };
+        let target = plan.objective.decay(first).map(|_| numbers(&learner.net));
+        let preconditioning = Preconditioning::new(&plan.diffusion);
+        Ok(Self { plan, preconditioning, learner, target, teacher, device: device.clone() })
+    }
+
+    /// The network that the student is compared with, without gradients; none for denoising.
+    fn aim(&self) -> Option<Unet> {
+        if matches!(self.plan.objective, Objective::Edm { .. }) {
+            return None;
+        }
+        let net = self.learner.net.clone();
+        // Outside of training there is no dropout, which both networks need.
+        let net = if self.plan.dropout > 0.0 { net.no_grad() } else { net.valid() };
+        Some(match &self.target {
+            Some(target) => with_numbers(net, target),
+            None => net,
+        })
+    }
+
+    fn draw(&self, pictures: &ImageBatch, place: Place) -> Draws {
+        let GeneratorPlan { diffusion, objective, course, variety, .. } = &self.plan;
+        let (shape @ [_, channels, h, w], len) = (pictures.shape(), pictures.sample_len());
+        let (mut values, mut noise) = (Vec::with_capacity(len), Vec::with_capacity(len));
+        let (mut levels, mut weights) = (Vec::new(), Vec::new());
+        for sample in 0..pictures.len() {
+            let purpose = Purpose::Training { step: place.step as u32, sample: sample as u16 };
+            let mut stream = Stream::new(course.seed, purpose);
+            let varied = variety.vary(pictures.sample(sample), [channels, h, w], &mut stream);
+            values.extend(varied.into_iter().map(|value| 2.0 * value - 1.0));
+            let pair = objective.levels(diffusion, place, &mut stream);
+            weights.push(objective.weighting().at(pair[0], diffusion.sigma_data));
+            levels.push(pair);
+            noise.extend(stream.normal(len));
+        }
+        let [pictures, noise] =
+            [values, noise].map(|values| Tensor::from_data(TensorData::new(values, shape), &self.device));
+        Draws { pictures, noise, levels, weights }
+    }
+}
+
+impl Trainer for GeneratorTrainer {
+    fn steps_done(&self) -> u64 {
+        self.learner.step
+    }
+
+    fn step(&mut self, pictures: &ImageBatch, labels: &[usize]) -> Result<Learned, TrainError> {
+        let place = Place { step: self.learner.step, steps: self.plan.course.steps };
+        let draws = self.draw(pictures, place);
+        let net = self.aim();
+        let Self { plan, preconditioning, teacher, device, .. } = self;
+        let (count, classes) = (pictures.len(), plan.config.num_classes.is_some());
+        let parts = plan.course.parts(count);
+        let learned = self.learner.learn(parts, count, |student, part| {
+            let (first, len) = (part.start, part.len());
+            let labels = classes.then(|| &labels[part.clone()]);
+            let inputs = [&draws.pictures, &draws.noise].map(|all| all.clone().narrow(0, first, len));
+            let (levels, weights) = (&draws.levels[part.clone()], &draws.weights[part]);
+            let through = |net: &Unet, x: Tensor<4>, sigmas: &[f64]| {
+                if plan.dropout > 0.0 {
+                    // Both networks leave out the same values, and a resumed step those of the first try.
+                    device
+                        .seed(plan.course.seed ^ (place.step << 16 | first as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                }
+                preconditioning.apply(x, sigmas, |x, times| net.forward(x, times, labels))
+            };
+            let student = |x: Tensor<4>, sigmas: &[f64]| through(student, x, sigmas);
+            let Some(net) = &net else {
+                let sigmas: Vec<f64> = levels.iter().map(|pair| pair[0]).collect();
+                return denoising(&student, inputs, &sigmas, weights).sum();
+            };
+            let target = |x: Tensor<4>, sigmas: &[f64]| {
+                // Dropout looks whether there could be gradients.
+                let x = if plan.dropout > 0.0 { x.autodiff() } else { x };
+                through(net, x, sigmas)
+            };
+            let taught = teacher.as_ref().map(|teacher| {
+                move |x: Tensor<4>, sigmas: &[f64]| teacher.denoise(x, sigmas, labels.unwrap_or_default())
+            });
+            let aim = Aim { target: &target, teacher: taught.as_ref().map(|teacher| teacher as _) };
+            consistency(&student, &aim, inputs, levels, (plan.objective.metric(), weights)).sum()
+        })?;
+        if let (Some(target), Some(decay)) = (&mut self.target, self.plan.objective.decay(place)) {
+            follow(target, &numbers(&self.learner.net), decay);
+        }
+        Ok(learned)
+    }
+
+    fn kept(&self) -> Vec<Kept> {
+        let target = self.target.iter().map(|target| self.learner.list(TARGET, target));
+        self.learner.kept().into_iter().chain(target).collect()
+    }
+
+    fn take(&mut self, step: u64, keeper: &mut Keeper<'_>) -> Result<(), CheckpointError> {
+        if self.target.is_some() {
+            self.target = Some(self.learner.read(TARGET, keeper)?);
+        }
+        self.learner.take(step, keeper)
+    }
+}

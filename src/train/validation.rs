@@ -1,0 +1,84 @@
+//! What a classifier is worth on pictures that it did not learn from.
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Validation {
+    /// Share of pictures whose most likely class is theirs.
+    pub clean: f64,
+    /// Likewise of attacked ones.
+    pub attacked: f64,
+    /// How often a real picture looks more real than a generated one, both by the logit of their class; without generated ones
+    /// none.
+    pub auc: Option<f64>,
+}
+
+/// Shares of all, from counts of parts.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    count: usize,
+    clean: usize,
+    attacked: usize,
+    real: Vec<f32>,
+    fake: Vec<f32>,
+}
+
+/// Logits of pictures, `[N, K]` row-major, and their labels.
+pub(super) type Judged<'a> = (&'a [f32], &'a [usize]);
+
+/// The logits of every picture, and its label.
+fn rows((logits, labels): Judged<'_>) -> impl Iterator<Item = (&[f32], usize)> {
+    let classes = logits.len() / labels.len().max(1);
+    logits.chunks_exact(classes.max(1)).zip(labels.iter().copied())
+}
+
+fn right(judged: Judged<'_>) -> usize {
+    let is_right = |(row, label): &(&[f32], usize)| crate::classifier::top_classes(row, 1) == [*label];
+    rows(judged).filter(is_right).count()
+}
+
+impl Tally {
+    /// Takes the pictures of a part: as they are, attacked, and generated ones.
+    pub(super) fn add(&mut self, clean: Judged<'_>, attacked: Judged<'_>, fake: Option<Judged<'_>>) {
+        self.count += clean.1.len();
+        self.clean += right(clean);
+        self.attacked += right(attacked);
+        self.real.extend(rows(clean).map(|(row, label)| row[label]));
+        self.fake.extend(fake.into_iter().flat_map(rows).map(|(row, label)| row[label]));
+    }
+
+    pub(super) fn found(&self) -> Validation {
+        let share = |count: usize| count as f64 / self.count.max(1) as f64;
+        let auc = (!self.fake.is_empty() && !self.real.is_empty()).then(|| auc(&self.real, &self.fake));
+        Validation { clean: share(self.clean), attacked: share(self.attacked), auc }
+    }
+}
+
+/// The area under the curve of true over false positives: the share of pairs in the right order, ties counted half.
+fn auc(real: &[f32], fake: &[f32]) -> f64 {
+    let points = |real: &f32| {
+        let against = fake.iter().map(|fake| match real.partial_cmp(fake) {
+            Some(std::cmp::Ordering::Greater) => 1.0,
+            Some(std::cmp::Ordering::Equal) => 0.5,
+            _ => 0.0,
+        });
+        against.sum::<f64>()
+    };
+    real.iter().map(points).sum::<f64>() / (real.len() * fake.len()) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_and_pairs_are_counted() {
+        let mut tally = Tally::default();
+        tally.add((&[2.0, 1.0, 0.0, 3.0], &[0, 0]), (&[0.0, 1.0, 0.0, 3.0], &[0, 0]), Some((&[1.0, 9.0], &[0])));
+        tally.add((&[1.0, 5.0], &[1]), (&[1.0, 5.0], &[1]), Some((&[2.0, 9.0], &[0])));
+        // Real 2, 0 and 5 against generated 1 and 2: right, tied, wrong twice, right twice.
+        let found = tally.found();
+        assert_eq!((found.clean, found.attacked), (2.0 / 3.0, 1.0 / 3.0));
+        assert!((found.auc.unwrap() - 3.5 / 6.0).abs() < 1e-12);
+        assert_eq!(Tally::default().found().auc, None);
+    }
+}
