@@ -860,6 +860,8 @@ fn pictures_and_numbers_leave_the_window_by_the_writers_of_the_command_line() {
         steps(harness, 3);
         harness.get_by_role_and_label(Role::Button, item).click_accesskit();
         steps(harness, 3);
+        let suggested = harness.get_by_role_and_label(Role::TextInput, "Path").value().unwrap_or_default();
+        assert!(!item.contains("results") || suggested.ends_with("result_iteration_1.npz"), "{suggested}");
         harness.get_by_role_and_label(Role::TextInput, "Path").focus();
         harness.step();
         harness.key_press_modifiers(Modifiers::COMMAND, Key::A);
@@ -882,6 +884,20 @@ fn pictures_and_numbers_leave_the_window_by_the_writers_of_the_command_line() {
     save(&mut harness, "Save pair…", &file("pair.png"));
     save(&mut harness, "Save trace…", &file("trace.csv"));
     save(&mut harness, "Save results…", &file("results.npz"));
+    let has_said = |harness: &Harness<'static, Workbench>, parts: &[&str]| {
+        let notices = session(harness).notices.list();
+        let has_all = |text: &str| parts.iter().all(|part| text.contains(part));
+        assert!(notices.iter().any(|notice| has_all(&notice.title)), "{parts:?}: {notices:?}");
+    };
+    has_said(&harness, &["results.npz", "iteration 1"]);
+    for item in ["Copy settings", "Copy picture after"] {
+        harness.get_by_role_and_label(Role::Button, "Export").click();
+        steps(&mut harness, 3);
+        harness.get_by_role_and_label(Role::Button, item).click_accesskit();
+        steps(&mut harness, 3);
+    }
+    has_said(&harness, &["T = 1", "generator gtsrb12", "first seed", "classes all", "sampling steps", "classifier "]);
+    has_said(&harness, &["Copied: picture 0 after"]);
     let rows = std::fs::read_to_string(file("trace.csv")).unwrap().lines().count();
     assert_eq!(rows, 1 + 2 * 4, "a header, and two states of four samples");
     assert!(
