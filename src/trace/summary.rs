@@ -89,18 +89,15 @@ impl Tally {
         };
         let [was, is] = [before, after].map(|numbers| values(numbers, Quantity::Probability));
         let gains = was.iter().zip(&is).map(|(was, is)| gain(*was, *is, settings.target));
-        let within = |from: f32, to: f32| {
-            let share =
-                |sample: &usize| used_share(after, *sample, settings).is_some_and(|share| share >= from && share <= to);
-            (0..targets.len()).filter(share).count()
-        };
+        let shares: Vec<f32> = (0..targets.len()).filter_map(|sample| used_share(after, sample, settings)).collect();
+        let count = |is_so: fn(f32) -> bool| shares.iter().filter(|share| is_so(**share)).count();
         Self {
             samples: targets.len(),
             improved: gains.filter(|gain| *gain > NOTED).count(),
             probability: [was, is].map(|values| Spread::of(values.into_iter())),
             distance: Spread::of(values(after, Quantity::Distance).into_iter()),
-            on_edge: settings.rule.has_ball().then(|| within(EDGE, OUTSIDE)),
-            outside: within(OUTSIDE.next_up(), f32::INFINITY),
+            on_edge: settings.rule.has_ball().then(|| count(|share| (EDGE..=OUTSIDE).contains(&share))),
+            outside: count(|share| share > OUTSIDE),
         }
     }
 }
