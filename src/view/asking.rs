@@ -46,7 +46,7 @@ impl Asking {
         let yes = if question.can_save { "Go on without saving" } else { "Give it up, and go on" };
         let answers: Vec<_> = question.can_save.then_some(save).into_iter().chain([keep]).chain(other).collect();
         let answers = [answers, vec![(Reply::Yes, question.yes, yes)]].concat();
-        match ask(ui, "question", (question.title, &question.text), &answers, Reply::Keep) {
+        match ask(ui, &question.text, (question.title, &question.text), &answers, Reply::Keep) {
             None => {}
             Some(Reply::Yes) => actions.push(Action::Confirm),
             Some(reply) => {
@@ -76,7 +76,8 @@ enum Reply {
 }
 
 /// Draws a question with its answers: each has a label and a tip. Enter gives the first unless the keyboard chose another, so
-/// that must be one by which nothing is lost; Escape gives `keep`. Nothing answers what nobody can have read yet.
+/// that must be one by which nothing is lost; Escape gives `keep`. Nothing answers what nobody can have read yet: `name` is
+/// another for another question, and stays while words of it change.
 pub fn ask<T: Copy>(
     ui: &Ui,
     name: &str,
@@ -104,7 +105,7 @@ pub fn ask<T: Copy>(
         })
         .inner
     });
-    let is_seen = is_seen(ui, egui::Id::unique(name).with(text));
+    let is_seen = is_seen(ui, egui::Id::unique(name).with("seen"));
     let answer = modal.inner.map(|place| answers[place].0).or_else(|| modal.should_close().then_some(keep));
     answer.filter(|_| is_seen)
 }
