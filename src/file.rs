@@ -52,6 +52,33 @@ fn special(kind: std::fs::FileType) -> Option<(&'static str, &'static str)> {
     (!kind.is_file()).then_some(("a device", "give the path of a file"))
 }
 
+/// What tells cheaply whether a file is still the one that it was: its length, and when it was written last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamp(u64, Option<std::time::SystemTime>);
+
+impl Stamp {
+    /// Of what lies at a path; `None` when nothing does.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let meta = path.metadata().ok()?;
+        Some(Self(meta.len(), meta.modified().ok()))
+    }
+
+    /// Its length, in bytes.
+    pub(crate) const fn length(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A path where nothing lies: `path` itself, or with a number behind its name.
+#[must_use]
+pub fn free_path(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    let numbered = (2..).map(|number: u32| path.with_file_name(format!("{stem} ({number}).{ending}")));
+    let mut paths = std::iter::once(path.to_owned()).chain(numbered);
+    paths.find(|path| !path.exists()).unwrap_or_else(|| path.to_owned())
+}
+
 /// SHA-256 of a file, in lower-case hexadecimal digits.
 ///
 /// # Errors

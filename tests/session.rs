@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use lapidary::classifier::probability_of;
 use lapidary::generator::EditTask;
-use lapidary::refiner::{Keep, Objective, Rule, State, Target};
+use lapidary::refiner::{Keep, Objective, PRESETS, RefineSettings, Rule, State, Target};
 use lapidary::session::disk::stored_pictures;
 use lapidary::session::host::Folders;
 use lapidary::session::{Action, Activity, Detail, Host, Lookup, Settings, Verb};
@@ -71,12 +71,17 @@ fn generate_and_run(host: &mut Host) {
 
 fn save(host: &mut Host, path: &Path, detail: Detail) {
     host.handle(Action::SaveSession(path.to_owned(), detail));
-    until(host, "the saved file", |host| (host.session.file() == Some(path)).then_some(()));
+    until(host, "the saved file", |host| {
+        (host.session.file() == Some(path) && !host.session.is_saving()).then_some(())
+    });
 }
 
 fn open(host: &mut Host, path: &Path) {
+    let epoch = host.session.epoch();
     host.handle(Action::OpenSession(path.to_owned()));
-    until(host, "the opened file", |host| (host.session.file() == Some(path)).then_some(()));
+    until(host, "the opened file", |host| {
+        (host.session.file() == Some(path) && host.session.epoch() != epoch).then_some(())
+    });
 }
 
 /// The state at a place of the path, read from disk if need be.
@@ -180,6 +185,63 @@ fn a_saved_session_opens_with_the_same_numbers_and_pictures_and_goes_on() {
     assert_eq!(after[3].images, before[3].images, "it goes on where it was");
     assert_ne!(after[6].images, before[3].images);
     assert!(second.session.is_unsaved());
+}
+
+#[test]
+fn a_file_that_another_program_changed_is_replaced_only_when_that_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    let mut host = host(home.path(), settings());
+    generate_and_run(&mut host);
+    let path = home.path().join("notes2.lapidary");
+    save(&mut host, &path, Detail::Full);
+    save(&mut host, &path, Detail::Full);
+    let mine = std::fs::read(&path).unwrap();
+    for is_opened in [false, true] {
+        if is_opened {
+            std::fs::write(&path, &mine).unwrap();
+            open(&mut host, &path);
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "of somebody").unwrap();
+        host.handle(Action::SaveSession(path.clone(), Detail::Full));
+        let question = until(&mut host, "a question", |host| host.session.question().cloned());
+        assert!(question.text.contains("notes2.lapidary was changed by another program"), "{}", question.text);
+        host.handle(Action::Cancel);
+        assert_eq!(std::fs::read(&path).unwrap(), b"of somebody");
+    }
+    host.handle(Action::SaveSession(path.clone(), Detail::Full));
+    let question = until(&mut host, "a question", |host| host.session.question().cloned());
+    host.handle(Action::Cancel);
+    let beside = home.path().join("notes2 (2).lapidary");
+    assert_eq!(question.other, Some(("Save beside it", Action::SaveSession(beside.clone(), Detail::Full))));
+    save(&mut host, &beside, Detail::Full);
+    assert_eq!(std::fs::read(&path).unwrap(), b"of somebody");
+    host.handle(Action::SaveSession(path.clone(), Detail::Full));
+    host.handle(Action::Confirm);
+    until(&mut host, "saving", |host| (host.session.file() == Some(path.as_path())).then_some(()));
+    // What was deleted is in nobody's way.
+    std::fs::remove_file(&path).unwrap();
+    save(&mut host, &path, Detail::Full);
+}
+
+#[test]
+fn a_session_opens_on_the_sample_that_was_marked_and_with_the_preset_that_its_settings_come_from() {
+    let home = tempfile::tempdir().unwrap();
+    let mut first = host(home.path(), Settings { refine: RefineSettings::default(), ..settings() });
+    first.handle(Action::Do(Verb::Generate));
+    settle(&mut first);
+    let mut changed = first.session.settings().clone();
+    changed.refine.eps *= 2.0;
+    first.handle(Action::Edit(Box::new(changed)));
+    first.handle(Action::Select(1));
+    let file = home.path().join("mine.lapidary");
+    save(&mut first, &file, Detail::Full);
+    let mut second = host(home.path(), Settings::default());
+    let mut own = Settings::default();
+    own.refine = PRESETS[2].apply(&own.refine);
+    second.handle(Action::Edit(Box::new(own)));
+    open(&mut second, &file);
+    assert_eq!((second.session.focused(), second.session.preset()), (1, Some(&PRESETS[0])));
 }
 
 #[test]
@@ -600,6 +662,43 @@ fn a_disk_thread_that_dies_is_told_and_nothing_waits_for_it() {
         assert_eq!(host.session.activity(), Activity::Idle);
     }
     assert!(notice(&mut host, "The disk thread has crashed").contains("open or save again") && !file.exists());
+}
+
+#[test]
+fn what_a_file_holds_is_not_said_to_be_lost_and_no_file_says_where_files_lie() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("mine.lapidary");
+    // A crash leaves the journal as it is: a copy of it stands for that.
+    let crashed = |name: &str| {
+        let own = std::fs::read_dir(home.path().join("autosave")).unwrap().next().unwrap().unwrap().path();
+        let folder = home.path().join(name).join("autosave").join("1-1");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::copy(own.join("journal.bin"), folder.join("journal.bin")).unwrap();
+        home.path().join(name)
+    };
+    let mut first = host(home.path(), settings());
+    generate_and_run(&mut first);
+    save(&mut first, &file, Detail::Full);
+    let offered = |home: &Path| {
+        let journal = home.join("autosave/1-1/journal.bin");
+        let mut next = host(home, Settings::default());
+        until(&mut next, "the answer", |host| (!journal.exists() || !host.session.orphans().is_empty()).then_some(()));
+        next.session.orphans().first().map(|orphan| (orphan.states, orphan.file.clone()))
+    };
+    let saved = crashed("saved");
+    assert_eq!(offered(&saved), None, "nothing is lost");
+    first.handle(Action::Do(Verb::Step));
+    settle(&mut first);
+    let one_newer = Some((1, Some(file.clone())));
+    let newer = until(&mut first, "the state on the disk", |_| {
+        Some(crashed("newer")).filter(|newer| offered(newer) == one_newer)
+    });
+    save(&mut first, &file, Detail::Full);
+    let bytes = std::fs::read(&file).unwrap();
+    let place = home.path().to_str().unwrap().as_bytes();
+    assert!(!bytes.windows(place.len()).any(|window| window == place), "it is nobody else's business");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(offered(&newer), Some((5, None)), "the file is gone");
 }
 
 #[test]

@@ -628,6 +628,53 @@ fn dragging_on_the_picture_paints_a_mask() {
 }
 
 #[test]
+fn a_quick_stroke_is_painted_whole_however_few_frames_are_drawn() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    open_section(&mut harness, "Edit");
+    tick(&mut harness, "Paint mask");
+    harness.state_mut().host_mut().handle(Action::Select(0));
+    harness.state_mut().host_mut().handle(Action::Compare(Compare::Blink));
+    steps(&mut harness, 2);
+    let canvas = harness.get_by_label_contains("Canvas: ").rect();
+    let twelve = 12.0 * harness.state_mut().canvas_mut().zoom;
+    let at = |x: f32, y: f32| canvas.center() + vec2(x, y) * twelve;
+    let button = |pos, pressed| {
+        let (button, modifiers) = (PointerButton::Primary, Modifiers::NONE);
+        egui::Event::PointerButton { pos, button, pressed, modifiers }
+    };
+    let moved = egui::Event::PointerMoved;
+    // A corner that the pointer has left again when a frame is drawn, and the end, where it was let go.
+    let (begin, corner, end) = (at(-1.0, -1.0), at(1.0, -1.0), at(1.0, 1.0));
+    let slow =
+        [vec![moved(begin), button(begin, true), moved(corner), moved(end), button(end, false), moved(at(-1.0, 1.0))]];
+    let split = [
+        vec![moved(begin), button(begin, true)],
+        vec![moved(corner), moved(at(1.0, 0.0))],
+        vec![moved(end), button(end, false), moved(at(-1.0, 1.0))],
+    ];
+    for frames in [&slow[..], &split[..]] {
+        harness.state_mut().host_mut().handle(Action::SetMask(None));
+        harness.hover_at(begin);
+        steps(&mut harness, 2);
+        for events in frames {
+            harness.input_mut().events.extend(events.iter().cloned());
+            harness.step();
+        }
+        let mask = session(&harness).mask().expect("painted");
+        let missing = |x: f32, y: f32| {
+            let at = |place: f32, size: u32| (size as f32 / 2.0 + 12.0 * place) as u32;
+            mask.missing()[(at(y, mask.height()) * mask.width() + at(x, mask.width())) as usize]
+        };
+        let count = frames.len();
+        assert!(missing(-1.0, -1.0) && missing(0.0, -1.0) && missing(1.0, -1.0), "{count} frames: to the corner");
+        assert!(missing(1.0, 0.0) && missing(1.0, 1.0), "{count} frames: to the end");
+        assert!(!missing(0.0, 0.0) && !missing(-1.0, 1.0), "{count} frames: and no farther");
+    }
+}
+
+#[test]
 fn a_mask_is_painted_wherever_the_picture_is_seen() {
     let root = tempfile::tempdir().unwrap();
     let mut harness = workbench(root.path());
@@ -813,6 +860,8 @@ fn pictures_and_numbers_leave_the_window_by_the_writers_of_the_command_line() {
         steps(harness, 3);
         harness.get_by_role_and_label(Role::Button, item).click_accesskit();
         steps(harness, 3);
+        let suggested = harness.get_by_role_and_label(Role::TextInput, "Path").value().unwrap_or_default();
+        assert!(!item.contains("results") || suggested.ends_with("result_iteration_1.npz"), "{suggested}");
         harness.get_by_role_and_label(Role::TextInput, "Path").focus();
         harness.step();
         harness.key_press_modifiers(Modifiers::COMMAND, Key::A);
@@ -835,6 +884,20 @@ fn pictures_and_numbers_leave_the_window_by_the_writers_of_the_command_line() {
     save(&mut harness, "Save pair…", &file("pair.png"));
     save(&mut harness, "Save trace…", &file("trace.csv"));
     save(&mut harness, "Save results…", &file("results.npz"));
+    let has_said = |harness: &Harness<'static, Workbench>, parts: &[&str]| {
+        let notices = session(harness).notices.list();
+        let has_all = |text: &str| parts.iter().all(|part| text.contains(part));
+        assert!(notices.iter().any(|notice| has_all(&notice.title)), "{parts:?}: {notices:?}");
+    };
+    has_said(&harness, &["results.npz", "iteration 1"]);
+    for item in ["Copy settings", "Copy picture after"] {
+        harness.get_by_role_and_label(Role::Button, "Export").click();
+        steps(&mut harness, 3);
+        harness.get_by_role_and_label(Role::Button, item).click_accesskit();
+        steps(&mut harness, 3);
+    }
+    has_said(&harness, &["T = 1", "generator gtsrb12", "first seed", "classes all", "sampling steps", "classifier "]);
+    has_said(&harness, &["Copied: picture 0 after"]);
     let rows = std::fs::read_to_string(file("trace.csv")).unwrap().lines().count();
     assert_eq!(rows, 1 + 2 * 4, "a header, and two states of four samples");
     assert!(

@@ -275,6 +275,10 @@ impl Session {
                     self.record.unsaved = revision != self.record.revision;
                 }
             }
+            DiskEvent::InTheWay { ticket, path, detail } => {
+                self.work.savings.remove(&ticket);
+                self.ask_to_replace(path, detail);
+            }
             DiskEvent::Opened { ticket, restored } => {
                 if let Some(path) = self.work.end_opening(ticket) {
                     self.orphans.retain(|orphan| orphan.folder != path);
@@ -301,7 +305,7 @@ impl Session {
             // A session that was asked for later is what is wanted.
             DiskEvent::Images { .. } if self.work.opening().is_some() => {}
             DiskEvent::Images { images, names, labels, fits, failures, .. } => {
-                let unasked = self.work.unasked.take().filter(|_| images.is_some() && self.has_unsaved_iterates());
+                let unasked = self.work.unasked.take().filter(|_| images.is_some() && self.is_at_stake());
                 if let Some(paths) = unasked {
                     // They were computed meanwhile.
                     return self.ask_before(Action::OpenPictures(paths));
@@ -379,7 +383,10 @@ impl Session {
         self.refresh_generator_classes();
         // What is computed from here on is computed here.
         self.remember_provenance();
+        self.record.preset = None;
+        self.record.note_preset(restored.preset.as_deref());
         self.look.begin_anew(0);
+        self.look.focused = restored.sample.min(self.count().saturating_sub(1));
         self.look.show_run(restored.shown.map(|at| at.run), &self.record.trace);
         self.look.show(restored.shown.map_or(0, |at| at.iteration as usize));
         if recipe {

@@ -70,6 +70,12 @@ pub struct Document {
     /// The run, and the place on its way from the origin, that were looked at when it was saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shown: Option<StateId>,
+    /// The picture that was looked at then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<usize>,
+    /// The published settings that those of the refinement come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
     /// How the pictures were edited; a description alone does not hold what they were edited from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edited: Option<EditSettings>,
@@ -171,6 +177,8 @@ impl Document {
             reference_hashes: Vec::new(),
             truncated: false,
             shown: None,
+            sample: None,
+            preset: None,
             edited,
         };
         match folder {

@@ -38,8 +38,14 @@ impl Session {
             Action::SetTarget { .. } if self.record.has_iterated() => {
                 let text = "Another target begins anew: the runs of these pictures are given up.".to_owned();
                 let can_save = self.is_unsaved();
-                self.question =
-                    Some(Question { title: "Begin anew?", text, yes: "Begin anew", then: action, can_save });
+                self.question = Some(Question {
+                    title: "Begin anew?",
+                    text,
+                    yes: "Begin anew",
+                    then: action,
+                    can_save,
+                    other: None,
+                });
             }
             Action::SetTarget { sample, class } => self.set_target(sample, class),
             Action::Compare(compare) => self.look.compare = compare,
@@ -47,26 +53,30 @@ impl Session {
             Action::NameRun(run, name) => self.name_run(run, &name),
             Action::DeleteRun(run) if self.keeps_run(run).is_none() => {
                 let text = format!("Run {} and its iterates are given up for good, in the autosave too.", run.0);
-                self.question =
-                    Some(Question { title: "Delete the run?", text, yes: "Delete", then: action, can_save: false });
+                self.question = Some(Question {
+                    title: "Delete the run?",
+                    text,
+                    yes: "Delete",
+                    then: action,
+                    can_save: false,
+                    other: None,
+                });
             }
             Action::DeleteRun(_) => {}
             Action::OpenReferences(paths) => self.open_images(paths, true),
             Action::OpenSession(_) | Action::Recover(_) | Action::OpenPictures(_) => self.ask_before(action),
             Action::SaveSession(path, detail) => {
                 if self.file() != Some(path.as_path()) && path.exists() {
-                    let text = format!("{} is there already. Replace it?", path.display());
-                    let then = Action::SaveSession(path, detail);
-                    self.question =
-                        Some(Question { title: "Replace the file?", text, yes: "Replace", then, can_save: false });
+                    self.ask_to_replace(path, detail);
                 } else {
-                    self.save(path, detail);
+                    self.save((path, false), detail);
                 }
             }
             Action::Discard(_) => {
                 let text = "That session and its iterates are deleted for good; no file holds them.".to_owned();
                 let title = "Delete what was left behind?";
-                self.question = Some(Question { title, text, yes: "Delete", then: action, can_save: false });
+                self.question =
+                    Some(Question { title, text, yes: "Delete", then: action, can_save: false, other: None });
             }
             Action::Confirm => {
                 if let Some(question) = self.question.take() {
@@ -243,6 +253,7 @@ impl Session {
 
     fn apply_settings(&mut self, settings: Settings) {
         let before = std::mem::replace(&mut self.record.settings, settings);
+        self.record.note_preset(None);
         let now = &self.record.settings;
         let old = before.refine;
         let runs_on = now.refine.runs_like(&old);
@@ -293,20 +304,21 @@ impl Session {
         self.look.play_on();
     }
 
-    fn save(&mut self, path: PathBuf, detail: Detail) {
+    /// Saves to a path; the flag: whatever lies there.
+    fn save(&mut self, path: (PathBuf, bool), detail: Detail) {
         let ticket = self.work.ticket();
         self.work.savings.insert(ticket, (0, 0));
         let mut saving = self.record.saving(ticket, path, detail);
         let iteration = self.shown() as u32;
         saving.document.shown = self.shown_run().map(|run| StateId { run, iteration });
+        saving.document.sample = Some(self.focused()).filter(|sample| *sample > 0);
+        saving.document.preset = self.preset().map(|preset| preset.key.to_owned());
         self.jobs.push(DiskJob::Save(Box::new(saving)));
     }
 
     pub(super) fn ask_before(&mut self, action: Action) {
-        if self.has_unsaved_iterates() {
-            let text = "The iterates of this session are not saved in a file. Replace them?".to_owned();
-            self.question =
-                Some(Question { title: "Unsaved work", text, yes: "Replace", then: action, can_save: true });
+        if self.is_at_stake() {
+            self.ask_to_give_up(action);
         } else {
             self.replace(action);
         }
@@ -321,7 +333,7 @@ impl Session {
             Action::Do(Verb::Edit) => self.edit_pictures(),
             Action::SetTarget { sample, class } => self.set_target(sample, class),
             Action::DeleteRun(run) => self.delete_run(run),
-            Action::SaveSession(path, detail) => self.save(path, detail),
+            Action::SaveSession(path, detail) => self.save((path, true), detail),
             Action::Do(Verb::NewSession) => self.begin_anew(),
             Action::Discard(folder) => {
                 self.orphans.retain(|orphan| orphan.folder != folder);
@@ -347,7 +359,7 @@ impl Session {
 
     fn open_images(&mut self, paths: Vec<PathBuf>, references: bool) {
         if !references {
-            self.work.unasked = (!self.has_unsaved_iterates()).then(|| paths.clone());
+            self.work.unasked = (!self.is_at_stake()).then(|| paths.clone());
         }
         // They become as large as the classifier's.
         let classifier = zoo::find(&self.settings().refine.classifier);

@@ -16,6 +16,7 @@ mod look;
 pub mod notice;
 mod preview;
 mod provenance;
+mod question;
 mod record;
 mod runs;
 pub mod settings;
@@ -36,6 +37,7 @@ pub use self::iterates::{Iterates, Lookup};
 use self::look::Look;
 pub use self::notice::{Notice, Notices, Severity};
 pub use self::provenance::Provenance;
+pub use self::question::Question;
 use self::record::Record;
 pub use self::runs::MOST_LETTERS;
 use self::settings::History;
@@ -45,24 +47,9 @@ pub use self::work::{Activity, Plan};
 use crate::generator::Mask;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
-use crate::refiner::Numbers;
+use crate::refiner::{Numbers, Preset};
 use crate::trace::{RunId, StateId, Trace};
 use crate::worker::{Command, MemoryEstimate};
-
-/// A question that must be answered before unsaved work is replaced.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Question {
-    /// What it is about.
-    pub title: &'static str,
-    /// What would be lost.
-    pub text: String,
-    /// What a yes is called.
-    pub yes: &'static str,
-    /// What a yes does.
-    pub then: Action,
-    /// Whether saving first would help.
-    pub can_save: bool,
-}
 
 /// Everything the user would be sorry to lose, and what is shown of it.
 #[derive(Debug)]
@@ -128,6 +115,12 @@ impl Session {
         &self.record.settings
     }
 
+    /// The published settings that are in force, or that these come from.
+    #[must_use]
+    pub const fn preset(&self) -> Option<&'static Preset> {
+        self.record.preset
+    }
+
     /// The pictures that everything starts from.
     #[must_use]
     pub const fn origins(&self) -> Option<&Arc<Origins>> {
@@ -164,6 +157,12 @@ impl Session {
     #[must_use]
     pub const fn references(&self) -> Option<&ImageBatch> {
         self.record.references.as_ref()
+    }
+
+    /// Whether the classes of opened pictures are those that the classifier will see in them, and not known yet.
+    #[must_use]
+    pub const fn awaits_verdict(&self) -> bool {
+        self.work.label_by_verdict
     }
 
     /// Memory that the next network calls need, once a model is loaded.

@@ -10,12 +10,15 @@ use super::iterates::Iterates;
 use super::provenance::Provenance;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
+use crate::refiner::{PRESETS, Preset};
 use crate::trace::{Run, StateId, Trace};
 
 /// What is saved.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) settings: Settings,
+    /// The published settings that are in force, or that these come from.
+    pub(super) preset: Option<&'static Preset>,
     pub(super) origins: Option<Arc<Origins>>,
     /// Real pictures that early stopping compares with.
     pub(super) references: Option<ImageBatch>,
@@ -37,8 +40,9 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(settings: Settings) -> Self {
-        Self {
+        let mut record = Self {
             settings,
+            preset: None,
             origins: None,
             references: None,
             trace: Trace::default(),
@@ -49,7 +53,16 @@ impl Record {
             revision: 0,
             epoch: 0,
             last_epoch: 0,
-        }
+        };
+        record.note_preset(None);
+        record
+    }
+
+    /// Remembers which published settings are in force; where none are, `last` are those that these come from.
+    pub(super) fn note_preset(&mut self, last: Option<&str>) {
+        let refine = &self.settings.refine;
+        let now = PRESETS.iter().find(|preset| preset.apply(refine) == *refine);
+        self.preset = now.or_else(|| last.and_then(Preset::from_key)).or(self.preset);
     }
 
     /// Nothing yet, on the same machine: what is saved next follows on what was saved before.
@@ -101,7 +114,7 @@ impl Record {
     }
 
     /// What a session file of it is made of.
-    pub(super) fn saving(&self, ticket: Ticket, path: PathBuf, detail: Detail) -> Saving {
+    pub(super) fn saving(&self, ticket: Ticket, (path, replaces): (PathBuf, bool), detail: Detail) -> Saving {
         let last = |run: &Run| Some(StateId { run: run.id, iteration: run.last_iteration()? });
         Saving {
             ticket,
@@ -109,6 +122,7 @@ impl Record {
             revision: self.revision,
             path,
             detail,
+            replaces,
             document: Document::new(&self.settings, &self.provenance, self.origins.as_deref(), &self.trace, None),
             references: self.references.clone(),
             last: self.trace.runs().filter_map(last).collect(),

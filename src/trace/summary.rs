@@ -7,6 +7,9 @@ use crate::refiner::{Numbers, RefineSettings, Target};
 /// Share of the radius from which a picture is on the edge of the ball: where the share is written with no digits it is all of
 /// it. The clamp to `[0, 1]` takes a projected picture a little inside again.
 pub const EDGE: f32 = 0.995;
+/// Share of the radius above which a picture is outside of the ball, as where a branch has a smaller one: the next step brings
+/// it back. A projection is out by its rounding.
+pub const OUTSIDE: f32 = 1.001;
 /// Smallest change of a probability that counts: half of the last digit that is shown.
 const NOTED: f32 = 5e-4;
 
@@ -72,6 +75,8 @@ pub struct Tally {
     pub improved: usize,
     /// Samples on the edge of the ball; `None` without one.
     pub on_edge: Option<usize>,
+    /// Samples outside of it.
+    pub outside: usize,
 }
 
 impl Tally {
@@ -84,13 +89,15 @@ impl Tally {
         };
         let [was, is] = [before, after].map(|numbers| values(numbers, Quantity::Probability));
         let gains = was.iter().zip(&is).map(|(was, is)| gain(*was, *is, settings.target));
-        let at_edge = |sample: &usize| used_share(after, *sample, settings).is_some_and(|share| share >= EDGE);
+        let shares: Vec<f32> = (0..targets.len()).filter_map(|sample| used_share(after, sample, settings)).collect();
+        let count = |is_so: fn(f32) -> bool| shares.iter().filter(|share| is_so(**share)).count();
         Self {
             samples: targets.len(),
             improved: gains.filter(|gain| *gain > NOTED).count(),
             probability: [was, is].map(|values| Spread::of(values.into_iter())),
             distance: Spread::of(values(after, Quantity::Distance).into_iter()),
-            on_edge: settings.rule.has_ball().then(|| (0..targets.len()).filter(at_edge).count()),
+            on_edge: settings.rule.has_ball().then(|| count(|share| (EDGE..=OUTSIDE).contains(&share))),
+            outside: count(|share| share > OUTSIDE),
         }
     }
 }
@@ -200,6 +207,9 @@ mod tests {
         let settings = RefineSettings::default();
         let tally = Tally::of((&before, &after), &[0; 3], &settings);
         assert_eq!((tally.samples, tally.improved, tally.on_edge), (3, 1, Some(2)), "2.99 of 3 is 99.7 %");
+        let smaller = RefineSettings { eps: 2.0, ..settings.clone() };
+        let tally = Tally::of((&before, &after), &[0; 3], &smaller);
+        assert_eq!((tally.on_edge, tally.outside), (Some(0), 3), "no step was made in the smaller ball yet");
         let away = RefineSettings { target: Target::Untargeted, ..settings.clone() };
         assert_eq!(Tally::of((&before, &after), &[0; 3], &away).improved, 1, "less of it is better");
         let free = RefineSettings { rule: Rule::Sgld, ..settings };

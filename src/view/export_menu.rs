@@ -12,7 +12,11 @@ pub fn export_menu_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>)
             sample_menu_ui(ui, session, session.focused(), actions);
             ui.separator();
             item(ui, "Save contact sheet…", "All pairs on one picture (PNG)", Export::Sheet, actions);
-            item(ui, "Save results…", "Pictures, classes and logits as NumPy arrays (npz)", Export::Results, actions);
+            let about = format!(
+                "Pictures, classes and logits of what is shown, iteration {}, as NumPy arrays (npz)",
+                session.shown()
+            );
+            item(ui, "Save results…", &about, Export::Results, actions);
         });
         ui.add_enabled_ui(has_run, |ui| {
             let about = "One row per sample and iteration of the run that is shown (CSV)";
@@ -29,7 +33,7 @@ pub fn export_menu_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>)
 pub fn sample_menu_ui(ui: &mut Ui, session: &Session, sample: usize, actions: &mut Vec<Action>) {
     let name = format!("sample {sample}, iteration {}", session.shown());
     let about = |what: &str| format!("{what} ({name})");
-    item(ui, "Copy picture", &about("The picture after, pixel by pixel"), Export::CopyPicture(sample), actions);
+    item(ui, "Copy picture after", &about("The picture after, pixel by pixel"), Export::CopyPicture(sample), actions);
     item(ui, "Copy pair", &about("Before and after side by side"), Export::CopyPair(sample), actions);
     item(ui, "Save pair…", &about("Before and after side by side, PNG"), Export::Pair(sample), actions);
 }

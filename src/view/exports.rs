@@ -8,9 +8,12 @@ use egui::{Color32, ColorImage, Context};
 
 use crate::error::error_chain;
 use crate::export::{ExportError, GENERATED, REFINED, Refined, Results, pair};
+use crate::file::free_path;
+use crate::generator::GenerateSettings;
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
-use crate::refiner::State;
+use crate::parameter::names;
+use crate::refiner::{RefineSettings, State};
 use crate::session::document::Document;
 use crate::session::{Export, Notices, Session, Severity};
 use crate::trace::summary::caption;
@@ -19,8 +22,8 @@ use crate::trace::{RunId, Trace};
 /// Exports that may be told of at once.
 const TOLD: usize = 16;
 
-/// What became of an export: where it lies, or why not, from what happened to why.
-type Told = Result<PathBuf, Vec<String>>;
+/// What became of an export: what lies where, or why not, from what happened to why.
+type Told = Result<String, Vec<String>>;
 
 /// Exports that are on their way.
 pub struct Exports {
@@ -46,6 +49,8 @@ struct Job {
     trace: Trace,
     document: Document,
     classes: Vec<String>,
+    /// Which state it is, in words.
+    at: String,
 }
 
 impl Exports {
@@ -63,7 +68,7 @@ impl Exports {
             Export::CopyPicture(sample) => {
                 let [_, _, height, width] = after.shape();
                 ctx.copy_image(rgb([width, height], &Levels::Rounded.rgb8(after, sample)));
-                format!("picture {sample}, {width}×{height} pixels")
+                format!("picture {sample} after, {width}×{height} pixels")
             }
             Export::CopyPair(sample) => {
                 let pair = pair(&origins.images, after, sample);
@@ -74,9 +79,9 @@ impl Exports {
             Export::CopySettings => {
                 let shown = session.shown_id().and_then(|id| Some((session.trace().settings(id)?, id.iteration)));
                 let (settings, done) = shown.unwrap_or((&session.settings().refine, 0));
-                let text = caption(settings, done);
+                let text = format!("{}\n{}", caption(settings, done), made_of(session, settings));
                 ctx.copy_text(text.clone());
-                text
+                text.replace('\n', "; ")
             }
             Export::Pair(_) | Export::Sheet | Export::Trace | Export::Results => {
                 let (settings, provenance, trace) = (session.settings(), session.provenance(), session.trace());
@@ -88,6 +93,12 @@ impl Exports {
                     run: session.shown_run(),
                     trace: trace.clone(),
                     classes: session.class_names().to_vec(),
+                    at: match (export, session.shown()) {
+                        (Export::Trace, _) => "the whole run".to_owned(),
+                        (_, 0) => "nothing refined".to_owned(),
+                        (_, last) if session.shows_best() => format!("the best of {last} iterations"),
+                        (_, iteration) => format!("iteration {iteration}"),
+                    },
                 });
                 return Some(self.suggest(session, export));
             }
@@ -105,7 +116,10 @@ impl Exports {
         self.folder = Some(folder.to_owned());
         let (sender, ctx) = (self.told.0.clone(), ctx.clone());
         let spawned = std::thread::Builder::new().name("lapidary-export".to_owned()).spawn(move || {
-            let told = job.write(&path).map(|()| path).map_err(|error| error_chain(&error));
+            let told = job
+                .write(&path)
+                .map(|()| format!("Saved {} ({})", path.display(), job.at))
+                .map_err(|error| error_chain(&error));
             // The window may be gone.
             drop(sender.send(told));
             ctx.request_repaint();
@@ -126,7 +140,12 @@ impl Exports {
                 format!("pair_{seed:06}")
             }
             Export::Trace => "trace".to_owned(),
-            Export::Results => "result".to_owned(),
+            // Which of the iterations it is, also where it will be found again.
+            Export::Results => match session.shown() {
+                0 => "result".to_owned(),
+                last if session.shows_best() => format!("result_best_of_{last}"),
+                iteration => format!("result_iteration_{iteration}"),
+            },
             _ => "contact_sheet".to_owned(),
         };
         self.folder.clone().or(beside).unwrap_or_else(here).join(name + ending(export))
@@ -136,7 +155,7 @@ impl Exports {
     pub fn tell(&self, notices: &mut Notices) {
         for told in self.told.1.try_iter() {
             match told {
-                Ok(path) => notices.add(Severity::Info, format!("Saved {}", path.display()), Vec::new()),
+                Ok(what) => notices.add(Severity::Info, what, Vec::new()),
                 Err(chain) => notices.failure(&chain),
             }
         }
@@ -172,6 +191,21 @@ impl Job {
     }
 }
 
+/// What pictures were made of, and what judges them: models, seeds, classes, and how they were sampled.
+fn made_of(session: &Session, settings: &RefineSettings) -> String {
+    let Some(origins) = session.origins() else { return String::new() };
+    let standard = GenerateSettings::default();
+    let made = origins.made_by.as_ref().map_or_else(Vec::new, |made_by| {
+        names(GenerateSettings::TABLE, made_by, |row| !row.is_rare || row.value(made_by) != row.value(&standard))
+    });
+    let files = origins.names.first().map(|first| match origins.names.len() {
+        1 => first.clone(),
+        n => format!("{first} and {} more", n - 1),
+    });
+    let classifier = format!("classifier {}", settings.classifier);
+    files.into_iter().chain(made).chain([classifier]).collect::<Vec<_>>().join(", ")
+}
+
 /// The ending of a file.
 const fn ending(export: Export) -> &'static str {
     match export {
@@ -183,15 +217,6 @@ const fn ending(export: Export) -> &'static str {
 
 fn with_ending(path: &Path, export: Export) -> PathBuf {
     if path.extension().is_some() { path.to_owned() } else { path.with_extension(&ending(export)[1..]) }
-}
-
-/// A path where nothing lies: what is there is never replaced.
-pub fn free_path(path: &Path) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let ending = path.extension().unwrap_or_default().to_string_lossy();
-    let numbered = (2..).map(|number: u32| path.with_file_name(format!("{stem} ({number}).{ending}")));
-    let mut paths = std::iter::once(path.to_owned()).chain(numbered);
-    paths.find(|path| !path.exists()).unwrap_or_else(|| path.to_owned())
 }
 
 fn rgb(size: [usize; 2], levels: &[u8]) -> ColorImage {

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use egui::{RichText, Ui, ViewportCommand};
+use egui::{Ui, ViewportCommand};
 
-use super::asking::{focus_one, hold_enter_back};
-use super::widgets;
+use super::asking::ask;
 use crate::session::{Action, Session, Verb};
 
 /// How far leaving is.
@@ -80,36 +79,34 @@ impl Frame {
         if !self.asks() {
             return;
         }
-        let modal = egui::Modal::new(egui::Id::unique("quit")).show(ui.ctx(), |ui| {
-            ui.set_width(380.0);
-            ui.label(RichText::new("Quit without saving?").heading());
-            ui.add_space(4.0);
-            let states = session.trace().runs().map(|run| run.last_iteration().map_or(0, |last| last + 1 - run.first_iteration())).sum::<u32>();
-            ui.label(format!(
+        let states = session
+            .trace()
+            .runs()
+            .map(|run| run.last_iteration().map_or(0, |last| last + 1 - run.first_iteration()))
+            .sum::<u32>();
+        let text = match session.file().and_then(Path::file_name) {
+            Some(name) => format!(
+                "{} does not hold the newest states of this session. They stay in the autosave, and the next start offers them.",
+                name.display()
+            ),
+            None => format!(
                 "No file holds the {states} states of this session. They stay in the autosave, and the next start offers them."
-            ));
-            ui.add_space(8.0);
-            hold_enter_back(ui);
-            ui.horizontal(|ui| {
-                let save = ui.add(widgets::primary(ui, "Save and quit"));
-                if save.clicked() {
-                    self.leaving = Leaving::Stops;
-                    if session.is_busy() {
-                        actions.push(Action::Do(Verb::Stop));
-                    }
+            ),
+        };
+        let answers = [
+            (Leaving::Stops, "Save and quit", "Save the session, then close the window"),
+            (Leaving::Not, "Stay", "Go back; nothing changes"),
+            (Leaving::Closes, "Quit", "The next start offers to recover them"),
+        ];
+        match ask(ui, "quit", ("Quit without saving?", &text), &answers, Leaving::Not) {
+            None => {}
+            Some(Leaving::Closes) => self.close(ui.ctx()),
+            Some(leaving) => {
+                self.leaving = leaving;
+                if leaving == Leaving::Stops && session.is_busy() {
+                    actions.push(Action::Do(Verb::Stop));
                 }
-                let quit = ui.button("Quit").on_hover_text("The next start offers to recover them");
-                if quit.clicked() {
-                    self.close(ui.ctx());
-                }
-                let stay = ui.button("Stay");
-                focus_one(&save, &[&save, &quit, &stay]);
-                stay.clicked()
-            })
-            .inner
-        });
-        if self.asks() && (modal.inner || modal.should_close()) {
-            self.leaving = Leaving::Not;
+            }
         }
     }
 }

@@ -455,7 +455,7 @@ impl Workbench {
         let file = self.host.session.file();
         let named = file.unwrap_or(Path::new("session.lapidary"));
         let path = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
-        if file.is_some() { path } else { exports::free_path(&path) }
+        if file.is_some() { path } else { crate::file::free_path(&path) }
     }
 }
 

@@ -3,7 +3,7 @@
 use egui::{Align2, Color32, RichText, Ui, vec2};
 
 use super::empty::PURPOSE;
-use super::{keys, theme};
+use super::{keys, theme, widgets};
 use crate::session::{Action, Notice, Orphan, Session, Severity, Verb};
 use crate::units::counted;
 
@@ -116,8 +116,16 @@ fn line_ui(ui: &mut Ui, notice: &Notice) {
     let color = color_of(ui, notice.severity);
     ui.colored_label(color, "●");
     let text = [vec![title(notice)], notice.details.clone()].concat();
+    let line = on_one_line(&text);
     let strong = ui.visuals().strong_text_color();
-    ui.add(egui::Label::new(RichText::new(text.join("  ·  ")).color(strong)).truncate()).on_hover_text(text.join("\n"));
+    ui.add(egui::Label::new(RichText::new(line).color(strong)).truncate()).on_hover_text(text.join("\n"));
+}
+
+/// What a message says, on one line: what it is about comes first, for the end may not fit.
+fn on_one_line(text: &[String]) -> String {
+    let place = text.iter().find_map(|line| line.split_once('\n')).map(|(_, place)| std::path::Path::new(place));
+    let name = place.and_then(std::path::Path::file_name).map(|name| format!("{}: ", name.to_string_lossy()));
+    name.unwrap_or_default() + &text.join("  ·  ").replace('\n', "  ·  ")
 }
 
 /// A message in the list.
@@ -156,10 +164,17 @@ pub fn orphans_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
 
 /// What was left behind and when, so that several can be told apart.
 fn left_behind(orphan: &Orphan) -> String {
-    let Orphan { states, runs, pictures, what, age_secs, .. } = orphan;
+    let Orphan { states, file, runs, pictures, what, age_secs, .. } = orphan;
     let age = crate::units::duration(*age_secs as f64);
     let counts = [(*pictures, "picture"), (*runs, "run"), (*states, "state")].into_iter().filter(|(n, _)| *n > 0);
     let counts: Vec<_> = counts.map(|(n, what)| counted(n, what)).collect();
+    if let Some(name) = file.as_deref().and_then(std::path::Path::file_name) {
+        return format!(
+            "Left behind {age} before this start: {} newer than {}",
+            counted(*states, "state"),
+            name.display()
+        );
+    }
     let what = if what.is_empty() { String::new() } else { format!("{what}: ") };
     format!("Left behind {age} before this start: {what}{} that no file holds", counts.join(", "))
 }
@@ -169,7 +184,7 @@ pub fn help_ui(ui: &Ui, open: &mut bool) {
     if !*open {
         return;
     }
-    let modal = egui::Modal::new(egui::Id::unique("help")).show(ui.ctx(), |ui| {
+    let modal = widgets::modal("help").show(ui.ctx(), |ui| {
         ui.set_width(620.0);
         ui.label(PURPOSE);
         ui.add_space(6.0);
@@ -235,11 +250,19 @@ mod tests {
     use crate::session::Notices;
 
     #[test]
+    fn a_message_on_the_line_begins_with_the_file_that_it_is_about() {
+        let text = ["This is no picture: choose another file\n/home/me/bad.png".to_owned(), "Why".to_owned()];
+        assert_eq!(on_one_line(&text), "bad.png: This is no picture: choose another file  ·  /home/me/bad.png  ·  Why");
+        assert_eq!(on_one_line(&["Saved".to_owned()]), "Saved");
+    }
+
+    #[test]
     fn sessions_that_were_left_behind_can_be_told_apart() {
         let folder = std::path::PathBuf::new();
         let of = |what: &str, pictures, age_secs| Orphan {
             folder: folder.clone(),
             states: 45,
+            file: None,
             runs: 2,
             pictures,
             what: what.to_owned(),
@@ -249,6 +272,9 @@ mod tests {
         assert_eq!(left_behind(&of("street.png", 3, 9000)), text);
         let text = "Left behind 3.0 days before this start: 2 runs, 45 states that no file holds";
         assert_eq!(left_behind(&of("", 0, 3 * 86_400)), text, "a journal of an earlier version says less");
+        let newer = Orphan { states: 1, file: Some("/home/me/session.lapidary".into()), ..of("street.png", 3, 60) };
+        let text = "Left behind 60 s before this start: 1 state newer than session.lapidary";
+        assert_eq!(left_behind(&newer), text);
     }
 
     #[test]

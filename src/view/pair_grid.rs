@@ -327,7 +327,9 @@ fn cell_ui(
     let probability = |numbers: &Numbers| probability_of(numbers.logits_of(sample), target);
     let (was, is) = (shown.numbers_before.map(probability), shown.numbers_after.map(probability));
     let loss = was.zip(is).is_some_and(|(was, is)| is_loss(gain(was, is, session.settings().refine.target)));
-    caption(ui, &tokens, rect, left.bottom(), (&format!("{sample}"), &class), (was, is, loss));
+    // The class of an opened picture is known once it was valued.
+    let label = if session.awaits_verdict() { "class not known yet".to_owned() } else { class };
+    caption(ui, &tokens, rect, left.bottom(), (&format!("{sample}"), &label), (was, is, loss));
     let state = shown.numbers_after.and_then(|numbers| numbers.state.get(sample)).copied().unwrap_or_default();
     if state != SampleState::Active {
         let font = egui::FontId::proportional(11.0);
@@ -339,11 +341,8 @@ fn cell_ui(
     }
     response.context_menu(|ui| sample_menu_ui(ui, session, sample, actions));
     response.on_hover_ui(|ui| {
-        ui.label(RichText::new(format!("Sample {sample}: {class}")).strong());
-        ui.label(format!("Seed {}", origins.seeds[sample]));
-        if let Some(name) = origins.names.get(sample) {
-            ui.label(name);
-        }
+        ui.label(RichText::new(format!("Sample {sample}: {label}")).strong());
+        ui.label(origins.names.get(sample).map_or_else(|| format!("Seed {}", origins.seeds[sample]), Clone::clone));
         ui.label("Click to open it on the canvas, right click to copy or save it");
     });
 }

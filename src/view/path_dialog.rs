@@ -213,8 +213,7 @@ impl PathDialog {
             Some(Err(TryRecvError::Empty)) | None => {}
         }
         let mut done = false;
-        let modal =
-            egui::Modal::new(egui::Id::unique("path")).show(ui.ctx(), |ui| self.contents_ui(ui, purpose, &mut done));
+        let modal = widgets::modal("path").show(ui.ctx(), |ui| self.contents_ui(ui, purpose, &mut done));
         if modal.inner || modal.should_close() {
             (self.purpose, self.looking) = (None, None);
         } else if done && self.looking.is_none() && !self.text.trim().is_empty() {

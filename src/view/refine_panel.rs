@@ -25,7 +25,7 @@ pub fn refine_panel_ui(
     let mut wish = None;
     widgets::heading(ui, "Refine");
     widgets::grid("refine").show(ui, |ui| {
-        presets_ui(ui, settings);
+        presets_ui(ui, session.preset(), settings);
         wish = model_ui(ui, "Classifier", "classifier", &mut settings.classifier);
         ui.end_row();
         rows_ui(ui, settings, false);
@@ -42,10 +42,10 @@ fn rows_ui(ui: &mut Ui, settings: &mut RefineSettings, rare: bool) {
 }
 
 /// The published settings that are in force, or that these come from, and a list of all.
-fn presets_ui(ui: &mut Ui, settings: &mut RefineSettings) {
+fn presets_ui(ui: &mut Ui, last: Option<&Preset>, settings: &mut RefineSettings) {
     let about = "Published settings; they replace everything here but the classifier";
     widgets::tip(ui.label("Preset"), about);
-    let (text, changes) = provenance(ui, settings);
+    let (text, changes) = provenance(last, settings);
     let combo = widgets::combo_box(ui, "preset").height(PRESETS_HEIGHT).selected_text(text).show_ui(ui, |ui| {
         ui.set_width(PRESETS_WIDTH);
         let note = "Each was published for its own model and size of picture: on others it may do little, or too much.";
@@ -70,19 +70,13 @@ fn presets_ui(ui: &mut Ui, settings: &mut RefineSettings) {
 }
 
 /// Name of the preset that is in force, or of the last one that was, and what was changed since.
-fn provenance(ui: &Ui, settings: &RefineSettings) -> (String, Vec<String>) {
-    let last = egui::Id::unique("last preset");
-    if let Some(preset) = PRESETS.iter().find(|preset| preset.apply(settings) == *settings) {
-        ui.data_mut(|data| data.insert_temp(last, preset.key));
+fn provenance(last: Option<&Preset>, settings: &RefineSettings) -> (String, Vec<String>) {
+    let Some(preset) = last else { return ("Your own".to_owned(), Vec::new()) };
+    let applied = preset.apply(settings);
+    if applied == *settings {
         return (preset.label.to_owned(), Vec::new());
     }
-    match ui.data(|data| data.get_temp(last)).and_then(Preset::from_key) {
-        Some(preset) => {
-            let changes = marks(RefineSettings::TABLE, &preset.apply(settings), settings);
-            (format!("{}, changed", preset.label), changes)
-        }
-        None => ("Your own".to_owned(), Vec::new()),
-    }
+    (format!("{}, changed", preset.label), marks(RefineSettings::TABLE, &applied, settings))
 }
 
 /// The numbers of a preset in one line.
@@ -125,12 +119,10 @@ mod tests {
         let as_it_is = preset.apply(&RefineSettings::default());
         let changed = RefineSettings { eps: 2.0 * as_it_is.eps, ..as_it_is.clone() };
         let own = RefineSettings { eps: 0.123, ..RefineSettings::default() };
-        egui::__run_test_ui(|ui| {
-            assert_eq!(provenance(ui, &own).0, "Your own");
-            assert_eq!(provenance(ui, &as_it_is), (preset.label.to_owned(), Vec::new()));
-            let (name, changes) = provenance(ui, &changed);
-            assert_eq!(name, format!("{}, changed", preset.label));
-            assert!(changes.iter().any(|change| change.to_lowercase().contains("radius")), "{changes:?}");
-        });
+        assert_eq!(provenance(None, &own).0, "Your own");
+        assert_eq!(provenance(Some(preset), &as_it_is), (preset.label.to_owned(), Vec::new()));
+        let (name, changes) = provenance(Some(preset), &changed);
+        assert_eq!(name, format!("{}, changed", preset.label));
+        assert!(changes.iter().any(|change| change.to_lowercase().contains("radius")), "{changes:?}");
     }
 }

@@ -9,7 +9,7 @@ use crate::classifier::probabilities;
 use crate::parameter::Choosable as _;
 use crate::refiner::{Numbers, RefineSettings, SampleState, Target};
 use crate::session::{Action, Activity, Session};
-use crate::trace::summary::{EDGE, Spread, Tally, used_share};
+use crate::trace::summary::{EDGE, OUTSIDE, Spread, Tally, used_share};
 use crate::trace::{Quantity, StateId};
 
 /// Height of what is said of a pixel, in points: always the same, so that nothing moves while one points.
@@ -60,7 +60,7 @@ pub fn sample_panel_ui(
 
 /// All samples together.
 fn all_ui(ui: &mut Ui, tally: &Tally) {
-    let Tally { samples, probability: [was, is], distance, improved, on_edge } = *tally;
+    let Tally { samples, probability: [was, is], distance, improved, on_edge, outside } = *tally;
     let range = |spread: Spread, words: fn(f32) -> String| {
         format!("median {}, eight of ten from {} to {}", words(spread.median), words(spread.low), words(spread.high))
     };
@@ -72,6 +72,10 @@ fn all_ui(ui: &mut Ui, tally: &Tally) {
     row(ui, "Better", format!("{improved} of {samples}"), about);
     if let Some(count) = on_edge {
         row(ui, "On the edge", format!("{count} of {samples}"), "Samples that use the whole radius");
+    }
+    if outside > 0 {
+        let about = "Samples that are farther away than this radius allows; the next step brings them back";
+        row(ui, "Outside the ball", format!("{outside} of {samples}"), about);
     }
     row(ui, "Mean ‖δ‖", digits(distance.mean), &range(distance, digits));
 }
@@ -271,7 +275,9 @@ fn ball_ui(ui: &mut Ui, (used, share): (f32, f32), settings: &RefineSettings) {
     let text = format!("Radius: {} of {} used", digits(used), digits(settings.eps as f32));
     response.widget_info(|| WidgetInfo::labeled(Role::ProgressIndicator, true, &text));
     response.on_hover_text("Distance from the generated picture, as a share of the radius");
-    let verdict = if full {
+    let verdict = if share > OUTSIDE {
+        RichText::new("outside the ball: the next step brings it back").color(tokens.limit)
+    } else if full {
         RichText::new("on the edge of the ball: the whole radius is used").color(tokens.limit)
     } else if let Some((reach, true)) = settings.reach_in_words() {
         RichText::new(reach).color(tokens.warning)

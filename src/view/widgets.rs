@@ -108,6 +108,12 @@ pub fn section(ui: &mut Ui, title: &str, add_contents: impl FnOnce(&mut Ui)) {
     egui::CollapsingHeader::new(title).show_unindented(ui, add_contents);
 }
 
+/// A dialog in the middle of the window. It is there at once: where frames come slowly, what fades in is hardly seen for long.
+pub fn modal(name: &str) -> egui::Modal {
+    let id = egui::Id::unique(name);
+    egui::Modal::new(id).area(egui::Modal::default_area(id).fade_in(false))
+}
+
 /// A button for what is to be done next.
 pub fn primary(ui: &Ui, text: &str) -> egui::Button<'static> {
     let tokens = theme::tokens(ui);
@@ -213,6 +219,21 @@ pub fn percent(value: f32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dialog_is_there_however_slowly_frames_come() {
+        let (ctx, mut opacity) = (egui::Context::default(), 0.0);
+        for _ in 0..3 {
+            let input = egui::RawInput { time: Some(1.0), ..Default::default() };
+            drop(ctx.run_ui(input, |ui| {
+                modal("a dialog").show(ui.ctx(), |ui| {
+                    ui.label("text");
+                    opacity = ui.opacity();
+                });
+            }));
+        }
+        assert_eq!(opacity, 1.0);
+    }
 
     #[test]
     fn classes_are_found_by_name_in_any_case_and_by_number() {

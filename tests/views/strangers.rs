@@ -1,5 +1,8 @@
 //! What strangers tripped over in the window.
 
+use lapidary::session::Detail;
+use lapidary::trace::RunId;
+
 use super::*;
 
 #[test]
@@ -41,9 +44,43 @@ fn a_file_of_another_session_is_never_replaced_without_a_question() {
     harness.key_press(Key::Enter);
     until(&mut harness, "the question", |session| session.question().is_some());
     assert_eq!(std::fs::read(&other).unwrap(), b"of somebody");
+    harness.key_press(Key::Enter);
+    steps(&mut harness, 1);
+    assert!(session(&harness).question().is_some(), "what nobody can have read is answered by nothing");
+    steps(&mut harness, 3);
+    harness.get_by_label_contains("It is no Lapidary session");
+    // Enter keeps what is there.
+    harness.key_press(Key::Enter);
+    steps(&mut harness, 3);
+    assert!(session(&harness).question().is_none());
+    assert_eq!(std::fs::read(&other).unwrap(), b"of somebody");
+    harness.state_mut().host_mut().handle(Action::SaveSession(other.clone(), Detail::Full));
     steps(&mut harness, 4);
     click(&mut harness, "Replace");
     until(&mut harness, "saving", |session| session.file() == Some(other.as_path()));
+}
+
+#[test]
+fn enter_loses_nothing_whatever_is_asked() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+    let folder = root.path().join("left behind");
+    std::fs::create_dir(&folder).unwrap();
+    let run = session(&harness).shown_run().unwrap();
+    harness.state_mut().host_mut().handle(Action::Do(Verb::Branch));
+    until(&mut harness, "a branch", |session| session.trace().runs().count() == 2 && !session.is_busy());
+    for action in [Action::Discard(folder.clone()), Action::DeleteRun(RunId(run.0 + 1))] {
+        harness.state_mut().host_mut().handle(action);
+        assert!(session(&harness).question().is_some());
+        steps(&mut harness, 4);
+        harness.key_press(Key::Enter);
+        steps(&mut harness, 3);
+        assert!(session(&harness).question().is_none());
+    }
+    assert!(folder.exists() && session(&harness).trace().runs().count() == 2);
 }
 
 #[test]

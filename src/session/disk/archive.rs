@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tempfile::NamedTempFile;
 
 use super::entry::{Entry, Fact, Pictures, StateFacts};
-use super::journal::{JOURNAL, Journal, LOCK, folder_of, sync_folder};
+use super::journal::{JOURNAL, Journal, LOCK, folder_of, sync_folder, temporary_in};
 use super::orphans::remove_taken;
 use super::raw::{MAGIC, Raw};
 use super::{Detail, Restored, Saving, recipe, v2};
@@ -181,6 +181,7 @@ impl Contents {
                     self.index.retain(|id, _| id.run != run);
                 }
             }
+            Fact::Saved { .. } => {}
             Fact::Settings(_) | Fact::Change { .. } => tracing::warn!("impossible settings were skipped"),
         }
     }
@@ -201,6 +202,10 @@ impl Next {
     }
 
     fn push(&mut self, raw: &Raw) -> std::io::Result<()> {
+        // Whatever a file says of others is not known here.
+        if matches!(raw.fact(), Some(Ok(Fact::Saved { .. }))) {
+            return Ok(());
+        }
         self.contents.take(raw, self.length);
         self.length += raw.write(&mut self.out)?;
         Ok(())
@@ -253,8 +258,8 @@ pub(super) fn save(journal: &mut Journal, saving: &Saving, watch: &mut Watch<'_>
     let mut write = |raw: Raw| -> Result<(), Halt> {
         let is_there = |facts: &StateFacts| saving.document.runs.iter().any(|run| run.id == facts.id().run);
         let raw = match raw.fact() {
-            // Written once, above.
-            Some(Ok(Fact::Settings(_) | Fact::Provenance(_))) => return Ok(()),
+            // Written once, above; where files lie here is nobody else's business.
+            Some(Ok(Fact::Settings(_) | Fact::Provenance(_) | Fact::Saved { .. })) => return Ok(()),
             _ if raw.references().is_some() => return Ok(()),
             // Of a run that was deleted.
             _ if raw.state_facts().is_some_and(|facts| !is_there(&facts)) => return Ok(()),
@@ -286,29 +291,6 @@ pub(super) fn save(journal: &mut Journal, saving: &Saving, watch: &mut Watch<'_>
     temporary.persist(path).map_err(|error| fail(error.error))?;
     tell_unsynced(sync_folder(folder));
     Ok(bytes)
-}
-
-/// A new file beside its target, with the rights of any other new file.
-///
-/// # Errors
-/// Those of the system.
-fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
-    temporary_named(folder, ".tmp")
-}
-
-/// Likewise; its name begins as `prefix` says.
-///
-/// # Errors
-/// Those of the system.
-pub fn temporary_named(folder: &Path, prefix: &str) -> std::io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(prefix);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
 }
 
 /// The journal in a session file, and its length; none in a file that is no zip.
@@ -385,7 +367,8 @@ pub(super) fn open(
         drop(crate::zoo::find(model));
     }
     // What was looked at, or where that was not kept the end of its run; else the end of the last run.
-    let looked_at = is_packed.then(|| Document::open(path).ok()?.0.shown).flatten();
+    let look = is_packed.then(|| Document::open(path).ok()).flatten().map(|(look, _)| look);
+    let looked_at = look.as_ref().and_then(|look| look.shown);
     let run = looked_at.and_then(|at| contents.trace.run(at.run)).or_else(|| contents.trace.runs().last());
     let way = run.map_or_else(Vec::new, |run| contents.trace.path(run.id));
     let is_kept = |at: &StateId| way.get(at.iteration as usize).is_some_and(|id| contents.index.contains_key(id));
@@ -403,6 +386,8 @@ pub(super) fn open(
         trace: contents.trace,
         index: contents.index.into_iter().collect(),
         shown,
+        sample: look.as_ref().and_then(|look| look.sample).unwrap_or(0),
+        preset: look.and_then(|look| look.preset),
         first,
         differences,
     })

@@ -83,6 +83,13 @@ pub enum Fact {
         /// The run.
         run: RunId,
     },
+    /// A session file holds everything up to here. It says where, so it stays in the journal and goes into no file.
+    Saved {
+        /// The whole path.
+        path: String,
+        /// Its size.
+        bytes: u64,
+    },
 }
 
 /// What the header of a state says.
@@ -363,7 +370,7 @@ fn fact_with_models(mut fact: Fact, change: &dyn Fn(&str) -> String) -> Fact {
             let models = provenance.generator.iter_mut().chain(&mut provenance.classifier);
             models.map(|info| &mut info.reference).collect()
         }
-        Fact::Targets { .. } | Fact::Tag { .. } | Fact::Deleted { .. } => Vec::new(),
+        Fact::Targets { .. } | Fact::Tag { .. } | Fact::Deleted { .. } | Fact::Saved { .. } => Vec::new(),
     };
     for model in models {
         *model = change(model);

@@ -6,6 +6,8 @@ use std::io::{BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tempfile::NamedTempFile;
+
 use super::DiskEvent;
 use super::entry::{Entry, Fact};
 use super::raw::{MAGIC, Raw};
@@ -195,6 +197,29 @@ pub(super) fn sync_folder(folder: &Path) -> std::io::Result<()> {
 /// The folder that a file lies in.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// A new file beside its target, with the rights of any other new file.
+///
+/// # Errors
+/// Those of the system.
+pub(super) fn temporary_in(folder: &Path) -> std::io::Result<NamedTempFile> {
+    temporary_named(folder, ".tmp")
+}
+
+/// Likewise; its name begins as `prefix` says.
+///
+/// # Errors
+/// Those of the system.
+pub fn temporary_named(folder: &Path, prefix: &str) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
 }
 
 #[cfg(test)]

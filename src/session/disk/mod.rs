@@ -17,9 +17,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use self::archive::{stored_pictures, temporary_named};
+pub use self::archive::stored_pictures;
 pub(super) use self::entry::same_pictures;
 pub use self::entry::{Entry, Fact};
+pub use self::journal::temporary_named;
 pub use self::orphans::Orphan;
 pub use self::storage::{Disk, Storage};
 use super::Settings;
@@ -116,6 +117,8 @@ pub struct Saving {
     pub path: PathBuf,
     /// How much.
     pub detail: Detail,
+    /// Whether it may replace what somebody else put there.
+    pub replaces: bool,
     /// Settings, provenance, samples, runs; model paths as they are here.
     pub document: Document,
     /// Real pictures that early stopping compares with.
@@ -145,6 +148,10 @@ pub struct Restored {
     pub index: Vec<(StateId, u64)>,
     /// The run that is shown first, and the place on its way from the origin; none without runs.
     pub shown: Option<StateId>,
+    /// The picture that is marked first.
+    pub sample: usize,
+    /// Name of the published settings that those of the refinement come from.
+    pub preset: Option<String>,
     /// The state that is there, if its pictures were kept: what else is looked at is read then.
     pub first: Option<(StateId, Arc<State>)>,
     /// What is not as it was when it was made, one sentence each.
@@ -193,6 +200,15 @@ pub enum DiskEvent {
         epoch: u64,
         /// What it holds, as asked for.
         revision: u64,
+    },
+    /// Nothing was saved, for what lies at its place is not what was opened from there or saved to it last.
+    InTheWay {
+        /// Which saving.
+        ticket: Ticket,
+        /// Where.
+        path: PathBuf,
+        /// How much was to be kept.
+        detail: Detail,
     },
     /// A session is read.
     Opened {

@@ -18,8 +18,10 @@ const NEW: Duration = Duration::from_secs(60);
 pub struct Orphan {
     /// Its folder.
     pub folder: PathBuf,
-    /// States in it.
+    /// States in it that no file holds.
     pub states: usize,
+    /// The session file that holds those before.
+    pub file: Option<PathBuf>,
     /// Runs in it.
     pub runs: usize,
     /// Pictures that it is about.
@@ -53,8 +55,15 @@ pub(super) fn find(folder: &Path) -> Option<Orphan> {
         return None;
     };
     let age_secs = modified(&path).map_or(0, |age| age.as_secs());
-    let mut orphan =
-        Orphan { folder: folder.to_owned(), states: 0, runs: 0, pictures: 0, what: String::new(), age_secs };
+    let mut orphan = Orphan {
+        folder: folder.to_owned(),
+        states: 0,
+        file: None,
+        runs: 0,
+        pictures: 0,
+        what: String::new(),
+        age_secs,
+    };
     if !count(file, &mut orphan)? {
         remove(folder);
         return None;
@@ -81,6 +90,12 @@ fn count(file: File, orphan: &mut Orphan) -> Option<bool> {
         if let Some((pictures, what)) = worth.origins {
             (orphan.pictures, orphan.what) = (pictures, what);
         }
+        // Where it is not as it was written, it may hold anything.
+        let is_there =
+            |(path, bytes): &(String, u64)| Path::new(path).metadata().is_ok_and(|meta| meta.len() == *bytes);
+        if let Some((path, _)) = worth.saved.filter(is_there) {
+            (orphan.states, orphan.file, is_worth) = (0, Some(path.into()), false);
+        }
         is_worth |= worth.is_edited || worth.iteration.is_some_and(|iteration| iteration > 0);
     }
 }
@@ -97,6 +112,7 @@ fn glance(input: &mut BufReader<File>, end: u64) -> Option<Worth> {
         is_edited: origins.as_ref().is_some_and(|facts| facts.edit.is_some()),
         begins_run: matches!(fact, Some(Fact::Run { .. })),
         ends_run: matches!(fact, Some(Fact::Deleted { .. })),
+        saved: fact.and_then(|fact| if let Fact::Saved { path, bytes } = fact { Some((path, bytes)) } else { None }),
         origins: origins.map(|facts| (facts.labels.len(), facts.what())),
     };
     input.seek_relative(i64::try_from(block).ok()?).ok()?;

@@ -190,6 +190,8 @@ pub(super) struct Worth {
     pub(super) begins_run: bool,
     /// Whether it deletes one.
     pub(super) ends_run: bool,
+    /// The session file that holds everything before it, and its size then.
+    pub(super) saved: Option<(String, u64)>,
     /// How many pictures everything starts from, and what they are, if it is these.
     pub(super) origins: Option<(usize, String)>,
 }

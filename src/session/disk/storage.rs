@@ -10,8 +10,9 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use super::archive::{Halt, Watch, open, save};
 use super::journal::Journal;
 use super::orphans::{self, Orphan, remove};
-use super::{DiskEvent, DiskJob, Entry, Saving, Ticket};
+use super::{Detail, DiskEvent, DiskJob, Entry, Fact, Saving, Ticket};
 use crate::data::{Batch, MAX_PICTURES, PictureError, PictureSource};
+use crate::file::Stamp;
 use crate::session::error::StorageError;
 use crate::worker::{Wake, WakeOnDrop, last_words};
 
@@ -150,6 +151,8 @@ pub struct Disk {
     stopped: BTreeSet<Ticket>,
     /// Where the journal lies when its own folder cannot be written.
     substitute: Option<tempfile::TempDir>,
+    /// The session file that was opened or saved last, as it was then: what another program makes of it is not replaced unasked.
+    known: Option<(PathBuf, Stamp)>,
 }
 
 impl Disk {
@@ -173,6 +176,7 @@ impl Disk {
             stops,
             stopped: BTreeSet::new(),
             substitute,
+            known: None,
         }
     }
 
@@ -258,8 +262,12 @@ impl Disk {
     }
 
     fn save(&mut self, saving: Saving, publish: &mut dyn FnMut(DiskEvent)) {
-        let Self { journal, stops, stopped, folder, .. } = self;
-        let Saving { ticket, epoch, revision, .. } = saving;
+        let Self { journal, stops, stopped, folder, known, .. } = self;
+        let Saving { ticket, epoch, revision, detail, .. } = saving;
+        let lies_there = stamped(&saving.path);
+        if !saving.replaces && lies_there.is_some() && lies_there != *known {
+            return publish(DiskEvent::InTheWay { ticket, path: saving.path, detail });
+        }
         let written = match journal {
             Some(journal) if journal.epoch == epoch => {
                 let mut tell = progress(ticket, stops, stopped, publish);
@@ -269,6 +277,12 @@ impl Disk {
             Some(_) => Err(Halt::Stopped),
             None => Err(no_journal(folder).into()),
         };
+        if written.is_ok() {
+            *known = stamped(&saving.path);
+            if let Some(journal) = journal.as_mut().filter(|_| detail == Detail::Full) {
+                tell_journal(journal, known.as_ref(), publish);
+            }
+        }
         publish(match written {
             Ok(bytes) => DiskEvent::Saved { ticket, path: saving.path, bytes, epoch, revision },
             Err(halt) => refused(ticket, halt),
@@ -282,7 +296,9 @@ impl Disk {
         epoch: u64,
         publish: &mut dyn FnMut(DiskEvent),
     ) {
-        let Self { journal, stops, stopped, folder, substitute, .. } = self;
+        let Self { journal, stops, stopped, folder, substitute, known, .. } = self;
+        // As it was before it was read: what comes while it is read is not known.
+        let before = stamped(path);
         let opened = match journal {
             // What a crash left behind would be moved to a place that does not last.
             Some(_) if recovers && substitute.is_some() => Err(no_journal(folder).into()),
@@ -292,6 +308,10 @@ impl Disk {
             }
             None => Err(no_journal(folder).into()),
         };
+        if let (Ok(restored), Some(journal)) = (&opened, journal) {
+            *known = before.filter(|_| restored.path.is_some());
+            tell_journal(journal, known.as_ref(), publish);
+        }
         publish(match opened {
             Ok(restored) => DiskEvent::Opened { ticket, restored: Box::new(restored) },
             Err(halt) => refused(ticket, halt),
@@ -317,6 +337,20 @@ fn progress<'a>(
         publish(DiskEvent::Progress { ticket, done, of });
         !stopped.remove(&ticket)
     }
+}
+
+/// Has the journal remember that a session file holds everything that it holds.
+fn tell_journal(journal: &mut Journal, file: Option<&(PathBuf, Stamp)>, publish: &mut dyn FnMut(DiskEvent)) {
+    let Some((path, stamp)) = file else { return };
+    let path = std::path::absolute(path).ok().and_then(|path| path.into_os_string().into_string().ok());
+    if let Some(path) = path {
+        journal.append_or_keep(Entry::Fact(Fact::Saved { path, bytes: stamp.length() }), publish);
+    }
+}
+
+/// A file and what tells whether it is still the same; `None` when none is there.
+fn stamped(path: &Path) -> Option<(PathBuf, Stamp)> {
+    Some((path.to_owned(), Stamp::of(path)?))
 }
 
 fn failed(error: &StorageError) -> DiskEvent {

@@ -1,7 +1,7 @@
 //! The brush that paints a mask on the picture, and the mask drawn over it.
 
 use egui::{
-    Color32, ColorImage, CursorIcon, Key, Modifiers, PointerButton, Pos2, Rect, Response, Stroke, TextureHandle,
+    Color32, ColorImage, CursorIcon, Event, Key, Modifiers, PointerButton, Pos2, Rect, Response, Stroke, TextureHandle,
     TextureOptions, Ui, Vec2, pos2, vec2,
 };
 
@@ -54,6 +54,8 @@ pub struct MaskBrush {
     is_hovered: bool,
     /// The pane that is painted in, where there are two: a stroke does not leap from one edge to the other.
     pane: usize,
+    /// The button that paints, while it is held.
+    held: Option<PointerButton>,
 }
 
 impl Default for MaskBrush {
@@ -69,6 +71,7 @@ impl Default for MaskBrush {
             drawn_in: None,
             is_hovered: false,
             pane: 0,
+            held: None,
         }
     }
 }
@@ -104,12 +107,9 @@ impl MaskBrush {
         let pointer = response.interact_pointer_pos().or_else(|| response.hover_pos());
         let above = pointer.and_then(|at| Some((at, panes.iter().position(|pane| pane.contains(at))?)));
         self.is_hovered = above.is_some();
-        if let Some((_, pane)) = above.filter(|(_, pane)| *pane != self.pane) {
-            (self.pane, self.last) = (pane, None);
-        }
         self.radius_keys(ui);
 
-        let action = self.paint(ui, response, above.map(|(at, _)| point(at)));
+        let action = self.paint(ui, response, panes, point);
         let picture = Vec2::from(view.picture.map(|side| side as f32)) * view.zoom;
         let rect = Rect::from_min_size(((corner + Vec2::from(view.origin)) / scale).to_pos2(), picture / scale);
         for pane in panes {
@@ -139,23 +139,63 @@ impl MaskBrush {
         self.radius = radius.clamp(BRUSH_RADIUS.min as f32, BRUSH_RADIUS.max as f32);
     }
 
-    /// Paints up to `point`, in picture pixels, while a button is held there.
-    fn paint(&mut self, ui: &Ui, response: &Response, point: Option<Pos2>) -> Option<Action> {
-        let (primary, secondary) = ui.input(|input| {
-            (input.pointer.button_down(PointerButton::Primary), input.pointer.button_down(PointerButton::Secondary))
+    /// Where the button that paints was held since the last frame, in order, and whether a stroke begins there: a quick one is
+    /// more than where the pointer is whenever a frame is drawn.
+    fn way(&mut self, ui: &Ui) -> Vec<(Pos2, PointerButton, bool)> {
+        let mut way = Vec::new();
+        ui.input(|input| {
+            for event in &input.events {
+                match (event, self.held) {
+                    (Event::PointerButton { pos, button, pressed: true, .. }, None)
+                        if *button != PointerButton::Middle =>
+                    {
+                        self.held = Some(*button);
+                        way.push((*pos, *button, true));
+                    }
+                    (Event::PointerMoved(pos), Some(held)) => way.push((*pos, held, false)),
+                    (Event::PointerButton { pos, button, pressed: false, .. }, Some(held)) if *button == held => {
+                        self.held = None;
+                        way.push((*pos, held, false));
+                    }
+                    _ => {}
+                }
+            }
+            // It may have been let go while nothing was painted on.
+            self.held = self.held.filter(|held| input.pointer.button_down(*held));
+            if let (Some(held), Some(pos), true) = (self.held, input.pointer.interact_pos(), way.is_empty()) {
+                way.push((pos, held, false));
+            }
         });
-        let is_held = response.is_pointer_button_down_on() && (primary || secondary);
-        // A click that begins and ends within one frame was never held, nor is the end of a fast stroke.
-        let is_clicked = response.clicked() || response.secondary_clicked() || response.drag_stopped();
-        let point = point.filter(|_| (is_held || is_clicked) && !Self::lets_pan(ui));
-        let Some(point) = point else {
+        way
+    }
+
+    /// Paints along the way of a held button within the `panes`; `point` is what lies there, in picture pixels.
+    fn paint(&mut self, ui: &Ui, response: &Response, panes: &[Rect], point: impl Fn(Pos2) -> Pos2) -> Option<Action> {
+        // A frame that is laid out again has the same events.
+        if ui.ctx().current_pass_index() > 0 {
+            return None;
+        }
+        let way = self.way(ui);
+        // One that begins and ends within one frame was never held.
+        let begins = way.iter().any(|(.., begins)| *begins) && response.contains_pointer();
+        let is_held = response.is_pointer_button_down_on() || response.drag_stopped();
+        let is_clicked = response.clicked() || response.secondary_clicked();
+        if !(begins || is_held || is_clicked) || Self::lets_pan(ui) {
             self.last = None;
             return None;
-        };
-        let erases = self.erases || secondary || response.secondary_clicked();
+        }
         let before = self.mask.clone();
-        self.stroke_to(point, !erases);
-        if !is_held {
+        for (at, button, begins) in way {
+            let pane = panes.iter().position(|pane| pane.contains(at));
+            if begins || pane != Some(self.pane) {
+                self.last = None;
+            }
+            if let Some(pane) = pane {
+                self.pane = pane;
+                self.stroke_to(point(at), !self.erases && button != PointerButton::Secondary);
+            }
+        }
+        if self.held.is_none() {
             self.last = None;
         }
         if self.mask == before {

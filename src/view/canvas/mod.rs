@@ -183,13 +183,13 @@ impl Canvas {
         let Look { compare, blink_after, before, after, brush } = look;
         let response = ui.allocate_response(ui.available_size(), Sense::click_and_drag());
         let (above, rect, below) = strips(response.rect, compare);
-        self.readout = None;
+        let read_before = self.readout.take();
         let label = compare.label();
         let [_, height, width] = pair.shape;
         response.widget_info(|| {
             WidgetInfo::labeled(Role::Canvas, ui.is_enabled(), format!("Canvas: {label}, {width}×{height} pixels"))
         });
-        self.adopt(pair);
+        let is_new = self.adopt(pair);
         let is_visible = rect.is_finite() && rect.width() >= 1.0 && rect.height() >= 1.0;
         let pictures = self.pictures.clone().filter(|_| is_visible && pair.is_drawable())?;
 
@@ -218,6 +218,10 @@ impl Canvas {
             before: pair.rgb(pair.before, y * width + x),
             after: pair.rgb(pair.after, y * width + x),
         });
+        if is_new || self.readout != read_before {
+            // The panel beside was drawn before it was known, and the pointer is found once other pictures lie below it.
+            ui.ctx().request_repaint();
+        }
 
         let painter = ui.painter_at(response.rect);
         painter.rect_filled(response.rect, 0.0, ui.visuals().extreme_bg_color);
@@ -248,18 +252,19 @@ impl Canvas {
         painted
     }
 
-    /// Takes over new pictures and settings that another panel may have changed.
-    fn adopt(&mut self, pair: &Pair<'_>) {
+    /// Takes over new pictures and settings that another panel may have changed; whether there are new ones.
+    fn adopt(&mut self, pair: &Pair<'_>) -> bool {
         self.gain = self.gain.clamp(controls::GAIN.min as f32, controls::GAIN.max as f32);
         self.wipe = self.wipe.clamp(0.0, 1.0);
         let shown = self.pictures.as_ref().map(|pictures| (pictures.keys, pictures.shape));
         if shown == Some((pair.keys, pair.shape)) {
-            return;
+            return false;
         }
         if shown.is_none_or(|(_, shape)| shape[1..] != pair.shape[1..]) {
             self.fit();
         }
         self.pictures = Pictures::after(self.pictures.as_deref(), pair).map(Arc::new);
+        true
     }
 
     /// A strip around the cut that takes the pointer before the canvas does.
@@ -377,5 +382,29 @@ mod tests {
         let second = canvas.pictures.as_ref().expect("packed");
         assert!(!Arc::ptr_eq(&first.after, &second.after), "another key, other bytes");
         assert!(Arc::ptr_eq(&first.before, &second.before), "the picture before is the same all along");
+    }
+
+    #[test]
+    fn what_is_below_a_pointer_that_rests_is_read_and_shown_when_other_pictures_come() {
+        let (ctx, mut canvas) = (egui::Context::default(), Canvas::default());
+        let mut moves = vec![egui::Event::PointerMoved(egui::pos2(160.0, 200.0))];
+        let mut frame = |key: u64, values: &[f32; 6]| {
+            let rect = Rect::from_min_size(egui::Pos2::ZERO, vec2(640.0, 400.0));
+            // Every event is a reason to draw again.
+            let events = std::mem::take(&mut moves);
+            let input = egui::RawInput { screen_rect: Some(rect), events, ..Default::default() };
+            drop(ctx.run_ui(input, |ui| {
+                let look = Look { compare: Compare::Side, blink_after: false, before: "b", after: "a", brush: None };
+                let pair = Pair { after: values, shape: [1, 2, 3], ..pair(key) };
+                assert_eq!(canvas.ui(ui, &pair, look), None);
+            }));
+            (canvas.readout(), ctx.has_requested_repaint())
+        };
+        for _ in 0..6 {
+            frame(1, &PIXELS);
+        }
+        let (Some(first), false) = frame(1, &PIXELS) else { panic!("it is read, and nothing changes any more") };
+        let (second, is_drawn_again) = frame(2, &[0.5; 6]);
+        assert!(second.is_some_and(|second| second != first) && is_drawn_again);
     }
 }
