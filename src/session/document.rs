@@ -268,11 +268,28 @@ impl Document {
         let odd = |what: String| StorageError::Edited { path: path.to_owned(), what };
         let document: Self = serde_json::from_str(text).map_err(|error| {
             let place = Place::new(error.line(), error.column());
-            odd(format!("a value is missing or of another kind than belongs there in {place} (numbers stand without quotation marks)"))
+            odd(expected_instead(&error.to_string()).map_or_else(
+                || format!("a value is missing or of another kind than belongs there in {place} (numbers stand without quotation marks)"),
+                |(found, expected)| format!("it says {found} in {place}, where {expected} belongs"),
+            ))
         })?;
         document.settings.check().map_err(|error| odd(error.to_string()))?;
         Ok(document)
     }
+}
+
+/// A word or a number that is not allowed where it stands, and what is; from what the reader of JSON says of it.
+fn expected_instead(text: &str) -> Option<(String, String)> {
+    let (found, expected) = text.split_once(", expected ")?;
+    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let word = quoted(found).into_iter().next()?;
+    if found.starts_with("unknown variant ") {
+        return Some((format!("{word:?}"), format!("one of {}", quoted(expected).join(", "))));
+    }
+    let lowest = u32::from(expected.starts_with("a nonzero"));
+    let kind = expected.trim_start_matches("a nonzero ").split(' ').next();
+    let largest = [("u32", u64::from(u32::MAX)), ("u64", u64::MAX)].into_iter().find(|(name, _)| kind == Some(name))?.1;
+    found.starts_with("invalid value").then(|| (word, format!("a whole number from {lowest} to {largest}")))
 }
 
 /// Whether a file is a session by its name, `.lapidary` or `.json` in whatever case, or by what it holds.
