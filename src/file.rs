@@ -168,6 +168,21 @@ pub(crate) fn text_of(bytes: &[u8]) -> Result<&str, Place> {
     std::str::from_utf8(bytes).map_err(|error| Place::behind(&bytes[..error.valid_up_to()]))
 }
 
+/// A word or a number that is not allowed where it stands, and what is; from what the reader of JSON says of it.
+#[must_use]
+pub fn expected_instead(text: &str) -> Option<(String, String)> {
+    let (found, expected) = text.split_once(", expected ")?;
+    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let word = quoted(found).into_iter().next()?;
+    if found.starts_with("unknown variant ") {
+        return Some((format!("{word:?}"), format!("one of {}", quoted(expected).join(", "))));
+    }
+    let lowest = u32::from(expected.starts_with("a nonzero"));
+    let kind = expected.trim_start_matches("a nonzero ").split(' ').next();
+    let largest = [("u32", u64::from(u32::MAX)), ("u64", u64::MAX)].into_iter().find(|(name, _)| kind == Some(name))?.1;
+    found.starts_with("invalid value").then(|| (word, format!("a whole number from {lowest} to {largest}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

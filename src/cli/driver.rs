@@ -111,9 +111,9 @@ impl Driver {
         out.take_warnings().iter().for_each(|warning| self.say(warning));
     }
 
-    /// Says what may be left out when quiet.
+    /// Says what may be left out when quiet, which warnings are not.
     pub(super) fn note(&self, notes: &[String]) {
-        for note in notes.iter().filter(|_| !self.quiet) {
+        for note in notes.iter().filter(|note| !self.quiet || note.starts_with("warning:")) {
             self.say(note);
         }
     }

@@ -67,8 +67,10 @@ impl Ended {
         let extent = if complete { Extent::Whole } else { Extent::Part(done as u64) };
         let put_together = begun.out.publish(names, extent, write);
         driver.say_kept(&mut begun.out);
-        let kept =
-            format!("{done} of {of} pictures are done and kept: the same command with --resume goes on behind them");
+        let kept = format!(
+            "{done} of {of} pictures are done and kept in {}: the same command with --resume goes on behind them",
+            begun.out.path().join("parts").display()
+        );
         let left_out = result.with_context(|| kept.clone())?;
         let stays = put_together.with_context(|| kept)?;
         driver.note(&left_out);

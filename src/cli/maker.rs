@@ -76,9 +76,25 @@ impl Maker {
             let n = made.images.len().min(places.len());
             // A batch that was cut short goes on where it was cut.
             let end = if self.driver.interrupted { places.start + n } else { places.end };
-            self.parts.add_made((start, end), &part_of(&made, 0..n))?;
+            self.add((start, end), n, &made)?;
         }
         Ok(!self.driver.interrupted)
+    }
+
+    /// Puts the first `n` of the pictures on the disk. Where it has no room for all of them, as many as fit are kept.
+    fn add(&mut self, (start, end): (usize, usize), n: usize, made: &Origins) -> Result<(), ExportError> {
+        let added = self.parts.add_made((start, end), &part_of(made, 0..n));
+        let mut fewer = n;
+        while let Err(ExportError::Write { .. }) = &added
+            && fewer > 1
+        {
+            fewer /= 2;
+            // The places of those that could not be read are before the first.
+            if self.parts.add_made((start, end - n + fewer), &part_of(made, 0..fewer)).is_ok() {
+                break;
+            }
+        }
+        added
     }
 
     /// Puts the results together and says what they are: `say` gets their number and the device, `hint` their folder. `result`

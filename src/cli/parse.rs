@@ -45,6 +45,7 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
     let called = called.map_or_else(|| "lapidary".to_owned(), |name| format!("lapidary {name}"));
     // A file of this name is not meant where it is the value of a flag that takes it.
     let file = args.iter().skip(1).find(|arg| is_flag_and_file(arg)).cloned();
+    let args = with_negatives(subcommand.unwrap_or(&command), args);
     let matches = command.try_get_matches_from_mut(args).map_err(|error| match file {
         Some(found) if error.kind() == clap::error::ErrorKind::UnknownArgument => CliError::FlagOrFile { found },
         _ => CliError::usage(error, &called),
@@ -98,6 +99,31 @@ fn train_options(matches: &ArgMatches) -> Result<TrainOptions, CliError> {
         device: flags::given(matches, flags::DEVICE).unwrap_or("auto").parse::<DeviceChoice>()?,
         dry_run: is_on(matches, DRY_RUN),
         quiet: is_on(matches, QUIET),
+    })
+}
+
+/// What begins with a minus and a digit is no flag where a number is meant, also when it is more than a number, such as `-10%`:
+/// the range says what is wrong with it.
+fn with_negatives(command: &clap::Command, args: Vec<OsString>) -> Vec<OsString> {
+    let takes_numbers = |flag: &OsString| {
+        let name = flag.to_str().and_then(|flag| flag.strip_prefix("--"));
+        let arg = command.get_arguments().find(|arg| name.is_some() && arg.get_long() == name);
+        arg.is_some_and(clap::Arg::is_allow_negative_numbers_set)
+    };
+    let is_negative = |arg: &OsString| {
+        arg.to_str()
+            .and_then(|arg| arg.strip_prefix('-'))
+            .is_some_and(|rest| rest.starts_with(|first: char| first == '.' || first.is_ascii_digit()))
+    };
+    args.into_iter().fold(Vec::new(), |mut args: Vec<OsString>, arg| {
+        match args.last_mut().filter(|flag| is_negative(&arg) && takes_numbers(flag)) {
+            Some(flag) => {
+                flag.push("=");
+                flag.push(arg);
+            }
+            None => args.push(arg),
+        }
+        args
     })
 }
 
@@ -177,6 +203,12 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         return Err(CliError::MadeAndOpened { flag });
     }
     let is_generated = matches!(source, Ok(Source::Generator));
+    let opened = options.recorded.as_ref().is_some_and(|recorded| recorded.opened());
+    if job == Job::Generate && (opened || !matches!(source, Ok(Source::Generator | Source::Stored(_)))) {
+        options.notes.push(
+            "warning: the session opens or edits pictures, which are left aside: new ones are made of seeds".to_owned(),
+        );
+    }
     if job == Job::Generate || made.is_some() {
         (source, options.part) = (Ok(Source::Generator), Part::default());
     }

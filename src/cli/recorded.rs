@@ -33,6 +33,11 @@ pub struct Recorded {
 }
 
 impl Recorded {
+    /// Whether the pictures were opened: those have names.
+    pub(super) fn opened(&self) -> bool {
+        self.samples.iter().any(|sample| !sample.name.is_empty())
+    }
+
     /// Leaves out what is about pictures, because others are taken.
     pub(super) fn forget_pictures(&mut self) {
         self.input_hashes.clear();

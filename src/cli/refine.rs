@@ -166,9 +166,13 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     let results = Results { origins: &origins, document: &document, refined: Some(refined) };
     out = begun.out;
     let extent = if complete { Extent::Whole } else { Extent::Part(last.into()) };
-    let stays = out
-        .publish(results.names(), extent, |folder| results.write(folder))
-        .with_context(|| format!("the results of {} cannot all be written", counted(last as usize, "iteration")))?;
+    let published = out.publish(results.names(), extent, |folder| results.write(folder));
+    let stays = published.map_err(|error| {
+        let kept = out.keep_what_fits(&results.names(), last.into());
+        driver.say_kept(&mut out);
+        let done = counted(last as usize, "iteration");
+        anyhow::Error::new(error).context(kept_of(&done, (&out.place(false), &kept), &results, parts.under_way()))
+    })?;
     driver.say_kept(&mut out);
     parts.forget_under_way(last)?;
     let planned = counted(iterations as usize, "iteration");
@@ -200,6 +204,40 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
         return Ok(driver.stopped());
     }
     Ok(Outcome::Done)
+}
+
+/// What is kept of results that cannot all be written, what is missing, and how they become whole.
+fn kept_of(
+    done: &str,
+    (place, kept): (&Path, &[String]),
+    results: &Results<'_>,
+    under_way: Option<(PathBuf, u64)>,
+) -> String {
+    let mut parts = [Vec::new(), Vec::new()];
+    for files in export::files(&export::REFINED) {
+        let names = export::names(&[files], &results.origins.seeds);
+        let count = names.iter().filter(|name| kept.contains(name)).count();
+        let is_some = (1..names.len()).contains(&count);
+        let of = if is_some { format!(" ({count} of {})", names.len()) } else { String::new() };
+        parts[usize::from(count == 0)].push(format!("{files}{of}"));
+    }
+    let [kept, missing] = parts.map(|files| files.join(", "));
+    let before = under_way.map_or_else(String::new, |(path, iterations)| {
+        let iterations = counted(iterations as usize, "iteration");
+        format!("; the pictures after {iterations} are in {}", path.display())
+    });
+    let whole = "with more space, the same command with --resume makes them whole";
+    match (kept.as_str(), missing.as_str()) {
+        ("", _) => format!("the results of {done} cannot be written, not one of their files{before}"),
+        (_, "") => format!(
+            "the results of {done} cannot all be written: kept in {} are {kept}{before}; {whole}",
+            place.display()
+        ),
+        _ => format!(
+            "the results of {done} cannot all be written: kept in {} are {kept}, missing are {missing}{before}; {whole}",
+            place.display()
+        ),
+    }
 }
 
 /// Opens pictures and gives each its class: a listed one, the one that it had when it was refined before, or the one that the

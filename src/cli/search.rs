@@ -240,7 +240,8 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     let complete = ended.is_ok() && !driver.interrupted;
     let place = out.place(complete);
     let extent = if complete { Extent::Whole } else { Extent::Part(found.len() as u64) };
-    let stays = out.publish(vec![TABLE.to_owned()], extent, |folder| write(&folder.join(TABLE), options, &found))?;
+    let published = out.publish(vec![TABLE.to_owned()], extent, |folder| write(&folder.join(TABLE), options, &found));
+    let stays = published.context("the points that were judged are said above, but their table cannot be written")?;
     driver.say_kept(&mut out);
     ended?;
     if let Some(more) = stays {

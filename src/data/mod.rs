@@ -123,7 +123,13 @@ impl PictureSource {
         let (mut files, mut notes) = (Vec::new(), Vec::new());
         for path in paths {
             if path.is_dir() {
-                let (mut found, note) = pictures_in(path)?;
+                // Results of many pictures are an archive, and no pictures one by one.
+                let (mut found, note) = pictures_in(path).map_err(|error| match results::archive_of(path) {
+                    Some((path, _)) if matches!(error, PictureError::EmptyFolder { .. }) => {
+                        PictureError::ArchiveAmongOthers { path }
+                    }
+                    _ => error,
+                })?;
                 files.append(&mut found);
                 notes.extend(note);
             } else {
@@ -351,6 +357,26 @@ mod tests {
         std::fs::write(&archive, b"PK\x03\x04").unwrap();
         let error = PictureSource::open(&[folder.path().join("a.png"), archive]).unwrap_err().to_string();
         assert!(error.contains("is opened alone"), "{error}");
+    }
+
+    #[test]
+    fn several_folders_of_results_are_no_folders_without_pictures() {
+        let place = tempfile::tempdir().unwrap();
+        let folders = ["one", "two"].map(|name| place.path().join(name));
+        for folder in &folders {
+            std::fs::create_dir(folder).unwrap();
+            std::fs::write(folder.join("samples.npz"), b"PK\x03\x04").unwrap();
+            std::fs::write(folder.join(RESULTS_INDEX), "{}").unwrap();
+            image::RgbImage::new(2, 2).save(folder.join("contact_sheet.png")).unwrap();
+        }
+        let text = PictureSource::open(&folders).unwrap_err().to_string();
+        assert!(text.contains("is opened alone") && text.ends_with("samples.npz"), "{text}");
+        // Where the same pictures lie one by one, these are taken.
+        for folder in &folders {
+            std::fs::create_dir(folder.join("images")).unwrap();
+            image::RgbImage::new(2, 2).save(folder.join("images/000001.png")).unwrap();
+        }
+        assert_eq!(PictureSource::open(&folders).unwrap().count(), 2);
     }
 
     #[test]

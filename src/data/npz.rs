@@ -39,6 +39,8 @@ const DATA_SET: Keys = Keys { pictures: "images", labels: "labels" };
 /// Of a data set: whether a picture is for validation, `[N]`, and what the classes are called, `[K]`.
 const HELD_OUT: &str = "is_val";
 const NAMES: &str = "class_names";
+/// Largest level of pictures that can hardly be meant so.
+const FAINT: f32 = 2.0;
 /// Most pictures that an archive may hold; their labels are kept in memory.
 pub const MAX_COUNT: usize = 10_000_000;
 /// Largest height and width of an archive's pictures.
@@ -197,13 +199,14 @@ impl Archive {
         let [_, height, width] = self.shape;
         let (name, native) = (file_name(&self.path), [width as u32, height as u32]);
         let fit = Fit { from: native, kept: native, to: native, flattened: false };
-        let mut cut = 0;
+        let (mut cut, mut largest) = (0, 0.0);
         for first in range.clone().step_by(batch) {
             let end = (first + batch).min(range.end);
             let images = match &scattered {
                 Some(bytes) => self.pictures(bytes, first..end, 0, &mut cut)?,
                 None => self.pictures(&self.bytes(&mut entry, end - first)?, 0..end - first, first, &mut cut)?,
             };
+            largest = images.pixels().iter().copied().fold(largest, f32::max);
             if end == self.count || scattered.is_some() {
                 // The end is where the checksum is compared.
                 std::io::copy(&mut entry.by_ref().take(1), &mut std::io::sink()).map_err(broken)?;
@@ -216,7 +219,15 @@ impl Archive {
         }
         let note =
             || format!("note: {cut} values of {name} were outside of [0,1] by less than {TOLERANCE} and were cut");
-        Ok((cut > 0).then(note).into_iter().collect())
+        // Masks, and what was in [0,1] before it became integers, look black.
+        let level = (largest * 255.0).round();
+        let is_faint = self.layout.number.is_level() && (1.0..=FAINT).contains(&level);
+        let faint = || {
+            format!(
+                "warning: the largest level of {name} is {level} of 255: were these meant to be in [0,1]? Then x * 255 is to be saved"
+            )
+        };
+        Ok((cut > 0).then(note).into_iter().chain(is_faint.then(faint)).collect())
     }
 
     const fn sample_bytes(&self) -> usize {

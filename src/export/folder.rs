@@ -5,6 +5,7 @@
 //! stay until new ones are whole.
 
 mod index;
+mod keep;
 mod lying;
 
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use self::index::Index;
 pub(super) use self::lying::bytes_of_parts;
-use self::lying::{first_missing, is_filled, is_locked, matching, numbered, remove_parts, sweep};
+use self::lying::{first_missing, holds_parts, is_filled, is_locked, matching, numbered, remove_parts, sweep};
 use super::ExportError;
 use crate::data::RESULTS_INDEX as INDEX;
 use crate::session::Provenance;
@@ -106,6 +107,10 @@ impl State {
     fn of_quiet(folder: &Path, claim: &Claim<'_>) -> Result<Self, ExportError> {
         let index = Index::read(folder);
         let foreign = |path: PathBuf| Ok(Self::Refused(ExportError::Foreign { path }));
+        if index.is_none() && holds_parts(folder) {
+            let what = if folder.join(INDEX).exists() { "cannot be read" } else { "is missing" };
+            return Ok(Self::Refused(ExportError::LostIndex { path: folder.to_owned(), what }));
+        }
         let mut names = BTreeSet::new();
         for files in claim.files {
             names.extend(matching(folder, files)?);
@@ -419,10 +424,17 @@ impl OutFolder {
     }
 }
 
+/// Removes what is half written and the lock; what is being moved is whole, and the next command ends that.
+fn leave(folder: &Path) {
+    if Index::read(folder).is_none_or(|index| index.next.is_none()) {
+        sweep(folder);
+    }
+    let _may_be_gone = std::fs::remove_file(folder.join(LOCK));
+}
+
 impl Drop for OutFolder {
     fn drop(&mut self) {
-        sweep(&self.path);
-        let _may_be_gone = std::fs::remove_file(self.path.join(LOCK));
+        leave(&self.path);
         let parts = self.path.join(PARTS);
         let _may_not_be_empty = std::fs::remove_dir(&parts);
         if self.written || parts.exists() {
@@ -445,8 +457,7 @@ fn is_the_same(one: &Provenance, other: &Provenance) -> bool {
 
 /// Leaves a folder that is ours because the program ends at once: what is finished stays, and nothing that says nothing.
 pub fn abandon(folder: &Path) {
-    sweep(folder);
-    let _may_be_gone = std::fs::remove_file(folder.join(LOCK));
+    leave(folder);
     let _may_not_be_empty = std::fs::remove_dir(folder.join(PARTS));
     let is_bare = |index: Index| index.files.is_empty() && !index.finished && !folder.join(PARTS).exists();
     if Index::read(folder).is_some_and(is_bare) {

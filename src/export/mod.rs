@@ -49,12 +49,13 @@ impl Exporter {
     }
 }
 
-/// What is written of a refined batch. The numbers come first: they are the master, pictures are views of them.
+/// What is written of a refined batch, in order of worth: the numbers are the master, pictures are views of them, and what is seen
+/// elsewhere comes last. A disk may have room for the first only.
 pub const REFINED: [Exporter; 7] =
-    [npz::REFINED, csv::TRACE, DOCUMENT, png::SHEET, png::BEFORE, png::AFTER, png::PAIRS];
+    [npz::REFINED, png::AFTER, DOCUMENT, csv::TRACE, png::SHEET, png::BEFORE, png::PAIRS];
 
-/// What is written of a generated or edited batch.
-pub const GENERATED: [Exporter; 4] = [npz::GENERATED, DOCUMENT, png::SHEET, png::IMAGES];
+/// What is written of a generated or edited batch, likewise.
+pub const GENERATED: [Exporter; 4] = [npz::GENERATED, png::IMAGES, DOCUMENT, png::SHEET];
 
 /// What is written of a long refinement, from its [`Parts`].
 pub const LONG_REFINED: [&str; 4] = [npz::GENERATED.files, csv::REFINED, DOCUMENT.files, png::SHEET.files];
@@ -130,6 +131,14 @@ pub enum ExportError {
     Foreign {
         /// The first of them.
         path: PathBuf,
+    },
+    /// What is unfinished there cannot be gone on with.
+    #[error("the index of this folder, {}, {what}, so what is unfinished here cannot be gone on with: its finished batches are in {}, which NumPy opens; move that folder away, or choose another --out\n{}", crate::data::RESULTS_INDEX, folder::PARTS, path.display())]
+    LostIndex {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with the index.
+        what: &'static str,
     },
     /// A result was changed since it was written, and who changed it may want to keep it.
     #[error("this earlier result was changed since it was written, so it is not replaced: move it away, or choose another --out\n{}", path.display())]
@@ -321,9 +330,9 @@ impl Results<'_> {
     /// Writes everything into a folder.
     ///
     /// # Errors
-    /// [`ExportError`] of the first file that fails; those before it stay.
+    /// [`ExportError`] of the first file that fails; the other formats are tried all the same, and what is whole stays.
     pub fn write(&self, folder: &Path) -> Result<(), ExportError> {
-        self.exporters().iter().try_for_each(|exporter| (exporter.write)(folder, self))
+        self.exporters().iter().map(|exporter| (exporter.write)(folder, self)).fold(Ok(()), Result::and)
     }
 }
 

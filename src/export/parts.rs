@@ -214,6 +214,13 @@ impl Parts {
         })
     }
 
+    /// The file that [`Self::keep_under_way`] wrote, and its iterations, if there are any.
+    #[must_use]
+    pub fn under_way(&self) -> Option<(PathBuf, u64)> {
+        let kept = u64::try_from(self.kept_iterations()).unwrap_or(0);
+        (kept > 0).then(|| (self.folder.join(UNDER_WAY), kept))
+    }
+
     /// Iterations of what is kept; none of what cannot be read.
     fn kept_iterations(&self) -> i64 {
         let kept = npz::read::<i64>(&self.folder.join(UNDER_WAY), "iteration");

@@ -276,7 +276,10 @@ impl Document {
         let odd = |what: String| StorageError::Edited { path: path.to_owned(), what };
         let document: Self = serde_json::from_str(text).map_err(|error| {
             let place = Place::new(error.line(), error.column());
-            odd(format!("a value is missing or of another kind than belongs there in {place} (numbers stand without quotation marks)"))
+            odd(crate::file::expected_instead(&error.to_string()).map_or_else(
+                || format!("a value is missing or of another kind than belongs there in {place} (numbers stand without quotation marks)"),
+                |(found, expected)| format!("it says {found} in {place}, where {expected} belongs"),
+            ))
         })?;
         document.settings.check().map_err(|error| odd(error.to_string()))?;
         Ok(document)

@@ -46,6 +46,33 @@ fn a_limit_on_the_length_of_files_is_told_and_leaves_nothing() {
     assert!(!folder.path().join("o").exists(), "nothing half");
 }
 
+#[cfg(unix)]
+#[test]
+fn of_results_that_do_not_fit_what_fits_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    run(folder.path(), &["refine", "--seeds", "0", "--iterations", "1", "--out", "before"]);
+    let line = "$L refine --seeds 0..2 --iterations 1 --device cpu --out o";
+    let limited = shell(folder.path(), &format!("ulimit -f 20; {line} 2>&1 | cat; exit ${{PIPESTATUS[0]}}"));
+    let text = stdout(&limited);
+    assert_eq!(limited.status.code(), Some(1), "{text}");
+    assert!(text.contains("the results of 1 iteration cannot all be written: kept in o are after/"), "{text}");
+    assert!(text.contains("missing are result.npz") && text.contains("with --resume makes them whole"), "{text}");
+    assert!(at("o/after/000001.png").exists() && !at("o/result.npz").exists());
+    let whole = shell(folder.path(), &format!("{line} --resume"));
+    assert!(whole.status.success() && at("o/result.npz").exists(), "{}", stderr(&whole));
+    // Of pictures that are made, so many as fit.
+    let line = "$L generate --seeds 0..8 --device cpu --out g";
+    let limited = shell(folder.path(), &format!("ulimit -f 40; {line} 2>&1 | cat; exit ${{PIPESTATUS[0]}}"));
+    let text = stdout(&limited);
+    assert_eq!(limited.status.code(), Some(1), "{text}");
+    assert!(text.contains("2 of 8 pictures are done and kept in g/parts"), "{text}");
+    let whole = shell(folder.path(), &format!("{line} --resume"));
+    assert!(whole.status.success(), "{}", stderr(&whole));
+    run(folder.path(), &["generate", "--seeds", "0..8", "--out", "same"]);
+    assert!(super::contents(&at("g/images")) == super::contents(&at("same/images")));
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn folders_that_can_hold_nothing_are_called_so() {
@@ -98,6 +125,12 @@ fn what_an_editor_did_to_a_recipe_is_told_with_its_place() {
     check("latin.json", &latin, "it is no UTF-8 text in line 1, column 14");
     let radius = |value: &str| text.replacen("\"eps\": 3.0", &format!("\"eps\": {value}"), 1);
     check("text.json", radius("\"8/255\"").as_bytes(), "(numbers stand without quotation marks): correct it there");
+    let word = text.replacen("\"norm\": \"l2\"", "\"norm\": \"l3\"", 1);
+    check("word.json", word.as_bytes(), "it says \"l3\" in line");
+    check("word.json", word.as_bytes(), "where one of l2, linf");
+    let count = text.replacen("\"samples\": 1,", "\"samples\": -1,", 1);
+    check("count.json", count.as_bytes(), "it says -1 in line");
+    check("count.json", count.as_bytes(), "where a whole number from 0 to 4294967295 belongs");
     check("range.json", radius("-3").as_bytes(), "for Radius is -3, but must be a number from");
     assert_eq!(recipe(&at("o/session.json"))["settings"]["generate"]["first_seed"], 3);
 }

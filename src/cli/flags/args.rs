@@ -109,7 +109,8 @@ pub(in crate::cli) fn generate_args() -> impl Iterator<Item = Arg> {
     let about = format!(
         "Seeds of the pictures, the end not included, or one seed; 0..=3, 0-3 and 0,1,2,3 are 0..4 [default: {first_seed}..{end}]"
     );
-    let seeds = text(SEEDS, "A..B", about).conflicts_with_all([SAMPLES.flag, SEED.flag]);
+    let seeds = text(SEEDS, "A..B", about).allow_negative_numbers(true);
+    let seeds = seeds.conflicts_with_all([SAMPLES.flag, SEED.flag]);
     let heading = "What to generate";
     flags(heading, GenerateSettings::TABLE, Some(list)).chain([seeds.help_heading(heading)])
 }
@@ -124,9 +125,9 @@ fn list(flag: &'static str, help: String) -> Arg {
             let long = format!("{own}{}", published.collect::<Vec<_>>().concat());
             text(TS, "LIST/N", own).allow_hyphen_values(true).long_help(long).conflicts_with(STEPS.flag)
         }
-        SIGMAS => text(SIGMAS, "LIST", own).conflicts_with_all([STEPS.flag, TS]),
+        SIGMAS => text(SIGMAS, "LIST", own).allow_negative_numbers(true).conflicts_with_all([STEPS.flag, TS]),
         GENERATOR => text(flag, "MODEL", help),
-        _ => text(flag, "LIST", help),
+        _ => text(flag, "LIST", help).allow_negative_numbers(true),
     }
 }
 

@@ -207,7 +207,7 @@ pub(super) fn default_steps(matches: &ArgMatches, settings: &mut GenerateSetting
     ))
 }
 
-/// Notes about flags that were given but change nothing; `files` are those about files, and why.
+/// Notes about flags that were given but change nothing; `files` are those about files, and why: these are warnings.
 pub(super) fn without_effect(
     matches: &ArgMatches,
     settings: &Settings,
@@ -240,6 +240,7 @@ pub(super) fn without_effect(
             number::show(refine.eps)
         ));
     }
+    let about_files: Vec<&str> = files.iter().map(|(flag, _)| *flag).collect();
     let mut notes: Vec<(Vec<&str>, String)> = Vec::new();
     for (flag, why) in idle.into_iter().filter(|(flag, _)| is_given(matches, flag)).chain(files) {
         if notes.iter().any(|(flags, _)| flags.contains(&flag)) {
@@ -251,8 +252,11 @@ pub(super) fn without_effect(
         }
     }
     let note = |(flags, why): (Vec<&str>, String)| {
+        // Whoever gives a file wants something of it.
+        let is_file = flags.iter().any(|flag| about_files.contains(flag));
         let flags: Vec<String> = flags.iter().map(|flag| format!("--{flag}")).collect();
-        format!("note: {} {} no effect {why}", flags.join(", "), if flags.len() == 1 { "has" } else { "have" })
+        let (what, has) = (if is_file { "warning" } else { "note" }, if flags.len() == 1 { "has" } else { "have" });
+        format!("{what}: {} {has} no effect {why}", flags.join(", "))
     };
     all.extend(notes.into_iter().map(note));
     all
@@ -328,9 +332,7 @@ fn parse_seeds(text: &str) -> Result<(u64, u64), CliError> {
     if count > MAX_COUNT as u64 {
         return Err(CliError::Many { found: text.to_owned(), count });
     }
-    if count > SAMPLES.max as u64 {
-        SEED.check((end - 1) as f64)?;
-    }
+    SEED.check((end - 1) as f64)?;
     Ok((first, count))
 }
 

@@ -338,6 +338,31 @@ fn a_command_must_end() {
 }
 
 #[test]
+fn pictures_that_a_session_opens_are_not_left_aside_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("session.json");
+    let trace = crate::trace::Trace::default();
+    let mut document = crate::session::document::Document::new(
+        &Settings::default(),
+        &crate::session::Provenance::new(),
+        None,
+        &trace,
+        None,
+    );
+    let mut notes = |inputs: &[&str]| {
+        document.inputs = inputs.iter().map(|input| (*input).to_owned()).collect();
+        std::fs::write(&path, document.to_json()).unwrap();
+        match parse(["lapidary", "generate", "--session", path.to_str().unwrap()]).unwrap() {
+            Invocation::Generate(options) => options.notes.concat(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(notes(&[]), "");
+    let text = notes(&["a.png"]);
+    assert!(text.starts_with("warning: the session opens or edits pictures, which are left aside"), "{text}");
+}
+
+#[test]
 fn flags_that_change_nothing_are_noted() {
     let notes = |args: &[&str]| match parse([&["lapidary"][..], args].concat()).unwrap() {
         Invocation::Refine(options) => options.notes,
@@ -369,7 +394,9 @@ fn flags_that_change_nothing_are_noted() {
         ("edit --task interpolate a.png --limit 2", "--input, --limit have no effect on the task interpolate"),
         ("edit --task interpolate --strict", "--strict has no effect without pictures to open"),
     ] {
-        assert_eq!(notes(&flags.split(' ').collect::<Vec<_>>()), [format!("note: {noted}")], "{flags}");
+        let what = if flags.contains(".png --") && !flags.contains("--samples") { "warning" } else { "note" };
+        let what = if flags.contains("--strict") { "warning" } else { what };
+        assert_eq!(notes(&flags.split(' ').collect::<Vec<_>>()), [format!("{what}: {noted}")], "{flags}");
     }
     for flags in [
         "refine a.png --strict",
@@ -390,17 +417,21 @@ fn flags_that_change_nothing_are_noted() {
 
 #[test]
 fn what_makes_no_sense_is_refused_as_usage_in_one_sentence() {
-    let cases: [&[&str]; 22] = [
+    let cases: [&[&str]; 26] = [
         &["--radius", "0"],
         &["--radius", "NaN"],
         &["--radius", "-1"],
         &["--step-size", "-0.3"],
+        &["--step-size", "-10%"],
+        &["--seeds", "-1..3"],
+        &["--classes", "-1"],
         &["--step-size", "x"],
         &["--radius", "1/0"],
         &["--iterations", "0"],
         &["--iterations", "1.5"],
         &["--batch", "0"],
         &["--seeds", "9..5"],
+        &["--seeds", "4294967295..4294967297"],
         &["--seeds", "0..20000000"],
         &["--seeds", "many"],
         &["--classes", "stopp"],
@@ -419,7 +450,7 @@ fn what_makes_no_sense_is_refused_as_usage_in_one_sentence() {
         assert_eq!(error.exit_code(), 2, "{flags:?}");
         let text = error.to_string();
         let sentence = text.contains(" is ") || text.contains(" are ");
-        assert!(!text.contains('\n') && sentence, "{flags:?}: {text}");
+        assert!(!text.contains('\n') && sentence && !text.contains("is no flag"), "{flags:?}: {text}");
     }
     let classes = settings(&["--classes", "stopp"]).unwrap_err().to_string();
     assert!(classes.contains("6 stop"), "{classes}");

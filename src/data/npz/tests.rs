@@ -44,6 +44,21 @@ fn batches(source: &PictureSource, range: Range<usize>, batch: usize) -> Vec<Bat
 }
 
 #[test]
+fn levels_that_hardly_differ_from_black_are_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("masks.npz");
+    for (largest, is_told) in [(0_u8, false), (1, true), (2, true), (3, false)] {
+        let values = (0..24).map(|i| if i == 17 { largest } else { 0 }).collect();
+        write(&path, &[("arr_0.npy", npy(&[2, 2, 2, 3], values))], zip::CompressionMethod::Stored);
+        let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
+        let form = ([3, 2, 2], 1);
+        let notes = source.for_each_batch(0..2, form, &mut |_| Ok::<_, PictureError>(true)).unwrap().concat();
+        let told = notes.contains(&format!("the largest level of masks.npz is {largest} of 255: were these meant"));
+        assert_eq!(told, is_told, "{largest}: {notes}");
+    }
+}
+
+#[test]
 fn an_archive_comes_batch_by_batch_at_its_own_size() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("samples.npz");

@@ -125,7 +125,8 @@ impl Index {
         let provenance = self.provenance.clone().filter(|_| !finished);
         let next = Self { finished, earlier: stays, provenance, done, files, next: None, ..self.clone() };
         self.next = Some(Box::new(next));
-        self.write(folder)
+        // Nothing is moved unless the index on the disk says so.
+        self.write(folder).inspect_err(|_| self.next = None)
     }
 
     /// Moves what is to be moved, and removes what it takes the place of.

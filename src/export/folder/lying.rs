@@ -39,6 +39,12 @@ pub(super) fn remove_parts(folder: &Path) -> Result<(), ExportError> {
     Ok(())
 }
 
+/// Whether something finished of something long lies there for sure.
+pub(super) fn holds_parts(folder: &Path) -> bool {
+    let entries = std::fs::read_dir(folder.join(PARTS)).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| is_part(&path) && npz::check(&path).is_ok())
+}
+
 /// Bytes of what is finished.
 pub(in crate::export) fn bytes_of_parts(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder.join(PARTS)).into_iter().flatten().flatten();

@@ -189,6 +189,40 @@ fn earlier_results_stay_until_new_ones_are_whole() {
 }
 
 #[test]
+fn a_full_disk_leaves_what_it_has_room_for() {
+    let place = Place::new();
+    let names: Vec<String> = ["samples.npz", "images/1.png", "images/2.png"].map(str::to_owned).to_vec();
+    let try_at = |out: &mut OutFolder, room: &[&str]| {
+        let error = out.publish(names.clone(), Extent::Whole, |folder| {
+            for name in room {
+                std::fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
+                std::fs::write(folder.join(name), "some").unwrap();
+            }
+            Err(ExportError::Write { path: folder.join("x"), source: std::io::ErrorKind::StorageFull.into() })
+        });
+        assert!(error.is_err());
+        out.keep_what_fits(&names, 7)
+    };
+    let resume = || place.begin("out", |claim| claim.earlier = Earlier::Resume);
+    let mut out = place.begin("out", |_| {});
+    assert_eq!(try_at(&mut out, &["images/2.png", "samples.npz"]), ["samples.npz", "images/2.png"]);
+    drop(out);
+    assert_eq!(place.names("out"), [".lapidary.json", "images", "samples.npz"]);
+    assert!(matches!(place.claim("out", |_| {}), Err(ExportError::Unfinished { .. })), "it can be gone on with");
+    // A second try that has room for less does not cost what the first one kept.
+    assert_eq!(try_at(&mut resume(), &["images/1.png"]), Vec::<String>::new());
+    assert_eq!(place.names("out/images"), ["2.png"]);
+    publish(&mut resume(), &["samples.npz", "images/1.png", "images/2.png"], true);
+    assert_eq!(place.names("out/images"), ["1.png", "2.png"]);
+    // Beside what is to be replaced, which stays.
+    let mut out = place.begin("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Overwrite, "b"));
+    assert_eq!(try_at(&mut out, &["images/1.png"]), ["images/1.png"]);
+    drop(out);
+    let read = |name: &str| std::fs::read_to_string(place.at("out").join(name)).unwrap();
+    assert_eq!((read("images/1.png"), read("unfinished/images/1.png")), ("new".to_owned(), "some".to_owned()));
+}
+
+#[test]
 fn who_was_killed_while_results_were_moved_is_helped_by_the_next() {
     for earlier in [Earlier::Resume, Earlier::Overwrite] {
         let place = Place::new();
@@ -417,4 +451,24 @@ fn what_only_has_the_name_of_an_index_or_a_lock_is_left_alone() {
         assert!(matches!(place.claim("o", |_| {}), Err(ExportError::Foreign { .. })));
         assert_eq!(std::fs::read_to_string(path).unwrap(), format!("o/{name}"));
     }
+}
+
+#[test]
+fn a_lost_index_does_not_hide_what_is_finished() {
+    use super::super::npz;
+    let place = Place::new();
+    let mut out = place.begin("out", |_| {});
+    out.written = true;
+    std::fs::create_dir(place.at("out/parts")).unwrap();
+    let part = place.at("out/parts/00000000.npz");
+    npz::archive(&part, |archive| npz::array(archive, "places", &[3], [0_i64, 1, 1].into_iter())).unwrap();
+    drop(out);
+    std::fs::write(place.at("out/.lapidary.json"), "{\"format\": \"lapid").unwrap();
+    let refused = || place.claim("out", |claim| claim.earlier = Earlier::Resume).unwrap_err().to_string();
+    let text = refused();
+    assert!(text.starts_with("the index of this folder, .lapidary.json, cannot be read"), "{text}");
+    assert!(text.contains("finished batches are in parts"), "{text}");
+    std::fs::remove_file(place.at("out/.lapidary.json")).unwrap();
+    assert!(refused().contains(".lapidary.json, is missing"));
+    assert!(place.at("out/parts/00000000.npz").exists());
 }
