@@ -342,6 +342,23 @@ fn a_session_saved_small_keeps_the_last_iterate_and_every_number() {
 }
 
 #[test]
+fn what_a_small_file_leaves_out_is_still_at_stake() {
+    let home = tempfile::tempdir().unwrap();
+    let (small, full) = (home.path().join("small.lapidary"), home.path().join("full.lapidary"));
+    let mut first = host(home.path(), settings());
+    generate_and_run(&mut first);
+    save(&mut first, &small, Detail::Small);
+    assert!(!first.session.is_unsaved() && first.session.has_unsaved_iterates(), "those between are in no file");
+    first.handle(Action::Do(Verb::NewSession));
+    assert!(first.session.question().is_some(), "they are not given up unasked");
+    first.handle(Action::Cancel);
+    save(&mut first, &full, Detail::Full);
+    assert!(!first.session.has_unsaved_iterates());
+    save(&mut first, &small, Detail::Small);
+    assert!(!first.session.has_unsaved_iterates(), "the other file holds them");
+}
+
+#[test]
 fn the_best_iterate_of_every_sample_is_shown_when_it_is_kept() {
     let home = tempfile::tempdir().unwrap();
     let mut settings = settings();

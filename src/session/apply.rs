@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::disk::{DiskEvent, Entry, Fact, Restored, same_pictures};
+use super::disk::{Detail, DiskEvent, Entry, Fact, Restored, same_pictures};
 use super::notice::sentence;
 use super::settings::History;
 use super::work::Phase;
@@ -265,14 +265,14 @@ impl Session {
                     }
                 }
             },
-            DiskEvent::Saved { ticket, path, bytes, epoch, revision } => {
+            DiskEvent::Saved { ticket, path, bytes, epoch, revision, detail } => {
                 self.work.savings.remove(&ticket);
                 let size = crate::units::bytes(bytes);
                 self.notices.settle("The session cannot be saved");
-                self.notices.add(Severity::Info, format!("Saved {} ({size})", path.display()), Vec::new());
+                let small = if detail == Detail::Small { ", of every run the last iterate only" } else { "" };
+                self.notices.add(Severity::Info, format!("Saved {} ({size}{small})", path.display()), Vec::new());
                 if epoch == current {
-                    self.record.file = Some(path);
-                    self.record.unsaved = revision != self.record.revision;
+                    self.record.note_saved(path, revision, detail);
                 }
             }
             DiskEvent::InTheWay { ticket, path, detail } => {
@@ -375,6 +375,7 @@ impl Session {
         }
         record.revision += 1;
         record.unsaved = restored.path.is_none();
+        record.whole = restored.path.is_some().then_some(record.revision);
         record.file = restored.path;
         // Where its classifier is not on this machine, the names that it had are all there is.
         let classifier = self.made_with.as_ref().and_then(|made| made.classifier.as_ref());

@@ -29,6 +29,10 @@ pub(super) struct Record {
     pub(super) file: Option<PathBuf>,
     /// Whether there is something that no session file holds.
     pub(super) unsaved: bool,
+    /// Whether the session file leaves out iterates that no other file holds.
+    pub(super) left_out: bool,
+    /// The last that a session file holds with every iterate.
+    pub(super) whole: Option<u64>,
     /// Counts what a session file would hold, so that work that goes on during a save is not taken for saved.
     pub(super) revision: u64,
     /// Counts what the journal is about, another set of pictures or another file: what the disk writes or says for another
@@ -50,6 +54,8 @@ impl Record {
             provenance: Provenance::new(),
             file: None,
             unsaved: false,
+            left_out: false,
+            whole: None,
             revision: 0,
             epoch: 0,
             last_epoch: 0,
@@ -110,7 +116,18 @@ impl Record {
     /// Whether there are iterates that no session file holds.
     pub(super) fn has_unsaved_iterates(&self) -> bool {
         let edited = self.origins.as_ref().is_some_and(|origins| origins.edited.is_some());
-        self.unsaved && (edited || self.has_iterated())
+        self.left_out || self.unsaved && (edited || self.has_iterated())
+    }
+
+    /// Notes that a file holds it as it was, every iterate or the last of each run.
+    pub(super) fn note_saved(&mut self, path: PathBuf, revision: u64, detail: Detail) {
+        if detail == Detail::Full {
+            self.whole = Some(revision);
+        }
+        let is_long = |run: &Run| run.last_iteration() > Some(run.first_iteration() + 1);
+        self.left_out = self.whole != Some(revision) && self.trace.runs().any(is_long);
+        self.unsaved = revision != self.revision;
+        self.file = Some(path);
     }
 
     /// What a session file of it is made of.

@@ -63,6 +63,15 @@ impl Exports {
         state: Option<Arc<State>>,
     ) -> Option<PathBuf> {
         let origins = session.origins()?.clone();
+        // Without its pictures another state would be taken for it.
+        let takes_pictures = !matches!(export, Export::CopySettings | Export::Trace);
+        if takes_pictures && state.is_none() && session.shown_id().is_some() {
+            let what = format!("Iteration {} is not at hand, so nothing was taken out", session.shown());
+            let details =
+                "It is being read from disk, or was not kept because the session was saved small: show another one.";
+            session.notices.add(Severity::Warning, what, vec![details.to_owned()]);
+            return None;
+        }
         let after = state.as_ref().map_or(&origins.images, |state| &state.images);
         let what = match export {
             Export::CopyPicture(sample) => {

@@ -34,6 +34,8 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
     let device = training.device.0.clone();
     let (start, spec) = first(&mut config, &data, folders)?;
     let [channels, height, width] = data.shape();
+    let (manifest, objective) = (manifest(&config, &data, spec.clone()), objective(&config.objective));
+    work::check(&manifest, options)?;
     spec.resnet.check_size([height, width])?;
     let plan = ClassifierPlan {
         config: ResnetConfig { arch: spec.resnet.clone(), channels, num_classes: data.classes.len() },
@@ -54,7 +56,6 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
         None => ClassifierTrainer::new(plan, &mut Initial::new(config.course.seed), fakes, &device)?,
         Some(checkpoint) => ClassifierTrainer::new(plan, &mut Weights::new(checkpoint), fakes, &device)?,
     };
-    let (manifest, objective) = (manifest(&config, &data, spec), objective(&config.objective));
     let job = Job { trainer: &mut trainer, data: &data, manifest, objective: &objective };
     training.train(options, &config, job)
 }

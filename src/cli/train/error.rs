@@ -57,6 +57,20 @@ pub enum TrainingError {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder with other things in it.
+    #[error("this folder holds other things ({found}), and a training begins in a folder of its own: give another --out\n{}", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+        /// The first of them.
+        found: String,
+    },
+    /// Pictures that are not there.
+    #[error("no file or folder of pictures is there: correct pictures in [data]\n{}", path.display())]
+    NoPictures {
+        /// Where they should be.
+        path: PathBuf,
+    },
     /// A folder without one.
     #[error("there is no training in this folder to go on with: leave --resume out, or give its --out\n{}", path.display())]
     NotBegun {

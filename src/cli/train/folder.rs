@@ -29,6 +29,8 @@ const STEP: &str = "step_";
 const NEW: &str = ".new";
 /// What a training remembers beside its networks.
 const MEMORY: &str = "training.safetensors";
+/// What a checkpoint says of itself; where it is, the checkpoint is whole.
+const ABOUT: &str = "training.json";
 /// What it is told by, for those who find it.
 const CARD: &str = "README.md";
 /// Held while somebody trains here.
@@ -77,11 +79,46 @@ fn checkpoints(path: &Path) -> Vec<Found> {
     let entries = fs::read_dir(path.join(CHECKPOINTS)).into_iter().flatten().flatten();
     let found = |entry: fs::DirEntry| {
         let step = entry.file_name().to_str()?.strip_prefix(STEP)?.parse().ok()?;
-        Some(Found { step, path: entry.path() })
+        let path = entry.path();
+        path.join(ABOUT).is_file().then_some(Found { step, path })
     };
     let mut found: Vec<Found> = entries.filter_map(found).collect();
     found.sort_by_key(|found| found.step);
     found
+}
+
+/// Refuses to begin a training in a folder that holds anything but the traces of one that ended before its first checkpoint.
+pub(super) fn check_free(path: &Path) -> Result<(), TrainingError> {
+    if is_begun(path) && (last(path).is_some() || !path.join(METRICS).is_file()) {
+        return Err(TrainingError::Begun { path: path.to_owned() });
+    }
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    };
+    let own: &[&str] = if is_begun(path) { &[CONFIG, METRICS, VALIDATION, CHECKPOINTS, LOCK] } else { &[LOCK] };
+    let foreign = names(path).into_iter().find(|name| !own.contains(&name.as_str()));
+    let foreign = foreign.or_else(|| names(&path.join(CHECKPOINTS)).into_iter().find(|name| name != NEW));
+    foreign.map_or(Ok(()), |found| Err(TrainingError::Occupied { path: path.to_owned(), found }))
+}
+
+/// Removes a checkpoint's folder, but for what others have put there.
+fn remove(folder: &Path) -> Result<(), TrainingError> {
+    for entry in fs::read_dir(folder).map_err(failed(folder))?.flatten() {
+        let name = entry.file_name();
+        let is_network = |kind: &str| {
+            let stem = name.to_str().and_then(|name| name.strip_suffix(kind));
+            stem.is_some_and(|stem| stem == "model" || stem.starts_with("ema_"))
+        };
+        let is_own = [MEMORY, ABOUT, CARD].iter().any(|own| name == *own);
+        if is_own || is_network(".safetensors") || is_network(".toml") {
+            fs::remove_file(entry.path()).map_err(failed(folder))?;
+        }
+    }
+    match fs::remove_dir(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::DirectoryNotEmpty => Err(failed(folder)(error)),
+        _ => Ok(()),
+    }
 }
 
 impl RunFolder {
@@ -99,7 +136,7 @@ impl RunFolder {
         let new = path.join(CHECKPOINTS).join(NEW);
         if new.exists() {
             // What a kill has left half written.
-            fs::remove_dir_all(&new).map_err(failed(&new))?;
+            remove(&new)?;
         }
         replace(&path.join(METRICS), &rows_until(&path.join(METRICS), METRICS_HEAD, step))?;
         if path.join(VALIDATION).exists() {
@@ -132,7 +169,7 @@ impl RunFolder {
         self.metrics.flush().and_then(|()| self.metrics.get_ref().sync_all()).map_err(failed(&metrics))?;
         let folder = self.path.join(CHECKPOINTS);
         let new = folder.join(NEW);
-        fs::create_dir(&new).map_err(failed(&new))?;
+        fs::create_dir_all(&new).map_err(failed(&new))?;
         let mut memory = Vec::new();
         for list in kept {
             let tensors = values(list)?;
@@ -146,19 +183,20 @@ impl RunFolder {
         }
         write(&new.join(MEMORY), &memory)?;
         let about = json!({ "step": of.step, "lapidary": env!("CARGO_PKG_VERSION") });
-        durable(&new.join("training.json"), &format!("{about:#}\n"))?;
+        durable(&new.join(ABOUT), &format!("{about:#}\n"))?;
         durable(&new.join(CARD), &of.card)?;
         let whole = folder.join(format!("{STEP}{:08}", of.step));
         if whole.exists() {
-            fs::remove_dir_all(&whole).map_err(failed(&whole))?;
+            remove(&whole)?;
         }
         fs::rename(new, &whole).map_err(failed(&whole))?;
         if cfg!(unix) {
             File::open(&folder).and_then(|folder| folder.sync_all()).map_err(failed(&folder))?;
         }
-        let all = checkpoints(&self.path);
-        for old in &all[..all.len().saturating_sub(keep.max(1))] {
-            fs::remove_dir_all(&old.path).map_err(failed(&old.path))?;
+        let mut all = checkpoints(&self.path);
+        all.retain(|found| found.path != whole);
+        for old in &all[..all.len().saturating_sub(keep.max(1) - 1)] {
+            remove(&old.path)?;
         }
         Ok(whole)
     }
@@ -232,5 +270,32 @@ impl Reader {
             self.files.insert(file.clone(), Checkpoint::open(&self.path.join(&file))?);
         }
         Weights::new(&self.files[&file]).take(&name, shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_training_begins_in_a_folder_of_its_own_and_removes_nothing_of_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        assert!(check_free(&path.join("new")).is_ok() && check_free(path).is_ok());
+        fs::write(path.join(METRICS), "my own table").unwrap();
+        assert!(matches!(check_free(path), Err(TrainingError::Occupied { found, .. }) if found == METRICS));
+        // What ended before its first checkpoint is begun anew.
+        fs::write(path.join(CONFIG), "").unwrap();
+        assert!(check_free(path).is_ok());
+        let step = path.join(CHECKPOINTS).join("step_00000007");
+        fs::create_dir_all(&step).unwrap();
+        assert!(matches!(check_free(path), Err(TrainingError::Occupied { .. })), "a folder of somebody else");
+        for name in [ABOUT, MEMORY, CARD, "model.safetensors", "ema_0.9.toml", "notes.txt"] {
+            fs::write(step.join(name), "").unwrap();
+        }
+        assert!(matches!(check_free(path), Err(TrainingError::Begun { .. })));
+        remove(&step).unwrap();
+        let left: Vec<_> = fs::read_dir(&step).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!((left, last(path)), (vec!["notes.txt".into()], None));
     }
 }

@@ -24,6 +24,8 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
         Err(stopped) => return Ok(stopped),
     };
     let (start, spec) = Start::find(&mut config, &data, folders)?;
+    let (manifest, objective) = (manifest(&config, &data, spec.clone()), objective(&config.objective));
+    work::check(&manifest, options)?;
     let teacher = teacher(&config, &data, folders, &training.device.0)?;
     let [channels, ..] = data.shape();
     let num_classes = Some(data.classes.len()).filter(|classes| config.network.conditional && *classes > 0);
@@ -45,7 +47,6 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
             GeneratorTrainer::new(plan, source, teacher, &training.device.0)?
         }
     };
-    let (manifest, objective) = (manifest(&config, &data, spec), objective(&config.objective));
     let job = Job { trainer: &mut trainer, data: &data, manifest, objective: &objective };
     training.train(options, &config, job)
 }

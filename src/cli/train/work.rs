@@ -48,7 +48,7 @@ impl Training {
     {
         let (out, begun) = (&options.out, folder::is_begun(&options.out));
         match (options.resume, begun) {
-            (false, true) => return Err(TrainingError::Begun { path: out.clone() }.into()),
+            (false, _) => folder::check_free(out)?,
             (true, false) if options.config.is_none() => {
                 return Err(TrainingError::NotBegun { path: out.clone() }.into());
             }
@@ -68,6 +68,9 @@ impl Training {
     pub(super) fn read<N, O>(&mut self, config: &mut Config<N, O>) -> anyhow::Result<Result<DataSet, Outcome>> {
         for path in &mut config.data.pictures {
             *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
+            if !path.exists() {
+                return Err(TrainingError::NoPictures { path: path.clone() }.into());
+            }
         }
         let (progress, interrupts, mut signal) = (&mut self.progress, &self.interrupts, None);
         let data = DataSet::read(&config.data.pictures, &config.data.wanted(), &mut |done, of| {
@@ -110,7 +113,7 @@ impl Training {
     {
         let Job { trainer, data, manifest, objective } = job;
         let out = &options.out;
-        if folder::is_begun(out) {
+        if options.resume && folder::is_begun(out) {
             config.check_same(&Config::read(&out.join(CONFIG))?, out)?;
         }
         if let Some(found) = &self.found {
@@ -211,6 +214,14 @@ fn validate(trainer: &mut dyn Trainer, data: &DataSet, run: &RunFolder, step: u6
         places.len(),
         100.0 * found.attacked
     )))
+}
+
+/// Refuses, before anything is made, a network whose files could not be opened again.
+pub(super) fn check(manifest: &Manifest, options: &TrainOptions) -> anyhow::Result<()> {
+    let named = Manifest { file: "model.safetensors".to_owned(), ..manifest.clone() };
+    let path = options.config.clone().unwrap_or_else(|| options.out.join(CONFIG));
+    Manifest::parse(&toml::to_string(&named)?, &path)?;
+    Ok(())
 }
 
 /// What is trained, as a model; name, file and hash of each of its files are their own.

@@ -200,6 +200,8 @@ pub enum DiskEvent {
         epoch: u64,
         /// What it holds, as asked for.
         revision: u64,
+        /// And how much of it.
+        detail: Detail,
     },
     /// Nothing was saved, for what lies at its place is not what was opened from there or saved to it last.
     InTheWay {

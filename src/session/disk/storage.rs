@@ -284,7 +284,7 @@ impl Disk {
             }
         }
         publish(match written {
-            Ok(bytes) => DiskEvent::Saved { ticket, path: saving.path, bytes, epoch, revision },
+            Ok(bytes) => DiskEvent::Saved { ticket, path: saving.path, bytes, epoch, revision, detail },
             Err(halt) => refused(ticket, halt),
         });
     }
