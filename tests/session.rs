@@ -354,7 +354,7 @@ fn what_a_small_file_leaves_out_is_still_at_stake() {
     first.handle(Action::Cancel);
     save(&mut first, &full, Detail::Full);
     assert!(!first.session.has_unsaved_iterates());
-    save(&mut first, &small, Detail::Small);
+    save(&mut first, &home.path().join("again.lapidary"), Detail::Small);
     assert!(!first.session.has_unsaved_iterates(), "the other file holds them");
 }
 
