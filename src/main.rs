@@ -41,9 +41,9 @@ fn main() -> ExitCode {
 ///
 /// glibc gives freed tensors of more than a mebibyte back at once: left to itself it keeps pieces of up to 32 MiB, and a
 /// network that is packed layer by layer would take twice its size. It asks for large pages where the system leaves the choice
-/// to programs: clearing small ones takes a third of the time in which a network is read. And Mesa's Vulkan layer that chooses among devices is
-/// left out where there is no session to ask: the layer asks Wayland all the same, which complains on stderr (over ssh, in
-/// cron, in containers, in batch systems).
+/// to programs: clearing small ones takes a fifth of the time in which a large network is read. And Mesa's Vulkan layer that
+/// chooses among devices is left out where there is no session to ask: the layer asks Wayland all the same, which complains on
+/// stderr (over ssh, in cron, in containers, in batch systems).
 #[cfg(target_os = "linux")]
 fn in_its_environment() {
     use std::os::unix::process::CommandExt as _;

@@ -110,12 +110,15 @@ def torch_round(case, mode, files, threads, device):
     return found
 
 
-def lapidary_round(case, device, kernels, models, program, threads):
-    batches, count = case[5], case[6]
+def own_environment(kernels, threads):
+    """For a process of ours: burn's operations or our own, on so many threads."""
     environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
     environment.pop("LAPIDARY_KERNELS", None)
-    if kernels:
-        environment["LAPIDARY_KERNELS"] = kernels
+    return {**environment, "LAPIDARY_KERNELS": kernels} if kernels else environment
+
+
+def lapidary_round(case, device, kernels, models, program, threads):
+    batches, count, environment = case[5], case[6], own_environment(kernels, threads)
     command = [program, "bench", "--device", device, "--generator", models[0], "--classifier", models[1]]
     command += ["--batches", ",".join(map(str, batches)), "--iterations", str(count)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -143,10 +146,7 @@ def torch_training(mode, threads):
 
 
 def lapidary_training(kernels, program, threads):
-    environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)}
-    environment.pop("LAPIDARY_KERNELS", None)
-    if kernels:
-        environment["LAPIDARY_KERNELS"] = kernels
+    environment = own_environment(kernels, threads)
     child = subprocess.Popen([program, "child"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     found = {}
     for number, (name, _, _) in enumerate(TRAINED):

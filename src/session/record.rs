@@ -31,7 +31,7 @@ pub(super) struct Record {
     pub(super) unsaved: bool,
     /// Whether the session file leaves out iterates that no other file holds.
     pub(super) left_out: bool,
-    /// The last that a session file holds with every iterate.
+    /// The last revision that a session file holds with every iterate.
     pub(super) whole: Option<u64>,
     /// Counts what a session file would hold, so that work that goes on during a save is not taken for saved.
     pub(super) revision: u64,

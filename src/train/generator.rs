@@ -141,8 +141,7 @@ impl Trainer for GeneratorTrainer {
             let through = |net: &Unet, x: Tensor<4>, sigmas: &[f64]| {
                 if plan.dropout > 0.0 {
                     // Both networks leave out the same values, and a resumed step those of the first try.
-                    device
-                        .seed(plan.course.seed ^ (place.step << 16 | first as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                    device.seed(plan.course.dropout_seed(place.step, first));
                 }
                 preconditioning.apply(x, sigmas, |x, times| net.forward(x, times, labels))
             };

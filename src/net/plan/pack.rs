@@ -8,7 +8,7 @@ use super::map::GROUP;
 pub(super) const LARGE: usize = 1 << 20;
 
 /// Input channels that are turned together.
-const TURNED: usize = 16;
+const TOGETHER: usize = 16;
 
 /// A convolution over some of the outputs: those that lie `out_step` apart see the same taps.
 ///
@@ -126,9 +126,9 @@ impl Filter {
         let fan = k * k;
         let (outputs, inputs) = if transposed { (c_in, c_out) } else { (c_out, c_in) };
         let (by_output, by_input) = if transposed { (fan, c_in * fan) } else { (c_in * fan, fan) };
-        let mut block = vec![0.0; TURNED * fan * width];
-        for from in (0..inputs).step_by(TURNED) {
-            let together = from..inputs.min(from + TURNED);
+        let mut block = vec![0.0; TOGETHER * fan * width];
+        for from in (0..inputs).step_by(TOGETHER) {
+            let together = from..inputs.min(from + TOGETHER);
             for (lane, output) in (first..outputs).take(width).enumerate() {
                 for (input, rows) in together.clone().zip(block.chunks_exact_mut(fan * width)) {
                     let taps = &self.weight[output * by_output + input * by_input..][..fan];
