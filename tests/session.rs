@@ -648,6 +648,13 @@ fn a_saved_session_leaves_no_autosave_behind_and_an_unsaved_one_does() {
     let mut unsaved = host(home.path(), settings());
     generate_and_run(&mut unsaved);
     let (before, trace) = (states(&mut unsaved), unsaved.session.trace().clone());
+    let preset = &PRESETS[0];
+    let mut own = unsaved.session.settings().clone();
+    own.refine = preset.apply(&own.refine);
+    unsaved.handle(Action::Edit(Box::new(own.clone())));
+    own.refine.eps *= 0.5;
+    unsaved.handle(Action::Edit(Box::new(own)));
+    assert_eq!(unsaved.session.preset(), Some(preset));
     drop(unsaved);
     assert_eq!(entries(), 1);
 
@@ -658,6 +665,7 @@ fn a_saved_session_leaves_no_autosave_behind_and_an_unsaved_one_does() {
     until(&mut next, "the recovery", |host| host.session.origins().is_some().then_some(()));
     assert_eq!((&states(&mut next), next.session.trace()), (&before, &trace));
     assert!(next.session.orphans().is_empty() && next.session.is_unsaved());
+    assert_eq!(next.session.preset(), Some(preset), "what its own settings come from");
 }
 
 #[test]

@@ -354,7 +354,7 @@ impl Session {
 
     fn restore(&mut self, restored: Restored) {
         self.abandon_work();
-        self.work.label_by_verdict = false;
+        (self.work.label_by_verdict, self.work.estimate) = (false, None);
         let recipe = restored.origins.is_none();
         let without_runs = restored.trace.runs().next().is_none();
         (self.history, self.mask, self.question) = (History::default(), None, None);
@@ -386,6 +386,7 @@ impl Session {
         self.remember_provenance();
         self.record.preset = None;
         self.record.note_preset(restored.preset.as_deref());
+        self.remember_preset();
         self.look.begin_anew(0);
         self.look.focused = restored.sample.min(self.count().saturating_sub(1));
         self.look.show_run(restored.shown.map(|at| at.run), &self.record.trace);

@@ -253,7 +253,7 @@ impl Session {
 
     fn apply_settings(&mut self, settings: Settings) {
         let before = std::mem::replace(&mut self.record.settings, settings);
-        self.record.note_preset(None);
+        let comes_from_others = self.record.note_preset(None);
         let now = &self.record.settings;
         let old = before.refine;
         let runs_on = now.refine.runs_like(&old);
@@ -279,6 +279,9 @@ impl Session {
         self.end_cut_plan();
         if self.file().is_some() {
             self.record.touch();
+        }
+        if comes_from_others {
+            self.remember_preset();
         }
         self.remember_settings();
     }

@@ -139,6 +139,12 @@ impl Iterates {
         }
     }
 
+    /// Whether the pictures of a state are in memory or on the disk.
+    #[must_use]
+    pub fn holds(&self, id: StateId) -> bool {
+        self.memory.contains_key(&id) || self.on_disk.contains_key(&id)
+    }
+
     /// Finds a state; remembers that it is wished for when it has to be read.
     pub fn get(&mut self, id: StateId) -> Lookup {
         self.clock += 1;

@@ -18,6 +18,7 @@ mod preview;
 mod provenance;
 mod question;
 mod record;
+mod remember;
 mod runs;
 pub mod settings;
 #[cfg(test)]
@@ -28,9 +29,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use self::action::{Action, Compare, Export, Verb};
+use self::disk::DiskJob;
 pub(crate) use self::disk::temporary_named;
 pub use self::disk::{Detail, Orphan};
-use self::disk::{DiskJob, Entry, Fact};
 pub use self::error::StorageError;
 pub use self::host::Host;
 pub use self::iterates::{Iterates, Lookup};
@@ -102,8 +103,7 @@ impl Session {
         };
         session.refresh_class_names();
         session.refresh_generator_classes();
-        session.remember_settings();
-        session.remember_provenance();
+        session.remember_start();
         session
     }
 
@@ -421,7 +421,10 @@ impl Session {
                 let is_running = self.activity() == Activity::Running;
                 can_compute && has_states && (is_running || (!self.is_busy() && look.path.len() > 1))
             }
-            Verb::Branch => can_compute && has_states && !self.is_busy(),
+            Verb::Branch => {
+                let is_kept = self.shown_id().is_some_and(|id| self.record.iterates.holds(id));
+                can_compute && is_kept && !self.is_busy()
+            }
             Verb::Undo => is_open && self.history.can_undo(),
             Verb::Redo => is_open && self.history.can_redo(),
             Verb::Save | Verb::SaveAs => is_open && has_origins,
@@ -453,35 +456,6 @@ impl Session {
     /// Jobs for the disk thread, oldest first.
     pub fn take_jobs(&mut self) -> Vec<DiskJob> {
         std::mem::take(&mut self.jobs)
-    }
-
-    fn append(&mut self, entry: Entry) {
-        self.jobs.push(DiskJob::Append { epoch: self.epoch(), entry });
-    }
-
-    fn remember(&mut self, fact: Fact) {
-        self.append(Entry::Fact(fact));
-    }
-
-    fn remember_settings(&mut self) {
-        self.remember(Fact::Settings(self.record.settings.clone()));
-    }
-
-    fn remember_provenance(&mut self) {
-        self.remember(Fact::Provenance(self.record.provenance.clone()));
-    }
-
-    /// Begins the journal anew under this epoch: what it held before is void, and would only fill the disk.
-    fn rewrite_journal(&mut self) {
-        self.jobs.push(DiskJob::Reset { epoch: self.epoch() });
-        self.remember_settings();
-        self.remember_provenance();
-        if let Some(references) = self.record.references.clone() {
-            self.append(Entry::References(references));
-        }
-        if let Some(origins) = self.record.origins.clone() {
-            self.append(Entry::Origins(origins));
-        }
     }
 
     fn load_wish(&mut self) {

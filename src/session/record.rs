@@ -64,11 +64,14 @@ impl Record {
         record
     }
 
-    /// Remembers which published settings are in force; where none are, `last` are those that these come from.
-    pub(super) fn note_preset(&mut self, last: Option<&str>) {
+    /// Remembers which published settings are in force; where none are, `last` are those that these come from. Whether they
+    /// are others than before.
+    pub(super) fn note_preset(&mut self, last: Option<&str>) -> bool {
+        let before = self.preset;
         let refine = &self.settings.refine;
         let now = PRESETS.iter().find(|preset| preset.apply(refine) == *refine);
         self.preset = now.or_else(|| last.and_then(Preset::from_key)).or(self.preset);
+        self.preset != before
     }
 
     /// Nothing yet, on the same machine: what is saved next follows on what was saved before.

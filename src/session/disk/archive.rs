@@ -123,6 +123,7 @@ impl<R: Read> Entries<R> {
 #[derive(Default)]
 struct Contents {
     settings: Settings,
+    preset: Option<String>,
     provenance: Provenance,
     origins: Option<(Arc<Origins>, u64)>,
     references: Option<ImageBatch>,
@@ -159,6 +160,7 @@ impl Contents {
     fn take_fact(&mut self, fact: Fact) {
         match fact {
             Fact::Settings(settings) if settings.check().is_ok() => self.settings = settings,
+            Fact::Preset(key) => self.preset = Some(key),
             Fact::Run { id, parent, settings } => {
                 let known = parent.is_none_or(|parent| parent.run < id && self.trace.numbers(parent).is_some());
                 // The next run has a higher name.
@@ -259,7 +261,7 @@ pub(super) fn save(journal: &mut Journal, saving: &Saving, watch: &mut Watch<'_>
         let is_there = |facts: &StateFacts| saving.document.runs.iter().any(|run| run.id == facts.id().run);
         let raw = match raw.fact() {
             // Written once, above; where files lie here is nobody else's business.
-            Some(Ok(Fact::Settings(_) | Fact::Provenance(_) | Fact::Saved { .. })) => return Ok(()),
+            Some(Ok(Fact::Settings(_) | Fact::Preset(_) | Fact::Provenance(_) | Fact::Saved { .. })) => return Ok(()),
             _ if raw.references().is_some() => return Ok(()),
             // Of a run that was deleted.
             _ if raw.state_facts().is_some_and(|facts| !is_there(&facts)) => return Ok(()),
@@ -387,7 +389,7 @@ pub(super) fn open(
         index: contents.index.into_iter().collect(),
         shown,
         sample: look.as_ref().and_then(|look| look.sample).unwrap_or(0),
-        preset: look.and_then(|look| look.preset),
+        preset: look.and_then(|look| look.preset).or(contents.preset),
         first,
         differences,
     })

@@ -46,6 +46,8 @@ pub enum Entry {
 pub enum Fact {
     /// The settings are now these.
     Settings(Settings),
+    /// The published settings that those of the refinement come from, by their key.
+    Preset(String),
     /// A run begins.
     Run {
         /// Its name.
@@ -370,7 +372,9 @@ fn fact_with_models(mut fact: Fact, change: &dyn Fn(&str) -> String) -> Fact {
             let models = provenance.generator.iter_mut().chain(&mut provenance.classifier);
             models.map(|info| &mut info.reference).collect()
         }
-        Fact::Targets { .. } | Fact::Tag { .. } | Fact::Deleted { .. } | Fact::Saved { .. } => Vec::new(),
+        Fact::Preset(_) | Fact::Targets { .. } | Fact::Tag { .. } | Fact::Deleted { .. } | Fact::Saved { .. } => {
+            Vec::new()
+        }
     };
     for model in models {
         *model = change(model);

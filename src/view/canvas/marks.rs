@@ -27,8 +27,13 @@ pub(super) fn strips(whole: Rect, compare: Compare) -> (Rect, Rect, Rect) {
     (above, pictures, below)
 }
 
-/// What is seen where: the names of the pictures, above them.
-pub(super) fn labels_ui(ui: &Ui, above: Rect, (compare, blink_after): (Compare, bool), [before, after]: [&str; 2]) {
+/// What is seen where: the names of the pictures, above them; of a difference also whether there is any.
+pub(super) fn labels_ui(
+    ui: &Ui,
+    above: Rect,
+    (compare, blink_after, is_same): (Compare, bool, bool),
+    [before, after]: [&str; 2],
+) {
     let tokens = theme::tokens(ui);
     let painter = ui.painter_at(above);
     let label = |share: f32, anchor: Align2, text: &str, color: Color32| {
@@ -47,6 +52,7 @@ pub(super) fn labels_ui(ui: &Ui, above: Rect, (compare, blink_after): (Compare, 
         }
         Compare::Blink if blink_after => label(0.5, middle, after, tokens.after),
         Compare::Blink => label(0.5, middle, before, tokens.before),
+        Compare::Difference if is_same => label(0.5, middle, "No difference: both pictures are the same", tokens.info),
         Compare::Difference => label(0.5, middle, &format!("{after} − {before}"), tokens.info),
     }
 }
@@ -67,7 +73,7 @@ pub(super) fn handle_ui(ui: &Ui, rect: Rect, wipe: f32, handle: &Response) {
     }
 }
 
-/// The scale of the difference below it, in picture values and in 8-bit levels.
+/// The scale of the difference below it, in picture values and in 8-bit levels; its ends stand for everything beyond them.
 pub(super) fn legend_ui(ui: &Ui, below: Rect, gain: f32) {
     let painter = ui.painter_at(below);
     let line = ui.text_style_height(&TextStyle::Small);
@@ -81,9 +87,10 @@ pub(super) fn legend_ui(ui: &Ui, below: Rect, gain: f32) {
         let ends = [opaque(pair[0].colour), opaque(pair[1].colour)];
         painter.add(egui::Shape::gradient_rect(part, egui::Direction::LeftToRight, ends));
     }
-    for (stop, anchor) in stops.iter().zip([Align2::LEFT_TOP, Align2::CENTER_TOP, Align2::RIGHT_TOP]) {
+    let places = [(Align2::LEFT_TOP, "≤ "), (Align2::CENTER_TOP, ""), (Align2::RIGHT_TOP, "≥ ")];
+    for (stop, (anchor, beyond)) in stops.iter().zip(places) {
         let below = pos2(x_of(stop.value), bar.bottom() + PADDING.y);
-        text_ui(ui, &painter, below, anchor, &signed_number(stop.value));
+        text_ui(ui, &painter, below, anchor, &format!("{beyond}{}", signed_number(stop.value)));
         let levels = if stop.value == 0.0 { "0".to_owned() } else { signed_number(stop.value * 255.0) + "/255" };
         text_ui(ui, &painter, below + vec2(0.0, line), anchor, &levels);
     }

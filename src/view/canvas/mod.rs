@@ -234,7 +234,8 @@ impl Canvas {
         });
         // On the picture's upper edge, or above the canvas where that is out of sight.
         let drop = (uniforms.origin[1] / ui.pixels_per_point()).max(0.0);
-        labels_ui(ui, above.translate(vec2(0.0, drop)), (compare, blink_after), [before, after]);
+        let is_same = compare == Compare::Difference && pair.before == pair.after;
+        labels_ui(ui, above.translate(vec2(0.0, drop)), (compare, blink_after, is_same), [before, after]);
         match compare {
             Compare::Side => {
                 let cut = rect.left() + left_pane_width(uniforms.size[0]) / ui.pixels_per_point();
