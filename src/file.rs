@@ -53,14 +53,19 @@ fn special(kind: std::fs::FileType) -> Option<(&'static str, &'static str)> {
 }
 
 /// What tells cheaply whether a file is still the one that it was: its length, and when it was written last.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stamp(u64, Option<std::time::SystemTime>);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp(u64, std::time::SystemTime);
 
 impl Stamp {
-    /// Of what lies at a path; `None` when nothing does.
+    /// Of what lies at a path; `None` when nothing does, or where a file system does not say.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let meta = path.metadata().ok()?;
-        Some(Self(meta.len(), meta.modified().ok()))
+        Some(Self(meta.len(), meta.modified().ok()?))
+    }
+
+    /// Of several files that belong together; `None` when one is missing.
+    pub(crate) fn of_all(paths: &[PathBuf]) -> Option<Vec<Self>> {
+        paths.iter().map(|path| Self::of(path)).collect()
     }
 
     /// Its length, in bytes.
@@ -216,5 +221,19 @@ mod tests {
             let text = check(path).unwrap_err().to_string();
             assert!(text.starts_with(&format!("this is {found}, not a file: ")), "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_is_another_when_its_length_or_its_time_differs() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "one").unwrap();
+        let first = Stamp::of(file.path()).unwrap();
+        assert_eq!(Stamp::of(file.path()), Some(first));
+        file.as_file().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert_ne!(Stamp::of(file.path()), Some(first), "another time");
+        std::fs::write(file.path(), "three").unwrap();
+        file.as_file().set_modified(first.1).unwrap();
+        assert_ne!(Stamp::of(file.path()), Some(first), "another length");
+        assert_eq!(Stamp::of_all(&[file.path().to_owned(), "not there".into()]), None);
     }
 }

@@ -7,7 +7,6 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use burn::tensor::Device;
 
@@ -17,6 +16,7 @@ use super::message::{Event, JobId, ModelInfo};
 use super::probe;
 use crate::checkpoint::{Checkpoint, CheckpointError, LoadReport, Watch, Weights};
 use crate::classifier::Classifier;
+use crate::file::Stamp;
 use crate::generator::Generator;
 use crate::refiner::Chunks;
 use crate::zoo::{Manifest, Model, resolve};
@@ -112,7 +112,7 @@ impl Network for Classifier {
 #[derive(Default)]
 pub(super) struct Models {
     /// Files whose content is known.
-    hashed: HashMap<Vec<PathBuf>, (Stamp, String)>,
+    hashed: HashMap<Vec<PathBuf>, (Vec<Stamp>, String)>,
     shelf: Shelf,
 }
 
@@ -120,25 +120,6 @@ pub(super) struct Models {
 enum Hash {
     Found(String),
     UnderWay(Hashing),
-}
-
-/// What a file system says of a file without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    bytes: u64,
-    modified: SystemTime,
-}
-
-impl Stamp {
-    /// Of the files of one model together; `None` where a file system does not say.
-    fn of(files: &[PathBuf]) -> Option<Self> {
-        let one = |file: &PathBuf| {
-            let meta = file.metadata().ok()?;
-            Some(Self { bytes: meta.len(), modified: meta.modified().ok()? })
-        };
-        let both = |a: Self, b: Self| Self { bytes: a.bytes + b.bytes, modified: a.modified.max(b.modified) };
-        files.iter().map(one).collect::<Option<Vec<_>>>()?.into_iter().reduce(both)
-    }
 }
 
 impl Models {
@@ -155,8 +136,8 @@ impl Models {
         let named =
             |loaded: Loaded<M>| Loaded { info: ModelInfo { reference: reference.to_owned(), ..loaded.info }, ..loaded };
         let files = files_of(&found)?;
-        let stamp = Stamp::of(&files);
-        if let Some((_, sha256)) = self.hashed.get(&files).filter(|(known, _)| Some(*known) == stamp)
+        let stamps = Stamp::of_all(&files);
+        if let Some((_, sha256)) = self.hashed.get(&files).filter(|(known, _)| Some(known) == stamps.as_ref())
             && let Some(loaded) = self.shelf.get(sha256, &found.manifest)
         {
             return Ok((named(loaded), false));
@@ -196,15 +177,15 @@ impl Models {
                 let info = ModelInfo { reference: reference.to_owned(), title, sha256, classes, sample_shape, report };
                 let loaded = Loaded { info, model: Arc::new(network) };
                 // What was read while its file was written again is used once and known by no name.
-                if stamp.is_some_and(|stamp| Stamp::of(&files) == Some(stamp)) {
+                if stamps.is_some() && Stamp::of_all(&files) == stamps {
                     self.shelf.put(found.manifest, &loaded);
                 }
                 loaded
             }
         };
         // A file that is being written to is looked at again next time.
-        match stamp.filter(|stamp| Stamp::of(&files) == Some(*stamp)) {
-            Some(stamp) => self.hashed.insert(files, (stamp, loaded.info.sha256.clone())),
+        match stamps.filter(|stamps| Stamp::of_all(&files).as_ref() == Some(stamps)) {
+            Some(stamps) => self.hashed.insert(files, (stamps, loaded.info.sha256.clone())),
             None => self.hashed.remove(&files),
         };
         Ok((named(loaded), is_new))
@@ -340,19 +321,5 @@ mod tests {
         assert!(is_read(false, "gtsrb12-edm", 0), "it was never read");
         let classifiers = ["gtsrb12-robust", "gtsrb12-joint", "gtsrb12-robust"];
         assert_eq!(classifiers.map(|name| is_read(true, name, 0)), [false, true, true]);
-    }
-
-    #[test]
-    fn a_file_is_hashed_again_when_its_length_or_its_time_differ() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "one").unwrap();
-        let first = Stamp::of(&[file.path().to_owned()]).unwrap();
-        assert_eq!(Stamp::of(&[file.path().to_owned()]), Some(first));
-        let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(3);
-        file.as_file().set_modified(later).unwrap();
-        assert_ne!(Stamp::of(&[file.path().to_owned()]), Some(first), "another time");
-        std::fs::write(file.path(), "three").unwrap();
-        file.as_file().set_modified(first.modified).unwrap();
-        assert_ne!(Stamp::of(&[file.path().to_owned()]), Some(first), "another length");
     }
 }

@@ -2,13 +2,12 @@
 //! a checkpoint means to open it, which takes seconds where it lies on a slow drive.
 
 use std::collections::BTreeMap;
-use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use super::{Manifest, manifest_beside};
 use crate::checkpoint::CheckpointError;
+use crate::file::Stamp;
 
 /// Answers that are kept.
 const MOST: usize = 64;
@@ -26,7 +25,7 @@ pub(super) struct Found {
 }
 
 /// Every file that an answer rests on; `None` for one that is not there.
-type Seen = Vec<(PathBuf, Option<Metadata>)>;
+type Seen = Vec<(PathBuf, Option<Stamp>)>;
 
 static KNOWN: Mutex<BTreeMap<String, (Seen, Found)>> = Mutex::new(BTreeMap::new());
 
@@ -41,7 +40,7 @@ pub(super) fn remembered(
     // Before it is looked at: what changes meanwhile is looked at again the next time.
     let seen = seen(Path::new(reference));
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, found)) = known().get(reference).filter(|(before, _)| is_same(before, &seen)) {
+    if let Some((_, found)) = known().get(reference).filter(|(before, _)| *before == seen) {
         return Ok(found.clone());
     }
     let found = look(reference)?;
@@ -53,15 +52,15 @@ pub(super) fn remembered(
     Ok(found)
 }
 
-/// Files that held what they should, with what the system said of them then.
-static WHOLE: Mutex<BTreeMap<PathBuf, Metadata>> = Mutex::new(BTreeMap::new());
+/// Files that held what they should, as they were then.
+static WHOLE: Mutex<BTreeMap<PathBuf, Stamp>> = Mutex::new(BTreeMap::new());
 
 /// Whether `check` says that a file holds what it should, which is asked once for as long as its length and its time stay.
 pub(super) fn is_whole(path: &Path, check: impl FnOnce() -> bool) -> bool {
     // Before it is read, as above.
-    let now = std::fs::metadata(path).ok();
+    let now = Stamp::of(path);
     let whole = || WHOLE.lock().unwrap_or_else(PoisonError::into_inner);
-    if whole().get(path).is_some_and(|before| now.as_ref().is_some_and(|now| stamp(before) == stamp(now))) {
+    if now.is_some() && whole().get(path).copied() == now {
         return true;
     }
     let is_whole = check();
@@ -69,11 +68,6 @@ pub(super) fn is_whole(path: &Path, check: impl FnOnce() -> bool) -> bool {
         whole().insert(path.to_owned(), now);
     }
     is_whole
-}
-
-/// Length and time of the last change.
-fn stamp(meta: &Metadata) -> (u64, Option<SystemTime>) {
-    (meta.len(), meta.modified().ok())
 }
 
 /// The file, or those of a folder two levels deep, and the manifest beside it.
@@ -93,13 +87,7 @@ fn seen(path: &Path) -> Seen {
     }
     // Their order is the system's.
     paths.sort();
-    paths.into_iter().map(|path| (path.clone(), std::fs::metadata(path).ok())).collect()
-}
-
-fn is_same(before: &Seen, now: &Seen) -> bool {
-    let alike = |a: &Option<Metadata>, b: &Option<Metadata>| a.as_ref().map(stamp) == b.as_ref().map(stamp);
-    before.len() == now.len()
-        && before.iter().zip(now).all(|(before, now)| before.0 == now.0 && alike(&before.1, &now.1))
+    paths.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect()
 }
 
 #[cfg(test)]
@@ -159,8 +147,8 @@ mod tests {
         std::fs::create_dir(folder.path().join("unet")).unwrap();
         std::fs::write(&config, "{}").unwrap();
         let before = seen(folder.path());
-        assert!(is_same(&before, &seen(folder.path())));
+        assert_eq!(before, seen(folder.path()));
         std::fs::write(&config, "{ }").unwrap();
-        assert!(!is_same(&before, &seen(folder.path())));
+        assert_ne!(before, seen(folder.path()));
     }
 }
