@@ -40,7 +40,8 @@ fn main() -> ExitCode {
 /// Begins the program anew in an environment that only a process's beginning can change.
 ///
 /// glibc gives freed tensors of more than a mebibyte back at once: left to itself it keeps pieces of up to 32 MiB, and a
-/// network that is packed layer by layer would take twice its size. It asks for large pages where the system leaves the choice
+/// network that is packed layer by layer would take twice its size. A training gives nothing back: every step takes the same
+/// tensors again, and fresh pages cost it a quarter of its time. glibc asks for large pages where the system leaves the choice
 /// to programs: clearing small ones takes a fifth of the time in which a large network is read. And Mesa's Vulkan layer that
 /// chooses among devices is left out where there is no session to ask: the layer asks Wayland all the same, which complains on
 /// stderr (over ssh, in cron, in containers, in batch systems).
@@ -48,8 +49,11 @@ fn main() -> ExitCode {
 fn in_its_environment() {
     use std::os::unix::process::CommandExt as _;
     let has_session = std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_absolute());
+    let trains = std::env::args_os().nth(1).is_some_and(|command| command == "train");
+    let (kept, given_back) = ("17179869184", "1048576");
     let wanted = [
-        ("MALLOC_MMAP_THRESHOLD_", "1048576", true),
+        ("MALLOC_MMAP_THRESHOLD_", if trains { kept } else { given_back }, true),
+        ("MALLOC_TRIM_THRESHOLD_", kept, trains),
         ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", true),
         ("NODEVICE_SELECT", "1", !has_session),
     ];

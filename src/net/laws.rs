@@ -253,9 +253,11 @@ fn a_loaded_network_is_changed_by_nothing_and_does_not_ask_whether_gradients_are
     let before = values(&net);
     let x = pictures(1, 2);
     let forward = |x: Tensor<4>| read(net.forward(x, &[0.5], Some(&[2])));
-    // With gradients, group norms are composed of other operations, which round otherwise.
+    // With gradients, norms and convolutions are computed by other operations, which round otherwise.
     let tracked = forward(x.clone().autodiff().require_grad());
-    assert!(tracked.iter().zip(forward(x)).all(|(one, other)| (one - other).abs() < 2e-5));
+    for (one, other) in tracked.iter().zip(forward(x)) {
+        assert!((one - other).abs() < 1e-4, "{one} and {other}");
+    }
     assert_eq!(values(&net), before);
 }
 

@@ -41,6 +41,9 @@ fn average_pool_2x2(x: Tensor<4>) -> Tensor<4> {
         x,
         |side| format!("average over {side}x{side}"),
         |_, x| {
+            if let Some(halved) = conv::halved(&x) {
+                return halved;
+            }
             let [n, c, h, w] = x.dims();
             x.reshape([n, c, h / 2, 2, w / 2, 2]).mean_dim(5).mean_dim(3).reshape([n, c, h / 2, w / 2])
         },
@@ -54,6 +57,9 @@ fn nearest_upsample_2x(x: Tensor<4>) -> Tensor<4> {
         x,
         |side| format!("upsampling to {side}x{side}"),
         |_, x| {
+            if let Some(doubled) = conv::doubled(&x) {
+                return doubled;
+            }
             let [n, c, h, w] = x.dims();
             x.reshape([n, c, h, 1, w, 1]).expand([n, c, h, 2, w, 2]).reshape([n, c, 2 * h, 2 * w])
         },

@@ -2,6 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelRefMutIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Problem, TrainError};
@@ -230,9 +231,9 @@ fn average_name(rate: f64) -> String {
 
 /// `average * rate + new * (1 - rate)`, value by value, each product rounded to single precision.
 pub(super) fn follow(average: &mut [Tensor<1>], new: &[Tensor<1>], rate: f64) {
-    for (average, new) in average.iter_mut().zip(new) {
-        *average = average.clone() * rate + new.clone() * (1.0 - rate);
-    }
+    average.par_iter_mut().zip(new).for_each(|(average, new)| {
+        average.inplace(|average| average * rate + new.clone() * (1.0 - rate));
+    });
 }
 
 fn add((one, other): (Option<Tensor<1>>, Option<Tensor<1>>)) -> Option<Tensor<1>> {

@@ -4,6 +4,9 @@
 //! clip all together; and it keeps its state by ids that a file does not know. The rules are few lines.
 
 use burn::tensor::{Device, Tensor};
+use rayon::iter::{
+    IndexedParallelIterator as _, IntoParallelIterator as _, IntoParallelRefMutIterator as _, ParallelIterator as _,
+};
 use serde::{Deserialize, Serialize};
 
 /// Which rule.
@@ -103,30 +106,15 @@ impl Optimiser {
         gradients: Vec<Option<Tensor<1>>>,
         scale: f64,
     ) -> Vec<Tensor<1>> {
-        let pace = Pace::at(&self.settings, step);
-        let stepped = numbers.into_iter().zip(gradients).enumerate().map(|(i, (weights, gradient))| {
+        let (settings, pace) = (&self.settings, Pace::at(&self.settings, step));
+        let [means, squares] = &mut self.moments;
+        let moments = means.par_iter_mut().zip(squares);
+        let stepped = numbers.into_par_iter().zip(gradients).zip(moments).map(|((weights, gradient), moments)| {
             let Some(gradient) = gradient else { return weights };
             let gradient = if scale < 1.0 { gradient * scale } else { gradient };
-            self.update(i, weights, gradient, pace)
+            pace.update(settings, (weights, gradient), moments)
         });
         stepped.collect()
-    }
-
-    fn update(&mut self, i: usize, weights: Tensor<1>, gradient: Tensor<1>, pace: Pace) -> Tensor<1> {
-        let OptimiserSettings { rule, betas: [first, second], epsilon, weight_decay, .. } = self.settings;
-        let (weights, gradient) = match rule {
-            _ if weight_decay == 0.0 => (weights, gradient),
-            Rule::AdamW => (weights * (1.0 - pace.rate * weight_decay), gradient),
-            Rule::Adam | Rule::RAdam => (weights.clone(), gradient + weights * weight_decay),
-        };
-        let [means, squares] = &mut self.moments;
-        means[i] = means[i].clone() * first + gradient.clone() * (1.0 - first);
-        squares[i] = squares[i].clone() * second + gradient.powi_scalar(2) * (1.0 - second);
-        let direction = match pace.root {
-            Some(root) => means[i].clone() / (squares[i].clone().sqrt() / root + epsilon),
-            None => means[i].clone(),
-        };
-        weights - direction * pace.along
     }
 }
 
@@ -141,6 +129,27 @@ struct Pace {
 }
 
 impl Pace {
+    fn update(
+        self,
+        settings: &OptimiserSettings,
+        (weights, gradient): (Tensor<1>, Tensor<1>),
+        (mean, square): (&mut Tensor<1>, &mut Tensor<1>),
+    ) -> Tensor<1> {
+        let OptimiserSettings { rule, betas: [first, second], epsilon, weight_decay, .. } = *settings;
+        let (weights, gradient) = match rule {
+            _ if weight_decay == 0.0 => (weights, gradient),
+            Rule::AdamW => (weights * (1.0 - self.rate * weight_decay), gradient),
+            Rule::Adam | Rule::RAdam => (weights.clone(), gradient + weights * weight_decay),
+        };
+        mean.inplace(|mean| mean * first + gradient.clone() * (1.0 - first));
+        square.inplace(|square| square * second + gradient.powi_scalar(2) * (1.0 - second));
+        let direction = match self.root {
+            Some(root) => mean.clone() / (square.clone().sqrt() / root + epsilon),
+            None => mean.clone(),
+        };
+        weights - direction * self.along
+    }
+
     fn at(settings: &OptimiserSettings, step: u64) -> Self {
         let rate = settings.rate_at(step);
         let [first, second] = settings.betas;

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use proptest::prelude::*;
 use pulp::Arch;
 
+use super::attend::Attend;
 use super::device::BURN;
 use super::norm::{Inputs, Norm};
 use super::{op, weight};
@@ -217,6 +218,76 @@ proptest! {
     }
 }
 
+/// Attention in double precision, and how far a sum over its answers moves with each of its inputs.
+fn attention_loops(attend: Attend, x: &[f32], weights: &[f32]) -> (Vec<f64>, Vec<f64>) {
+    let Attend { heads, channels, pixels, by_heads, .. } = attend;
+    let len = heads * channels * pixels;
+    let (mut y, mut dx) = (vec![0.0; x.len() / 3], vec![0.0; x.len()]);
+    for (unit, weights) in weights.chunks(channels * pixels).enumerate() {
+        let (picture, head) = (unit / heads, unit % heads);
+        let at = |part: usize, channel: usize, pixel: usize| {
+            let place = if by_heads { 3 * head + part } else { part * heads + head };
+            3 * len * picture + (place * channels + channel) * pixels + pixel
+        };
+        let value = |part, channel, pixel| f64::from(x[at(part, channel, pixel)]);
+        let weight = |channel: usize, pixel: usize| f64::from(weights[channel * pixels + pixel]);
+        for query in 0..pixels {
+            let dot = |key| (0..channels).map(|c| value(0, c, query) * value(1, c, key)).sum::<f64>();
+            let scale = (channels as f64).sqrt().recip();
+            let shares: Vec<f64> = (0..pixels).map(|key| (dot(key) * scale).exp()).collect();
+            let sum: f64 = shares.iter().sum();
+            let shares: Vec<f64> = shares.iter().map(|share| share / sum).collect();
+            let slope = |key| (0..channels).map(|c| weight(c, query) * value(2, c, key)).sum::<f64>();
+            let slopes: Vec<f64> = (0..pixels).map(slope).collect();
+            let mean: f64 = slopes.iter().zip(&shares).map(|(slope, share)| slope * share).sum();
+            for channel in 0..channels {
+                for key in 0..pixels {
+                    y[unit * channels * pixels + channel * pixels + query] += shares[key] * value(2, channel, key);
+                    let score = shares[key] * (slopes[key] - mean) * scale;
+                    dx[at(0, channel, query)] += score * value(1, channel, key);
+                    dx[at(1, channel, key)] += score * value(0, channel, query);
+                    dx[at(2, channel, key)] += shares[key] * weight(channel, query);
+                }
+            }
+        }
+    }
+    (y, dx)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn attention_and_its_gradient_are_those_of_the_loops(
+        (n, heads, channels) in (1..3_usize, 1..4_usize, 1..20_usize),
+        groups in 1..7_usize,
+        by_heads: bool,
+        (scale, mut seed) in (prop_oneof![Just(0.1_f32), Just(1.0), Just(9.0)], any::<u64>()),
+    ) {
+        let pixels = 16 * groups;
+        let x = noises(&mut seed, n * 3 * heads * channels * pixels, scale);
+        let weights = noises(&mut seed, n * heads * channels * pixels, 1.0);
+        let mut bits = None;
+        for arch in archs() {
+            let attend = Attend { arch, heads, channels, pixels, by_heads };
+            let (y, dx) = attention_loops(attend, &x, &weights);
+            let run = || (attend.forward(&x), attend.backward(&x, &weights));
+            let found = run();
+            for (name, found, expected) in [("y", &found.0, &y), ("dx", &found.1, &dx)] {
+                let largest = expected.iter().fold(1e-3, |largest: f64, value| largest.max(value.abs()));
+                prop_assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(expected) {
+                    let close = (f64::from(*found) - expected).abs() <= 1e-5 * largest;
+                    prop_assert!(close, "{name}: {found} and {expected} of {largest} on {arch:?}");
+                }
+            }
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+            prop_assert_eq!(&pool.install(run), &found, "3 threads");
+            prop_assert_eq!(bits.get_or_insert_with(|| found.clone()), &found, "every processor sums in the same order");
+        }
+    }
+}
+
 fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), &Device::flex())
 }
@@ -263,6 +334,24 @@ fn the_operation_is_burns_with_all_gradients_or_some() {
                 assert_close("gradient", own, burn, (1e-5, 0.0));
             }
         }
+    }
+}
+
+#[test]
+fn maps_of_twice_and_half_the_size_are_burns_with_their_gradients() {
+    let mut seed = 3;
+    let x = tensor(noises(&mut seed, 3 * 5 * 48, 1.0), [3, 5, 6, 8]);
+    for resample in [crate::net::nearest_upsample_2x, crate::net::average_pool_2x2] {
+        let run = || {
+            let x = x.clone().autodiff().require_grad();
+            let y = resample(x.clone());
+            let mut gradients = (y.clone() * y.clone() * y.clone()).sum().backward();
+            (y.dims(), read(y), x.grad_remove(&mut gradients).map(read).unwrap())
+        };
+        let (own, burn) = (with_burn(false, run), with_burn(true, run));
+        assert_eq!(own.0, burn.0);
+        assert_close("y", &own.1, &burn.1, (1e-6, 0.0));
+        assert_close("dx", &own.2, &burn.2, (1e-6, 0.0));
     }
 }
 

@@ -12,6 +12,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::iter::{IndexedParallelIterator as _, ParallelIterator as _};
 use rayon::slice::ParallelSliceMut as _;
 
+use super::tiles;
 use crate::net::plan::{GROUP, Geometry, Interleave, by_width, lanes};
 
 /// Pixels of a block, about: its gradient fits a core's cache.
@@ -71,6 +72,9 @@ pub(in crate::net) fn gradient(
     (x, size): (&[f32], [usize; 2]),
     gradient: &[f32],
 ) -> Vec<f32> {
+    if tiles::fit(geometry, size) {
+        return tiles::gradient(arch, geometry, (x, size), gradient);
+    }
     let [c_out, c_in, k] = geometry.dims;
     let groups = panel(c_out.div_ceil(GROUP), lanes(arch));
     let rows = arch.dispatch(Rows { groups });
@@ -126,14 +130,14 @@ pub(in crate::net) fn bias_gradient(gradient: &[f32], channels: usize, plane: us
 }
 
 /// How many groups of channels out are summed together.
-fn panel(groups: usize, lanes: usize) -> usize {
+pub(super) fn panel(groups: usize, lanes: usize) -> usize {
     let widths: &[usize] = if lanes < GROUP { &[1] } else { &[3, 4, 2, 1] };
     widths.iter().copied().find(|width| groups.is_multiple_of(*width)).unwrap_or(1)
 }
 
 /// How many channels in are summed together with so many groups of channels out.
-struct Rows {
-    groups: usize,
+pub(super) struct Rows {
+    pub(super) groups: usize,
 }
 
 impl WithSimd for Rows {
@@ -254,7 +258,7 @@ impl Lines<'_> {
 }
 
 #[inline(always)]
-fn pixel<S: Simd, const MR: usize, const NV: usize>(
+pub(super) fn pixel<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
     x: &[f32; MR],
     y: &[S::f32s; NV],

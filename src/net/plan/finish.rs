@@ -137,7 +137,7 @@ pub(in crate::net) fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 /// The exponential as the product of a polynomial of degree 6 and a power of two, right to two roundings; that of -87 for
 /// what is less, that of 88 for what is more.
 #[inline(always)]
-pub(super) fn exp<S: Simd>(simd: S, x: S::f32s) -> [S::f32s; 2] {
+pub(in crate::net) fn exp<S: Simd>(simd: S, x: S::f32s) -> [S::f32s; 2] {
     /// ln 2 in two parts: the first has few bits, so that its multiples are exact.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     /// 1.5 * 2^23: adding it rounds to a whole number, which is then in the last bits.

@@ -37,7 +37,7 @@ use self::map::Shape;
 use self::run::Buffers;
 
 pub(in crate::net) use self::attention::Attention;
-pub(in crate::net) use self::finish::{Curve, mask, sigmoid};
+pub(in crate::net) use self::finish::{Curve, exp, mask, sigmoid};
 pub(in crate::net) use self::kernel::by_width;
 pub(in crate::net) use self::map::GROUP;
 pub(in crate::net) use self::norm::{Film, Norm, Resample};
@@ -48,6 +48,7 @@ pub use self::roofline::Roofline;
 use self::run::Tape;
 pub(in crate::net) use self::single::{Geometry, Interleave};
 pub(in crate::net) use self::sketch::{Sketch, Value};
+pub(in crate::net) use self::winograd::turn_line;
 
 /// A compiled network.
 #[derive(Debug)]

@@ -63,13 +63,13 @@ impl Geometry {
     ) -> Vec<f32> {
         let [c_out, c_in, _] = self.dims;
         // Tiles are turned in whole vectors.
-        let channels = if self.takes_tiles() { c_in.next_multiple_of(GROUP) } else { picture_channels(c_in) };
+        let tile = self.tile(size);
+        let channels = if tile.is_some() { c_in.next_multiple_of(GROUP) } else { picture_channels(c_in) };
         let from = side(c_in, channels, size, self.padding[0].max(self.padding[1]));
         let to = side(c_out, c_out.next_multiple_of(GROUP), self.output(size), 0);
-        let method = if self.takes_tiles() {
-            Method::Winograd(self.tiles(arch, weight, false))
-        } else {
-            Method::Direct(self.filter(weight).forward(lanes(arch), from.map.channels))
+        let method = match tile {
+            Some(m) => Method::Winograd(self.tiles(m, arch, weight, false)),
+            None => Method::Direct(self.filter(weight).forward(lanes(arch), from.map.channels)),
         };
         let mut bias = bias.to_vec();
         bias.resize(to.map.channels, 0.0);
@@ -85,30 +85,31 @@ impl Geometry {
         let halo = (k - 1).saturating_sub(before).div_ceil(s).max(beyond[0]).max(beyond[1]);
         let from = side(c_out, c_out.next_multiple_of(GROUP), output, halo);
         let to = side(c_in, c_in.next_multiple_of(GROUP), size, 0);
-        let method = if self.takes_tiles() {
-            Method::Winograd(self.tiles(arch, weight, true))
-        } else {
-            Method::Direct(self.filter(weight).backward(lanes(arch)))
+        let method = match self.tile(size) {
+            Some(m) => Method::Winograd(self.tiles(m, arch, weight, true)),
+            None => Method::Direct(self.filter(weight).backward(lanes(arch))),
         };
         run(arch, (&method, &vec![0.0; to.map.channels]), (gradient, from), to)
     }
 
-    /// Whether tiles of 2x2 take fewer products, which round as much as plain ones; what it costs to turn them, both ways,
-    /// pays from some width on.
-    const fn takes_tiles(self) -> bool {
+    /// The tiles that take fewer products, where there are any; what it costs to turn them, both ways, pays from some width
+    /// on. They are chosen by shapes alone.
+    fn tile(self, size: [usize; 2]) -> Option<usize> {
         let [c_out, c_in, k] = self.dims;
-        k == 3 && self.stride == 1 && matches!(self.padding, [1, 1]) && c_out >= 2 * GROUP && c_in >= 2 * GROUP
+        let is_plain = k == 3 && self.stride == 1 && self.padding == [1, 1];
+        let pays = c_out.min(c_in) >= 2 * GROUP;
+        (is_plain && pays).then(|| if size.iter().all(|side| *side >= 4) { 4 } else { 2 })
     }
 
-    /// A filter turned for tiles of 2x2, in single precision: it is used once.
-    fn tiles(self, arch: Arch, weight: &[f32], transposed: bool) -> Winograd {
+    /// A filter turned for tiles of `m` by `m`, in single precision: it is used once.
+    fn tiles(self, m: usize, arch: Arch, weight: &[f32], transposed: bool) -> Winograd {
         let [c_out, c_in, _] = self.dims;
         let (outputs, inputs) = if transposed { (c_in, c_out) } else { (c_out, c_in) };
         // Of the input in memory.
         let padded = inputs.next_multiple_of(GROUP);
         let panels = pack(outputs, lanes(arch), |first_group, groups| {
             let width = groups * GROUP;
-            let mut weights = vec![0.0; 16 * padded * width];
+            let mut weights = vec![0.0; (m + 2) * (m + 2) * padded * width];
             let lanes = first_group * GROUP..outputs.min((first_group + groups) * GROUP);
             let mut taps = [[0.0; LANES]; 9];
             for input in 0..inputs {
@@ -118,17 +119,12 @@ impl Geometry {
                         taps[if transposed { 8 - tap } else { tap }][lane] = *weight;
                     }
                 }
-                arch.dispatch(Turn {
-                    taps: &taps,
-                    weights: &mut weights,
-                    from: input * width,
-                    step: padded * width,
-                    width,
-                });
+                let (from, step) = (input * width, padded * width);
+                arch.dispatch(Turn { m, taps: &taps, weights: &mut weights, from, step, width });
             }
             weights
         });
-        Winograd { m: 2, panels }
+        Winograd { m, panels }
     }
 
     fn filter(self, weight: &[f32]) -> Filter {
@@ -145,10 +141,11 @@ const LANES: usize = 4 * GROUP;
 
 /// The taps of a channel in, turned.
 struct Turn<'a> {
+    m: usize,
     taps: &'a [[f32; LANES]; 9],
     weights: &'a mut [f32],
     from: usize,
-    /// From one of the 16 to the next.
+    /// From one of the sums to the next.
     step: usize,
     width: usize,
 }
@@ -158,20 +155,31 @@ impl WithSimd for Turn<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let half = simd.splat_f32s(0.5);
+        let mut this = self;
+        if this.m == 4 { this.run::<S, 6>(simd) } else { this.run::<S, 4>(simd) }
+    }
+}
+
+impl Turn<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const SIDE: usize>(&mut self, simd: S) {
         for v in 0..self.width / S::F32_LANES {
-            let tap = |i: usize| S::as_simd_f32s(&self.taps[i]).0[v];
-            let mut rows = [[simd.splat_f32s(0.0); 3]; 4];
+            let mut rows = [[simd.splat_f32s(0.0); 3]; SIDE];
             for x in 0..3 {
-                let turned = turn(simd, half, [tap(x), tap(3 + x), tap(6 + x)]);
-                for y in 0..4 {
+                let mut column = [simd.splat_f32s(0.0); 3];
+                for y in 0..3 {
+                    column[y] = S::as_simd_f32s(&self.taps[3 * y + x]).0[v];
+                }
+                let turned: [S::f32s; SIDE] = turn(simd, column);
+                for y in 0..SIDE {
                     rows[y][x] = turned[y];
                 }
             }
-            for (y, row) in rows.into_iter().enumerate() {
-                for (x, value) in turn(simd, half, row).into_iter().enumerate() {
-                    let at = self.from + (4 * y + x) * self.step + v * S::F32_LANES;
-                    S::as_mut_simd_f32s(&mut self.weights[at..at + S::F32_LANES]).0[0] = value;
+            for y in 0..SIDE {
+                let row: [S::f32s; SIDE] = turn(simd, rows[y]);
+                for x in 0..SIDE {
+                    let at = self.from + (SIDE * y + x) * self.step + v * S::F32_LANES;
+                    S::as_mut_simd_f32s(&mut self.weights[at..at + S::F32_LANES]).0[0] = row[x];
                 }
             }
         }
@@ -180,9 +188,26 @@ impl WithSimd for Turn<'_> {
 
 /// A line of taps, turned.
 #[inline(always)]
-fn turn<S: Simd>(simd: S, half: S::f32s, [a, b, c]: [S::f32s; 3]) -> [S::f32s; 4] {
-    let (ends, middle) = (simd.mul_f32s(half, simd.add_f32s(a, c)), simd.mul_f32s(half, b));
-    [a, simd.add_f32s(ends, middle), simd.sub_f32s(ends, middle), c]
+fn turn<S: Simd, const SIDE: usize>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32s; SIDE] {
+    let mut out = [a; SIDE];
+    out[SIDE - 1] = c;
+    let ends = simd.add_f32s(a, c);
+    if SIDE == 4 {
+        let half = simd.splat_f32s(0.5);
+        let (ends, middle) = (simd.mul_f32s(half, ends), simd.mul_f32s(half, b));
+        out[1] = simd.add_f32s(ends, middle);
+        out[2] = simd.sub_f32s(ends, middle);
+        return out;
+    }
+    let (quarter, sixth) = (simd.splat_f32s(0.25), simd.splat_f32s(1.0 / 6.0));
+    // Rows that differ in the sign of the middle share their ends.
+    let (ends2, middle2) = (simd.mul_add_f32s(quarter, a, c), simd.mul_f32s(simd.splat_f32s(0.5), b));
+    out[0] = simd.mul_f32s(quarter, a);
+    out[1] = simd.neg_f32s(simd.mul_f32s(sixth, simd.add_f32s(ends, b)));
+    out[2] = simd.mul_f32s(sixth, simd.sub_f32s(b, ends));
+    out[3] = simd.mul_f32s(sixth, simd.add_f32s(ends2, middle2));
+    out[4] = simd.mul_f32s(sixth, simd.sub_f32s(ends2, middle2));
+    out
 }
 
 /// Turns every picture, convolves it and turns it back.

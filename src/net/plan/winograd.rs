@@ -369,7 +369,7 @@ impl WithSimd for Alone<'_> {
 
 /// A line of an input tile, turned.
 #[inline(always)]
-fn turn_line<S: Simd, const SIDE: usize>(simd: S, d: [S::f32s; SIDE]) -> [S::f32s; SIDE] {
+pub(in crate::net) fn turn_line<S: Simd, const SIDE: usize>(simd: S, d: [S::f32s; SIDE]) -> [S::f32s; SIDE] {
     let mut out = d;
     if SIDE == 4 {
         out[0] = simd.sub_f32s(d[0], d[2]);

@@ -224,14 +224,20 @@ impl Attention {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [n, c, h, w] = x.dims();
-        let [query, key, value] = self.split(self.qkv.forward(self.norm.forward(x.clone(), None)));
+        let qkv = self.qkv.forward(self.norm.forward(x.clone(), None));
+        let attended = conv::attention(&qkv, self.heads, self.order == AttentionOrder::Legacy);
+        x + self.proj_out.forward(attended.unwrap_or_else(|| self.attend(qkv)))
+    }
+
+    /// By burn's operations.
+    fn attend(&self, qkv: Tensor<4>) -> Tensor<4> {
+        let [n, channels, h, w] = qkv.dims();
+        let [query, key, value] = self.split(qkv);
         // d^-1/4 on both sides, as in the original.
-        let scale = ((c / self.heads) as f64).powf(-0.25);
+        let scale = ((channels / (3 * self.heads)) as f64).powf(-0.25);
         let query = (query * scale).swap_dims(2, 3); // [N, heads, HW, d]
         let scores = softmax(query.matmul(key * scale), 3); // [N, heads, HW, HW]
-        let attended = value.matmul(scores.swap_dims(2, 3)).reshape([n, c, h, w]);
-        x + self.proj_out.forward(attended)
+        value.matmul(scores.swap_dims(2, 3)).reshape([n, channels / 3, h, w])
     }
 
     /// Queries, keys and values of every head, each `[N, heads, d, HW]`, from `[N, 3 C, H, W]`.
