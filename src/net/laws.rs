@@ -206,8 +206,8 @@ fn a_frozen_unet_is_the_same_function_for_any_batch() {
         let expected = read(net.forward(x.clone(), &times, labels));
         let frozen = net.freeze([8, 16]);
         let found = read(frozen.forward(x.clone(), &times, labels));
-        // Tiles of 4x4 round ten times as much as sums, and norms of few values enlarge that.
-        assert_close(&expected, &found, 1e-4, &format!("net {i}"));
+        // Tiles of 4x4, which both take, round ten times as much as sums, and norms of few values enlarge that.
+        assert_close(&expected, &found, 2e-4, &format!("net {i}"));
         if !frozen.sums_the_same_for_any_batch() {
             return;
         }
