@@ -313,6 +313,8 @@ impl Session {
                 self.tell_failures(&failures);
                 if let Some(images) = images {
                     self.abandon_work();
+                    // It was painted on other pictures.
+                    self.mask = None;
                     self.fits = fits;
                     // An archive may hold classes of its own; else the classifier's first verdict decides.
                     let labels = labels.filter(|labels| self.are_classes(labels));

@@ -48,7 +48,13 @@ impl Session {
         };
         let can_save = self.has_unsaved_iterates();
         let (title, what) = if can_save {
-            ("Unsaved work", "The iterates of this session are not saved in a file. Replace them")
+            (
+                "Unsaved work",
+                match self.file() {
+                    Some(_) => "What was done last in this session is in no file. Replace the session",
+                    None => "The iterates of this session are not saved in a file. Replace them",
+                },
+            )
         } else {
             (
                 "Give up the edit?",

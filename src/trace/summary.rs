@@ -1,6 +1,6 @@
 //! All samples at once: how a number is spread over them, how many became better, how many are held by the ball.
 
-use super::{Quantity, Run, RunId, Trace, as_done};
+use super::{Quantity, Run, RunId, StateId, Trace, as_done};
 use crate::parameter::{Affects, Kind, Setting, captions, marks, names};
 use crate::refiner::{Numbers, RefineSettings, Target};
 
@@ -110,6 +110,27 @@ pub fn caption(settings: &RefineSettings, done: u32) -> String {
     captions(RefineSettings::TABLE, settings, |row| matters(row, settings) && (done > 0 || !plans(row))).join(", ")
 }
 
+/// The settings that led to a state, in the words of [`caption`]: those of its first iterations, then every change with the
+/// iterations that were done under it.
+#[must_use]
+pub fn led_to(trace: &Trace, at: StateId) -> Option<String> {
+    let path = trace.path(at.run);
+    let mut parts: Vec<(&RefineSettings, u32)> = vec![(trace.settings(*path.get(1).unwrap_or(&at))?, 0)];
+    for id in path.iter().skip(1).take(at.iteration as usize) {
+        let settings = trace.settings(*id)?;
+        match parts.last_mut().filter(|(last, _)| last.runs_like(settings)) {
+            Some((_, done)) => *done += 1,
+            None => parts.push((settings, 1)),
+        }
+    }
+    let later = parts.windows(2).map(|pair| {
+        let [(before, _), (after, done)] = pair else { return String::new() };
+        format!("; then {}, T = {done}", changes(before, after).join(", "))
+    });
+    let (first, done) = parts[0];
+    Some(caption(first, done) + &later.collect::<String>())
+}
+
 /// The same in the words of the window, without any iterations.
 #[must_use]
 pub fn in_words(settings: &RefineSettings) -> String {
@@ -179,6 +200,10 @@ mod tests {
             "radius 3 → 6",
             "a plan is no difference: how long a run is its title says"
         );
+        let led = led_to(&trace, StateId { run: RunId(1), iteration: 2 }).unwrap();
+        let parts: Vec<&str> = led.split("; then ").collect();
+        assert!(parts[0].contains("ε = 3") && parts[0].ends_with("T = 1"), "{led}");
+        assert_eq!(parts[1..], ["radius 3 → 6, T = 1"], "{led}");
         let text = caption(&RefineSettings::default(), 0);
         assert!(!text.contains("T = "), "nothing was done yet: {text}");
         let caption = caption(&RefineSettings::default(), 22);

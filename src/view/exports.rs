@@ -9,14 +9,14 @@ use egui::{Color32, ColorImage, Context};
 use crate::error::error_chain;
 use crate::export::{ExportError, GENERATED, REFINED, Refined, Results, pair};
 use crate::file::free_path;
-use crate::generator::GenerateSettings;
+use crate::generator::{EditSettings, GenerateSettings};
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
-use crate::parameter::names;
+use crate::parameter::{captions, names};
 use crate::refiner::{RefineSettings, State};
 use crate::session::document::Document;
 use crate::session::{Export, Notices, Session, Severity};
-use crate::trace::summary::caption;
+use crate::trace::summary::{caption, led_to};
 use crate::trace::{RunId, Trace};
 
 /// Exports that may be told of at once.
@@ -86,9 +86,10 @@ impl Exports {
                 format!("pair {sample}, {}×{} pixels", size[0], size[1])
             }
             Export::CopySettings => {
-                let shown = session.shown_id().and_then(|id| Some((session.trace().settings(id)?, id.iteration)));
-                let (settings, done) = shown.unwrap_or((&session.settings().refine, 0));
-                let text = format!("{}\n{}", caption(settings, done), made_of(session, settings));
+                let shown = session.shown_id().filter(|id| id.iteration > 0);
+                let settings = shown.and_then(|id| session.trace().settings(id)).unwrap_or(&session.settings().refine);
+                let how = shown.and_then(|id| led_to(session.trace(), id));
+                let text = format!("{}\n{}", how.unwrap_or_else(|| caption(settings, 0)), made_of(session, settings));
                 ctx.copy_text(text.clone());
                 text.replace('\n', "; ")
             }
@@ -200,7 +201,8 @@ impl Job {
     }
 }
 
-/// What pictures were made of, and what judges them: models, seeds, classes, and how they were sampled.
+/// What pictures were made of, and what judges them: models, seeds, classes, how they were sampled and edited, and targets
+/// that were chosen by hand.
 fn made_of(session: &Session, settings: &RefineSettings) -> String {
     let Some(origins) = session.origins() else { return String::new() };
     let standard = GenerateSettings::default();
@@ -211,8 +213,32 @@ fn made_of(session: &Session, settings: &RefineSettings) -> String {
         1 => first.clone(),
         n => format!("{first} and {} more", n - 1),
     });
+    let edited = origins.edited.iter().flat_map(|edited| {
+        let how = captions(EditSettings::TABLE, &edited.settings, |_| true);
+        let mask = edited.mask.as_ref().map(|mask| format!("{} pixels masked", mask.count()));
+        let from = "from other pictures, which the session holds".to_owned();
+        std::iter::once(format!("edited: {}", how.join(", "))).chain(mask).chain([from])
+    });
     let classifier = format!("classifier {}", settings.classifier);
-    files.into_iter().chain(made).chain([classifier]).collect::<Vec<_>>().join(", ")
+    let parts = files.into_iter().chain(made).chain(edited).chain(chosen(session, origins)).chain([classifier]);
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// Targets of generated pictures that are not the classes that they were made as.
+fn chosen(session: &Session, origins: &Origins) -> Vec<String> {
+    let (Some(made_by), None) = (&origins.made_by, &origins.edited) else { return Vec::new() };
+    let (made, names) = (session.generator_classes(), session.class_names());
+    if made.is_empty() || session.settings().generate.generator != made_by.generator {
+        // What its classes are called is not known any more.
+        return Vec::new();
+    }
+    let names = origins.classes.as_deref().unwrap_or(names);
+    let first = made_by.labels(made.len());
+    let other = origins.labels.iter().zip(first).enumerate().filter_map(|(sample, (label, first))| {
+        let name = names.get(*label)?;
+        (Some(name) != made.get(first)).then(|| format!("target of sample {sample}: {name}"))
+    });
+    other.collect()
 }
 
 /// The ending of a file.
@@ -224,8 +250,15 @@ const fn ending(export: Export) -> &'static str {
     }
 }
 
+/// A path with the ending of what is written, behind any other that it has: a program goes by it.
 fn with_ending(path: &Path, export: Export) -> PathBuf {
-    if path.extension().is_some() { path.to_owned() } else { path.with_extension(&ending(export)[1..]) }
+    let ending = ending(export);
+    if path.extension().is_some_and(|own| own.eq_ignore_ascii_case(&ending[1..])) {
+        return path.to_owned();
+    }
+    let mut path = path.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
 }
 
 fn rgb(size: [usize; 2], levels: &[u8]) -> ColorImage {
@@ -247,5 +280,6 @@ mod tests {
         assert_eq!(free_path(&path), folder.path().join("trace (3).csv"));
         assert_eq!(with_ending(Path::new("a/b"), Export::Results), Path::new("a/b.npz"));
         assert_eq!(with_ending(Path::new("a/b.PNG"), Export::Sheet), Path::new("a/b.PNG"));
+        assert_eq!(with_ending(Path::new("a/b.lapidary"), Export::Results), Path::new("a/b.lapidary.npz"));
     }
 }

@@ -86,7 +86,7 @@ impl Frame {
             .sum::<u32>();
         let text = match session.file().and_then(Path::file_name) {
             Some(name) => format!(
-                "{} does not hold the newest states of this session. They stay in the autosave, and the next start offers them.",
+                "{} does not hold what was done last in this session. It stays in the autosave, and the next start offers it.",
                 name.display()
             ),
             None => format!(

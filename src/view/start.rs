@@ -93,8 +93,13 @@ fn open_at_start(host: &mut Host, files: Vec<PathBuf>) {
     match files.iter().find(|path| holds_session(path)) {
         Some(session) => {
             if files.len() > 1 {
-                let details = vec!["Only the session was opened.".to_owned()];
-                host.session.notices.add(Severity::Warning, "Sessions and pictures cannot be opened together", details);
+                let left = files.iter().filter(|path| *path != session).map(|path| path.display().to_string());
+                let details = vec![format!("Not opened: {}", left.collect::<Vec<_>>().join(", "))];
+                let what = format!(
+                    "Only the session {} was opened: there is room for one, and for no pictures beside it",
+                    session.display()
+                );
+                host.session.notices.add(Severity::Warning, what, details);
             }
             host.handle(Action::OpenSession(session.clone()));
         }

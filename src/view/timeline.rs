@@ -29,8 +29,6 @@ const LOGITS_PER_FRAME: usize = 500_000;
 const NARROW: f32 = 480.0;
 /// Width of the list of runs and of the gaps, at least and where there is room, in points.
 const RUNS_WIDTH: (f32, f32) = (142.0, 232.0);
-/// Width of a plot, in points, from which there is room to say what is drawn.
-const ROOM_FOR_LEGEND: f32 = 250.0;
 
 /// What values belong to: origins, run, norm of distances, and the settings at the start, under which it may be valued anew.
 type Owner = (u64, Option<RunId>, Norm, RefineSettings);
@@ -296,13 +294,19 @@ fn plot_ui(
     let words = |value: f32| if quantity == Quantity::Probability { percent(value) } else { digits(value) };
     let text_color = ui.visuals().text_color();
     let title = painter.text(rect.min + vec2(6.0, 3.0), Align2::LEFT_TOP, name, small.clone(), text_color);
-    if number == 0 && count > 1 && rect.width() > ROOM_FOR_LEGEND {
-        let blue = if has_others { "; blue: other runs" } else { "" };
-        let legend = format!("sample {}; grey: all {count}{blue}", session.focused());
-        painter.text(title.right_top() + vec2(8.0, 0.0), Align2::LEFT_TOP, legend, small.clone(), weak);
-    }
     let value_at = pos2(rect.right() - 6.0, rect.top() + 3.0);
-    painter.text(value_at, Align2::RIGHT_TOP, words(now), small, ui.visuals().strong_text_color());
+    let strong = ui.visuals().strong_text_color();
+    let value = painter.text(value_at, Align2::RIGHT_TOP, words(now), small.clone(), strong);
+    if number == 0 && count > 1 {
+        let blue = if has_others { "; blue: other runs" } else { "" };
+        let short = format!("grey: all{blue}");
+        let long = format!("sample {}; grey: all {count}{blue}", session.focused());
+        let at = title.right_top() + vec2(8.0, 0.0);
+        let laid_out = [long, short].map(|legend| painter.layout_no_wrap(legend, small.clone(), weak));
+        if let Some(legend) = laid_out.into_iter().find(|legend| at.x + legend.size().x + 8.0 < value.left()) {
+            painter.galley(at, legend, weak);
+        }
+    }
     let axis = plot.left() - 5.0;
     painter.text(pos2(axis, plot.top() - 2.0), Align2::RIGHT_TOP, digits(bounds.1), tiny.clone(), weak);
     painter.text(pos2(axis, plot.bottom() + 2.0), Align2::RIGHT_BOTTOM, digits(bounds.0), tiny, weak);
