@@ -3,11 +3,28 @@
 /// A value that cannot be, in words, and what is expected.
 pub type Problem = Option<(String, &'static str)>;
 
+/// Refuses what is no positive number.
+pub(super) fn positive(what: &str, value: f64) -> Problem {
+    (!(value > 0.0 && value.is_finite())).then(|| (format!("{what} = {value}"), "it is a positive number"))
+}
+
+/// Refuses what is no number, or a negative one.
+pub(super) fn not_negative(what: &str, value: f64) -> Problem {
+    (!(value >= 0.0 && value.is_finite())).then(|| (format!("{what} = {value}"), "it is a number that is not negative"))
+}
+
+/// Refuses a number of none.
+pub(super) fn some(what: &str, value: u64) -> Problem {
+    (value == 0).then(|| (format!("{what} = 0"), "it is at least 1"))
+}
+
 /// Why a step could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The device failed.
-    #[error("the compute device failed while training: choose another device, a smaller batch or more parts of it")]
+    #[error(
+        "the compute device failed while training: choose another device, or go on with more parts of a batch (parts in [course])"
+    )]
     Device(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The training has left what numbers can say.
     #[error(

@@ -46,11 +46,15 @@ impl Course {
         if !(1..=self.batch).contains(&self.parts) {
             return Some((format!("parts = {}", self.parts), "it is from 1 to the pictures of the batch"));
         }
-        if self.steps > u64::from(u32::MAX) {
-            return Some((format!("steps = {}", self.steps), "there are at most 4294967295"));
+        if !(1..=u64::from(u32::MAX)).contains(&self.steps) {
+            return Some((format!("steps = {}", self.steps), "there are 1 to 4294967295"));
         }
-        let odd = self.averages.iter().find(|rate| !(0.0..1.0).contains(*rate));
-        odd.map(|rate| (format!("averages has {rate}"), "what is kept of an average is between 0 and 1"))
+        if let Some(rate) = self.averages.iter().find(|rate| !(0.0..1.0).contains(*rate)) {
+            return Some((format!("averages has {rate}"), "what is kept of an average is between 0 and 1"));
+        }
+        let mut others = self.averages.iter().enumerate();
+        let twice = others.find(|(place, rate)| self.averages[..*place].contains(rate));
+        twice.map(|(_, rate)| (format!("averages has {rate} twice"), "every average has a rate of its own"))
     }
 
     /// What a part of a step draws its dropout from: the same for every network of the step, and when it is done again.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::error::{Problem, not_negative, some};
 use crate::generator::schedule::karras_sigma;
 use crate::noise::Stream;
 use crate::zoo::DiffusionManifest;
@@ -109,6 +110,15 @@ impl Default for Tightening {
 }
 
 impl Tightening {
+    /// A value that cannot be, and what is expected.
+    pub(super) fn problem(self) -> Problem {
+        let near = !(self.q > 1.0 && self.q.is_finite());
+        let near = near.then(|| (format!("q = {}", self.q), "it is a number above 1"));
+        near.or_else(|| not_negative("k", self.k))
+            .or_else(|| not_negative("b", self.b))
+            .or_else(|| some("every", self.every))
+    }
+
     /// `r` for `t` at a step; 0 stands for the picture itself.
     #[must_use]
     pub fn smaller(self, t: f64, step: u64) -> f64 {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::Problem;
+use super::error::{Problem, not_negative, some};
 use super::levels::{Grid, Tightening};
 use super::metric::{Metric, Weighting};
 use crate::noise::Stream;
@@ -179,7 +179,7 @@ impl Objective {
     pub fn problem(&self) -> Problem {
         let small = |what: &str, found: usize| (format!("{what} = {found}"), "a grid has at least 2 points");
         let odd = |decay: f64| (format!("decay = {decay}"), "it is between 0 and 1");
-        match self {
+        let own = match self {
             Self::ConsistencyTraining { grid, .. } | Self::ConsistencyDistillation { grid, .. } => match *grid {
                 Grid::Fixed { points, .. } if points < 2 => Some(small("points", points)),
                 Grid::Progressive { first, .. } if first < 2 => Some(small("first", first)),
@@ -189,15 +189,17 @@ impl Objective {
                 // A progressive one needs its logarithm.
                 Grid::Progressive { decay, .. } if !(decay > 0.0 && decay < 1.0) => Some(odd(decay)),
                 Grid::Fixed { decay, .. } if !(0.0..1.0).contains(&decay) => Some(odd(decay)),
-                _ => None,
+                Grid::Progressive { over, .. } => over.and_then(|over| some("over", over)),
+                Grid::Fixed { .. } => None,
             },
-            Self::Edm { deviation, .. } | Self::EasyConsistency { deviation, .. } if *deviation < 0.0 => {
-                Some((format!("deviation = {deviation}"), "it is not negative"))
+            Self::Edm { mean, deviation, .. } | Self::EasyConsistency { mean, deviation, .. } => {
+                let infinite = (!mean.is_finite()).then(|| (format!("mean = {mean}"), "it is a number"));
+                infinite.or_else(|| not_negative("deviation", *deviation)).or_else(|| match self {
+                    Self::EasyConsistency { tightening, .. } => tightening.problem(),
+                    _ => None,
+                })
             }
-            Self::EasyConsistency { tightening, .. } if tightening.q <= 1.0 => {
-                Some((format!("q = {}", tightening.q), "it is more than 1"))
-            }
-            Self::Edm { .. } | Self::EasyConsistency { .. } => None,
-        }
+        };
+        own.or_else(|| self.metric().problem())
     }
 }

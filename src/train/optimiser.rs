@@ -6,6 +6,8 @@
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::error::{Problem, not_negative, positive};
+
 /// Which rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -61,6 +63,19 @@ impl Default for OptimiserSettings {
 }
 
 impl OptimiserSettings {
+    /// A value that cannot be, and what is expected.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        let odd = self.betas.iter().find(|beta| !(0.0..1.0).contains(*beta));
+        let betas = || odd.map(|beta| (format!("betas has {beta}"), "both are at least 0 and below 1"));
+        positive("rate", self.rate)
+            .or_else(|| positive("epsilon", self.epsilon))
+            .or_else(|| self.clip.and_then(|clip| positive("clip", clip)))
+            .or_else(|| positive("gamma", self.gamma))
+            .or_else(|| not_negative("weight_decay", self.weight_decay))
+            .or_else(betas)
+    }
+
     /// The rate at a step, counted from 0.
     #[must_use]
     pub fn rate_at(&self, step: u64) -> f64 {

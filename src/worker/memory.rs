@@ -31,6 +31,12 @@ pub(super) fn for_models(limit_mib: Option<u32>, cpu: bool) -> u64 {
     }
 }
 
+/// Bytes of memory that are free now.
+#[must_use]
+pub fn free_memory() -> u64 {
+    Memory::now().free()
+}
+
 fn share(share: f64, bytes: u64) -> u64 {
     (bytes as f64 * share) as u64
 }

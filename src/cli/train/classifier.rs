@@ -7,6 +7,7 @@ use burn::tensor::Device;
 
 use super::config::ClassifierConfig;
 use super::options::TrainOptions;
+use super::record::{Sources, open_source};
 use super::work::{self, Job, Training};
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::cli::Outcome;
@@ -32,11 +33,10 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
         );
     }
     let device = training.device.0.clone();
-    let (start, spec) = first(&mut config, &data, folders)?;
-    let [channels, height, width] = data.shape();
+    let (start, spec) = first(&mut config, &data, folders, &mut training.sources)?;
+    let [channels, ..] = data.shape();
     let (manifest, objective) = (manifest(&config, &data, spec.clone()), objective(&config.objective));
-    work::check(&manifest, options)?;
-    spec.resnet.check_size([height, width])?;
+    work::check(&manifest, &config.course, options, &training.device.1)?;
     let plan = ClassifierPlan {
         config: ResnetConfig { arch: spec.resnet.clone(), channels, num_classes: data.classes.len() },
         normalisation: [spec.mean.clone(), spec.std.clone()],
@@ -65,6 +65,7 @@ fn first(
     config: &mut ClassifierConfig,
     data: &DataSet,
     folders: &Folders,
+    sources: &mut Sources,
 ) -> anyhow::Result<(Option<Checkpoint>, ClassifierManifest)> {
     let network = &mut config.network;
     let (start, resnet, usual) = match (&network.from, &network.resnet) {
@@ -88,7 +89,11 @@ fn first(
                     "[network.resnet] is not the network of {from:?}, which the training begins from: leave one of the two out"
                 );
             }
-            (Some(model.open()?), spec.resnet.clone(), [spec.mean.clone(), spec.std.clone()])
+            (
+                Some(open_source(sources, "network.from", &model)?),
+                spec.resnet.clone(),
+                [spec.mean.clone(), spec.std.clone()],
+            )
         }
     };
     let [mean, std] = usual;
@@ -117,7 +122,12 @@ fn made(
         if fakes.classes.is_empty() {
             bail!("the generated pictures in {name} have no labels: write the class of each as arr_1");
         }
+        if fakes.shape() != data.shape() {
+            let [_, h, w] = fakes.shape();
+            bail!("the generated pictures in {name} are {w}×{h}, which those to learn from are not: make others");
+        }
         training.note(&format!("generated: {}", fakes.report.join("; ")));
+        training.sources.insert("objective.fakes".to_owned(), fakes.sha256());
         let mut order = Order::new(!seed, fakes.training.len());
         return Ok(Box::new(move |step, count| {
             let places: Vec<usize> = order.batch(step, count).into_iter().map(|i| fakes.training[i]).collect();
@@ -125,12 +135,15 @@ fn made(
         }));
     }
     let model = resolve(name, &folders.cache)?;
-    let checkpoint = model.open()?;
+    let checkpoint = open_source(&mut training.sources, "objective.fakes", &model)?;
     let (generator, _) = Generator::read(&model.manifest, Weights::new(&checkpoint), device)?;
     if generator.preconditioning() != PreconditioningName::Consistency {
         bail!(
             "{name:?} is no consistency model, which makes pictures in one step: make an .npz with `lapidary generate`, and give that in fakes"
         );
+    }
+    if model.manifest.shape() != data.shape() {
+        bail!("{name:?} makes pictures of another size than those to learn from: choose another one");
     }
     if generator.classes() != data.classes {
         bail!("{name:?} knows other classes than the pictures to learn from, or in another order: choose another one");

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::options::Role;
 use crate::file::Place;
 
 /// Why a training cannot begin or go on.
@@ -43,13 +44,59 @@ pub enum TrainingError {
         /// What it should.
         expected: String,
     },
+    /// The configuration of something else.
+    #[error("this is the configuration of a {}, not of a {}: use `lapidary train {}` for it\n{}", found.word(), wanted.word(), found.word(), path.display())]
+    Role {
+        /// The file.
+        path: PathBuf,
+        /// What it is of.
+        found: Role,
+        /// What it should be of.
+        wanted: Role,
+    },
     /// Another training than that which is to go on.
-    #[error("the training in this folder was begun with another {what}, so it cannot go on with this one: give its own config.toml, or another --out\n{}", path.display())]
+    #[error("the training in this folder was begun with another {what}, so it cannot go on with this one: undo that change (steps and parts in [course], [optimiser] without its rule and [output] may change), or begin anew with another --out\n{}", path.display())]
     Other {
         /// The folder.
         path: PathBuf,
         /// What differs.
         what: String,
+    },
+    /// Something that it learns from has changed.
+    #[error("{what} not what the training in this folder was begun with: bring back what it was, or begin anew with another --out\n{}", path.display())]
+    Changed {
+        /// The folder.
+        path: PathBuf,
+        /// What, and "is" or "are".
+        what: String,
+    },
+    /// No checkpoint to go on from.
+    #[error("no checkpoint of this training is whole ({what}), so it cannot go on: begin anew with another --out\n{}", path.display())]
+    Damaged {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with the newest.
+        what: String,
+    },
+    /// Fewer steps than are done.
+    #[error("the training in this folder has made {done} steps, but the configuration says steps = {steps}: give more in [course]\n{}", path.display())]
+    Done {
+        /// The folder.
+        path: PathBuf,
+        /// Steps that are done.
+        done: u64,
+        /// Steps that are asked for.
+        steps: u64,
+    },
+    /// More memory than there is.
+    #[error("training this network takes at least {}, but {} of memory are free: make it smaller (fewer channels or blocks), or more parts of a batch\n{}", crate::units::bytes(*needed), crate::units::bytes(*free), path.display())]
+    Memory {
+        /// The configuration.
+        path: PathBuf,
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        free: u64,
     },
     /// A folder with a training in it.
     #[error("a training was begun in this folder already: go on with it by --resume, or give another --out\n{}", path.display())]

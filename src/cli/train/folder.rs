@@ -1,13 +1,12 @@
 //! The folder of a training: its configuration, a table of its steps, and its checkpoints, each whole or not there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
-
 use super::error::TrainingError;
+use super::record::{ABOUT, Record, Sources};
 use crate::checkpoint::{Checkpoint, CheckpointError, Named, Weights, write};
 use crate::file::sha256_of;
 use crate::train::{Kept, Learned, Validation};
@@ -29,8 +28,6 @@ const STEP: &str = "step_";
 const NEW: &str = ".new";
 /// What a training remembers beside its networks.
 const MEMORY: &str = "training.safetensors";
-/// What a checkpoint says of itself; where it is, the checkpoint is whole.
-const ABOUT: &str = "training.json";
 /// What it is told by, for those who find it.
 const CARD: &str = "README.md";
 /// Held while somebody trains here.
@@ -56,6 +53,10 @@ pub(super) struct Described<'a> {
     pub(super) step: u64,
     /// Of the networks; name, file and hash are each one's own.
     pub(super) manifest: &'a Manifest,
+    /// What it learns from.
+    pub(super) sources: &'a Sources,
+    /// What must stay of the configuration.
+    pub(super) config: &'a str,
     /// For people.
     pub(super) card: String,
 }
@@ -69,9 +70,25 @@ pub(super) fn is_begun(path: &Path) -> bool {
     path.join(CONFIG).is_file()
 }
 
-/// The last whole checkpoint of a training.
-pub(super) fn last(path: &Path) -> Option<Found> {
-    checkpoints(path).pop()
+/// The last whole checkpoint of a training, and what it says; `say` hears of those behind it that are damaged.
+///
+/// # Errors
+/// [`TrainingError::Damaged`] when there are some and none is whole.
+pub(super) fn last(path: &Path, say: &mut dyn FnMut(&str)) -> Result<Option<(Found, Record)>, TrainingError> {
+    let mut newest = None;
+    for found in checkpoints(path).into_iter().rev() {
+        match Record::read(&found.path) {
+            Ok(record) => return Ok(Some((found, record))),
+            Err(what) => {
+                say(&format!(
+                    "warning: the checkpoint of step {} is damaged ({what}), so one before it is looked for",
+                    found.step
+                ));
+                newest.get_or_insert(what);
+            }
+        }
+    }
+    newest.map_or(Ok(None), |what| Err(TrainingError::Damaged { path: path.to_owned(), what }))
 }
 
 /// All whole checkpoints, in order of their steps.
@@ -89,7 +106,7 @@ fn checkpoints(path: &Path) -> Vec<Found> {
 
 /// Refuses to begin a training in a folder that holds anything but the traces of one that ended before its first checkpoint.
 pub(super) fn check_free(path: &Path) -> Result<(), TrainingError> {
-    if is_begun(path) && (last(path).is_some() || !path.join(METRICS).is_file()) {
+    if is_begun(path) && (!checkpoints(path).is_empty() || !path.join(METRICS).is_file()) {
         return Err(TrainingError::Begun { path: path.to_owned() });
     }
     let names = |folder: &Path| -> Vec<String> {
@@ -170,11 +187,11 @@ impl RunFolder {
         let folder = self.path.join(CHECKPOINTS);
         let new = folder.join(NEW);
         fs::create_dir_all(&new).map_err(failed(&new))?;
-        let mut memory = Vec::new();
+        let (mut memory, mut files) = (Vec::new(), BTreeMap::new());
         for list in kept {
             let tensors = values(list)?;
             if list.is_network {
-                network(&new, &list.name, &tensors, of)?;
+                files.extend([network(&new, &list.name, &tensors, of)?]);
             } else {
                 memory.extend(
                     tensors.into_iter().map(|(name, shape, values)| (format!("{}/{name}", list.name), shape, values)),
@@ -182,8 +199,10 @@ impl RunFolder {
             }
         }
         write(&new.join(MEMORY), &memory)?;
-        let about = json!({ "step": of.step, "lapidary": env!("CARGO_PKG_VERSION") });
-        durable(&new.join(ABOUT), &format!("{about:#}\n"))?;
+        files.insert(MEMORY.to_owned(), sha256_of(&new.join(MEMORY))?);
+        let (lapidary, config) = (env!("CARGO_PKG_VERSION").to_owned(), of.config.to_owned());
+        let about = Record { step: of.step, lapidary, files, sources: of.sources.clone(), config };
+        durable(&new.join(ABOUT), &format!("{}\n", serde_json::to_string_pretty(&about)?))?;
         durable(&new.join(CARD), &of.card)?;
         let whole = folder.join(format!("{STEP}{:08}", of.step));
         if whole.exists() {
@@ -194,7 +213,8 @@ impl RunFolder {
             File::open(&folder).and_then(|folder| folder.sync_all()).map_err(failed(&folder))?;
         }
         let mut all = checkpoints(&self.path);
-        all.retain(|found| found.path != whole);
+        // A later one is damaged, or the training would have gone on from it.
+        all.retain(|found| found.step < of.step);
         for old in &all[..all.len().saturating_sub(keep.max(1) - 1)] {
             remove(&old.path)?;
         }
@@ -212,16 +232,16 @@ fn values(list: &Kept) -> anyhow::Result<Vec<Named>> {
     list.tensors.iter().map(read).collect()
 }
 
-/// Writes a network with its manifest.
-fn network(folder: &Path, list: &str, tensors: &[Named], of: &Described<'_>) -> anyhow::Result<()> {
+/// Writes a network with its manifest; the name of its file, and what that holds.
+fn network(folder: &Path, list: &str, tensors: &[Named], of: &Described<'_>) -> anyhow::Result<(String, String)> {
     let file = format!("{list}.safetensors");
     write(&folder.join(&file), tensors)?;
-    let sha256 = Some(sha256_of(&folder.join(&file))?);
+    let sha256 = sha256_of(&folder.join(&file))?;
     let name = if list == "model" { of.manifest.name.clone() } else { format!("{}-{list}", of.manifest.name) };
     let title = format!("{name}, step {}", of.step);
-    let manifest = Manifest { name, title, file, sha256, ..of.manifest.clone() };
+    let manifest = Manifest { name, title, file: file.clone(), sha256: Some(sha256.clone()), ..of.manifest.clone() };
     durable(&folder.join(format!("{list}.toml")), &toml::to_string(&manifest)?)?;
-    Ok(())
+    Ok((file, sha256))
 }
 
 /// Writes a text that is on the disk when this returns.
@@ -296,6 +316,6 @@ mod tests {
         assert!(matches!(check_free(path), Err(TrainingError::Begun { .. })));
         remove(&step).unwrap();
         let left: Vec<_> = fs::read_dir(&step).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!((left, last(path)), (vec!["notes.txt".into()], None));
+        assert_eq!((left, checkpoints(path)), (vec!["notes.txt".into()], Vec::new()));
     }
 }

@@ -1,10 +1,10 @@
 //! `lapidary train generator`.
 
 use anyhow::bail;
-use burn::tensor::Device;
 
 use super::config::GeneratorConfig;
 use super::options::TrainOptions;
+use super::record::{Sources, open_source};
 use super::work::{self, Job, Training};
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::cli::Outcome;
@@ -23,10 +23,10 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
         Ok(data) => data,
         Err(stopped) => return Ok(stopped),
     };
-    let (start, spec) = Start::find(&mut config, &data, folders)?;
+    let (start, spec) = Start::find(&mut config, &data, folders, &mut training.sources)?;
     let (manifest, objective) = (manifest(&config, &data, spec.clone()), objective(&config.objective));
-    work::check(&manifest, options)?;
-    let teacher = teacher(&config, &data, folders, &training.device.0)?;
+    work::check(&manifest, &config.course, options, &training.device.1)?;
+    let teacher = teacher(&config, &data, folders, &mut training)?;
     let [channels, ..] = data.shape();
     let num_classes = Some(data.classes.len()).filter(|classes| config.network.conditional && *classes > 0);
     let plan = GeneratorPlan {
@@ -63,6 +63,7 @@ impl Start {
         config: &mut GeneratorConfig,
         data: &DataSet,
         folders: &Folders,
+        sources: &mut Sources,
     ) -> anyhow::Result<(Self, GeneratorManifest)> {
         let (wanted, network) = (config.objective.preconditioning(), &mut config.network);
         let (start, unet, usual) = match (&network.from, &network.unet) {
@@ -82,7 +83,7 @@ impl Start {
                     );
                 }
                 let usual = DiffusionManifest { preconditioning: wanted, ..spec.diffusion.clone() };
-                (Self::Of(Box::new(model.open()?)), spec.unet.clone(), usual)
+                (Self::Of(Box::new(open_source(sources, "network.from", &model)?)), spec.unet.clone(), usual)
             }
         };
         let diffusion = network.diffusion.get_or_insert(usual).clone();
@@ -118,13 +119,13 @@ fn teacher(
     config: &GeneratorConfig,
     data: &DataSet,
     folders: &Folders,
-    device: &Device,
+    training: &mut Training,
 ) -> anyhow::Result<Option<Generator>> {
     let Some(name) = config.objective.teacher() else { return Ok(None) };
     let model = resolve(name, &folders.cache)?;
     check_alike(name, &model.manifest, data, config.network.conditional)?;
-    let checkpoint = model.open()?;
-    let (teacher, _) = Generator::read(&model.manifest, Weights::new(&checkpoint), device)?;
+    let checkpoint = open_source(&mut training.sources, "objective.teacher", &model)?;
+    let (teacher, _) = Generator::read(&model.manifest, Weights::new(&checkpoint), &training.device.0)?;
     if teacher.preconditioning() != PreconditioningName::Edm {
         bail!("{name:?} is no generator of EDM, which a teacher is: choose another one in teacher");
     }

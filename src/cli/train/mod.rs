@@ -9,6 +9,8 @@ mod error;
 mod folder;
 mod generator;
 mod options;
+mod record;
+mod room;
 mod work;
 
 pub use self::error::TrainingError;

@@ -6,15 +6,18 @@ use std::time::Instant;
 use burn::tensor::Device;
 use crossbeam::channel::{Receiver, bounded};
 
-use super::config::{Check, Config};
+use super::config::{Check, Config, Network};
 use super::error::TrainingError;
 use super::folder::{self, CONFIG, Described, Found, Reader, RunFolder};
 use super::options::TrainOptions;
+use super::record::{PICTURES, Record, Sources};
+use super::room;
+use crate::checkpoint::CheckpointError;
 use crate::cli::progress::Progress;
 use crate::cli::say::{say_err, say_out};
 use crate::cli::{Outcome, signals};
 use crate::data::DataSet;
-use crate::train::{Order, Trainer};
+use crate::train::{Course, Order, Trainer};
 use crate::units::duration;
 use crate::worker::{DeviceInfo, open_device};
 use crate::zoo::{Manifest, ManifestKind};
@@ -24,7 +27,9 @@ pub(super) struct Training {
     progress: Progress,
     interrupts: Receiver<u8>,
     /// Where it goes on.
-    found: Option<Found>,
+    found: Option<(Found, Record)>,
+    /// What it learns from.
+    pub(super) sources: Sources,
     pub(super) device: (Device, DeviceInfo),
     quiet: bool,
 }
@@ -43,7 +48,7 @@ impl Training {
     /// Reads the configuration, and looks what is in the folder; nothing is written.
     pub(super) fn begin<N, O>(options: &TrainOptions) -> anyhow::Result<(Self, Config<N, O>)>
     where
-        N: Check + serde::Serialize + serde::de::DeserializeOwned,
+        N: Network,
         O: Check + serde::Serialize + serde::de::DeserializeOwned,
     {
         let (out, begun) = (&options.out, folder::is_begun(&options.out));
@@ -60,8 +65,14 @@ impl Training {
         // First: threads inherit which signals they leave to another one.
         signals::listen(interrupt, out.clone());
         let device = open_device(&options.device)?;
-        let (progress, found) = (Progress::new(options.quiet), folder::last(out).filter(|_| options.resume));
-        Ok((Self { progress, interrupts, found, device, quiet: options.quiet }, config))
+        let progress = Progress::new(options.quiet);
+        let found = if options.resume { folder::last(out, &mut |line| say_err(line))? } else { None };
+        if let Some((Found { step, .. }, _)) = found.as_ref().filter(|(found, _)| found.step > config.course.steps) {
+            let (done, steps) = (*step, config.course.steps);
+            return Err(TrainingError::Done { path: out.clone(), done, steps }.into());
+        }
+        let training = Self { progress, interrupts, found, sources: Sources::new(), device, quiet: options.quiet };
+        Ok((training, config))
     }
 
     /// Reads the pictures, and fills in what they say.
@@ -82,6 +93,13 @@ impl Training {
             return Ok(Err(Outcome::Interrupted(signal)));
         }
         data.report.iter().for_each(|line| self.note(line));
+        let (pictures, batch) = (data.training.len(), config.course.batch);
+        if batch > pictures {
+            self.note(&format!(
+                "note: a step has {batch} pictures, but there are {pictures} to learn from, so it has some more than once"
+            ));
+        }
+        self.sources.insert(PICTURES.to_owned(), data.sha256());
         let [_, h, w] = data.shape();
         config.data.resolution = Some(h);
         config.data.width = (w != h).then_some(w);
@@ -108,18 +126,27 @@ impl Training {
         job: Job<'_>,
     ) -> anyhow::Result<Outcome>
     where
-        N: Check + serde::Serialize + serde::de::DeserializeOwned,
+        N: Network,
         O: Check + serde::Serialize + serde::de::DeserializeOwned,
     {
         let Job { trainer, data, manifest, objective } = job;
         let out = &options.out;
         if options.resume && folder::is_begun(out) {
-            config.check_same(&Config::read(&out.join(CONFIG))?, out)?;
+            let recorded =
+                self.found.as_ref().map(|(_, record)| record.config.as_str()).filter(|text| !text.is_empty());
+            // Checkpoints of earlier versions do not say it.
+            let begun = match recorded {
+                Some(text) => text.parse()?,
+                None => Config::<N, O>::read(&out.join(CONFIG))?.meaning(),
+            };
+            config.check_same(&begun, out)?;
         }
-        if let Some(found) = &self.found {
+        if let Some((found, record)) = &self.found {
+            record.check_sources(&self.sources, out)?;
             let mut reader = Reader::new(found);
             trainer.take(found.step, &mut |list, name, shape| reader.tensor(list, name, shape))?;
         }
+        let meaning = config.meaning().to_string();
         let (steps, batch, seed) = (config.course.steps, config.course.batch, config.course.seed);
         let first = trainer.steps_done();
         let plan = format!(
@@ -142,7 +169,7 @@ impl Training {
             let is_due = step % config.output.every == 0 || step >= steps || signal.is_some();
             if is_due && step > first {
                 let card = card(&manifest, objective, (step, batch), &data.report);
-                let of = Described { step, manifest: &manifest, card };
+                let of = Described { step, manifest: &manifest, sources: &self.sources, config: &meaning, card };
                 // First, so that no checkpoint lacks its row.
                 if let Some(words) = validate(trainer, data, &run, step)? {
                     self.note(&words);
@@ -164,7 +191,7 @@ impl Training {
             }
         };
         self.progress.bar.finish_and_clear();
-        let place = kept.or_else(|| self.found.as_ref().map(|found| found.path.clone()));
+        let place = kept.or_else(|| self.found.as_ref().map(|(found, _)| found.path.clone()));
         self.end(options, (trainer.steps_done() - first, start.elapsed().as_secs_f64(), last), place.as_deref())?;
         Ok(interrupted.map_or(Outcome::Done, Outcome::Interrupted))
     }
@@ -216,11 +243,24 @@ fn validate(trainer: &mut dyn Trainer, data: &DataSet, run: &RunFolder, step: u6
     )))
 }
 
-/// Refuses, before anything is made, a network whose files could not be opened again.
-pub(super) fn check(manifest: &Manifest, options: &TrainOptions) -> anyhow::Result<()> {
+/// Refuses, before anything is made, a network whose files could not be opened again, and one that memory cannot hold.
+pub(super) fn check(
+    manifest: &Manifest,
+    course: &Course,
+    options: &TrainOptions,
+    device: &DeviceInfo,
+) -> anyhow::Result<()> {
     let named = Manifest { file: "model.safetensors".to_owned(), ..manifest.clone() };
     let path = options.config.clone().unwrap_or_else(|| options.out.join(CONFIG));
-    Manifest::parse(&toml::to_string(&named)?, &path)?;
+    Manifest::parse(&toml::to_string(&named)?, &path).map_err(|error| match error {
+        CheckpointError::ManifestValue { path, what, expected } => {
+            anyhow::Error::new(TrainingError::Value { path, what, expected })
+        }
+        other => other.into(),
+    })?;
+    if device.cpu {
+        room::check(manifest, course, &path)?;
+    }
     Ok(())
 }
 
