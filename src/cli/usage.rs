@@ -141,7 +141,7 @@ The search narrows the range by thirds as scripts/ternary_search.py of openai/co
 there is one peak; --method all tries every --stride-th k. The script minimises the Fréchet distance to real pictures; here \
 the classifier judges, which needs no data but favours what it is sure of. Writes search.csv.";
 
-const TRAIN_ABOUT: &str = "Trains a network from an .npz (images uint8 N×H×W×C, labels, and perhaps is_val and class_names; or arr_0 and arr_1) or from folders whose folders are the classes.
+const TRAIN_ABOUT: &str = "Trains a network from an .npz (images uint8 N×H×W×C, labels, and perhaps is_val and class_names; or arr_0 and arr_1), from IDX files (MNIST, Fashion-MNIST) or from folders whose folders are the classes.
 
 A file says everything: pictures, network, what it is trained for, optimiser, length; the README shows one. The folder of the \
 training gets it back with every value (config.toml), a table of the steps (metrics.csv) and checkpoints: weights and their \

@@ -109,7 +109,8 @@ fn values(path: &Path, Header { kind, extents }: &Header) -> Result<Vec<u8>, Pic
         (Ok(_), found) if found > expected => {
             Err(refusal(path, "it goes on behind its last value".to_owned(), DAMAGED))
         }
-        _ => Err(refusal(path, format!("it ends before its {expected} values do"), DAMAGED)),
+        (Ok(_), _) => Err(refusal(path, format!("it ends before its {expected} values do"), DAMAGED)),
+        (Err(_), _) => Err(refusal(path, format!("its {expected} values cannot be read or unpacked"), DAMAGED)),
     }
 }
 
@@ -304,8 +305,12 @@ mod tests {
         };
         let images = "train-images-idx3-ubyte.gz";
         let whole = packed(&idx(8, &[3, 1, 2], &[0, 255, 1, 2, 3, 4]));
+        // In the checksum, behind the values.
+        let mut flipped = whole.clone();
+        flipped[whole.len() - 6] ^= 1;
         for (bytes, expected) in [
-            (whole[..whole.len() - 9].to_vec(), "it ends before its 6 values do; it is damaged"),
+            (whole[..whole.len() - 9].to_vec(), "its 6 values cannot be read or unpacked; it is damaged"),
+            (flipped, "its 6 values cannot be read or unpacked"),
             (idx(8, &[3, 1, 2], &[0, 255]), "it ends before its 6 values do"),
             (idx(8, &[u32::MAX, 1, 2], &[]), "it says that it holds 4294967295 pictures of 2×1"),
             (idx(8, &[3, 0, 2], &[]), "it says that it holds 3 pictures of 2×0"),

@@ -31,10 +31,10 @@ pub(super) fn for_models(limit_mib: Option<u32>, cpu: bool) -> u64 {
     }
 }
 
-/// Bytes of memory that are free now.
+/// Bytes of memory that this machine or the control group has, whether they are free or not.
 #[must_use]
-pub fn free_memory() -> u64 {
-    Memory::now().free()
+pub fn all_memory() -> u64 {
+    Memory::now().all()
 }
 
 fn share(share: f64, bytes: u64) -> u64 {

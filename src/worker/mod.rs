@@ -32,7 +32,7 @@ use crossbeam::channel::{Receiver, Sender, TrySendError};
 pub use self::compute::ComputeSettings;
 pub use self::device::{Check, DeviceChoice, DeviceError, DeviceInfo, open_device};
 pub use self::inbox::enqueue;
-pub use self::memory::free_memory;
+pub use self::memory::all_memory;
 pub use self::message::{Command, Event, JobId, MemoryEstimate, ModelInfo, Rest};
 pub use self::run::serve;
 pub use self::task::Sink;

@@ -108,16 +108,16 @@ fn a_generator_is_trained_killed_resumed_and_used() {
 
     // More steps of the same, which a model like any other comes out of.
     let longer = CONFIG.replace("steps = 6", "steps = 7");
-    std::fs::write(folder.join("tiny.toml"), longer).expect("it is ours");
+    std::fs::write(folder.join("tiny.toml"), &longer).expect("it is ours");
     train(folder, &["--out", "whole", "--resume"]);
     let model = folder.join("whole/checkpoints/step_00000007/ema_0.9.toml");
     let model = model.to_string_lossy();
     run(folder, &["generate", "--generator", &model, "--classes", "1", "--samples", "2", "--out", "made"]);
     assert!(folder.join("made/samples.npz").exists());
-    std::fs::write(folder.join("tiny.toml"), CONFIG.replace("last = 4", "last = 5")).expect("it is ours");
+    std::fs::write(folder.join("tiny.toml"), longer.replace("last = 4", "last = 5")).expect("it is ours");
     let other = lapidary(folder, &[&TRAIN[..], &["--out", "whole", "--resume"]].concat());
     let text = String::from_utf8_lossy(&other.stderr);
-    assert!(other.status.code() == Some(1) && text.contains("another objective"), "{text}");
+    assert!(other.status.code() == Some(1) && text.contains("another objective.grid.last = 5 (was 4)"), "{text}");
 }
 
 /// A byte in the middle of a file is another one.
@@ -293,6 +293,9 @@ fn a_joint_classifier_is_trained_resumed_and_used() {
     let model = folder.join("whole/checkpoints/step_00000004/model.toml").to_string_lossy().into_owned();
     let args = ["refine", "--input", "in.npz", "--classifier", &model, "--classes", "all", "--iterations", "1"];
     run(folder, &[&args[..], &["--out", "refined"]].concat());
+    write_samples(&folder.join("fakes.npz"), [4, 8, 8, 3], &levels, Some(&[0, 1, 0, 0]));
+    let resume = ["train", "classifier", "--resume", "--out", "whole", "--dry-run"];
+    super::check_refused(folder, &resume, 1, "what objective.fakes names is not what the training in this folder");
     let none = CLASSIFIER.replace("fakes.npz", "in.png");
     std::fs::write(folder.join("judge.toml"), none).expect("it is ours");
     let refused = lapidary(folder, &["train", "classifier", "--config", "judge.toml", "--out", "other"]);

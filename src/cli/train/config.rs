@@ -40,7 +40,7 @@ fn unknown() -> String {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DataConfig {
-    /// An archive, or folders.
+    /// An archive, IDX files, or folders.
     pub(super) pictures: Vec<PathBuf>,
     /// Side of the pictures; without it an archive's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -250,7 +250,8 @@ impl<N: Network, O: Check + Serialize + DeserializeOwned> Config<N, O> {
         let name = (self.name.is_empty() || !plain)
             .then(|| (format!("name = {:?}", self.name), "a name is made of letters, digits, -, _ and ."));
         let empty = self.data.pictures.is_empty();
-        let pictures = empty.then(|| ("no pictures in [data]".to_owned(), "it names an .npz, or folders of pictures"));
+        let pictures =
+            empty.then(|| ("no pictures in [data]".to_owned(), "it names an .npz, IDX files, or folders of pictures"));
         let channels = (!(1..=4).contains(&self.data.channels))
             .then(|| (format!("channels = {}", self.data.channels), "pictures have 1 to 4 channels"));
         let every = (self.output.every == 0 || self.output.keep == 0)
@@ -380,6 +381,22 @@ mod tests {
         }
         let bare = "name = 'a'\ndata.pictures = ['b']\nobjective.kind = 'edm'\n[network]";
         assert!(read(bare).unwrap_err().contains("neither from nor unet"));
+    }
+
+    #[test]
+    fn the_readme_shows_whole_configurations() {
+        let readme = include_str!("../../../README.md");
+        let blocks = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let shown: Vec<&str> = blocks.filter(|block| block.contains("[data]")).collect();
+        assert_eq!(shown.len(), 2);
+        let generator = read(shown[0]).unwrap();
+        assert_eq!(generator.optimiser.rate_at(20_000), 1e-4);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, shown[1]).unwrap();
+        let classifier = ClassifierConfig::read(&path).unwrap();
+        assert_eq!((classifier.data.classes.len(), classifier.data.channels), (10, 1));
+        assert_eq!(toml::from_str::<ClassifierConfig>(&classifier.text().unwrap()).unwrap(), classifier);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub enum TrainingError {
         place: Place,
     },
     /// No TOML, or none that is understood.
-    #[error("the configuration is not valid in {place}: correct it as the cause says\n{}", path.display())]
+    #[error("the configuration is not valid in {place}: {}\n{}", advice(source.message()), path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -89,14 +89,14 @@ pub enum TrainingError {
         steps: u64,
     },
     /// More memory than there is.
-    #[error("training this network takes at least {}, but {} of memory are free: make it smaller (fewer channels or blocks), or more parts of a batch\n{}", crate::units::bytes(*needed), crate::units::bytes(*free), path.display())]
+    #[error("training this network takes at least {} of memory, but there are {}: make it smaller (fewer channels or blocks), or more parts of a batch\n{}", crate::units::bytes(*needed), crate::units::bytes(*all), path.display())]
     Memory {
         /// The configuration.
         path: PathBuf,
         /// Bytes.
         needed: u64,
-        /// Bytes.
-        free: u64,
+        /// Bytes that there are.
+        all: u64,
     },
     /// A folder with a training in it.
     #[error("a training was begun in this folder already: go on with it by --resume, or give another --out\n{}", path.display())]
@@ -138,4 +138,62 @@ pub enum TrainingError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+/// What a reader of TOML says, as what to do about it.
+fn advice(fault: &str) -> String {
+    let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let (found, expected) = fault.split_once(", expected ").unwrap_or((fault, ""));
+    let list = match quoted(expected) {
+        names if names.is_empty() => "none at all".to_owned(),
+        names => names.join(", "),
+    };
+    match quoted(found).first() {
+        Some(name) if found.starts_with("unknown field") => format!("no entry is called {name} there, only {list}"),
+        Some(name) if found.starts_with("unknown variant") => format!("{name:?} is none of {list}"),
+        Some(name) if found.starts_with("missing field") => format!("the entry {name} is missing, so add it"),
+        _ if found.starts_with("invalid type") || found.starts_with("invalid value") => {
+            format!("what stands there is no {}, so correct it", kind(expected))
+        }
+        _ if found.contains("duplicate key") => {
+            "this entry stands there for the second time, so leave one out".to_owned()
+        }
+        _ => "correct it as the cause says".to_owned(),
+    }
+}
+
+/// What a type of Rust is to others.
+fn kind(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" | "i64" => "whole number from 0",
+        "f32" | "f64" => "number",
+        "a boolean" => "true or false",
+        "a string" => "text in quotation marks",
+        "a sequence" => "list in brackets",
+        _ => "value that fits here",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_reader_of_toml_says_becomes_advice() {
+        for (said, advised) in [
+            ("unknown field `a`, expected one of `b`, `c`", "no entry is called a there, only b, c"),
+            ("unknown field `a`, there are no fields", "no entry is called a there, only none at all"),
+            ("unknown variant `d`, expected `e` or `f`", "\"d\" is none of e, f"),
+            ("missing field `name`", "the entry name is missing, so add it"),
+            ("duplicate key", "this entry stands there for the second time, so leave one out"),
+            (
+                "invalid type: string \"4\", expected usize",
+                "what stands there is no whole number from 0, so correct it",
+            ),
+            ("invalid value: integer `-4`, expected u64", "what stands there is no whole number from 0, so correct it"),
+            ("unexpected key or value, expected newline", "correct it as the cause says"),
+        ] {
+            assert_eq!(advice(said), advised);
+        }
+    }
 }

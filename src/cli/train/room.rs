@@ -9,7 +9,7 @@ use crate::net::Shapes;
 use crate::net::resnet::Resnet;
 use crate::net::unet::Unet;
 use crate::train::Course;
-use crate::worker::free_memory;
+use crate::worker::all_memory;
 use crate::zoo::{Manifest, expected};
 
 /// Lists of numbers beside averages: the weights, what they become in a step, their gradient, and the optimiser's two.
@@ -20,12 +20,12 @@ const NUMBER: u64 = 4;
 /// Refuses what cannot be held on the CPU before anything is made. What a backward pass keeps is not counted, so more may be
 /// needed, but never less. `path` only names the configuration.
 pub(super) fn check(manifest: &Manifest, course: &Course, path: &Path) -> Result<(), TrainingError> {
-    let free = free_memory();
-    let refuse = |needed| Err(TrainingError::Memory { path: path.to_owned(), needed, free });
+    let all = all_memory();
+    let refuse = |needed| Err(TrainingError::Memory { path: path.to_owned(), needed, all });
     let numbers = expected(manifest).into_iter().map(|(_, shape)| shape.iter().map(|n| *n as u64).product::<u64>());
     let lists = LISTS + course.averages.len() as u64;
     let weights = numbers.sum::<u64>().saturating_mul(NUMBER * lists);
-    if weights > free {
+    if weights > all {
         return refuse(weights);
     }
     // Small enough to be made without values.
@@ -36,5 +36,5 @@ pub(super) fn check(manifest: &Manifest, course: &Course, path: &Path) -> Result
     let of_one = of_one.or_else(|| resnet.map(|net| net.activation_bytes(manifest.size()))).unwrap_or(0);
     let at_once = course.batch.div_ceil(course.parts.max(1)) as u64;
     let needed = weights.saturating_add(of_one.saturating_mul(at_once));
-    if needed > free { refuse(needed) } else { Ok(()) }
+    if needed > all { refuse(needed) } else { Ok(()) }
 }
