@@ -1,32 +1,32 @@
-//! `lapidary train generator`.
+//! A generator that is to be trained.
+
+use std::path::Path;
 
 use anyhow::bail;
 use burn::tensor::Device;
 
 use super::config::GeneratorConfig;
-use super::options::TrainOptions;
-use super::work::{self, Job, Training};
+use super::told::TrainSettings;
+use super::work::{self, Ready};
 use crate::checkpoint::{Checkpoint, Weights};
-use crate::cli::Outcome;
 use crate::data::DataSet;
 use crate::generator::Generator;
 use crate::net::Source;
 use crate::net::unet::UnetConfig;
-use crate::session::host::Folders;
 use crate::train::{GeneratorPlan, GeneratorTrainer, Initial, Objective};
 use crate::zoo::{DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName, resolve};
 
-/// Trains a generator.
-pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    let (mut training, mut config): (_, GeneratorConfig) = Training::begin(options)?;
-    let data = match training.read(&mut config)? {
-        Ok(data) => data,
-        Err(stopped) => return Ok(stopped),
-    };
-    let (start, spec) = Start::find(&mut config, &data, folders)?;
+/// Makes everything ready for its training.
+pub(super) fn ready(
+    settings: &TrainSettings,
+    mut config: GeneratorConfig,
+    data: DataSet,
+    (device, cache): (&Device, &Path),
+) -> anyhow::Result<Ready> {
+    let (start, spec) = Start::find(&mut config, &data, cache)?;
     let (manifest, objective) = (manifest(&config, &data, spec.clone()), objective(&config.objective));
-    work::check(&manifest, options)?;
-    let teacher = teacher(&config, &data, folders, &training.device.0)?;
+    work::check(&manifest, settings)?;
+    let teacher = teacher(&config, &data, cache, device)?;
     let [channels, ..] = data.shape();
     let num_classes = Some(data.classes.len()).filter(|classes| config.network.conditional && *classes > 0);
     let plan = GeneratorPlan {
@@ -38,17 +38,14 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
         dropout: config.network.dropout,
         variety: config.data.variety,
     };
-    let mut trainer = match &start {
-        Start::Random => {
-            GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, &training.device.0)?
-        }
+    let trainer = match &start {
+        Start::Random => GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, device)?,
         Start::Of(checkpoint) => {
             let source: &mut dyn Source = &mut Weights::new(checkpoint);
-            GeneratorTrainer::new(plan, source, teacher, &training.device.0)?
+            GeneratorTrainer::new(plan, source, teacher, device)?
         }
     };
-    let job = Job { trainer: &mut trainer, data: &data, manifest, objective: &objective };
-    training.train(options, &config, job)
+    Ready::new(settings, &config, (Box::new(trainer), data), (manifest, objective))
 }
 
 /// Where the first weights come from.
@@ -59,17 +56,13 @@ enum Start {
 
 impl Start {
     /// Fills in what the network is.
-    fn find(
-        config: &mut GeneratorConfig,
-        data: &DataSet,
-        folders: &Folders,
-    ) -> anyhow::Result<(Self, GeneratorManifest)> {
+    fn find(config: &mut GeneratorConfig, data: &DataSet, cache: &Path) -> anyhow::Result<(Self, GeneratorManifest)> {
         let (wanted, network) = (config.objective.preconditioning(), &mut config.network);
         let (start, unet, usual) = match (&network.from, &network.unet) {
             (None, None) => bail!("[network] says neither from nor unet: give one of them"),
             (None, Some(unet)) => (Self::Random, unet.clone(), DiffusionManifest::new(wanted)),
             (Some(from), unet) => {
-                let model = resolve(from, &folders.cache)?;
+                let model = resolve(from, cache)?;
                 let ManifestKind::Generator(spec) = &model.manifest.kind else {
                     bail!(
                         "{from:?} is a classifier, but a generator begins from a generator: choose another one in from"
@@ -117,11 +110,11 @@ fn check_alike(name: &str, model: &Manifest, data: &DataSet, conditional: bool) 
 fn teacher(
     config: &GeneratorConfig,
     data: &DataSet,
-    folders: &Folders,
+    cache: &Path,
     device: &Device,
 ) -> anyhow::Result<Option<Generator>> {
     let Some(name) = config.objective.teacher() else { return Ok(None) };
-    let model = resolve(name, &folders.cache)?;
+    let model = resolve(name, cache)?;
     check_alike(name, &model.manifest, data, config.network.conditional)?;
     let checkpoint = model.open()?;
     let (teacher, _) = Generator::read(&model.manifest, Weights::new(&checkpoint), device)?;
