@@ -99,6 +99,7 @@ impl Session {
             | Event::State { .. }
             | Event::Updated { .. }
             | Event::Resting { .. }
+            | Event::Training { .. }
             | Event::Failed { .. } => {}
         }
     }

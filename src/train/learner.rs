@@ -70,7 +70,7 @@ impl Course {
 }
 
 /// What a step came to.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Learned {
     /// Mean loss of its pictures.
     pub loss: f64,

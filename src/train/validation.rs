@@ -1,7 +1,9 @@
 //! What a classifier is worth on pictures that it did not learn from.
 
+use serde::{Deserialize, Serialize};
+
 /// What was found.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
     /// Share of pictures whose most likely class is theirs.
     pub clean: f64,

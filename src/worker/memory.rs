@@ -32,8 +32,7 @@ pub(super) fn for_models(limit_mib: Option<u32>, cpu: bool) -> u64 {
 }
 
 /// Bytes of memory that this machine or the control group has, whether they are free or not.
-#[must_use]
-pub fn all_memory() -> u64 {
+pub(super) fn all_memory() -> u64 {
     Memory::now().all()
 }
 

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::TrainingError;
-use super::options::Role;
+use super::told::Role;
 use crate::data::Wanted;
 use crate::file::{Place, text_of};
 use crate::train::{ClassifierObjective, Course, Objective, OptimiserSettings, Problem, Variety};
@@ -165,7 +165,7 @@ impl Network for ClassifierNetwork {
 }
 
 /// What a configuration is of, by the network's table or by the kind of its objective.
-fn role_of(text: &str) -> Option<Role> {
+pub(super) fn role_of(text: &str) -> Option<Role> {
     let table: toml::Table = text.parse().ok()?;
     let network = table.get("network").and_then(toml::Value::as_table);
     let has = |key: &str| network.is_some_and(|network| network.contains_key(key));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::TrainingError;
 use super::record::{ABOUT, Record, Sources};
+use super::told::{Judged, Snapshot};
 use crate::checkpoint::{Checkpoint, CheckpointError, Named, Weights, write};
 use crate::file::sha256_of;
 use crate::train::{Kept, Learned, Validation};
@@ -70,17 +71,17 @@ pub(super) fn is_begun(path: &Path) -> bool {
     path.join(CONFIG).is_file()
 }
 
-/// The last whole checkpoint of a training, and what it says; `say` hears of those behind it that are damaged.
+/// The last whole checkpoint of a training, and what it says; `notes` takes up which behind it are damaged.
 ///
 /// # Errors
 /// [`TrainingError::Damaged`] when there are some and none is whole.
-pub(super) fn last(path: &Path, say: &mut dyn FnMut(&str)) -> Result<Option<(Found, Record)>, TrainingError> {
+pub(super) fn last(path: &Path, notes: &mut Vec<String>) -> Result<Option<(Found, Record)>, TrainingError> {
     let mut newest = None;
     for found in checkpoints(path).into_iter().rev() {
         match Record::read(&found.path) {
             Ok(record) => return Ok(Some((found, record))),
             Err(what) => {
-                say(&format!(
+                notes.push(format!(
                     "warning: the checkpoint of step {} is damaged ({what}), so one before it is looked for",
                     found.step
                 ));
@@ -102,6 +103,47 @@ fn checkpoints(path: &Path) -> Vec<Found> {
     let mut found: Vec<Found> = entries.filter_map(found).collect();
     found.sort_by_key(|found| found.step);
     found
+}
+
+/// All of them, with what is known of each.
+pub(super) fn snapshots(path: &Path) -> Vec<Snapshot> {
+    let judged: HashMap<u64, Judged> = rows(&path.join(VALIDATION)).filter_map(|row| judged(&row)).collect();
+    let told = |found: Found| Snapshot { judged: judged.get(&found.step).copied(), ..found.told() };
+    checkpoints(path).into_iter().map(told).collect()
+}
+
+/// Steps and losses of a training, up to a step.
+pub(super) fn losses(path: &Path, step: u64) -> Vec<(u64, f64)> {
+    let loss = |row: String| {
+        let mut cells = row.split(',');
+        Some((cells.next()?.parse().ok()?, cells.next()?.parse().ok()?))
+    };
+    rows(&path.join(METRICS)).filter_map(loss).filter(|(at, _)| *at <= step).collect()
+}
+
+/// The rows of a table, its head among them; none where there is no table.
+fn rows(path: &Path) -> impl Iterator<Item = String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect::<Vec<_>>().into_iter()
+}
+
+/// A row of the table of validations.
+fn judged(row: &str) -> Option<(u64, Judged)> {
+    let cells: Vec<&str> = row.split(',').collect();
+    let [step, pictures, clean, attacked, auc] = cells[..] else { return None };
+    let found = Validation { clean: clean.parse().ok()?, attacked: attacked.parse().ok()?, auc: auc.parse().ok() };
+    Some((step.parse().ok()?, Judged { pictures: pictures.parse().ok()?, found }))
+}
+
+impl Found {
+    /// As it is told.
+    pub(super) fn told(&self) -> Snapshot {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let network = |entry: fs::DirEntry| Some(entry.file_name().to_str()?.strip_suffix(".toml")?.to_owned());
+        let mut networks: Vec<String> = entries.filter_map(network).collect();
+        networks.sort();
+        Snapshot { step: self.step, folder: self.path.clone(), networks, judged: None }
+    }
 }
 
 /// Refuses to begin a training in a folder that holds anything but the traces of one that ended before its first checkpoint.
@@ -180,8 +222,14 @@ impl RunFolder {
         replace(&path, &(before + &row))
     }
 
-    /// Keeps a checkpoint, and removes all but the last `keep`. A kill at any moment leaves the earlier ones whole.
-    pub(super) fn keep(&mut self, kept: &[Kept], of: &Described<'_>, keep: usize) -> anyhow::Result<PathBuf> {
+    /// Keeps a checkpoint, and removes all but the last `keep` and those of which a file is in use. A kill at any moment leaves
+    /// the earlier ones whole.
+    pub(super) fn keep(
+        &mut self,
+        kept: &[Kept],
+        of: &Described<'_>,
+        (keep, in_use): (usize, &[PathBuf]),
+    ) -> anyhow::Result<Found> {
         let metrics = self.path.join(METRICS);
         self.metrics.flush().and_then(|()| self.metrics.get_ref().sync_all()).map_err(failed(&metrics))?;
         let folder = self.path.join(CHECKPOINTS);
@@ -216,9 +264,11 @@ impl RunFolder {
         // A later one is damaged, or the training would have gone on from it.
         all.retain(|found| found.step < of.step);
         for old in &all[..all.len().saturating_sub(keep.max(1) - 1)] {
-            remove(&old.path)?;
+            if !in_use.iter().any(|file| file.starts_with(&old.path)) {
+                remove(&old.path)?;
+            }
         }
-        Ok(whole)
+        Ok(Found { step: of.step, path: whole })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::net::Shapes;
 use crate::net::resnet::Resnet;
 use crate::net::unet::Unet;
 use crate::train::Course;
-use crate::worker::all_memory;
+use crate::worker::memory::all_memory;
 use crate::zoo::{Manifest, expected};
 
 /// Lists of numbers beside averages: the weights, what they become in a step, their gradient, and the optimiser's two.

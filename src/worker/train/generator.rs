@@ -1,32 +1,34 @@
-//! `lapidary train generator`.
+//! A generator that is to be trained.
+
+use std::path::Path;
 
 use anyhow::bail;
+use burn::tensor::Device;
 
 use super::config::GeneratorConfig;
-use super::options::TrainOptions;
 use super::record::{Sources, open_source};
-use super::work::{self, Job, Training};
+use super::told::TrainSettings;
+use super::work::{self, Ready};
 use crate::checkpoint::{Checkpoint, Weights};
-use crate::cli::Outcome;
 use crate::data::DataSet;
 use crate::generator::Generator;
 use crate::net::Source;
 use crate::net::unet::UnetConfig;
-use crate::session::host::Folders;
 use crate::train::{GeneratorPlan, GeneratorTrainer, Initial, Objective};
 use crate::zoo::{DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName, resolve};
 
-/// Trains a generator.
-pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    let (mut training, mut config): (_, GeneratorConfig) = Training::begin(options)?;
-    let data = match training.read(&mut config)? {
-        Ok(data) => data,
-        Err(stopped) => return Ok(stopped),
-    };
-    let (start, spec) = Start::find(&mut config, &data, folders, &mut training.sources)?;
+/// Makes everything ready for its training.
+pub(super) fn ready(
+    settings: &TrainSettings,
+    mut config: GeneratorConfig,
+    data: DataSet,
+    (device, cache): (&Device, &Path),
+) -> anyhow::Result<Ready> {
+    let mut sources = Sources::new();
+    let (start, spec) = Start::find(&mut config, &data, cache, &mut sources)?;
     let (manifest, objective) = (manifest(&config, &data, spec.clone()), objective(&config.objective));
-    work::check(&manifest, &config.course, options, &training.device.1)?;
-    let teacher = teacher(&config, &data, folders, &mut training)?;
+    work::check(&manifest, &config.course, settings, device)?;
+    let teacher = teacher(&config, &data, (device, cache), &mut sources)?;
     let [channels, ..] = data.shape();
     let num_classes = Some(data.classes.len()).filter(|classes| config.network.conditional && *classes > 0);
     let plan = GeneratorPlan {
@@ -38,17 +40,14 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
         dropout: config.network.dropout,
         variety: config.data.variety,
     };
-    let mut trainer = match &start {
-        Start::Random => {
-            GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, &training.device.0)?
-        }
+    let trainer = match &start {
+        Start::Random => GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, device)?,
         Start::Of(checkpoint) => {
             let source: &mut dyn Source = &mut Weights::new(checkpoint);
-            GeneratorTrainer::new(plan, source, teacher, &training.device.0)?
+            GeneratorTrainer::new(plan, source, teacher, device)?
         }
     };
-    let job = Job { trainer: &mut trainer, data: &data, manifest, objective: &objective };
-    training.train(options, &config, job)
+    Ready::new(settings, &config, (Box::new(trainer), data, sources), (manifest, objective))
 }
 
 /// Where the first weights come from.
@@ -62,7 +61,7 @@ impl Start {
     fn find(
         config: &mut GeneratorConfig,
         data: &DataSet,
-        folders: &Folders,
+        cache: &Path,
         sources: &mut Sources,
     ) -> anyhow::Result<(Self, GeneratorManifest)> {
         let (wanted, network) = (config.objective.preconditioning(), &mut config.network);
@@ -70,7 +69,7 @@ impl Start {
             (None, None) => bail!("[network] says neither from nor unet: give one of them"),
             (None, Some(unet)) => (Self::Random, unet.clone(), DiffusionManifest::new(wanted)),
             (Some(from), unet) => {
-                let model = resolve(from, &folders.cache)?;
+                let model = resolve(from, cache)?;
                 let ManifestKind::Generator(spec) = &model.manifest.kind else {
                     bail!(
                         "{from:?} is a classifier, but a generator begins from a generator: choose another one in from"
@@ -118,14 +117,14 @@ fn check_alike(name: &str, model: &Manifest, data: &DataSet, conditional: bool) 
 fn teacher(
     config: &GeneratorConfig,
     data: &DataSet,
-    folders: &Folders,
-    training: &mut Training,
+    (device, cache): (&Device, &Path),
+    sources: &mut Sources,
 ) -> anyhow::Result<Option<Generator>> {
     let Some(name) = config.objective.teacher() else { return Ok(None) };
-    let model = resolve(name, &folders.cache)?;
+    let model = resolve(name, cache)?;
     check_alike(name, &model.manifest, data, config.network.conditional)?;
-    let checkpoint = open_source(&mut training.sources, "objective.teacher", &model)?;
-    let (teacher, _) = Generator::read(&model.manifest, Weights::new(&checkpoint), &training.device.0)?;
+    let checkpoint = open_source(sources, "objective.teacher", &model)?;
+    let (teacher, _) = Generator::read(&model.manifest, Weights::new(&checkpoint), device)?;
     if teacher.preconditioning() != PreconditioningName::Edm {
         bail!("{name:?} is no generator of EDM, which a teacher is: choose another one in teacher");
     }

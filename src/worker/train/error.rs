@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::options::Role;
+use super::told::Role;
 use crate::file::Place;
 
 /// Why a training cannot begin or go on.
