@@ -297,12 +297,17 @@ fn train_command() -> Command {
     let classifier = Command::new("classifier")
         .about("Train a classifier: plain, robust, or a joint classifier-discriminator")
         .args(shared());
+    let boosted = Command::new("boosted")
+        .about(
+            "Tune a one-step generator towards its own refined pictures, so that one call gives what refinement gave",
+        )
+        .args(shared());
     Command::new("train")
         .about("Train a network from pictures, without a window")
         .long_about(TRAIN_ABOUT)
         .after_help(format!("{}\n\n{EXIT_CODES}", examples(|command| command == "train")))
         .subcommand_required(true)
-        .subcommands([generator, classifier])
+        .subcommands([generator, classifier, boosted])
 }
 
 fn inspect() -> Command {

@@ -3,12 +3,14 @@
 use burn::module::Module as _;
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::boosting::{Bank, Lesson};
 use super::error::TrainError;
 use super::learner::{Course, Keeper, Kept, Learned, Learner, Trainer, follow};
 use super::loss::{Aim, consistency, denoising};
 use super::objective::{Objective, Place};
 use super::optimiser::OptimiserSettings;
 use super::order::Variety;
+use super::validation::Validation;
 use crate::checkpoint::CheckpointError;
 use crate::generator::Generator;
 use crate::generator::preconditioning::Preconditioning;
@@ -16,7 +18,7 @@ use crate::image::ImageBatch;
 use crate::net::Source;
 use crate::net::numbers::{numbers, with_numbers};
 use crate::net::unet::{Unet, UnetConfig};
-use crate::noise::{Purpose, Stream};
+use crate::noise::{Purpose, Stream, normal_noise};
 use crate::zoo::DiffusionManifest;
 
 /// The list of the target network's tensors.
@@ -42,7 +44,6 @@ pub struct GeneratorPlan {
 }
 
 /// A generator in training.
-#[derive(Debug)]
 pub struct GeneratorTrainer {
     plan: GeneratorPlan,
     preconditioning: Preconditioning,
@@ -50,6 +51,7 @@ pub struct GeneratorTrainer {
     /// Numbers of the network that follows slowly, where there is one.
     target: Option<Vec<Tensor<1>>>,
     teacher: Option<Generator>,
+    bank: Option<Bank>,
     device: Device,
 }
 
@@ -70,25 +72,31 @@ impl GeneratorTrainer {
     /// [`CheckpointError`] when the source lacks one.
     ///
     /// # Panics
-    /// When the objective wants a teacher and there is none.
+    /// When the objective wants a teacher or refined pictures, and there are none.
     pub fn new(
         plan: GeneratorPlan,
         source: &mut dyn Source,
         teacher: Option<Generator>,
+        bank: Option<Bank>,
         device: &Device,
     ) -> Result<Self, CheckpointError> {
         assert_eq!(plan.objective.teacher().is_some(), teacher.is_some(), "a teacher where one teaches");
+        assert_eq!(
+            matches!(plan.objective, Objective::Boosted(_)),
+            bank.is_some(),
+            "refined pictures where they teach"
+        );
         let net = Unet::load(plan.config.clone(), source, device)?.with_dropout(plan.dropout).train();
         let learner = Learner::new(net, plan.config.tensors(), plan.optimiser.clone(), &plan.course.averages, device);
         let first = Place { step: 0, steps: plan.course.steps };
         let target = plan.objective.decay(first).map(|_| numbers(&learner.net));
         let preconditioning = Preconditioning::new(&plan.diffusion);
-        Ok(Self { plan, preconditioning, learner, target, teacher, device: device.clone() })
+        Ok(Self { plan, preconditioning, learner, target, teacher, bank, device: device.clone() })
     }
 
-    /// The network that the student is compared with, without gradients; none for denoising.
+    /// The network that the student is compared with, without gradients; none for denoising, and where one call is all.
     fn aim(&self) -> Option<Unet> {
-        if matches!(self.plan.objective, Objective::Edm { .. }) {
+        if self.plan.objective.is_alone() {
             return None;
         }
         let net = self.learner.net.clone();
@@ -98,6 +106,20 @@ impl GeneratorTrainer {
             Some(target) => with_numbers(net, target),
             None => net,
         })
+    }
+
+    /// The network that is worth most, ready to make pictures of this shape.
+    fn finished(&self, shape: [usize; 3]) -> Generator {
+        let classes = self.plan.config.num_classes.unwrap_or(0);
+        let names = (0..classes).map(|class| class.to_string()).collect();
+        Generator::of(self.learner.best(), &self.plan.diffusion, shape, names)
+    }
+
+    /// What one call begins with: the noise of a lesson's seeds at the largest level.
+    fn one_call(&self, lesson: &Lesson) -> Tensor<4> {
+        let noise = normal_noise(&lesson.seeds, Purpose::Sampling(0), lesson.pictures.sample_len());
+        let noise = TensorData::new(noise, lesson.pictures.shape());
+        Tensor::from_data(noise, &self.device) * self.plan.diffusion.sigma_max
     }
 
     fn draw(&self, pictures: &ImageBatch, place: Place) -> Draws {
@@ -128,7 +150,11 @@ impl Trainer for GeneratorTrainer {
 
     fn step(&mut self, pictures: &ImageBatch, labels: &[usize]) -> Result<Learned, TrainError> {
         let place = Place { step: self.learner.step, steps: self.plan.course.steps };
+        let lesson = self.bank.as_mut().map(|bank| bank.lesson(place.step)).transpose()?;
+        let (pictures, labels) =
+            lesson.as_ref().map_or((pictures, labels), |lesson| (&lesson.pictures, lesson.labels.as_slice()));
         let draws = self.draw(pictures, place);
+        let one_call = lesson.as_ref().map(|lesson| self.one_call(lesson));
         let net = self.aim();
         let Self { plan, preconditioning, teacher, device, .. } = self;
         let (count, classes) = (pictures.len(), plan.config.num_classes.is_some());
@@ -146,9 +172,15 @@ impl Trainer for GeneratorTrainer {
                 preconditioning.apply(x, sigmas, |x, times| net.forward(x, times, labels))
             };
             let student = |x: Tensor<4>, sigmas: &[f64]| through(student, x, sigmas);
+            let metric = plan.objective.metric();
+            let first_call = one_call.as_ref().map(|noise| {
+                let [refined, noise] = [&draws.pictures, noise].map(|all| all.clone().narrow(0, first, len));
+                let made = student(noise, &vec![plan.diffusion.sigma_max; len]);
+                metric.distance(made, refined).sum()
+            });
             let Some(net) = &net else {
                 let sigmas: Vec<f64> = levels.iter().map(|pair| pair[0]).collect();
-                return denoising(&student, inputs, &sigmas, weights).sum();
+                return first_call.unwrap_or_else(|| denoising(&student, inputs, &sigmas, weights).sum());
             };
             let target = |x: Tensor<4>, sigmas: &[f64]| {
                 // Dropout looks whether there could be gradients.
@@ -159,12 +191,22 @@ impl Trainer for GeneratorTrainer {
                 move |x: Tensor<4>, sigmas: &[f64]| teacher.denoise(x, sigmas, labels.unwrap_or_default())
             });
             let aim = Aim { target: &target, teacher: taught.as_ref().map(|teacher| teacher as _) };
-            consistency(&student, &aim, inputs, levels, (plan.objective.metric(), weights)).sum()
+            let agreement = consistency(&student, &aim, inputs, levels, (metric, weights)).sum();
+            match (first_call, &plan.objective) {
+                (Some(first_call), Objective::Boosted(boosting)) => first_call + agreement * boosting.consistency,
+                _ => agreement,
+            }
         })?;
         if let (Some(target), Some(decay)) = (&mut self.target, self.plan.objective.decay(place)) {
             follow(target, &numbers(&self.learner.net), decay);
         }
         Ok(learned)
+    }
+
+    fn validate(&mut self, _pictures: &ImageBatch, _labels: &[usize]) -> Result<Option<Validation>, TrainError> {
+        let Some(shape) = self.bank.as_ref().map(Bank::shape) else { return Ok(None) };
+        let generator = self.finished(shape);
+        self.bank.as_mut().map_or(Ok(None), |bank| bank.validate(&generator))
     }
 
     fn kept(&self) -> Vec<Kept> {

@@ -34,7 +34,7 @@ impl Default for Course {
 }
 
 /// Pictures of a step that its streams can tell apart.
-const MAX_BATCH: usize = 1 << 15;
+pub(super) const MAX_BATCH: usize = 1 << 15;
 
 impl Course {
     /// A value that cannot be, and what is expected.
@@ -95,13 +95,14 @@ pub trait Trainer {
     /// Steps that are done.
     fn steps_done(&self) -> u64;
 
-    /// Learns from pictures in `[0, 1]` and their labels, which a network without classes ignores.
+    /// Learns from pictures in `[0, 1]` and their labels, which a network without classes ignores; there are none where it has
+    /// pictures of its own.
     ///
     /// # Errors
     /// [`TrainError`]; the step is not done then.
     fn step(&mut self, pictures: &ImageBatch, labels: &[usize]) -> Result<Learned, TrainError>;
 
-    /// What it is worth on pictures that it did not learn from; `None` where that is not known of a batch.
+    /// What it is worth on pictures that it did not learn from; `None` where that is not known of them.
     ///
     /// # Errors
     /// [`TrainError`] when the device fails.
@@ -185,6 +186,15 @@ impl<M: Module> Learner<M> {
         let rate = self.settings.rate_at(self.step);
         self.step += 1;
         Ok(Learned { loss: value, gradient: norm, rate })
+    }
+
+    /// The network that is worth most: the first of the averages over the steps, where there is one.
+    pub(super) fn best(&self) -> M {
+        let net = self.net.valid();
+        match self.averages.first() {
+            Some((_, average)) => with_numbers(net, average),
+            None => net,
+        }
     }
 
     /// Everything that the next step depends on.

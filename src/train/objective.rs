@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::boosting::Boosting;
 use super::error::Problem;
 use super::levels::{Grid, Tightening};
 use super::metric::{Metric, Weighting};
@@ -68,6 +69,8 @@ pub enum Objective {
         #[serde(default = "karras")]
         weighting: Weighting,
     },
+    /// Giving in one call what refinement gave.
+    Boosted(Boosting),
 }
 
 const fn edm_mean() -> f64 {
@@ -129,13 +132,22 @@ impl Objective {
         }
     }
 
+    /// Whether the network is compared with pictures alone, and with no network.
+    pub(super) fn is_alone(&self) -> bool {
+        match self {
+            Self::Edm { .. } => true,
+            Self::Boosted(boosting) => boosting.consistency == 0.0,
+            _ => false,
+        }
+    }
+
     /// What the target network keeps of itself at a step; `None` where the network is its own target.
     pub(super) fn decay(&self, place: Place) -> Option<f64> {
         match self {
             Self::ConsistencyTraining { grid, .. } | Self::ConsistencyDistillation { grid, .. } => {
                 Some(grid.at(place.step, place.steps).1)
             }
-            Self::Edm { .. } | Self::EasyConsistency { .. } => None,
+            Self::Edm { .. } | Self::EasyConsistency { .. } | Self::Boosted(_) => None,
         }
     }
 
@@ -144,7 +156,8 @@ impl Objective {
         let mut random = |mean: f64, deviation: f64| (mean + deviation * f64::from(stream.normal(1)[0])).exp();
         match self {
             Self::Edm { mean, deviation, .. } => [random(*mean, *deviation), 0.0],
-            Self::EasyConsistency { mean, deviation, tightening, .. } => {
+            Self::EasyConsistency { mean, deviation, tightening, .. }
+            | Self::Boosted(Boosting { mean, deviation, tightening, .. }) => {
                 let t = random(*mean, *deviation);
                 [t, tightening.smaller(t, place.step)]
             }
@@ -160,7 +173,8 @@ impl Objective {
             Self::Edm { .. } => Metric::L2,
             Self::ConsistencyTraining { metric, .. }
             | Self::ConsistencyDistillation { metric, .. }
-            | Self::EasyConsistency { metric, .. } => *metric,
+            | Self::EasyConsistency { metric, .. }
+            | Self::Boosted(Boosting { metric, .. }) => *metric,
         }
     }
 
@@ -171,6 +185,7 @@ impl Objective {
             | Self::ConsistencyTraining { weighting, .. }
             | Self::ConsistencyDistillation { weighting, .. }
             | Self::EasyConsistency { weighting, .. } => *weighting,
+            Self::Boosted(_) => Weighting::Uniform,
         }
     }
 
@@ -198,6 +213,7 @@ impl Objective {
                 Some((format!("q = {}", tightening.q), "it is more than 1"))
             }
             Self::Edm { .. } | Self::EasyConsistency { .. } => None,
+            Self::Boosted(boosting) => boosting.problem(),
         }
     }
 }

@@ -1,15 +1,14 @@
-//! What a classifier is worth on pictures that it did not learn from.
+//! What a network is worth on pictures that it did not learn from.
 
 /// What was found.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Validation {
-    /// Share of pictures whose most likely class is theirs.
-    pub clean: f64,
-    /// Likewise of attacked ones.
-    pub attacked: f64,
-    /// How often a real picture looks more real than a generated one, both by the logit of their class; without generated ones
-    /// none.
-    pub auc: Option<f64>,
+    /// By so many pictures.
+    pub pictures: usize,
+    /// Numbers by their names; one that cannot be told is none.
+    pub numbers: Vec<(&'static str, Option<f64>)>,
+    /// The same for people.
+    pub words: String,
 }
 
 /// Shares of all, from counts of parts.
@@ -46,10 +45,23 @@ impl Tally {
         self.fake.extend(fake.into_iter().flat_map(rows).map(|(row, label)| row[label]));
     }
 
+    /// The shares of pictures whose most likely class is theirs, as they are and attacked; and how often a real picture looks
+    /// more real than a generated one, both by the logit of their class.
     pub(super) fn found(&self) -> Validation {
         let share = |count: usize| count as f64 / self.count.max(1) as f64;
+        let (clean, attacked) = (share(self.clean), share(self.attacked));
         let auc = (!self.fake.is_empty() && !self.real.is_empty()).then(|| auc(&self.real, &self.fake));
-        Validation { clean: share(self.clean), attacked: share(self.attacked), auc }
+        let told = auc.map_or_else(String::new, |auc| format!(", real against generated AUC {auc:.3}"));
+        Validation {
+            pictures: self.count,
+            numbers: vec![("clean", Some(clean)), ("attacked", Some(attacked)), ("auc", auc)],
+            words: format!(
+                "{:.1} % of {} held-out pictures right, {:.1} % attacked{told}",
+                100.0 * clean,
+                self.count,
+                100.0 * attacked
+            ),
+        }
     }
 }
 
@@ -77,8 +89,12 @@ mod tests {
         tally.add((&[1.0, 5.0], &[1]), (&[1.0, 5.0], &[1]), Some((&[2.0, 9.0], &[0])));
         // Real 2, 0 and 5 against generated 1 and 2: right, tied, wrong twice, right twice.
         let found = tally.found();
-        assert_eq!((found.clean, found.attacked), (2.0 / 3.0, 1.0 / 3.0));
-        assert!((found.auc.unwrap() - 3.5 / 6.0).abs() < 1e-12);
-        assert_eq!(Tally::default().found().auc, None);
+        let expected = [("clean", Some(2.0 / 3.0)), ("attacked", Some(1.0 / 3.0)), ("auc", Some(3.5 / 6.0))];
+        assert_eq!((found.pictures, &found.numbers[..]), (3, &expected[..]));
+        assert_eq!(
+            found.words,
+            "66.7 % of 3 held-out pictures right, 33.3 % attacked, real against generated AUC 0.583"
+        );
+        assert_eq!(Tally::default().found().numbers[2], ("auc", None));
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Config<N, O> {
     /// Terms of use of what is trained, in its manifest and its card.
     #[serde(default = "unknown")]
     pub(super) licence: String,
+    /// Left out where a network has pictures of its own.
+    #[serde(default, skip_serializing_if = "DataConfig::is_empty")]
     pub(super) data: DataConfig,
     pub(super) network: N,
     pub(super) objective: O,
@@ -37,31 +39,36 @@ fn unknown() -> String {
 
 /// Pictures to learn from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct DataConfig {
     /// An archive, or folders.
     pub(super) pictures: Vec<PathBuf>,
     /// Side of the pictures; without it an archive's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resolution: Option<usize>,
     /// Their width, where they are not square.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) width: Option<usize>,
-    #[serde(default = "three")]
     pub(super) channels: usize,
     /// Names of the classes; without them those that the data name.
-    #[serde(default)]
     pub(super) classes: Vec<String>,
     /// How pictures are varied.
-    #[serde(default)]
     pub(super) variety: Variety,
 }
 
-const fn three() -> usize {
-    3
+impl Default for DataConfig {
+    fn default() -> Self {
+        let (pictures, classes, variety) = (Vec::new(), Vec::new(), Variety::default());
+        Self { pictures, resolution: None, width: None, channels: 3, classes, variety }
+    }
 }
 
 impl DataConfig {
+    /// Whether it says nothing.
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// What is asked of the data set.
     pub(super) fn wanted(&self) -> Wanted {
         let size = self.resolution.map(|height| [height, self.width.unwrap_or(height)]);
@@ -136,6 +143,11 @@ pub(super) type ClassifierConfig = Config<ClassifierNetwork, ClassifierObjective
 /// What a kind of network knows of its own values.
 pub(super) trait Check {
     fn problem(&self) -> Problem;
+
+    /// Whether there are pictures to learn from without any in [data].
+    fn has_pictures(&self) -> bool {
+        false
+    }
 }
 
 fn probability(what: &str, value: f64) -> Problem {
@@ -176,6 +188,10 @@ impl Check for Objective {
     fn problem(&self) -> Problem {
         Self::problem(self)
     }
+
+    fn has_pictures(&self) -> bool {
+        matches!(self, Self::Boosted(_))
+    }
 }
 
 impl<N: Check + Serialize + DeserializeOwned, O: Check + Serialize + DeserializeOwned> Config<N, O> {
@@ -204,8 +220,14 @@ impl<N: Check + Serialize + DeserializeOwned, O: Check + Serialize + Deserialize
         let plain = self.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
         let name = (self.name.is_empty() || !plain)
             .then(|| (format!("name = {:?}", self.name), "a name is made of letters, digits, -, _ and ."));
-        let empty = self.data.pictures.is_empty();
-        let pictures = empty.then(|| ("no pictures in [data]".to_owned(), "it names an .npz, or folders of pictures"));
+        let pictures = if self.objective.has_pictures() {
+            let what = "something in [data]".to_owned();
+            (!self.data.is_empty())
+                .then_some((what, "this objective has pictures of its own: the generator's, refined"))
+        } else {
+            let what = "no pictures in [data]".to_owned();
+            self.data.pictures.is_empty().then_some((what, "it names an .npz, or folders of pictures"))
+        };
         let channels = (!(1..=4).contains(&self.data.channels))
             .then(|| (format!("channels = {}", self.data.channels), "pictures have 1 to 4 channels"));
         let odd = self.optimiser.betas.iter().find(|beta| !(0.0..1.0).contains(*beta));

@@ -17,10 +17,11 @@ use crate::zoo::Manifest;
 pub(super) const CONFIG: &str = "config.toml";
 /// One row per step.
 const METRICS: &str = "metrics.csv";
-/// One row per checkpoint of a classifier.
+/// One row per checkpoint of what is judged.
 const VALIDATION: &str = "validation.csv";
 const METRICS_HEAD: &str = "step,loss,gradient,rate,seconds";
-const VALIDATION_HEAD: &str = "step,pictures,clean,attacked,auc";
+/// Folder of pictures that were made once.
+pub(super) const BANK: &str = "bank";
 /// Folder of the checkpoints.
 const CHECKPOINTS: &str = "checkpoints";
 /// How the folder of a checkpoint begins; the step follows.
@@ -96,7 +97,7 @@ pub(super) fn check_free(path: &Path) -> Result<(), TrainingError> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     };
-    let own: &[&str] = if is_begun(path) { &[CONFIG, METRICS, VALIDATION, CHECKPOINTS, LOCK] } else { &[LOCK] };
+    let own: &[&str] = if is_begun(path) { &[CONFIG, METRICS, VALIDATION, CHECKPOINTS, BANK, LOCK] } else { &[LOCK] };
     let foreign = names(path).into_iter().find(|name| !own.contains(&name.as_str()));
     let foreign = foreign.or_else(|| names(&path.join(CHECKPOINTS)).into_iter().find(|name| name != NEW));
     foreign.map_or(Ok(()), |found| Err(TrainingError::Occupied { path: path.to_owned(), found }))
@@ -140,7 +141,9 @@ impl RunFolder {
         }
         replace(&path.join(METRICS), &rows_until(&path.join(METRICS), METRICS_HEAD, step))?;
         if path.join(VALIDATION).exists() {
-            replace(&path.join(VALIDATION), &rows_until(&path.join(VALIDATION), VALIDATION_HEAD, step))?;
+            let validation = path.join(VALIDATION);
+            let text = fs::read_to_string(&validation).unwrap_or_default();
+            replace(&validation, &rows_until(&validation, text.lines().next().unwrap_or_default(), step))?;
         }
         replace(&path.join(CONFIG), config)?;
         let metrics = path.join(METRICS);
@@ -154,13 +157,16 @@ impl RunFolder {
         writeln!(self.metrics, "{step},{loss},{gradient},{rate},{secs:.4}").map_err(failed(&self.path.join(METRICS)))
     }
 
-    /// Writes down what a classifier is worth on so many pictures.
-    pub(super) fn validated(&self, step: u64, pictures: usize, found: Validation) -> Result<(), TrainingError> {
+    /// Writes down what a network is worth.
+    pub(super) fn validated(&self, step: u64, found: &Validation) -> Result<(), TrainingError> {
         let path = self.path.join(VALIDATION);
-        let before = rows_until(&path, VALIDATION_HEAD, step.saturating_sub(1));
-        let auc = found.auc.map_or_else(String::new, |auc| format!("{auc:.4}"));
-        let row = format!("{step},{pictures},{:.4},{:.4},{auc}\n", found.clean, found.attacked);
-        replace(&path, &(before + &row))
+        let (mut head, mut row) = ("step,pictures".to_owned(), format!("{step},{}", found.pictures));
+        for (name, number) in &found.numbers {
+            head += &format!(",{name}");
+            row += &number.map_or_else(|| ",".to_owned(), |number| format!(",{number:.4}"));
+        }
+        let before = rows_until(&path, &head, step.saturating_sub(1));
+        replace(&path, &format!("{before}{row}\n"))
     }
 
     /// Keeps a checkpoint, and removes all but the last `keep`. A kill at any moment leaves the earlier ones whole.

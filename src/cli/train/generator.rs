@@ -3,8 +3,9 @@
 use anyhow::bail;
 use burn::tensor::Device;
 
+use super::boosted;
 use super::config::GeneratorConfig;
-use super::options::TrainOptions;
+use super::options::{Role, TrainOptions};
 use super::work::{self, Job, Training};
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::cli::Outcome;
@@ -19,13 +20,27 @@ use crate::zoo::{DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, P
 /// Trains a generator.
 pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let (mut training, mut config): (_, GeneratorConfig) = Training::begin(options)?;
-    let data = match training.read(&mut config)? {
-        Ok(data) => data,
-        Err(stopped) => return Ok(stopped),
+    check_role(options.role, &config.objective)?;
+    let boosted = match &config.objective {
+        Objective::Boosted(boosting) => Some((boosting.clone(), boosted::beginning(&config, folders)?)),
+        _ => None,
+    };
+    let data = match &boosted {
+        Some((boosting, model)) => boosted::data(&model.manifest, boosting),
+        None => match training.read(&mut config)? {
+            Ok(data) => data,
+            Err(stopped) => return Ok(stopped),
+        },
     };
     let (start, spec) = Start::find(&mut config, &data, folders)?;
-    let (manifest, objective) = (manifest(&config, &data, spec.clone()), objective(&config.objective));
+    let objective = objective(&config.objective);
+    let manifest = manifest(&config, &data, (options.role, &objective), spec.clone());
     work::check(&manifest, options)?;
+    let bank = boosted.map(|(boosting, model)| {
+        let course = (config.course.seed, config.course.batch);
+        boosted::bank(&model, &boosting, course, (folders, &options.out), &training)
+    });
+    let bank = bank.transpose()?;
     let teacher = teacher(&config, &data, folders, &training.device.0)?;
     let [channels, ..] = data.shape();
     let num_classes = Some(data.classes.len()).filter(|classes| config.network.conditional && *classes > 0);
@@ -40,15 +55,28 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
     };
     let mut trainer = match &start {
         Start::Random => {
-            GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, &training.device.0)?
+            GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, bank, &training.device.0)?
         }
         Start::Of(checkpoint) => {
             let source: &mut dyn Source = &mut Weights::new(checkpoint);
-            GeneratorTrainer::new(plan, source, teacher, &training.device.0)?
+            GeneratorTrainer::new(plan, source, teacher, bank, &training.device.0)?
         }
     };
     let job = Job { trainer: &mut trainer, data: &data, manifest, objective: &objective };
     training.train(options, &config, job)
+}
+
+/// Refuses a file of the other command.
+fn check_role(role: Role, objective: &Objective) -> anyhow::Result<()> {
+    let wanted = if matches!(objective, Objective::Boosted(_)) { Role::Boosted } else { Role::Generator };
+    if wanted != role {
+        bail!(
+            "this configuration has an objective of `lapidary train {0}`, not of `lapidary train {1}`: use `lapidary train {0}` with it",
+            wanted.word(),
+            role.word()
+        );
+    }
+    Ok(())
 }
 
 /// Where the first weights come from.
@@ -131,8 +159,13 @@ fn teacher(
     Ok(Some(teacher))
 }
 
-fn manifest(config: &GeneratorConfig, data: &DataSet, spec: GeneratorManifest) -> Manifest {
-    let source = format!("trained with lapidary train generator: {}", objective(&config.objective));
+fn manifest(
+    config: &GeneratorConfig,
+    data: &DataSet,
+    (role, objective): (Role, &str),
+    spec: GeneratorManifest,
+) -> Manifest {
+    let source = format!("trained with lapidary train {}: {objective}", role.word());
     let manifest = work::manifest(config, data, source, ManifestKind::Generator(spec));
     let classes = if config.network.conditional { manifest.classes } else { Vec::new() };
     Manifest { classes, ..manifest }
@@ -145,5 +178,8 @@ fn objective(objective: &Objective) -> String {
         Objective::ConsistencyTraining { .. } => "consistency training in isolation".to_owned(),
         Objective::ConsistencyDistillation { teacher, .. } => format!("consistency distillation from {teacher}"),
         Objective::EasyConsistency { .. } => "easy consistency tuning".to_owned(),
+        Objective::Boosted(boosting) => {
+            format!("boosting, one call for what refinement with {} gives", boosting.refine.classifier)
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! The folder of a training holds everything that it depends on, so that after whatever ended the program the same command with
 //! `--resume` goes on to the identical next step.
 
+mod boosted;
 mod classifier;
 mod config;
 mod error;
@@ -22,7 +23,7 @@ use crate::session::host::Folders;
 /// The chain from what failed to why; what was kept before stays.
 pub fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     match options.role {
-        Role::Generator => generator::run(options, folders),
+        Role::Generator | Role::Boosted => generator::run(options, folders),
         Role::Classifier => classifier::run(options, folders),
     }
 }

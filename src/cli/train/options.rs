@@ -14,6 +14,8 @@ pub enum Role {
     Generator,
     /// A network that judges them.
     Classifier,
+    /// A generator that gives in one call what refinement gave.
+    Boosted,
 }
 
 impl Role {
@@ -22,6 +24,7 @@ impl Role {
         match self {
             Self::Generator => "generator",
             Self::Classifier => "classifier",
+            Self::Boosted => "boosted",
         }
     }
 }

@@ -133,7 +133,7 @@ impl Training {
         }
         let mut run = RunFolder::open(out, &config.text()?, first)?;
         self.note(&plan);
-        let mut order = Order::new(seed, data.training.len());
+        let mut order = (!data.training.is_empty()).then(|| Order::new(seed, data.training.len()));
         let (start, mut kept) = (Instant::now(), None);
         let mut last = f64::NAN;
         let interrupted = loop {
@@ -152,7 +152,8 @@ impl Training {
             if signal.is_some() || step >= steps {
                 break signal;
             }
-            let places: Vec<usize> = order.batch(step, batch).into_iter().map(|place| data.training[place]).collect();
+            let places = order.as_mut().map_or_else(Vec::new, |order| order.batch(step, batch));
+            let places: Vec<usize> = places.into_iter().map(|place| data.training[place]).collect();
             let (pictures, labels) = data.batch(&places);
             let since = Instant::now();
             let learned = trainer.step(&pictures, &labels)?;
@@ -194,26 +195,17 @@ impl Training {
     }
 }
 
-/// Held-out pictures that a classifier is judged by.
+/// Held-out pictures that a network is judged by.
 const JUDGED: usize = 256;
 
-/// Judges a classifier by pictures that are held out, spread over all of them; what it comes to, in words.
+/// Judges a network by pictures that are held out, spread over all of them; what it comes to, in words.
 fn validate(trainer: &mut dyn Trainer, data: &DataSet, run: &RunFolder, step: u64) -> anyhow::Result<Option<String>> {
     let every = data.validation.len().div_ceil(JUDGED).max(1);
     let places: Vec<usize> = data.validation.iter().copied().step_by(every).collect();
-    if places.is_empty() {
-        return Ok(None);
-    }
     let (pictures, labels) = data.batch(&places);
     let Some(found) = trainer.validate(&pictures, &labels)? else { return Ok(None) };
-    run.validated(step, places.len(), found)?;
-    let auc = found.auc.map_or_else(String::new, |auc| format!(", real against generated AUC {auc:.3}"));
-    Ok(Some(format!(
-        "step {step}: {:.1} % of {} held-out pictures right, {:.1} % attacked{auc}",
-        100.0 * found.clean,
-        places.len(),
-        100.0 * found.attacked
-    )))
+    run.validated(step, &found)?;
+    Ok(Some(format!("step {step}: {}", found.words)))
 }
 
 /// Refuses, before anything is made, a network whose files could not be opened again.
