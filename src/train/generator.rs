@@ -6,14 +6,15 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::boosting::{Bank, Lesson};
 use super::error::TrainError;
 use super::learner::{Course, Keeper, Kept, Learned, Learner, Trainer, follow};
-use super::loss::{Aim, consistency, denoising};
+use super::levels::between;
+use super::loss::{Aim, consistency, denoising, halving};
 use super::objective::{Objective, Place};
 use super::optimiser::OptimiserSettings;
 use super::order::Variety;
 use super::validation::Validation;
 use crate::checkpoint::CheckpointError;
-use crate::generator::Generator;
 use crate::generator::preconditioning::Preconditioning;
+use crate::generator::{Generator, Making, Plan};
 use crate::image::ImageBatch;
 use crate::net::Source;
 use crate::net::numbers::{numbers, with_numbers};
@@ -100,12 +101,16 @@ impl GeneratorTrainer {
             return None;
         }
         let net = self.learner.net.clone();
-        // Outside of training there is no dropout, which both networks need.
-        let net = if self.plan.dropout > 0.0 { net.no_grad() } else { net.valid() };
+        // Outside of training there is no dropout, which both networks need where they are to agree.
+        let net = if self.shares_dropout() { net.no_grad() } else { net.valid() };
         Some(match &self.target {
             Some(target) => with_numbers(net, target),
             None => net,
         })
+    }
+
+    fn shares_dropout(&self) -> bool {
+        self.plan.dropout > 0.0 && self.plan.objective.halving().is_none()
     }
 
     /// The network that is worth most, ready to make pictures of this shape.
@@ -153,9 +158,12 @@ impl Trainer for GeneratorTrainer {
         let lesson = self.bank.as_mut().map(|bank| bank.lesson(place.step)).transpose()?;
         let (pictures, labels) =
             lesson.as_ref().map_or((pictures, labels), |lesson| (&lesson.pictures, lesson.labels.as_slice()));
+        if let Some(halving) = self.plan.objective.halving() {
+            self.learner.pursue(halving.at(place.step).1);
+        }
         let draws = self.draw(pictures, place);
         let one_call = lesson.as_ref().map(|lesson| self.one_call(lesson));
-        let net = self.aim();
+        let (net, shares_dropout) = (self.aim(), self.shares_dropout());
         let Self { plan, preconditioning, teacher, device, .. } = self;
         let (count, classes) = (pictures.len(), plan.config.num_classes.is_some());
         let parts = plan.course.parts(count);
@@ -184,9 +192,14 @@ impl Trainer for GeneratorTrainer {
             };
             let target = |x: Tensor<4>, sigmas: &[f64]| {
                 // Dropout looks whether there could be gradients.
-                let x = if plan.dropout > 0.0 { x.autodiff() } else { x };
+                let x = if shares_dropout { x.autodiff() } else { x };
                 through(net, x, sigmas)
             };
+            if plan.objective.halving().is_some() {
+                let middle = |pair: &[f64; 2]| [pair[0], between(&plan.diffusion, *pair), pair[1]];
+                let levels: Vec<[f64; 3]> = levels.iter().map(middle).collect();
+                return halving(&student, &target, inputs, &levels, (metric, weights)).sum();
+            }
             let taught = teacher.as_ref().map(|teacher| {
                 move |x: Tensor<4>, sigmas: &[f64]| teacher.denoise(x, sigmas, labels.unwrap_or_default())
             });
@@ -197,7 +210,8 @@ impl Trainer for GeneratorTrainer {
                 _ => agreement,
             }
         })?;
-        if let (Some(target), Some(decay)) = (&mut self.target, self.plan.objective.decay(place)) {
+        let decay = self.plan.objective.decay(place).filter(|decay| *decay < 1.0);
+        if let (Some(target), Some(decay)) = (&mut self.target, decay) {
             follow(target, &numbers(&self.learner.net), decay);
         }
         Ok(learned)
@@ -207,6 +221,21 @@ impl Trainer for GeneratorTrainer {
         let Some(shape) = self.bank.as_ref().map(Bank::shape) else { return Ok(None) };
         let generator = self.finished(shape);
         self.bank.as_mut().map_or(Ok(None), |bank| bank.validate(&generator))
+    }
+
+    fn samples(&self, count: usize, shape: [usize; 3]) -> Result<Option<ImageBatch>, TrainError> {
+        if count == 0 {
+            return Ok(None);
+        }
+        let generator = self.finished(shape);
+        let seeds: Vec<u64> = (0..count as u64).collect();
+        let classes = self.plan.config.num_classes.unwrap_or(1);
+        let labels: Vec<usize> = (0..count).map(|sample| sample % classes).collect();
+        let sampling = self.plan.objective.sampling(self.learner.step.saturating_sub(1));
+        let plan = Plan::new(&sampling, &self.plan.diffusion)?;
+        let mut making = Making::sample(&generator, &seeds, &labels, &plan, &self.device);
+        while !making.step(&generator) {}
+        Ok(Some(making.images()?))
     }
 
     fn kept(&self) -> Vec<Kept> {

@@ -110,6 +110,14 @@ pub trait Trainer {
         Ok(None)
     }
 
+    /// What it makes of the first so many seeds, pictures of `[C, H, W]`; `None` where it makes none.
+    ///
+    /// # Errors
+    /// [`TrainError`] when the device fails.
+    fn samples(&self, _count: usize, _shape: [usize; 3]) -> Result<Option<ImageBatch>, TrainError> {
+        Ok(None)
+    }
+
     /// Everything that the next step depends on.
     fn kept(&self) -> Vec<Kept>;
 
@@ -139,6 +147,8 @@ pub(super) struct Learner<M> {
     averages: Vec<(f64, Vec<Tensor<1>>)>,
     /// Steps that are done.
     pub(super) step: u64,
+    /// At which of them it began to learn what it learns now: the optimiser counts from there.
+    begun: u64,
     device: Device,
 }
 
@@ -155,7 +165,19 @@ impl<M: Module> Learner<M> {
         let lengths: Vec<usize> = tensors.iter().map(|(_, shape)| shape.iter().product()).collect();
         let optimiser = Optimiser::new(settings.clone(), &lengths, device);
         let averages = rates.iter().map(|rate| (*rate, numbers(&net))).collect();
-        Self { net, tensors, settings, optimiser, averages, step: 0, device: device.clone() }
+        Self { net, tensors, settings, optimiser, averages, step: 0, begun: 0, device: device.clone() }
+    }
+
+    /// Learns what it began to learn at step `begun`: there the optimiser forgets, and the averages begin anew.
+    pub(super) fn pursue(&mut self, begun: u64) {
+        self.begun = begun;
+        if begun == self.step && begun > 0 {
+            let lengths: Vec<usize> = self.tensors.iter().map(|(_, shape)| shape.iter().product()).collect();
+            self.optimiser = Optimiser::new(self.settings.clone(), &lengths, &self.device);
+            for (_, average) in &mut self.averages {
+                *average = numbers(&self.net);
+            }
+        }
     }
 
     /// Makes a step: the mean of `loss` over `count` pictures goes down. `loss` gives the sum of a part's losses.
@@ -178,12 +200,13 @@ impl<M: Module> Learner<M> {
             return Err(TrainError::NotFinite { step: self.step });
         }
         let scale = self.optimiser.clip(norm);
-        let new = self.optimiser.step(self.step, numbers(&self.net), sum, scale);
+        let step = self.step - self.begun;
+        let new = self.optimiser.step(step, numbers(&self.net), sum, scale);
         for (rate, average) in &mut self.averages {
             follow(average, &new, *rate);
         }
         self.net = with_numbers(self.net.clone(), &new);
-        let rate = self.settings.rate_at(self.step);
+        let rate = self.settings.rate_at(step);
         self.step += 1;
         Ok(Learned { loss: value, gradient: norm, rate })
     }

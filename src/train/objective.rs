@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::boosting::Boosting;
 use super::error::Problem;
-use super::levels::{Grid, Tightening};
+use super::levels::{Grid, Halving, Tightening};
 use super::metric::{Metric, Weighting};
+use crate::generator::{GenerateSettings, SamplerKind};
 use crate::noise::Stream;
 use crate::zoo::{DiffusionManifest, PreconditioningName};
 
@@ -69,6 +70,22 @@ pub enum Objective {
         #[serde(default = "karras")]
         weighting: Weighting,
     },
+    /// Half as many steps as before, again and again: at the end of each stage the network becomes its own teacher (Salimans
+    /// and Ho 2022). Begin with a network of EDM.
+    ProgressiveDistillation {
+        /// Steps of the first stage's student, a power of two.
+        #[serde(default = "sixty_four")]
+        first: usize,
+        /// Steps of training that a stage takes; the last two, of two steps and of one, take twice as many.
+        #[serde(default = "fifty_thousand")]
+        every: u64,
+        /// The distance.
+        #[serde(default = "l2")]
+        metric: Metric,
+        /// How much a level counts.
+        #[serde(default = "truncated_snr")]
+        weighting: Weighting,
+    },
     /// Giving in one call what refinement gave.
     Boosted(Boosting),
 }
@@ -90,6 +107,15 @@ const fn karras() -> Weighting {
 }
 const fn uniform() -> Weighting {
     Weighting::Uniform
+}
+const fn sixty_four() -> usize {
+    64
+}
+const fn fifty_thousand() -> u64 {
+    50_000
+}
+const fn truncated_snr() -> Weighting {
+    Weighting::TruncatedSnr
 }
 const fn l2() -> Metric {
     Metric::L2
@@ -118,7 +144,7 @@ impl Objective {
     #[must_use]
     pub const fn preconditioning(&self) -> PreconditioningName {
         match self {
-            Self::Edm { .. } => PreconditioningName::Edm,
+            Self::Edm { .. } | Self::ProgressiveDistillation { .. } => PreconditioningName::Edm,
             _ => PreconditioningName::Consistency,
         }
     }
@@ -128,6 +154,24 @@ impl Objective {
     pub fn teacher(&self) -> Option<&str> {
         match self {
             Self::ConsistencyDistillation { teacher, .. } => Some(teacher),
+            _ => None,
+        }
+    }
+
+    /// How what was trained at a step makes pictures.
+    pub(super) fn sampling(&self, step: u64) -> GenerateSettings {
+        let (sampler, steps) = match (self, self.halving()) {
+            (_, Some(halving)) => (SamplerKind::Progdist, halving.at(step).0 as u32),
+            (Self::Edm { .. }, None) => (SamplerKind::Auto, 18),
+            _ => (SamplerKind::Auto, 1),
+        };
+        GenerateSettings { sampler, steps, ..GenerateSettings::default() }
+    }
+
+    /// The stages, where it has some.
+    pub(super) const fn halving(&self) -> Option<Halving> {
+        match self {
+            Self::ProgressiveDistillation { first, every, .. } => Some(Halving { first: *first, every: *every }),
             _ => None,
         }
     }
@@ -147,7 +191,8 @@ impl Objective {
             Self::ConsistencyTraining { grid, .. } | Self::ConsistencyDistillation { grid, .. } => {
                 Some(grid.at(place.step, place.steps).1)
             }
-            Self::Edm { .. } | Self::EasyConsistency { .. } | Self::Boosted(_) => None,
+            // At the end of a stage the network becomes the teacher.
+            _ => self.halving().map(|halving| if halving.at(place.step + 1).1 > place.step { 0.0 } else { 1.0 }),
         }
     }
 
@@ -164,6 +209,9 @@ impl Objective {
             Self::ConsistencyTraining { grid, .. } | Self::ConsistencyDistillation { grid, .. } => {
                 Grid::pair(diffusion, grid.at(place.step, place.steps).0, stream)
             }
+            Self::ProgressiveDistillation { first, every, .. } => {
+                Grid::pair(diffusion, Halving { first: *first, every: *every }.at(place.step).0 + 1, stream)
+            }
         }
     }
 
@@ -174,6 +222,7 @@ impl Objective {
             Self::ConsistencyTraining { metric, .. }
             | Self::ConsistencyDistillation { metric, .. }
             | Self::EasyConsistency { metric, .. }
+            | Self::ProgressiveDistillation { metric, .. }
             | Self::Boosted(Boosting { metric, .. }) => *metric,
         }
     }
@@ -184,7 +233,8 @@ impl Objective {
             Self::Edm { weighting, .. }
             | Self::ConsistencyTraining { weighting, .. }
             | Self::ConsistencyDistillation { weighting, .. }
-            | Self::EasyConsistency { weighting, .. } => *weighting,
+            | Self::EasyConsistency { weighting, .. }
+            | Self::ProgressiveDistillation { weighting, .. } => *weighting,
             Self::Boosted(_) => Weighting::Uniform,
         }
     }
@@ -212,7 +262,13 @@ impl Objective {
             Self::EasyConsistency { tightening, .. } if tightening.q <= 1.0 => {
                 Some((format!("q = {}", tightening.q), "it is more than 1"))
             }
-            Self::Edm { .. } | Self::EasyConsistency { .. } => None,
+            Self::ProgressiveDistillation { first, .. } if *first < 2 || !first.is_power_of_two() => {
+                Some((format!("first = {first}"), "it is a power of two, at least 2, which can be halved until 1"))
+            }
+            Self::ProgressiveDistillation { every: 0, .. } => {
+                Some(("every = 0 in [objective]".to_owned(), "a stage has at least 1 step"))
+            }
+            Self::Edm { .. } | Self::EasyConsistency { .. } | Self::ProgressiveDistillation { .. } => None,
             Self::Boosted(boosting) => boosting.problem(),
         }
     }

@@ -159,6 +159,20 @@ fn denoising_and_consistency_learn_a_few_pictures_by_heart_and_a_teacher_teaches
     assert_learnt("training", &losses(&mut trainer(plan(training(), course()), None), STEPS), 0.15);
     assert_learnt("easy", &losses(&mut trainer(plan(easy, course()), None), STEPS), 0.1);
 
+    let halving = Objective::ProgressiveDistillation {
+        first: 2,
+        every: STEPS as u64,
+        metric: Metric::L2,
+        weighting: Weighting::Uniform,
+    };
+    let (mut student, taught) = (trainer(plan(halving, course()), None), memory(&teacher));
+    let begins = |list: &str, name: &str, shape: &[usize]| match list {
+        "model" | "target" => taught[&("model".to_owned(), name.to_owned())].clone(),
+        _ => vec![0.0; shape.iter().product()],
+    };
+    student.take(0, &mut |list, name, shape| Ok(begins(list, name, shape))).unwrap();
+    assert_learnt("halving", &losses(&mut student, STEPS), 0.5);
+
     let diffusion = plan(edm(), course()).diffusion;
     let teacher =
         opened(&teacher, ManifestKind::Generator(GeneratorManifest { unet: unet(), diffusion }), Generator::read);
@@ -197,6 +211,27 @@ fn a_resumed_training_goes_on_to_the_identical_next_step() {
     let mut other = trainer(GeneratorPlan { course: other, ..plan() }, None);
     losses(&mut other, 5);
     assert_ne!(kept(&other), kept(&whole));
+}
+
+#[test]
+fn at_the_end_of_a_stage_the_network_becomes_its_own_teacher_also_when_resumed_there() {
+    let halving =
+        Objective::ProgressiveDistillation { first: 4, every: 2, metric: Metric::L2, weighting: Weighting::Uniform };
+    let plan = || plan(halving.clone(), Course { steps: 9, averages: vec![0.9], ..Course::default() });
+    let mut whole = trainer(plan(), None);
+    let numbers = |trainer: &GeneratorTrainer, list: &str| {
+        kept(trainer).into_iter().find(|(name, _)| name == list).map(|(_, numbers)| numbers).unwrap()
+    };
+    losses(&mut whole, 1);
+    assert_ne!(numbers(&whole, "target"), numbers(&whole, "model"), "the teacher stays");
+    losses(&mut whole, 1);
+    assert_eq!(numbers(&whole, "target"), numbers(&whole, "model"));
+    let stored = memory(&whole);
+    let expected = losses(&mut whole, 5);
+    let mut resumed = trainer(plan(), None);
+    resumed.take(2, &mut |list, name, _| Ok(stored[&(list.to_owned(), name.to_owned())].clone())).unwrap();
+    assert_eq!(losses(&mut resumed, 5), expected);
+    assert_eq!(kept(&resumed), kept(&whole));
 }
 
 #[test]

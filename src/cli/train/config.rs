@@ -84,11 +84,13 @@ pub(super) struct OutputConfig {
     pub(super) every: u64,
     /// Checkpoints that stay; older ones are removed.
     pub(super) keep: usize,
+    /// Pictures on the sheet that a generator makes with each, always of the same seeds; 0 for no sheet.
+    pub(super) samples: usize,
 }
 
 impl Default for OutputConfig {
     fn default() -> Self {
-        Self { every: 1000, keep: 2 }
+        Self { every: 1000, keep: 2, samples: 16 }
     }
 }
 

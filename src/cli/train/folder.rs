@@ -1,4 +1,5 @@
-//! The folder of a training: its configuration, a table of its steps, and its checkpoints, each whole or not there.
+//! The folder of a training: its configuration, tables and event files of its steps, sheets of its pictures, and its
+//! checkpoints, each whole or not there.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -8,8 +9,11 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::error::TrainingError;
+use super::events::{EVENTS, Events};
 use crate::checkpoint::{Checkpoint, CheckpointError, Named, Weights, write};
 use crate::file::sha256_of;
+use crate::image::ImageBatch;
+use crate::image::sheet::contact_sheet;
 use crate::train::{Kept, Learned, Validation};
 use crate::zoo::Manifest;
 
@@ -22,6 +26,8 @@ const VALIDATION: &str = "validation.csv";
 const METRICS_HEAD: &str = "step,loss,gradient,rate,seconds";
 /// Folder of pictures that were made once.
 pub(super) const BANK: &str = "bank";
+/// Folder of a sheet of pictures per checkpoint, always of the same seeds.
+const SAMPLES: &str = "samples";
 /// Folder of the checkpoints.
 const CHECKPOINTS: &str = "checkpoints";
 /// How the folder of a checkpoint begins; the step follows.
@@ -42,6 +48,7 @@ const LOCK: &str = ".lock";
 pub(super) struct RunFolder {
     path: PathBuf,
     metrics: BufWriter<File>,
+    events: Events,
     _lock: File,
 }
 
@@ -97,8 +104,10 @@ pub(super) fn check_free(path: &Path) -> Result<(), TrainingError> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     };
-    let own: &[&str] = if is_begun(path) { &[CONFIG, METRICS, VALIDATION, CHECKPOINTS, BANK, LOCK] } else { &[LOCK] };
-    let foreign = names(path).into_iter().find(|name| !own.contains(&name.as_str()));
+    let own: &[&str] =
+        if is_begun(path) { &[CONFIG, METRICS, VALIDATION, CHECKPOINTS, BANK, SAMPLES, LOCK] } else { &[LOCK] };
+    let is_own = |name: &String| own.contains(&name.as_str()) || own.len() > 1 && name.starts_with(EVENTS);
+    let foreign = names(path).into_iter().find(|name| !is_own(name));
     let foreign = foreign.or_else(|| names(&path.join(CHECKPOINTS)).into_iter().find(|name| name != NEW));
     foreign.map_or(Ok(()), |found| Err(TrainingError::Occupied { path: path.to_owned(), found }))
 }
@@ -139,26 +148,44 @@ impl RunFolder {
             // What a kill has left half written.
             remove(&new)?;
         }
-        replace(&path.join(METRICS), &rows_until(&path.join(METRICS), METRICS_HEAD, step))?;
+        replace(&path.join(METRICS), rows_until(&path.join(METRICS), METRICS_HEAD, step))?;
         if path.join(VALIDATION).exists() {
             let validation = path.join(VALIDATION);
             let text = fs::read_to_string(&validation).unwrap_or_default();
-            replace(&validation, &rows_until(&validation, text.lines().next().unwrap_or_default(), step))?;
+            replace(&validation, rows_until(&validation, text.lines().next().unwrap_or_default(), step))?;
         }
         replace(&path.join(CONFIG), config)?;
         let metrics = path.join(METRICS);
         let file = OpenOptions::new().append(true).open(&metrics).map_err(failed(&metrics))?;
-        Ok(Self { path: path.to_owned(), metrics: BufWriter::new(file), _lock: held })
+        let events = Events::begin(path, step).map_err(failed(path))?;
+        Ok(Self { path: path.to_owned(), metrics: BufWriter::new(file), events, _lock: held })
     }
 
     /// Writes down what a step came to.
     pub(super) fn row(&mut self, step: u64, learned: Learned, secs: f64) -> Result<(), TrainingError> {
         let Learned { loss, gradient, rate } = learned;
-        writeln!(self.metrics, "{step},{loss},{gradient},{rate},{secs:.4}").map_err(failed(&self.path.join(METRICS)))
+        writeln!(self.metrics, "{step},{loss},{gradient},{rate},{secs:.4}")
+            .map_err(failed(&self.path.join(METRICS)))?;
+        self.scalars(step, "train", &[("loss", loss), ("gradient", gradient), ("rate", rate), ("seconds", secs)])
+    }
+
+    fn scalars(&mut self, step: u64, group: &str, numbers: &[(&str, f64)]) -> Result<(), TrainingError> {
+        let written = self.events.scalars(step, group, numbers);
+        written.map_err(failed(self.events.path()))
+    }
+
+    /// Writes down what a network makes, as a sheet and for TensorBoard.
+    pub(super) fn pictured(&mut self, step: u64, pictures: &ImageBatch) -> Result<(), TrainingError> {
+        let (sheet, mut png) = (contact_sheet(pictures, None), Vec::new());
+        let path = self.path.join(SAMPLES).join(format!("{step:08}.png"));
+        sheet.encode(&mut png).map_err(failed(&path))?;
+        fs::create_dir_all(self.path.join(SAMPLES)).map_err(failed(&path))?;
+        replace(&path, &png)?;
+        self.events.picture(step, SAMPLES, sheet.levels().0, &png).map_err(failed(self.events.path()))
     }
 
     /// Writes down what a network is worth.
-    pub(super) fn validated(&self, step: u64, found: &Validation) -> Result<(), TrainingError> {
+    pub(super) fn validated(&mut self, step: u64, found: &Validation) -> Result<(), TrainingError> {
         let path = self.path.join(VALIDATION);
         let (mut head, mut row) = ("step,pictures".to_owned(), format!("{step},{}", found.pictures));
         for (name, number) in &found.numbers {
@@ -166,7 +193,9 @@ impl RunFolder {
             row += &number.map_or_else(|| ",".to_owned(), |number| format!(",{number:.4}"));
         }
         let before = rows_until(&path, &head, step.saturating_sub(1));
-        replace(&path, &format!("{before}{row}\n"))
+        replace(&path, format!("{before}{row}\n"))?;
+        let known = found.numbers.iter().filter_map(|(name, number)| Some((*name, (*number)?)));
+        self.scalars(step, "validation", &known.collect::<Vec<_>>())
     }
 
     /// Keeps a checkpoint, and removes all but the last `keep`. A kill at any moment leaves the earlier ones whole.
@@ -189,7 +218,7 @@ impl RunFolder {
         }
         write(&new.join(MEMORY), &memory)?;
         let about = json!({ "step": of.step, "lapidary": env!("CARGO_PKG_VERSION") });
-        durable(&new.join(ABOUT), &format!("{about:#}\n"))?;
+        durable(&new.join(ABOUT), format!("{about:#}\n"))?;
         durable(&new.join(CARD), &of.card)?;
         let whole = folder.join(format!("{STEP}{:08}", of.step));
         if whole.exists() {
@@ -226,21 +255,20 @@ fn network(folder: &Path, list: &str, tensors: &[Named], of: &Described<'_>) -> 
     let name = if list == "model" { of.manifest.name.clone() } else { format!("{}-{list}", of.manifest.name) };
     let title = format!("{name}, step {}", of.step);
     let manifest = Manifest { name, title, file, sha256, ..of.manifest.clone() };
-    durable(&folder.join(format!("{list}.toml")), &toml::to_string(&manifest)?)?;
+    durable(&folder.join(format!("{list}.toml")), toml::to_string(&manifest)?)?;
     Ok(())
 }
 
-/// Writes a text that is on the disk when this returns.
-fn durable(path: &Path, text: &str) -> Result<(), TrainingError> {
-    let written =
-        File::create(path).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+/// Writes what is on the disk when this returns.
+fn durable(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), TrainingError> {
+    let written = File::create(path).and_then(|mut file| file.write_all(bytes.as_ref()).and_then(|()| file.sync_all()));
     written.map_err(failed(path))
 }
 
-/// Replaces a file by a text, at once.
-fn replace(path: &Path, text: &str) -> Result<(), TrainingError> {
+/// Replaces a file, at once.
+fn replace(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), TrainingError> {
     let new = path.with_extension("new");
-    durable(&new, text)?;
+    durable(&new, bytes)?;
     fs::rename(new, path).map_err(failed(path))
 }
 

@@ -93,7 +93,13 @@ impl Start {
         folders: &Folders,
     ) -> anyhow::Result<(Self, GeneratorManifest)> {
         let (wanted, network) = (config.objective.preconditioning(), &mut config.network);
+        let halves = matches!(config.objective, Objective::ProgressiveDistillation { .. });
         let (start, unet, usual) = match (&network.from, &network.unet) {
+            (None, Some(_)) if halves => {
+                bail!(
+                    "progressive distillation begins from a network that denoises, but [network] names none: name a generator of EDM in from"
+                )
+            }
             (None, None) => bail!("[network] says neither from nor unet: give one of them"),
             (None, Some(unet)) => (Self::Random, unet.clone(), DiffusionManifest::new(wanted)),
             (Some(from), unet) => {
@@ -104,6 +110,11 @@ impl Start {
                     );
                 };
                 check_alike(from, &model.manifest, data, network.conditional)?;
+                if halves && spec.diffusion.preconditioning != wanted {
+                    bail!(
+                        "{from:?} is no generator of EDM, which progressive distillation begins from: name one in from"
+                    );
+                }
                 if unet.as_ref().is_some_and(|unet| *unet != spec.unet) {
                     bail!(
                         "[network.unet] is not the network of {from:?}, which the training begins from: leave one of the two out"
@@ -178,6 +189,9 @@ fn objective(objective: &Objective) -> String {
         Objective::ConsistencyTraining { .. } => "consistency training in isolation".to_owned(),
         Objective::ConsistencyDistillation { teacher, .. } => format!("consistency distillation from {teacher}"),
         Objective::EasyConsistency { .. } => "easy consistency tuning".to_owned(),
+        Objective::ProgressiveDistillation { first, .. } => {
+            format!("progressive distillation from {first} steps to one")
+        }
         Objective::Boosted(boosting) => {
             format!("boosting, one call for what refinement with {} gives", boosting.refine.classifier)
         }

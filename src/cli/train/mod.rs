@@ -7,6 +7,7 @@ mod boosted;
 mod classifier;
 mod config;
 mod error;
+mod events;
 mod folder;
 mod generator;
 mod options;

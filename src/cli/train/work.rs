@@ -144,8 +144,11 @@ impl Training {
                 let card = card(&manifest, objective, (step, batch), &data.report);
                 let of = Described { step, manifest: &manifest, card };
                 // First, so that no checkpoint lacks its row.
-                if let Some(words) = validate(trainer, data, &run, step)? {
+                if let Some(words) = validate(trainer, data, &mut run, step)? {
                     self.note(&words);
+                }
+                if let Some(pictures) = trainer.samples(config.output.samples, data.shape())? {
+                    run.pictured(step, &pictures)?;
                 }
                 kept = Some(run.keep(&trainer.kept(), &of, config.output.keep)?);
             }
@@ -199,7 +202,12 @@ impl Training {
 const JUDGED: usize = 256;
 
 /// Judges a network by pictures that are held out, spread over all of them; what it comes to, in words.
-fn validate(trainer: &mut dyn Trainer, data: &DataSet, run: &RunFolder, step: u64) -> anyhow::Result<Option<String>> {
+fn validate(
+    trainer: &mut dyn Trainer,
+    data: &DataSet,
+    run: &mut RunFolder,
+    step: u64,
+) -> anyhow::Result<Option<String>> {
     let every = data.validation.len().div_ceil(JUDGED).max(1);
     let places: Vec<usize> = data.validation.iter().copied().step_by(every).collect();
     let (pictures, labels) = data.batch(&places);
