@@ -29,7 +29,7 @@ use crate::refiner::{Batch, Best, Chunks, Keep, RefineSettings, Refiner, State};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Boosting {
-    /// Refined pictures that are kept and seen again and again; 0 makes new ones for every step.
+    /// Refined pictures that are kept and seen again and again, at least those of a step; 0 makes new ones for every step.
     pub bank: usize,
     /// Pictures of seeds that are never learnt from, by which it is judged.
     pub held_out: usize,
@@ -119,7 +119,7 @@ pub struct Booster {
     generator: Generator,
     classifier: Classifier,
     settings: RefineSettings,
-    /// For every class of the generator that of the classifier; none where the generator knows none.
+    /// For every class of the generator that of the classifier; none where refinement asks for no classes.
     classes: Vec<usize>,
     /// Of the training.
     seed: u64,
@@ -130,7 +130,8 @@ pub struct Booster {
 const HELD_OUT: u64 = (u32::MAX as u64) << 15;
 
 impl Booster {
-    /// `classes` are, for every class of the generator, those of the classifier; `seed` is the training's.
+    /// `classes` are, for every class of the generator, those of the classifier, none where refinement asks for none; `seed` is
+    /// the training's.
     #[must_use]
     pub fn new(
         (generator, classifier): (Generator, Classifier),
@@ -144,11 +145,12 @@ impl Booster {
 
     /// Seeds and classes of the pictures at some places in the endless row of all.
     fn drawn(&self, places: impl IntoIterator<Item = u64>) -> (Vec<u64>, Vec<usize>) {
+        let classes = self.generator.classes().len();
         let draw = |place: u64| {
             let purpose = Purpose::Training { step: (place >> 15) as u32, sample: (place & 0x7fff) as u16 };
             // The training itself draws from its own seed.
             let mut stream = Stream::new(!self.seed, purpose);
-            ((stream.uniform() * (1_u64 << 53) as f64) as u64, stream.below(self.classes.len()))
+            ((stream.uniform() * (1_u64 << 53) as f64) as u64, stream.below(classes))
         };
         places.into_iter().map(draw).unzip()
     }

@@ -15,7 +15,7 @@ use crate::data::DataSet;
 use crate::file::Sha256;
 use crate::generator::Generator;
 use crate::image::ImageBatch;
-use crate::refiner::Chunks;
+use crate::refiner::{Chunks, RefineSettings};
 use crate::session::host::Folders;
 use crate::train::{Bank, Booster, Boosting, Refined, Shelf};
 use crate::zoo::{Manifest, ManifestKind, Model, PreconditioningName, resolve};
@@ -73,9 +73,15 @@ pub(super) fn bank(
     }
     let classes = if made.is_empty() { Vec::new() } else { translation(made, seen).unwrap_or_default() };
     let chunks = if info.cpu { Chunks::CPU } else { Chunks::gpu(batch) };
-    let shelf = Box::new(Folder::new(&out.join(BANK), hashes, &settings, (seed, batch))?);
+    let shelf = Folder::new(&out.join(BANK), hashes, &settings, (seed, batch))?;
+    if boosting.bank > 0 && !shelf.0.exists() {
+        let steps = boosting.bank.div_ceil(batch);
+        training.note(&format!(
+            "the first {steps} steps refine the pictures that later ones see again, and take longer by that"
+        ));
+    }
     let booster = Booster::new((generator, classifier), settings, classes, seed, (chunks, device.clone()));
-    Ok(Bank::new(booster, shelf, boosting, batch))
+    Ok(Bank::new(booster, Box::new(shelf), boosting, batch))
 }
 
 /// Pictures in files of a folder, whose name stands for everything that they depend on.
@@ -85,11 +91,11 @@ impl Folder {
     fn new(
         bank: &Path,
         [generator, classifier]: [String; 2],
-        settings: &crate::refiner::RefineSettings,
+        settings: &RefineSettings,
         (seed, batch): (u64, usize),
     ) -> anyhow::Result<Self> {
         // Its place is no part of what it computes.
-        let settings = crate::refiner::RefineSettings { classifier, ..settings.clone() };
+        let settings = RefineSettings { classifier, ..settings.clone() };
         let of = json!({ "generator": generator, "refine": settings, "seed": seed, "batch": batch }).to_string();
         let mut hash = Sha256::default();
         hash.take(of.as_bytes(), &mut |_| true)?;
