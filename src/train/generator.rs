@@ -182,9 +182,8 @@ impl Trainer for GeneratorTrainer {
             let student = |x: Tensor<4>, sigmas: &[f64]| through(student, x, sigmas);
             let metric = plan.objective.metric();
             let first_call = one_call.as_ref().map(|noise| {
-                let [refined, noise] = [&draws.pictures, noise].map(|all| all.clone().narrow(0, first, len));
-                let made = student(noise, &vec![plan.diffusion.sigma_max; len]);
-                metric.distance(made, refined).sum()
+                let made = student(noise.clone().narrow(0, first, len), &vec![plan.diffusion.sigma_max; len]);
+                metric.distance(made, inputs[0].clone()).sum()
             });
             let Some(net) = &net else {
                 let sigmas: Vec<f64> = levels.iter().map(|pair| pair[0]).collect();

@@ -165,7 +165,7 @@ impl Objective {
             (Self::Edm { .. }, None) => (SamplerKind::Auto, 18),
             _ => (SamplerKind::Auto, 1),
         };
-        GenerateSettings { sampler, steps, ..GenerateSettings::default() }
+        GenerateSettings { steps, sampler, ..GenerateSettings::default() }
     }
 
     /// The stages, where it has some.

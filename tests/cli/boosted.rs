@@ -107,9 +107,10 @@ fn a_generator_is_boosted_resumed_and_used() {
     );
     refused("boosted", &BOOSTED.replace("eps = 1.0", "radius = 1.0"), "unknown field `radius`");
     refused("boosted", &BOOSTED.replace("network = { from", "network = { conditional = true } # "), "[network]");
-    refused(
-        "boosted",
-        &BOOSTED.replace("generator/checkpoints/step_00000001/model.toml", "gtsrb12-edm"),
-        "consistency model",
-    );
+    let generator = "generator/checkpoints/step_00000001/model.toml";
+    refused("boosted", &BOOSTED.replace(generator, "gtsrb12-edm"), "consistency model");
+    let halving = GENERATOR.replace("consistency-training", "progressive-distillation");
+    refused("generator", &halving, "[network] names none");
+    let from = halving.replace("[network.unet]", &format!("[network]\nfrom = '{generator}'\n[network.unet]"));
+    refused("generator", &from, "no generator of EDM");
 }
