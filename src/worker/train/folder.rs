@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::error::TrainingError;
-use super::told::{Judged, Snapshot};
+use super::told::{Judged, Snapshot, TrainSettings};
 use crate::checkpoint::{Checkpoint, CheckpointError, Named, Weights, write};
 use crate::file::sha256_of;
 use crate::train::{Kept, Learned, Validation};
+use crate::worker::DeviceChoice;
 use crate::zoo::Manifest;
 
 /// The configuration with every value.
@@ -126,6 +127,23 @@ impl Found {
         let mut networks: Vec<String> = entries.filter_map(network).collect();
         networks.sort();
         Snapshot { step: self.step, folder: self.path.clone(), networks, judged: None }
+    }
+}
+
+impl TrainSettings {
+    /// Of a file that describes a training, or of the folder of one that was begun. The folder of a new one lies beside its file
+    /// and is called like it; where it was begun there before, it goes on.
+    #[must_use]
+    pub fn of(path: &Path, device: DeviceChoice, samples: u32) -> Self {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let is_own = path.file_name().is_some_and(|name| name == CONFIG);
+        let beside = path.parent().filter(|folder| is_own && folder.join(METRICS).is_file());
+        if let Some(folder) = Some(path.as_path()).filter(|path| path.is_dir()).or(beside) {
+            return Self { role: None, config: None, out: folder.to_owned(), resume: true, device, samples };
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let out = path.with_file_name(format!("{stem}-training"));
+        Self { role: None, resume: last(&out).is_some(), out, config: Some(path), device, samples }
     }
 }
 
@@ -326,6 +344,28 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_describes_a_training_has_its_folder_beside_it_and_a_folder_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let of = |path: &Path| TrainSettings::of(path, DeviceChoice::Cpu, 3);
+        let file = path.join("signs.toml");
+        let (new, out) = (of(&file), path.join("signs-training"));
+        assert_eq!((new.config, &new.out, new.resume), (Some(file.clone()), &out, false));
+        fs::create_dir_all(out.join(CHECKPOINTS).join("step_00000007")).unwrap();
+        assert!(!of(&file).resume, "it ended before its first checkpoint");
+        for name in [CONFIG, METRICS, "checkpoints/step_00000007/training.json"] {
+            fs::write(out.join(name), "step,loss\n1,0.5,0,0,0\n8,0.25,0,0,0\n").unwrap();
+        }
+        assert!(of(&file).resume);
+        for path in [&out, &out.join(CONFIG)] {
+            let begun = of(path);
+            assert_eq!((begun.config, &begun.out, begun.resume), (None, &out, true));
+        }
+        assert_eq!(losses(&out, 7), [(1, 0.5)]);
+        assert_eq!(snapshots(&out)[0].step, 7);
+    }
 
     #[test]
     fn a_training_begins_in_a_folder_of_its_own_and_removes_nothing_of_others() {
