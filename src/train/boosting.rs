@@ -321,12 +321,6 @@ fn mean(values: &[f32]) -> f64 {
 fn recovered(pictures: usize, [before, now, refined]: [f64; 3]) -> Validation {
     let share = (now - before) / (refined - before);
     let share = Some(share).filter(|share| share.is_finite());
-    let words = share.map_or_else(String::new, |share| format!(", {:.1} % of the gain", 100.0 * share));
-    Validation {
-        pictures,
-        numbers: vec![("before", Some(before)), ("now", Some(now)), ("refined", Some(refined)), ("recovered", share)],
-        words: format!(
-            "objective {now:.3} of {pictures} held-out seeds, {before:.3} before and {refined:.3} refined{words}"
-        ),
-    }
+    let numbers = [("before", Some(before)), ("now", Some(now)), ("refined", Some(refined)), ("recovered", share)];
+    Validation::new(pictures, &numbers)
 }

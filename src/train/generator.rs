@@ -14,7 +14,7 @@ use super::order::Variety;
 use super::validation::Validation;
 use crate::checkpoint::CheckpointError;
 use crate::generator::preconditioning::Preconditioning;
-use crate::generator::{Generator, Making, Plan};
+use crate::generator::{GenerateSettings, Generator};
 use crate::image::ImageBatch;
 use crate::net::Source;
 use crate::net::numbers::{numbers, with_numbers};
@@ -222,19 +222,8 @@ impl Trainer for GeneratorTrainer {
         self.bank.as_mut().map_or(Ok(None), |bank| bank.validate(&generator))
     }
 
-    fn samples(&self, count: usize, shape: [usize; 3]) -> Result<Option<ImageBatch>, TrainError> {
-        if count == 0 {
-            return Ok(None);
-        }
-        let generator = self.finished(shape);
-        let seeds: Vec<u64> = (0..count as u64).collect();
-        let classes = self.plan.config.num_classes.unwrap_or(1);
-        let labels: Vec<usize> = (0..count).map(|sample| sample % classes).collect();
-        let sampling = self.plan.objective.sampling(self.learner.step.saturating_sub(1));
-        let plan = Plan::new(&sampling, &self.plan.diffusion)?;
-        let mut making = Making::sample(&generator, &seeds, &labels, &plan, &self.device);
-        while !making.step(&generator) {}
-        Ok(Some(making.images()?))
+    fn sampling(&self) -> Option<GenerateSettings> {
+        Some(self.plan.objective.sampling(self.learner.step.saturating_sub(1)))
     }
 
     fn kept(&self) -> Vec<Kept> {

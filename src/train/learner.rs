@@ -8,6 +8,7 @@ use super::error::{Problem, TrainError};
 use super::optimiser::{Optimiser, OptimiserSettings};
 use super::validation::Validation;
 use crate::checkpoint::CheckpointError;
+use crate::generator::GenerateSettings;
 use crate::image::ImageBatch;
 use crate::net::numbers::{gradients, named, numbers, with_numbers};
 
@@ -66,7 +67,7 @@ impl Course {
 }
 
 /// What a step came to.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Learned {
     /// Mean loss of its pictures.
     pub loss: f64,
@@ -110,12 +111,9 @@ pub trait Trainer {
         Ok(None)
     }
 
-    /// What it makes of the first so many seeds, pictures of `[C, H, W]`; `None` where it makes none.
-    ///
-    /// # Errors
-    /// [`TrainError`] when the device fails.
-    fn samples(&self, _count: usize, _shape: [usize; 3]) -> Result<Option<ImageBatch>, TrainError> {
-        Ok(None)
+    /// How what was learnt last makes pictures; `None` where it makes none.
+    fn sampling(&self) -> Option<GenerateSettings> {
+        None
     }
 
     /// Everything that the next step depends on.

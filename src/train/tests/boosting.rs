@@ -74,7 +74,7 @@ fn one_call_learns_what_refinement_gives() {
         let found = trainer.validate(&none(), &[]).unwrap().unwrap();
         assert_eq!(found.pictures, 10);
         let [before, now, refined, share] = [0, 1, 2, 3].map(|i| found.numbers[i].1.unwrap());
-        assert!(refined > before + 1.0, "refinement has something to give: {}", found.words);
+        assert!(refined > before + 1.0, "refinement has something to give: {}", found.words());
         assert!((share - (now - before) / (refined - before)).abs() < 1e-12);
         share
     };

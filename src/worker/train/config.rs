@@ -85,7 +85,7 @@ pub(super) struct OutputConfig {
     /// Checkpoints that stay; older ones are removed.
     pub(super) keep: usize,
     /// Pictures on the sheet that a generator makes with each, always of the same seeds; 0 for no sheet.
-    pub(super) samples: usize,
+    pub(super) samples: u32,
 }
 
 impl Default for OutputConfig {

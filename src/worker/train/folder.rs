@@ -10,11 +10,13 @@ use serde_json::json;
 
 use super::error::TrainingError;
 use super::events::{EVENTS, Events};
+use super::told::{Snapshot, TrainSettings};
 use crate::checkpoint::{Checkpoint, CheckpointError, Named, Weights, write};
 use crate::file::sha256_of;
 use crate::image::ImageBatch;
 use crate::image::sheet::contact_sheet;
 use crate::train::{Kept, Learned, Validation};
+use crate::worker::DeviceChoice;
 use crate::zoo::Manifest;
 
 /// The configuration with every value.
@@ -93,6 +95,66 @@ fn checkpoints(path: &Path) -> Vec<Found> {
     let mut found: Vec<Found> = entries.filter_map(found).collect();
     found.sort_by_key(|found| found.step);
     found
+}
+
+/// All of them, with what is known of each.
+pub(super) fn snapshots(path: &Path) -> Vec<Snapshot> {
+    let mut rows = rows(&path.join(VALIDATION));
+    let head = rows.next().unwrap_or_default();
+    let judged: HashMap<u64, Validation> = rows.filter_map(|row| judged(&head, &row)).collect();
+    let told = |found: Found| Snapshot { judged: judged.get(&found.step).cloned(), ..found.told() };
+    checkpoints(path).into_iter().map(told).collect()
+}
+
+/// Steps and losses of a training, up to a step.
+pub(super) fn losses(path: &Path, step: u64) -> Vec<(u64, f64)> {
+    let loss = |row: String| {
+        let mut cells = row.split(',');
+        Some((cells.next()?.parse().ok()?, cells.next()?.parse().ok()?))
+    };
+    rows(&path.join(METRICS)).filter_map(loss).filter(|(at, _)| *at <= step).collect()
+}
+
+/// The rows of a table, its head among them; none where there is no table.
+fn rows(path: &Path) -> impl Iterator<Item = String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::to_owned).collect::<Vec<_>>().into_iter()
+}
+
+/// A row of the table of validations.
+fn judged(head: &str, row: &str) -> Option<(u64, Validation)> {
+    let mut cells = head.split(',').zip(row.split(','));
+    let (step, pictures) = (cells.next()?.1.parse().ok()?, cells.next()?.1.parse().ok()?);
+    let numbers = cells.map(|(name, number)| (name.to_owned(), number.parse().ok())).collect();
+    Some((step, Validation { pictures, numbers }))
+}
+
+impl Found {
+    /// As it is told.
+    pub(super) fn told(&self) -> Snapshot {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let network = |entry: fs::DirEntry| Some(entry.file_name().to_str()?.strip_suffix(".toml")?.to_owned());
+        let mut networks: Vec<String> = entries.filter_map(network).collect();
+        networks.sort();
+        Snapshot { step: self.step, folder: self.path.clone(), networks, judged: None }
+    }
+}
+
+impl TrainSettings {
+    /// Of a file that describes a training, or of the folder of one that was begun. The folder of a new one lies beside its file
+    /// and is called like it; where it was begun there before, it goes on.
+    #[must_use]
+    pub fn of(path: &Path, device: DeviceChoice, samples: u32) -> Self {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let is_own = path.file_name().is_some_and(|name| name == CONFIG);
+        let beside = path.parent().filter(|folder| is_own && folder.join(METRICS).is_file());
+        if let Some(folder) = Some(path.as_path()).filter(|path| path.is_dir()).or(beside) {
+            return Self { role: None, config: None, out: folder.to_owned(), resume: true, device, samples };
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let out = path.with_file_name(format!("{stem}-training"));
+        Self { role: None, resume: last(&out).is_some(), out, config: Some(path), device, samples }
+    }
 }
 
 /// Refuses to begin a training in a folder that holds anything but the traces of one that ended before its first checkpoint.
@@ -174,6 +236,11 @@ impl RunFolder {
         written.map_err(failed(self.events.path()))
     }
 
+    /// Whether it was written down what the network of a step makes.
+    pub(super) fn is_pictured(&self, step: u64) -> bool {
+        self.path.join(SAMPLES).join(format!("{step:08}.png")).is_file()
+    }
+
     /// Writes down what a network makes, as a sheet and for TensorBoard.
     pub(super) fn pictured(&mut self, step: u64, pictures: &ImageBatch) -> Result<(), TrainingError> {
         let (sheet, mut png) = (contact_sheet(pictures, None), Vec::new());
@@ -194,12 +261,18 @@ impl RunFolder {
         }
         let before = rows_until(&path, &head, step.saturating_sub(1));
         replace(&path, format!("{before}{row}\n"))?;
-        let known = found.numbers.iter().filter_map(|(name, number)| Some((*name, (*number)?)));
+        let known = found.numbers.iter().filter_map(|(name, number)| Some((name.as_str(), (*number)?)));
         self.scalars(step, "validation", &known.collect::<Vec<_>>())
     }
 
-    /// Keeps a checkpoint, and removes all but the last `keep`. A kill at any moment leaves the earlier ones whole.
-    pub(super) fn keep(&mut self, kept: &[Kept], of: &Described<'_>, keep: usize) -> anyhow::Result<PathBuf> {
+    /// Keeps a checkpoint, and removes all but the last `keep` and those of which a file is in use. A kill at any moment leaves
+    /// the earlier ones whole.
+    pub(super) fn keep(
+        &mut self,
+        kept: &[Kept],
+        of: &Described<'_>,
+        (keep, in_use): (usize, &[PathBuf]),
+    ) -> anyhow::Result<Found> {
         let metrics = self.path.join(METRICS);
         self.metrics.flush().and_then(|()| self.metrics.get_ref().sync_all()).map_err(failed(&metrics))?;
         let folder = self.path.join(CHECKPOINTS);
@@ -231,9 +304,11 @@ impl RunFolder {
         let mut all = checkpoints(&self.path);
         all.retain(|found| found.path != whole);
         for old in &all[..all.len().saturating_sub(keep.max(1) - 1)] {
-            remove(&old.path)?;
+            if !in_use.iter().any(|file| file.starts_with(&old.path)) {
+                remove(&old.path)?;
+            }
         }
-        Ok(whole)
+        Ok(Found { step: of.step, path: whole })
     }
 }
 
@@ -310,6 +385,28 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_describes_a_training_has_its_folder_beside_it_and_a_folder_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let of = |path: &Path| TrainSettings::of(path, DeviceChoice::Cpu, 3);
+        let file = path.join("signs.toml");
+        let (new, out) = (of(&file), path.join("signs-training"));
+        assert_eq!((new.config, &new.out, new.resume), (Some(file.clone()), &out, false));
+        fs::create_dir_all(out.join(CHECKPOINTS).join("step_00000007")).unwrap();
+        assert!(!of(&file).resume, "it ended before its first checkpoint");
+        for name in [CONFIG, METRICS, "checkpoints/step_00000007/training.json"] {
+            fs::write(out.join(name), "step,loss\n1,0.5,0,0,0\n8,0.25,0,0,0\n").unwrap();
+        }
+        assert!(of(&file).resume);
+        for path in [&out, &out.join(CONFIG)] {
+            let begun = of(path);
+            assert_eq!((begun.config, &begun.out, begun.resume), (None, &out, true));
+        }
+        assert_eq!(losses(&out, 7), [(1, 0.5)]);
+        assert_eq!(snapshots(&out)[0].step, 7);
+    }
 
     #[test]
     fn a_training_begins_in_a_folder_of_its_own_and_removes_nothing_of_others() {

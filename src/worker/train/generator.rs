@@ -1,47 +1,43 @@
-//! `lapidary train generator`.
+//! A generator that is to be trained.
+
+use std::path::Path;
 
 use anyhow::bail;
 use burn::tensor::Device;
 
 use super::boosted;
 use super::config::GeneratorConfig;
-use super::options::{Role, TrainOptions};
-use super::work::{self, Job, Training};
+use super::told::{Role, TrainSettings};
+use super::work::{self, Ready};
 use crate::checkpoint::{Checkpoint, Weights};
-use crate::cli::Outcome;
 use crate::data::DataSet;
 use crate::generator::Generator;
 use crate::net::Source;
 use crate::net::unet::UnetConfig;
-use crate::session::host::Folders;
 use crate::train::{GeneratorPlan, GeneratorTrainer, Initial, Objective};
+use crate::worker::device::OpenDevice;
 use crate::zoo::{DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName, resolve};
 
-/// Trains a generator.
-pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    let (mut training, mut config): (_, GeneratorConfig) = Training::begin(options)?;
-    check_role(options.role, &config.objective)?;
-    let boosted = match &config.objective {
-        Objective::Boosted(boosting) => Some((boosting.clone(), boosted::beginning(&config, folders)?)),
+/// Makes everything ready for its training.
+pub(super) fn ready(
+    settings: &TrainSettings,
+    mut config: GeneratorConfig,
+    data: DataSet,
+    (open, cache): (&OpenDevice, &Path),
+) -> anyhow::Result<Ready> {
+    let device = &open.device;
+    let (start, spec) = Start::find(&mut config, &data, cache)?;
+    let objective = objective(&config.objective);
+    let manifest = manifest(&config, &data, &objective, spec.clone());
+    work::check(&manifest, settings)?;
+    let mut notes = Vec::new();
+    let bank = match &config.objective {
+        Objective::Boosted(boosting) => {
+            Some(boosted::bank(&config, boosting, (cache, &settings.out), open, &mut notes)?)
+        }
         _ => None,
     };
-    let data = match &boosted {
-        Some((boosting, model)) => boosted::data(&model.manifest, boosting),
-        None => match training.read(&mut config)? {
-            Ok(data) => data,
-            Err(stopped) => return Ok(stopped),
-        },
-    };
-    let (start, spec) = Start::find(&mut config, &data, folders)?;
-    let objective = objective(&config.objective);
-    let manifest = manifest(&config, &data, (options.role, &objective), spec.clone());
-    work::check(&manifest, options)?;
-    let bank = boosted.map(|(boosting, model)| {
-        let course = (config.course.seed, config.course.batch);
-        boosted::bank(&model, &boosting, course, (folders, &options.out), &training)
-    });
-    let bank = bank.transpose()?;
-    let teacher = teacher(&config, &data, folders, &training.device.0)?;
+    let teacher = teacher(&config, &data, cache, device)?;
     let [channels, ..] = data.shape();
     let num_classes = Some(data.classes.len()).filter(|classes| config.network.conditional && *classes > 0);
     let plan = GeneratorPlan {
@@ -53,30 +49,15 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
         dropout: config.network.dropout,
         variety: config.data.variety,
     };
-    let mut trainer = match &start {
-        Start::Random => {
-            GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, bank, &training.device.0)?
-        }
+    let trainer = match &start {
+        Start::Random => GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, bank, device)?,
         Start::Of(checkpoint) => {
             let source: &mut dyn Source = &mut Weights::new(checkpoint);
-            GeneratorTrainer::new(plan, source, teacher, bank, &training.device.0)?
+            GeneratorTrainer::new(plan, source, teacher, bank, device)?
         }
     };
-    let job = Job { trainer: &mut trainer, data: &data, manifest, objective: &objective };
-    training.train(options, &config, job)
-}
-
-/// Refuses a file of the other command.
-fn check_role(role: Role, objective: &Objective) -> anyhow::Result<()> {
-    let wanted = if matches!(objective, Objective::Boosted(_)) { Role::Boosted } else { Role::Generator };
-    if wanted != role {
-        bail!(
-            "this configuration has an objective of `lapidary train {0}`, not of `lapidary train {1}`: use `lapidary train {0}` with it",
-            wanted.word(),
-            role.word()
-        );
-    }
-    Ok(())
+    let ready = Ready::new(settings, &config, (Box::new(trainer), data), (manifest, objective))?;
+    Ok(Ready { notes, ..ready })
 }
 
 /// Where the first weights come from.
@@ -87,11 +68,7 @@ enum Start {
 
 impl Start {
     /// Fills in what the network is.
-    fn find(
-        config: &mut GeneratorConfig,
-        data: &DataSet,
-        folders: &Folders,
-    ) -> anyhow::Result<(Self, GeneratorManifest)> {
+    fn find(config: &mut GeneratorConfig, data: &DataSet, cache: &Path) -> anyhow::Result<(Self, GeneratorManifest)> {
         let (wanted, network) = (config.objective.preconditioning(), &mut config.network);
         let halves = matches!(config.objective, Objective::ProgressiveDistillation { .. });
         let (start, unet, usual) = match (&network.from, &network.unet) {
@@ -103,7 +80,7 @@ impl Start {
             (None, None) => bail!("[network] says neither from nor unet: give one of them"),
             (None, Some(unet)) => (Self::Random, unet.clone(), DiffusionManifest::new(wanted)),
             (Some(from), unet) => {
-                let model = resolve(from, &folders.cache)?;
+                let model = resolve(from, cache)?;
                 let ManifestKind::Generator(spec) = &model.manifest.kind else {
                     bail!(
                         "{from:?} is a classifier, but a generator begins from a generator: choose another one in from"
@@ -156,11 +133,11 @@ fn check_alike(name: &str, model: &Manifest, data: &DataSet, conditional: bool) 
 fn teacher(
     config: &GeneratorConfig,
     data: &DataSet,
-    folders: &Folders,
+    cache: &Path,
     device: &Device,
 ) -> anyhow::Result<Option<Generator>> {
     let Some(name) = config.objective.teacher() else { return Ok(None) };
-    let model = resolve(name, &folders.cache)?;
+    let model = resolve(name, cache)?;
     check_alike(name, &model.manifest, data, config.network.conditional)?;
     let checkpoint = model.open()?;
     let (teacher, _) = Generator::read(&model.manifest, Weights::new(&checkpoint), device)?;
@@ -170,13 +147,9 @@ fn teacher(
     Ok(Some(teacher))
 }
 
-fn manifest(
-    config: &GeneratorConfig,
-    data: &DataSet,
-    (role, objective): (Role, &str),
-    spec: GeneratorManifest,
-) -> Manifest {
-    let source = format!("trained with lapidary train {}: {objective}", role.word());
+fn manifest(config: &GeneratorConfig, data: &DataSet, objective: &str, spec: GeneratorManifest) -> Manifest {
+    let command = if matches!(config.objective, Objective::Boosted(_)) { Role::Boosted } else { Role::Generator };
+    let source = format!("trained with lapidary train {}: {objective}", command.word());
     let manifest = work::manifest(config, data, source, ManifestKind::Generator(spec));
     let classes = if config.network.conditional { manifest.classes } else { Vec::new() };
     Manifest { classes, ..manifest }

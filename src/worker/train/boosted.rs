@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::config::GeneratorConfig;
 use super::folder::BANK;
-use super::work::Training;
 use crate::checkpoint::{Checkpoint, CheckpointError, Weights, unwatched, write};
 use crate::classifier::{Classifier, translation};
 use crate::data::DataSet;
@@ -16,18 +15,18 @@ use crate::file::Sha256;
 use crate::generator::Generator;
 use crate::image::ImageBatch;
 use crate::refiner::{Chunks, RefineSettings};
-use crate::session::host::Folders;
-use crate::train::{Bank, Booster, Boosting, Refined, Shelf};
-use crate::zoo::{Manifest, ManifestKind, Model, PreconditioningName, resolve};
+use crate::train::{Bank, Booster, Boosting, Objective, Refined, Shelf};
+use crate::worker::device::OpenDevice;
+use crate::zoo::{ManifestKind, Model, PreconditioningName, resolve};
 
 /// The generator that is boosted.
-pub(super) fn beginning(config: &GeneratorConfig, folders: &Folders) -> anyhow::Result<Model> {
+fn beginning(config: &GeneratorConfig, cache: &Path) -> anyhow::Result<Model> {
     let Some(from) = &config.network.from else {
         bail!(
             "[network] does not say which generator is boosted: name one in from, a consistency model that makes pictures in one step"
         );
     };
-    let model = resolve(from, &folders.cache)?;
+    let model = resolve(from, cache)?;
     match &model.manifest.kind {
         ManifestKind::Generator(spec) if spec.diffusion.preconditioning == PreconditioningName::Consistency => {
             Ok(model)
@@ -38,22 +37,24 @@ pub(super) fn beginning(config: &GeneratorConfig, folders: &Folders) -> anyhow::
     }
 }
 
-/// In place of pictures to learn from, what is known of the generator's own.
-pub(super) fn data(manifest: &Manifest, boosting: &Boosting) -> DataSet {
+/// In place of pictures to learn from, what is known of the generator's own; `None` where others are learnt from.
+pub(super) fn data(config: &GeneratorConfig, cache: &Path) -> anyhow::Result<Option<DataSet>> {
+    let Objective::Boosted(boosting) = &config.objective else { return Ok(None) };
+    let manifest = beginning(config, cache)?.manifest;
     let report = format!("pictures of {}, refined with {}", manifest.name, boosting.refine.classifier);
-    DataSet::none(manifest.shape(), manifest.classes.clone(), vec![report])
+    Ok(Some(DataSet::none(manifest.shape(), manifest.classes, vec![report])))
 }
 
 /// The refined pictures of a training in the folder `out`.
 pub(super) fn bank(
-    model: &Model,
+    config: &GeneratorConfig,
     boosting: &Boosting,
-    (seed, batch): (u64, usize),
-    (folders, out): (&Folders, &Path),
-    training: &Training,
+    (cache, out): (&Path, &Path),
+    OpenDevice { device, info }: &OpenDevice,
+    notes: &mut Vec<String>,
 ) -> anyhow::Result<Bank> {
-    let (device, info) = &training.device;
-    let judge = resolve(&boosting.refine.classifier, &folders.cache)?;
+    let (seed, batch) = (config.course.seed, config.course.batch);
+    let (model, judge) = (beginning(config, cache)?, resolve(&boosting.refine.classifier, cache)?);
     let [generator, classifier] = [model.open()?, judge.open()?];
     let hashes = [generator.sha256(&mut unwatched)?, classifier.sha256(&mut unwatched)?];
     let (generator, _) = Generator::read(&model.manifest, Weights::new(&generator), device)?;
@@ -68,15 +69,13 @@ pub(super) fn bank(
     }
     classifier.check_size([height, width])?;
     let (mut settings, made, seen) = (boosting.refine.clone(), generator.classes(), &judge.manifest.classes);
-    if let Some(note) = settings.target.suit(made, seen)? {
-        training.note(note);
-    }
+    notes.extend(settings.target.suit(made, seen)?.map(str::to_owned));
     let classes = if made.is_empty() { Vec::new() } else { translation(made, seen).unwrap_or_default() };
     let chunks = if info.cpu { Chunks::CPU } else { Chunks::gpu(batch) };
     let shelf = Folder::new(&out.join(BANK), hashes, &settings, (seed, batch))?;
     if boosting.bank > 0 && !shelf.0.exists() {
         let steps = boosting.bank.div_ceil(batch);
-        training.note(&format!(
+        notes.push(format!(
             "the first {steps} steps refine the pictures that later ones see again, and take longer by that"
         ));
     }
