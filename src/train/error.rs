@@ -1,5 +1,9 @@
 //! What can be wrong with a training.
 
+use crate::checkpoint::CheckpointError;
+use crate::generator::GenerateError;
+use crate::refiner::RefineError;
+
 /// A value that cannot be, in words, and what is expected.
 pub type Problem = Option<(String, &'static str)>;
 
@@ -26,6 +30,15 @@ pub enum TrainError {
         "the compute device failed while training: choose another device, or go on with more parts of a batch (parts in [course])"
     )]
     Device(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A generator could not make what the training wants.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// Pictures could not be refined.
+    #[error(transparent)]
+    Refine(#[from] RefineError),
+    /// What is made once could not be kept.
+    #[error(transparent)]
+    Keep(#[from] CheckpointError),
     /// The training has left what numbers can say.
     #[error(
         "the loss or its gradient at step {step} is no finite number: go on from the last checkpoint with a lower rate, or with clip = 1.0 in [optimiser]"

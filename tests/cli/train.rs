@@ -50,8 +50,10 @@ fn prepare(folder: &Path) {
 }
 
 /// The files of a training but for those that tell times, by their way from its folder.
-fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    super::contents(folder).into_iter().filter(|(name, _)| !name.ends_with("metrics.csv")).collect()
+pub fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = super::contents(folder);
+    all.retain(|name, _| !name.ends_with("metrics.csv") && !name.to_string_lossy().starts_with("events.out.tfevents."));
+    all
 }
 
 /// Steps and losses.
@@ -74,8 +76,8 @@ fn a_generator_is_trained_killed_resumed_and_used() {
     train(folder, &["--out", "whole"]);
     let whole = contents(&folder.join("whole"));
     let names: Vec<String> = whole.keys().map(|name| name.to_string_lossy().replace('\\', "/")).collect();
-    for name in ["config.toml", "checkpoints/step_00000006/model.safetensors", "checkpoints/step_00000004/ema_0.9.toml"]
-    {
+    let checkpoints = ["checkpoints/step_00000006/model.safetensors", "checkpoints/step_00000004/ema_0.9.toml"];
+    for name in ["config.toml", "samples/00000002.png", "samples/00000006.png"].into_iter().chain(checkpoints) {
         assert!(names.iter().any(|found| found == name), "{name} is none of {names:?}");
     }
     assert!(!names.iter().any(|name| name.contains("step_00000002")), "only the last two are kept: {names:?}");

@@ -8,36 +8,10 @@ use lapidary::worker::{Command, DeviceChoice, Event, JobId, Rest, Steer};
 use crate::JOB;
 use crate::drive::drive;
 use crate::tasks::{generate, made};
+use crate::tiny::prepare;
 
 /// Names the training.
 const TRAINING: JobId = JobId(70);
-
-/// A consistency model of the smallest size, and five pictures in two folders.
-pub(crate) fn prepare(folder: &Path) -> PathBuf {
-    for (i, class) in [0, 1, 0, 1, 1].into_iter().enumerate() {
-        let place = folder.join(format!("pictures/{class}"));
-        std::fs::create_dir_all(&place).expect("it is ours");
-        let level = |x: u32, y: u32| image::Rgb([0, 90, 180].map(|c| (c + x * 7 + y * 11 + i as u32 * 31) as u8));
-        image::RgbImage::from_fn(8, 8, level).save(place.join(format!("{i}.png"))).expect("it is ours");
-    }
-    let config = folder.join("tiny.toml");
-    let text = format!(
-        "name = 'tiny'
-        data = {{ pictures = ['{}'], resolution = 8 }}
-        objective = {{ kind = 'consistency-training', grid = {{ kind = 'progressive', last = 4 }} }}
-        course = {{ steps = 40, batch = 2, averages = [0.9] }}
-        output = {{ every = 2, keep = 1 }}
-        [network.unet]
-        model_channels = 32
-        num_res_blocks = 1
-        channel_mult = [1]
-        attention_downsample = []
-        num_heads = 1",
-        folder.join("pictures").display()
-    );
-    std::fs::write(&config, text).expect("it is ours");
-    config
-}
 
 fn settings(config: PathBuf, samples: u32) -> TrainSettings {
     let out = config.with_extension("out");
@@ -102,7 +76,7 @@ fn a_training_waits_is_held_and_stops_within_one_step_with_a_checkpoint() {
     assert_eq!(steps(&events), [1, 2, 3, 4, 5]);
     assert_eq!(kept(&events).iter().map(|kept| kept.step).collect::<Vec<_>>(), [2, 4, 5]);
     let whole = report(&events);
-    assert_eq!((whole.pictures, whole.steps, whole.classes.len()), ((5, 0), (0, 40), 2));
+    assert_eq!((whole.pictures, whole.steps, whole.classes.len()), ((5, 0), (0, 400), 2));
     assert!(whole.weights > 10_000 && whole.data.last().unwrap().contains("to learn from"), "{whole:?}");
 
     // What was there before is told of when it goes on; whoever closes the window loses no step.

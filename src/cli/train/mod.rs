@@ -12,7 +12,7 @@ use super::say::say_out;
 use crate::session::host::Folders;
 use crate::units::duration;
 pub use crate::worker::train::Role;
-use crate::worker::train::{Judged, Told, TrainReport};
+use crate::worker::train::{Told, TrainReport};
 
 /// What is known of a training on its way.
 struct Course {
@@ -50,8 +50,8 @@ pub fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome>
             progress.show_steps("training", step, course.report.steps.1, course.report.batch as u64);
         }
         Told::Kept(kept) => {
-            if let Some(judged) = kept.judged {
-                progress.note(&verdict(kept.step, judged));
+            if let Some(judged) = &kept.judged {
+                progress.note(&format!("step {}: {}", kept.step, judged.words()));
             }
             course.iter_mut().for_each(|course| course.kept = Some(kept.folder.clone()));
         }
@@ -74,13 +74,6 @@ fn plan(options: &TrainOptions, report: &TrainReport) -> String {
     let TrainReport { objective, steps: (first, last), batch, device, .. } = report;
     let out = options.out.display();
     format!("{objective}: steps {first} to {last} of {batch} pictures each, on {}, into {out}", device.name)
-}
-
-/// What a classifier is worth, in words.
-fn verdict(step: u64, Judged { pictures, found }: Judged) -> String {
-    let auc = found.auc.map_or_else(String::new, |auc| format!(", real against generated AUC {auc:.3}"));
-    let (clean, attacked) = (100.0 * found.clean, 100.0 * found.attacked);
-    format!("step {step}: {clean:.1} % of {pictures} held-out pictures right, {attacked:.1} % attacked{auc}")
 }
 
 /// Says what was done, where it lies, and how it goes on.

@@ -158,7 +158,7 @@ fn made(
         let (seeds, labels): (Vec<u64>, Vec<usize>) = (0..count).map(draw).unzip();
         let mut making = Making::sample(&generator, &seeds, &labels, &plan, &device);
         while !making.step(&generator) {}
-        let pictures = making.images().map_err(|error| TrainError::Device(Box::new(error)))?;
+        let pictures = making.images().map_err(TrainError::from)?;
         Ok((pictures, labels))
     }))
 }

@@ -21,6 +21,8 @@ pub(super) struct Config<N, O> {
     /// Terms of use of what is trained, in its manifest and its card.
     #[serde(default = "unknown")]
     pub(super) licence: String,
+    /// Left out where a network has pictures of its own.
+    #[serde(default, skip_serializing_if = "DataConfig::is_empty")]
     pub(super) data: DataConfig,
     pub(super) network: N,
     pub(super) objective: O,
@@ -38,28 +40,28 @@ fn unknown() -> String {
 
 /// Pictures to learn from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct DataConfig {
     /// An archive, IDX files, or folders.
     pub(super) pictures: Vec<PathBuf>,
     /// Side of the pictures; without it an archive's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resolution: Option<usize>,
     /// Their width, where they are not square.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) width: Option<usize>,
-    #[serde(default = "three")]
     pub(super) channels: usize,
     /// Names of the classes; without them those that the data name.
-    #[serde(default)]
     pub(super) classes: Vec<String>,
     /// How pictures are varied.
-    #[serde(default)]
     pub(super) variety: Variety,
 }
 
-const fn three() -> usize {
-    3
+impl Default for DataConfig {
+    fn default() -> Self {
+        let (pictures, classes, variety) = (Vec::new(), Vec::new(), Variety::default());
+        Self { pictures, resolution: None, width: None, channels: 3, classes, variety }
+    }
 }
 
 impl DataConfig {
@@ -72,6 +74,11 @@ impl DataConfig {
             sides.into_iter().find_map(|(what, side)| Some((what, side.filter(|side| !(1..=4096).contains(side))?)));
         odd.map(|(what, side)| (format!("{what} = {side}"), "it is from 1 to 4096 pixels"))
             .or_else(|| self.variety.problem())
+    }
+
+    /// Whether it says nothing.
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 
     /// What is asked of the data set.
@@ -89,11 +96,13 @@ pub(super) struct OutputConfig {
     pub(super) every: u64,
     /// Checkpoints that stay; older ones are removed.
     pub(super) keep: usize,
+    /// Pictures on the sheet that a generator makes with each, always of the same seeds; 0 for no sheet.
+    pub(super) samples: u32,
 }
 
 impl Default for OutputConfig {
     fn default() -> Self {
-        Self { every: 1000, keep: 2 }
+        Self { every: 1000, keep: 2, samples: 16 }
     }
 }
 
@@ -148,6 +157,11 @@ pub(super) type ClassifierConfig = Config<ClassifierNetwork, ClassifierObjective
 /// What a part of a configuration knows of its own values.
 pub(super) trait Check {
     fn problem(&self) -> Problem;
+
+    /// Whether there are pictures to learn from without any in [data].
+    fn has_pictures(&self) -> bool {
+        false
+    }
 }
 
 /// A network that is trained.
@@ -174,7 +188,14 @@ pub(super) fn role_of(text: &str) -> Option<Role> {
         _ if has("unet") => Some(Role::Generator),
         _ if has("resnet") => Some(Role::Classifier),
         Some("plain" | "robust" | "joint") => Some(Role::Classifier),
-        Some("edm" | "consistency-training" | "consistency-distillation" | "easy-consistency") => Some(Role::Generator),
+        Some(
+            "edm"
+            | "consistency-training"
+            | "consistency-distillation"
+            | "easy-consistency"
+            | "progressive-distillation"
+            | "boosted",
+        ) => Some(Role::Generator),
         _ => None,
     }
 }
@@ -217,6 +238,10 @@ impl Check for Objective {
     fn problem(&self) -> Problem {
         Self::problem(self)
     }
+
+    fn has_pictures(&self) -> bool {
+        matches!(self, Self::Boosted(_))
+    }
 }
 
 /// What may change while a training goes on, besides the number of its steps, how a step is cut into parts, and where its
@@ -249,9 +274,14 @@ impl<N: Network, O: Check + Serialize + DeserializeOwned> Config<N, O> {
         let plain = self.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
         let name = (self.name.is_empty() || !plain)
             .then(|| (format!("name = {:?}", self.name), "a name is made of letters, digits, -, _ and ."));
-        let empty = self.data.pictures.is_empty();
-        let pictures =
-            empty.then(|| ("no pictures in [data]".to_owned(), "it names an .npz, IDX files, or folders of pictures"));
+        let pictures = if self.objective.has_pictures() {
+            let what = "something in [data]".to_owned();
+            (!self.data.is_empty())
+                .then_some((what, "this objective has pictures of its own: the generator's, refined"))
+        } else {
+            let what = "no pictures in [data]".to_owned();
+            self.data.pictures.is_empty().then_some((what, "it names an .npz, IDX files, or folders of pictures"))
+        };
         let channels = (!(1..=4).contains(&self.data.channels))
             .then(|| (format!("channels = {}", self.data.channels), "pictures have 1 to 4 channels"));
         let every = (self.output.every == 0 || self.output.keep == 0)

@@ -1,4 +1,5 @@
-//! The folder of a training: its configuration, a table of its steps, and its checkpoints, each whole or not there.
+//! The folder of a training: its configuration, tables and event files of its steps, sheets of its pictures, and its
+//! checkpoints, each whole or not there.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
@@ -6,21 +7,28 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::error::TrainingError;
+use super::events::{EVENTS, Events};
 use super::record::{ABOUT, Record, Sources};
-use super::told::{Judged, Snapshot};
+use super::told::{Snapshot, TrainSettings};
 use crate::checkpoint::{Checkpoint, CheckpointError, Named, Weights, write};
 use crate::file::sha256_of;
+use crate::image::ImageBatch;
+use crate::image::sheet::contact_sheet;
 use crate::train::{Kept, Learned, Validation};
+use crate::worker::DeviceChoice;
 use crate::zoo::Manifest;
 
 /// The configuration with every value.
 pub(super) const CONFIG: &str = "config.toml";
 /// One row per step.
 const METRICS: &str = "metrics.csv";
-/// One row per checkpoint of a classifier.
+/// One row per checkpoint of what is judged.
 const VALIDATION: &str = "validation.csv";
 const METRICS_HEAD: &str = "step,loss,gradient,rate,seconds";
-const VALIDATION_HEAD: &str = "step,pictures,clean,attacked,auc";
+/// Folder of pictures that were made once.
+pub(super) const BANK: &str = "bank";
+/// Folder of a sheet of pictures per checkpoint, always of the same seeds.
+const SAMPLES: &str = "samples";
 /// Folder of the checkpoints.
 const CHECKPOINTS: &str = "checkpoints";
 /// How the folder of a checkpoint begins; the step follows.
@@ -39,6 +47,7 @@ const LOCK: &str = ".lock";
 pub(super) struct RunFolder {
     path: PathBuf,
     metrics: BufWriter<File>,
+    events: Events,
     _lock: File,
 }
 
@@ -71,11 +80,16 @@ pub(super) fn is_begun(path: &Path) -> bool {
     path.join(CONFIG).is_file()
 }
 
-/// The last whole checkpoint of a training, and what it says; `notes` takes up which behind it are damaged.
+/// The last checkpoint of a training.
+pub(super) fn last(path: &Path) -> Option<Found> {
+    checkpoints(path).pop()
+}
+
+/// The last one whose files are what was written, and what it says; `notes` takes up which behind it are damaged.
 ///
 /// # Errors
 /// [`TrainingError::Damaged`] when there are some and none is whole.
-pub(super) fn last(path: &Path, notes: &mut Vec<String>) -> Result<Option<(Found, Record)>, TrainingError> {
+pub(super) fn last_whole(path: &Path, notes: &mut Vec<String>) -> Result<Option<(Found, Record)>, TrainingError> {
     let mut newest = None;
     for found in checkpoints(path).into_iter().rev() {
         match Record::read(&found.path) {
@@ -107,8 +121,10 @@ fn checkpoints(path: &Path) -> Vec<Found> {
 
 /// All of them, with what is known of each.
 pub(super) fn snapshots(path: &Path) -> Vec<Snapshot> {
-    let judged: HashMap<u64, Judged> = rows(&path.join(VALIDATION)).filter_map(|row| judged(&row)).collect();
-    let told = |found: Found| Snapshot { judged: judged.get(&found.step).copied(), ..found.told() };
+    let mut rows = rows(&path.join(VALIDATION));
+    let head = rows.next().unwrap_or_default();
+    let judged: HashMap<u64, Validation> = rows.filter_map(|row| judged(&head, &row)).collect();
+    let told = |found: Found| Snapshot { judged: judged.get(&found.step).cloned(), ..found.told() };
     checkpoints(path).into_iter().map(told).collect()
 }
 
@@ -122,17 +138,17 @@ pub(super) fn losses(path: &Path, step: u64) -> Vec<(u64, f64)> {
 }
 
 /// The rows of a table, its head among them; none where there is no table.
-fn rows(path: &Path) -> impl Iterator<Item = String> {
+fn rows(path: &Path) -> impl Iterator<Item = String> + use<> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().map(str::to_owned).collect::<Vec<_>>().into_iter()
 }
 
 /// A row of the table of validations.
-fn judged(row: &str) -> Option<(u64, Judged)> {
-    let cells: Vec<&str> = row.split(',').collect();
-    let [step, pictures, clean, attacked, auc] = cells[..] else { return None };
-    let found = Validation { clean: clean.parse().ok()?, attacked: attacked.parse().ok()?, auc: auc.parse().ok() };
-    Some((step.parse().ok()?, Judged { pictures: pictures.parse().ok()?, found }))
+fn judged(head: &str, row: &str) -> Option<(u64, Validation)> {
+    let mut cells = head.split(',').zip(row.split(','));
+    let (step, pictures) = (cells.next()?.1.parse().ok()?, cells.next()?.1.parse().ok()?);
+    let numbers = cells.map(|(name, number)| (name.to_owned(), number.parse().ok())).collect();
+    Some((step, Validation { pictures, numbers }))
 }
 
 impl Found {
@@ -146,17 +162,36 @@ impl Found {
     }
 }
 
+impl TrainSettings {
+    /// Of a file that describes a training, or of the folder of one that was begun. The folder of a new one lies beside its file
+    /// and is called like it; where it was begun there before, it goes on.
+    #[must_use]
+    pub fn of(path: &Path, device: DeviceChoice, samples: u32) -> Self {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let is_own = path.file_name().is_some_and(|name| name == CONFIG);
+        let beside = path.parent().filter(|folder| is_own && folder.join(METRICS).is_file());
+        if let Some(folder) = Some(path.as_path()).filter(|path| path.is_dir()).or(beside) {
+            return Self { role: None, config: None, out: folder.to_owned(), resume: true, device, samples };
+        }
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let out = path.with_file_name(format!("{stem}-training"));
+        Self { role: None, resume: last(&out).is_some(), out, config: Some(path), device, samples }
+    }
+}
+
 /// Refuses to begin a training in a folder that holds anything but the traces of one that ended before its first checkpoint.
 pub(super) fn check_free(path: &Path) -> Result<(), TrainingError> {
-    if is_begun(path) && (!checkpoints(path).is_empty() || !path.join(METRICS).is_file()) {
+    if is_begun(path) && (last(path).is_some() || !path.join(METRICS).is_file()) {
         return Err(TrainingError::Begun { path: path.to_owned() });
     }
     let names = |folder: &Path| -> Vec<String> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     };
-    let own: &[&str] = if is_begun(path) { &[CONFIG, METRICS, VALIDATION, CHECKPOINTS, LOCK] } else { &[LOCK] };
-    let foreign = names(path).into_iter().find(|name| !own.contains(&name.as_str()));
+    let own: &[&str] =
+        if is_begun(path) { &[CONFIG, METRICS, VALIDATION, CHECKPOINTS, BANK, SAMPLES, LOCK] } else { &[LOCK] };
+    let is_own = |name: &String| own.contains(&name.as_str()) || own.len() > 1 && name.starts_with(EVENTS);
+    let foreign = names(path).into_iter().find(|name| !is_own(name));
     let foreign = foreign.or_else(|| names(&path.join(CHECKPOINTS)).into_iter().find(|name| name != NEW));
     foreign.map_or(Ok(()), |found| Err(TrainingError::Occupied { path: path.to_owned(), found }))
 }
@@ -197,29 +232,59 @@ impl RunFolder {
             // What a kill has left half written.
             remove(&new)?;
         }
-        replace(&path.join(METRICS), &rows_until(&path.join(METRICS), METRICS_HEAD, step))?;
+        replace(&path.join(METRICS), rows_until(&path.join(METRICS), METRICS_HEAD, step))?;
         if path.join(VALIDATION).exists() {
-            replace(&path.join(VALIDATION), &rows_until(&path.join(VALIDATION), VALIDATION_HEAD, step))?;
+            let validation = path.join(VALIDATION);
+            let text = fs::read_to_string(&validation).unwrap_or_default();
+            replace(&validation, rows_until(&validation, text.lines().next().unwrap_or_default(), step))?;
         }
         replace(&path.join(CONFIG), config)?;
         let metrics = path.join(METRICS);
         let file = OpenOptions::new().append(true).open(&metrics).map_err(failed(&metrics))?;
-        Ok(Self { path: path.to_owned(), metrics: BufWriter::new(file), _lock: held })
+        let events = Events::begin(path, step).map_err(failed(path))?;
+        Ok(Self { path: path.to_owned(), metrics: BufWriter::new(file), events, _lock: held })
     }
 
     /// Writes down what a step came to.
     pub(super) fn row(&mut self, step: u64, learned: Learned, secs: f64) -> Result<(), TrainingError> {
         let Learned { loss, gradient, rate } = learned;
-        writeln!(self.metrics, "{step},{loss},{gradient},{rate},{secs:.4}").map_err(failed(&self.path.join(METRICS)))
+        writeln!(self.metrics, "{step},{loss},{gradient},{rate},{secs:.4}")
+            .map_err(failed(&self.path.join(METRICS)))?;
+        self.scalars(step, "train", &[("loss", loss), ("gradient", gradient), ("rate", rate), ("seconds", secs)])
     }
 
-    /// Writes down what a classifier is worth on so many pictures.
-    pub(super) fn validated(&self, step: u64, pictures: usize, found: Validation) -> Result<(), TrainingError> {
+    fn scalars(&mut self, step: u64, group: &str, numbers: &[(&str, f64)]) -> Result<(), TrainingError> {
+        let written = self.events.scalars(step, group, numbers);
+        written.map_err(failed(self.events.path()))
+    }
+
+    /// Whether it was written down what the network of a step makes.
+    pub(super) fn is_pictured(&self, step: u64) -> bool {
+        self.path.join(SAMPLES).join(format!("{step:08}.png")).is_file()
+    }
+
+    /// Writes down what a network makes, as a sheet and for TensorBoard.
+    pub(super) fn pictured(&mut self, step: u64, pictures: &ImageBatch) -> Result<(), TrainingError> {
+        let (sheet, mut png) = (contact_sheet(pictures, None), Vec::new());
+        let path = self.path.join(SAMPLES).join(format!("{step:08}.png"));
+        sheet.encode(&mut png).map_err(failed(&path))?;
+        fs::create_dir_all(self.path.join(SAMPLES)).map_err(failed(&path))?;
+        replace(&path, &png)?;
+        self.events.picture(step, SAMPLES, sheet.levels().0, &png).map_err(failed(self.events.path()))
+    }
+
+    /// Writes down what a network is worth.
+    pub(super) fn validated(&mut self, step: u64, found: &Validation) -> Result<(), TrainingError> {
         let path = self.path.join(VALIDATION);
-        let before = rows_until(&path, VALIDATION_HEAD, step.saturating_sub(1));
-        let auc = found.auc.map_or_else(String::new, |auc| format!("{auc:.4}"));
-        let row = format!("{step},{pictures},{:.4},{:.4},{auc}\n", found.clean, found.attacked);
-        replace(&path, &(before + &row))
+        let (mut head, mut row) = ("step,pictures".to_owned(), format!("{step},{}", found.pictures));
+        for (name, number) in &found.numbers {
+            head += &format!(",{name}");
+            row += &number.map_or_else(|| ",".to_owned(), |number| format!(",{number:.4}"));
+        }
+        let before = rows_until(&path, &head, step.saturating_sub(1));
+        replace(&path, format!("{before}{row}\n"))?;
+        let known = found.numbers.iter().filter_map(|(name, number)| Some((name.as_str(), (*number)?)));
+        self.scalars(step, "validation", &known.collect::<Vec<_>>())
     }
 
     /// Keeps a checkpoint, and removes all but the last `keep` and those of which a file is in use. A kill at any moment leaves
@@ -250,7 +315,7 @@ impl RunFolder {
         files.insert(MEMORY.to_owned(), sha256_of(&new.join(MEMORY))?);
         let (lapidary, config) = (env!("CARGO_PKG_VERSION").to_owned(), of.config.to_owned());
         let about = Record { step: of.step, lapidary, files, sources: of.sources.clone(), config };
-        durable(&new.join(ABOUT), &format!("{}\n", serde_json::to_string_pretty(&about)?))?;
+        durable(&new.join(ABOUT), serde_json::to_string_pretty(&about)? + "\n")?;
         durable(&new.join(CARD), &of.card)?;
         let whole = folder.join(format!("{STEP}{:08}", of.step));
         if whole.exists() {
@@ -290,21 +355,20 @@ fn network(folder: &Path, list: &str, tensors: &[Named], of: &Described<'_>) -> 
     let name = if list == "model" { of.manifest.name.clone() } else { format!("{}-{list}", of.manifest.name) };
     let title = format!("{name}, step {}", of.step);
     let manifest = Manifest { name, title, file: file.clone(), sha256: Some(sha256.clone()), ..of.manifest.clone() };
-    durable(&folder.join(format!("{list}.toml")), &toml::to_string(&manifest)?)?;
+    durable(&folder.join(format!("{list}.toml")), toml::to_string(&manifest)?)?;
     Ok((file, sha256))
 }
 
-/// Writes a text that is on the disk when this returns.
-fn durable(path: &Path, text: &str) -> Result<(), TrainingError> {
-    let written =
-        File::create(path).and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+/// Writes what is on the disk when this returns.
+fn durable(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), TrainingError> {
+    let written = File::create(path).and_then(|mut file| file.write_all(bytes.as_ref()).and_then(|()| file.sync_all()));
     written.map_err(failed(path))
 }
 
-/// Replaces a file by a text, at once.
-fn replace(path: &Path, text: &str) -> Result<(), TrainingError> {
+/// Replaces a file, at once.
+fn replace(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), TrainingError> {
     let new = path.with_extension("new");
-    durable(&new, text)?;
+    durable(&new, bytes)?;
     fs::rename(new, path).map_err(failed(path))
 }
 
@@ -346,6 +410,28 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_describes_a_training_has_its_folder_beside_it_and_a_folder_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let of = |path: &Path| TrainSettings::of(path, DeviceChoice::Cpu, 3);
+        let file = path.join("signs.toml");
+        let (new, out) = (of(&file), path.join("signs-training"));
+        assert_eq!((new.config, &new.out, new.resume), (Some(file.clone()), &out, false));
+        fs::create_dir_all(out.join(CHECKPOINTS).join("step_00000007")).unwrap();
+        assert!(!of(&file).resume, "it ended before its first checkpoint");
+        for name in [CONFIG, METRICS, "checkpoints/step_00000007/training.json"] {
+            fs::write(out.join(name), "step,loss\n1,0.5,0,0,0\n8,0.25,0,0,0\n").unwrap();
+        }
+        assert!(of(&file).resume);
+        for path in [&out, &out.join(CONFIG)] {
+            let begun = of(path);
+            assert_eq!((begun.config, &begun.out, begun.resume), (None, &out, true));
+        }
+        assert_eq!(losses(&out, 7), [(1, 0.5)]);
+        assert_eq!(snapshots(&out)[0].step, 7);
+    }
 
     #[test]
     fn a_training_begins_in_a_folder_of_its_own_and_removes_nothing_of_others() {

@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::bail;
 use burn::tensor::Device;
 
+use super::boosted;
 use super::config::GeneratorConfig;
 use super::record::{Sources, open_source};
-use super::told::TrainSettings;
+use super::told::{Role, TrainSettings};
 use super::work::{self, Ready};
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::data::DataSet;
@@ -15,6 +16,7 @@ use crate::generator::Generator;
 use crate::net::Source;
 use crate::net::unet::UnetConfig;
 use crate::train::{GeneratorPlan, GeneratorTrainer, Initial, Objective};
+use crate::worker::device::OpenDevice;
 use crate::zoo::{DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName, resolve};
 
 /// Makes everything ready for its training.
@@ -22,12 +24,19 @@ pub(super) fn ready(
     settings: &TrainSettings,
     mut config: GeneratorConfig,
     data: DataSet,
-    (device, cache): (&Device, &Path),
+    (open, cache): (&OpenDevice, &Path),
 ) -> anyhow::Result<Ready> {
-    let mut sources = Sources::new();
+    let (device, mut sources, mut notes) = (&open.device, Sources::new(), Vec::new());
     let (start, spec) = Start::find(&mut config, &data, cache, &mut sources)?;
-    let (manifest, objective) = (manifest(&config, &data, spec.clone()), objective(&config.objective));
+    let objective = objective(&config.objective);
+    let manifest = manifest(&config, &data, &objective, spec.clone());
     work::check(&manifest, &config.course, settings, device)?;
+    let bank = match &config.objective {
+        Objective::Boosted(boosting) => {
+            Some(boosted::bank(&config, boosting, (cache, &settings.out), open, (&mut notes, &mut sources))?)
+        }
+        _ => None,
+    };
     let teacher = teacher(&config, &data, (device, cache), &mut sources)?;
     let [channels, ..] = data.shape();
     let num_classes = Some(data.classes.len()).filter(|classes| config.network.conditional && *classes > 0);
@@ -41,13 +50,15 @@ pub(super) fn ready(
         variety: config.data.variety,
     };
     let trainer = match &start {
-        Start::Random => GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, device)?,
+        Start::Random => GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, bank, device)?,
         Start::Of(checkpoint) => {
             let source: &mut dyn Source = &mut Weights::new(checkpoint);
-            GeneratorTrainer::new(plan, source, teacher, device)?
+            GeneratorTrainer::new(plan, source, teacher, bank, device)?
         }
     };
-    Ready::new(settings, &config, (Box::new(trainer), data, sources), (manifest, objective))
+    let mut ready = Ready::new(settings, &config, (Box::new(trainer), data, sources), (manifest, objective))?;
+    ready.notes.extend(notes);
+    Ok(ready)
 }
 
 /// Where the first weights come from.
@@ -65,7 +76,13 @@ impl Start {
         sources: &mut Sources,
     ) -> anyhow::Result<(Self, GeneratorManifest)> {
         let (wanted, network) = (config.objective.preconditioning(), &mut config.network);
+        let halves = matches!(config.objective, Objective::ProgressiveDistillation { .. });
         let (start, unet, usual) = match (&network.from, &network.unet) {
+            (None, Some(_)) if halves => {
+                bail!(
+                    "progressive distillation begins from a network that denoises, but [network] names none: name a generator of EDM in from"
+                )
+            }
             (None, None) => bail!("[network] says neither from nor unet: give one of them"),
             (None, Some(unet)) => (Self::Random, unet.clone(), DiffusionManifest::new(wanted)),
             (Some(from), unet) => {
@@ -76,6 +93,11 @@ impl Start {
                     );
                 };
                 check_alike(from, &model.manifest, data, network.conditional)?;
+                if halves && spec.diffusion.preconditioning != wanted {
+                    bail!(
+                        "{from:?} is no generator of EDM, which progressive distillation begins from: name one in from"
+                    );
+                }
                 if unet.as_ref().is_some_and(|unet| *unet != spec.unet) {
                     bail!(
                         "[network.unet] is not the network of {from:?}, which the training begins from: leave one of the two out"
@@ -131,8 +153,9 @@ fn teacher(
     Ok(Some(teacher))
 }
 
-fn manifest(config: &GeneratorConfig, data: &DataSet, spec: GeneratorManifest) -> Manifest {
-    let source = format!("trained with lapidary train generator: {}", objective(&config.objective));
+fn manifest(config: &GeneratorConfig, data: &DataSet, objective: &str, spec: GeneratorManifest) -> Manifest {
+    let command = if matches!(config.objective, Objective::Boosted(_)) { Role::Boosted } else { Role::Generator };
+    let source = format!("trained with lapidary train {}: {objective}", command.word());
     let manifest = work::manifest(config, data, source, ManifestKind::Generator(spec));
     let classes = if config.network.conditional { manifest.classes } else { Vec::new() };
     Manifest { classes, ..manifest }
@@ -145,5 +168,11 @@ fn objective(objective: &Objective) -> String {
         Objective::ConsistencyTraining { .. } => "consistency training in isolation".to_owned(),
         Objective::ConsistencyDistillation { teacher, .. } => format!("consistency distillation from {teacher}"),
         Objective::EasyConsistency { .. } => "easy consistency tuning".to_owned(),
+        Objective::ProgressiveDistillation { first, .. } => {
+            format!("progressive distillation from {first} steps to one")
+        }
+        Objective::Boosted(boosting) => {
+            format!("boosting, one call for what refinement with {} gives", boosting.refine.classifier)
+        }
     }
 }

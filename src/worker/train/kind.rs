@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
-
 use super::config::{ClassifierConfig, DataConfig, GeneratorConfig};
 use super::error::TrainingError;
 use super::told::{Role, TrainSettings};
 use super::work::Ready;
-use super::{classifier, config, generator};
+use super::{boosted, classifier, config, generator};
 use crate::data::DataSet;
+use crate::train::Objective;
+use crate::worker::device::OpenDevice;
 
 /// A training's configuration.
 pub(super) enum AnyConfig {
@@ -21,13 +21,14 @@ impl AnyConfig {
     /// Reads and checks the file at `path`, of what is trained or of what it describes.
     pub(super) fn read(role: Option<Role>, path: &Path) -> Result<Self, TrainingError> {
         Ok(match role.unwrap_or_else(|| role_of(path)) {
-            Role::Generator => Self::Generator(Box::new(GeneratorConfig::read(path)?)),
+            Role::Generator | Role::Boosted => Self::Generator(Box::new(GeneratorConfig::read(path)?)),
             Role::Classifier => Self::Classifier(Box::new(ClassifierConfig::read(path)?)),
         })
     }
 
-    pub(super) const fn role(&self) -> Role {
+    pub(super) fn role(&self) -> Role {
         match self {
+            Self::Generator(config) if matches!(config.objective, Objective::Boosted(_)) => Role::Boosted,
             Self::Generator(_) => Role::Generator,
             Self::Classifier(_) => Role::Classifier,
         }
@@ -40,21 +41,31 @@ impl AnyConfig {
         }
     }
 
+    /// What stands for a data set where the network has pictures of its own.
+    pub(super) fn own_pictures(&self, cache: &Path) -> anyhow::Result<Option<DataSet>> {
+        match self {
+            Self::Generator(config) => boosted::data(config, cache),
+            Self::Classifier(_) => Ok(None),
+        }
+    }
+
     /// Makes everything ready.
     pub(super) fn ready(
         mut self,
         settings: &TrainSettings,
         data: DataSet,
-        place: (&Device, &Path),
+        (open, cache): (&OpenDevice, &Path),
     ) -> anyhow::Result<Ready> {
         // What the pictures say is filled in.
-        let ([_, h, w], own) = (data.shape(), self.data());
-        own.resolution = Some(h);
-        own.width = (w != h).then_some(w);
-        own.classes.clone_from(&data.classes);
+        if !data.training.is_empty() {
+            let ([_, h, w], own) = (data.shape(), self.data());
+            own.resolution = Some(h);
+            own.width = (w != h).then_some(w);
+            own.classes.clone_from(&data.classes);
+        }
         match self {
-            Self::Generator(config) => generator::ready(settings, *config, data, place),
-            Self::Classifier(config) => classifier::ready(settings, *config, data, place),
+            Self::Generator(config) => generator::ready(settings, *config, data, (open, cache)),
+            Self::Classifier(config) => classifier::ready(settings, *config, data, (&open.device, cache)),
         }
     }
 }
@@ -76,6 +87,7 @@ mod tests {
         for (text, role) in [
             ("[objective]\nkind = 'edm'", Role::Generator),
             ("[objective]\nkind = 'plain'", Role::Classifier),
+            ("[objective]\nkind = 'boosted'", Role::Generator),
             ("[network.resnet]\nblocks = [1]\n[objective]\nkind = 'plan'", Role::Classifier),
             ("no TOML", Role::Generator),
         ] {

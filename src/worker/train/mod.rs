@@ -3,9 +3,11 @@
 //! The folder of a training holds everything that it depends on, so that after whatever ended the program it goes on to the
 //! identical next step.
 
+mod boosted;
 mod classifier;
 mod config;
 mod error;
+mod events;
 mod folder;
 mod generator;
 mod kind;
@@ -19,4 +21,4 @@ mod work;
 
 pub use self::error::TrainingError;
 pub(super) use self::task::Train;
-pub use self::told::{Judged, Role, Snapshot, Told, TrainReport, TrainSettings};
+pub use self::told::{Role, Snapshot, Told, TrainReport, TrainSettings};

@@ -18,15 +18,18 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Begins to make `count` pictures, of every class in turn, with an average where there is one.
-    pub(super) fn begin(kept: &Snapshot, count: u32, (device, cache): (&Device, &Path)) -> anyhow::Result<Self> {
+    /// Begins to make pictures, with an average of the network where there is one.
+    pub(super) fn begin(
+        kept: &Snapshot,
+        settings: &GenerateSettings,
+        (device, cache): (&Device, &Path),
+    ) -> anyhow::Result<Self> {
         let best = kept.networks.iter().find(|name| name.starts_with("ema_")).or(kept.networks.first());
         let manifest = kept.folder.join(best.map_or("model", String::as_str)).with_added_extension("toml");
         let model = resolve(&manifest.to_string_lossy(), cache)?;
         let checkpoint = model.open()?;
         let (generator, _) = Generator::read(&model.manifest, Weights::new(&checkpoint), device)?;
-        let settings = GenerateSettings { samples: count, ..GenerateSettings::default() };
-        let plan = Plan::new(&settings, generator.diffusion())?;
+        let plan = Plan::new(settings, generator.diffusion())?;
         let labels = settings.labels(generator.classes().len());
         let making = Making::sample(&generator, &settings.seeds(), &labels, &plan, device);
         Ok(Self { generator, making, step: kept.step })

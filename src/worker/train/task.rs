@@ -1,13 +1,16 @@
 //! The task: one step of training, one checkpoint, or one network call of what it shows, at a time.
 
+use std::path::Path;
 use std::time::Instant;
+
+use anyhow::bail;
 
 use super::error::TrainingError;
 use super::folder::{self, CONFIG, Described, RunFolder};
 use super::kind::AnyConfig;
 use super::reading::{Look, Reading};
 use super::samples::Samples;
-use super::told::{Role, Snapshot, Told, TrainSettings};
+use super::told::{Snapshot, Told, TrainSettings};
 use super::work::{Ready, validate};
 use crate::data::DataSet;
 use crate::error::error_chain;
@@ -31,17 +34,17 @@ enum Stage {
     Begins,
     Reads(AnyConfig, OpenDevice, Reading),
     HasRead(AnyConfig, OpenDevice, Box<DataSet>),
-    IsReady(Box<Ready>, Role, OpenDevice),
+    IsReady(Box<Ready>, OpenDevice),
     Goes(Box<Going>),
 }
 
 /// A training that goes on.
 struct Going {
     ready: Ready,
-    role: Role,
     open: OpenDevice,
     run: RunFolder,
-    order: Order,
+    /// Where there are pictures to learn from.
+    order: Option<Order>,
     /// Steps that were done before.
     first: u64,
     /// Steps that were done when the last checkpoint was kept.
@@ -64,7 +67,7 @@ impl Train {
         }
         let out = &self.settings.out;
         self.stage = match std::mem::replace(&mut self.stage, Stage::Begins) {
-            Stage::Begins => self.begin()?,
+            Stage::Begins => self.begin(context.cache())?,
             Stage::Reads(config, open, reading) => match reading.look()? {
                 Look::Waits => Stage::Reads(config, open, reading),
                 Look::Read(done, of) => {
@@ -75,20 +78,26 @@ impl Train {
             },
             Stage::HasRead(config, open, data) => {
                 let role = config.role();
-                let ready = config.ready(&self.settings, *data, (&open.device, context.cache()))?;
+                let ready = config.ready(&self.settings, *data, (&open, context.cache()))?;
                 tell(context, Told::Ready(Box::new(ready.report(role, &open, out))));
-                self.stage = Stage::IsReady(Box::new(ready), role, open);
+                self.stage = Stage::IsReady(Box::new(ready), open);
                 return Ok(if self.waits { Step::Rest(Rest::Paused) } else { Step::Prepared });
             }
-            Stage::IsReady(ready, role, open) => {
+            Stage::IsReady(ready, open) => {
                 let first = ready.trainer.steps_done();
                 let run = RunFolder::open(out, &ready.config, first)?;
-                let order = Order::new(ready.course.seed, ready.data.training.len());
-                let going = Going { ready: *ready, role, open, run, order, first, kept: None, samples: None };
+                let count = ready.data.training.len();
+                let order = (count > 0).then(|| Order::new(ready.course.seed, count));
+                let mut going = Going { ready: *ready, open, run, order, first, kept: None, samples: None };
+                // It may have ended before they were made.
+                if let Some(last) = folder::last(out).filter(|last| last.step == first && !going.run.is_pictured(first))
+                {
+                    going.picture(&last.told(), context);
+                }
                 Stage::Goes(Box::new(going))
             }
             Stage::Goes(mut going) => {
-                let step = going.step(self.settings.samples, self.ending, context);
+                let step = going.step(self.ending, context);
                 self.stage = Stage::Goes(going);
                 return step;
             }
@@ -97,7 +106,7 @@ impl Train {
     }
 
     /// Reads the configuration, looks what is in the folder, and has the pictures read; nothing is written.
-    fn begin(&self) -> anyhow::Result<Stage> {
+    fn begin(&self, cache: &Path) -> anyhow::Result<Stage> {
         let TrainSettings { role, config, out, resume, device, .. } = &self.settings;
         match (resume, folder::is_begun(out)) {
             (false, _) => folder::check_free(out)?,
@@ -105,8 +114,17 @@ impl Train {
             _ => {}
         }
         let mut config = AnyConfig::read(*role, &config.clone().unwrap_or_else(|| out.join(CONFIG)))?;
+        if let Some(role) = role.filter(|role| *role != config.role()) {
+            let (own, other) = (config.role().word(), role.word());
+            bail!(
+                "this configuration has an objective of `lapidary train {own}`, not of `lapidary train {other}`: use `lapidary train {own}` with it"
+            );
+        }
         // Its own: what the user asks for meanwhile may be computed elsewhere.
         let open = device::open(device)?;
+        if let Some(data) = config.own_pictures(cache)? {
+            return Ok(Stage::HasRead(config, open, Box::new(data)));
+        }
         for path in &mut config.data().pictures {
             *path = std::path::absolute(&*path).unwrap_or_else(|_| path.clone());
             if !path.exists() {
@@ -120,18 +138,17 @@ impl Train {
 }
 
 impl Going {
-    fn step(&mut self, samples: u32, ending: bool, context: &mut Context<'_, '_>) -> anyhow::Result<Step> {
+    fn step(&mut self, ending: bool, context: &mut Context<'_, '_>) -> anyhow::Result<Step> {
         if self.samples.is_some() && !ending {
-            self.show(context);
+            self.show(context)?;
             return Ok(Step::Prepared);
         }
         let (step, steps) = (self.ready.trainer.steps_done(), self.ready.course.steps);
         let is_due = step % self.ready.keeps.0 == 0 || step >= steps || ending;
         if is_due && step > self.first && self.kept != Some(step) {
             let kept = self.keep(step, context)?;
-            if samples > 0 && self.role == Role::Generator && !ending {
-                let begun = Samples::begin(&kept, samples, (&self.open.device, context.cache()));
-                self.samples = begun.map_err(|error| not_shown(&error, context)).ok();
+            if !ending {
+                self.picture(&kept, context);
             }
             tell(context, Told::Kept(kept));
             return Ok(Step::Prepared);
@@ -144,8 +161,8 @@ impl Going {
         }
         let (pictures, labels) = {
             let Ready { data, course, .. } = &self.ready;
-            let places = self.order.batch(step, course.batch).into_iter().map(|place| data.training[place]);
-            data.batch(&places.collect::<Vec<_>>())
+            let places = self.order.as_mut().map_or_else(Vec::new, |order| order.batch(step, course.batch));
+            data.batch(&places.into_iter().map(|place| data.training[place]).collect::<Vec<_>>())
         };
         let since = Instant::now();
         let learned = self.ready.trainer.step(&pictures, &labels)?;
@@ -158,7 +175,7 @@ impl Going {
     /// Keeps a checkpoint.
     fn keep(&mut self, step: u64, context: &Context<'_, '_>) -> anyhow::Result<Snapshot> {
         // First, so that no checkpoint lacks its row.
-        let judged = validate(&mut self.ready, &self.run, step)?;
+        let judged = validate(&mut self.ready, &mut self.run, step)?;
         let Self { ready, run, .. } = self;
         let Ready { manifest, sources, meaning, .. } = &*ready;
         let of = Described { step, manifest, sources, config: meaning, card: ready.card(step) };
@@ -167,15 +184,31 @@ impl Going {
         Ok(Snapshot { judged, ..kept.told() })
     }
 
+    /// Begins to make pictures of a checkpoint, where that is wanted.
+    fn picture(&mut self, kept: &Snapshot, context: &mut Context<'_, '_>) {
+        let Some(sampling) = self.ready.sampling() else { return };
+        let begun = Samples::begin(kept, &sampling, (&self.open.device, context.cache()));
+        self.samples = begun.map_err(|error| not_shown(&error, context)).ok();
+    }
+
     /// One network call of what the last checkpoint makes.
-    fn show(&mut self, context: &mut Context<'_, '_>) {
-        let Some(samples) = &mut self.samples else { return };
+    fn show(&mut self, context: &mut Context<'_, '_>) -> anyhow::Result<()> {
+        let Some(samples) = &mut self.samples else { return Ok(()) };
         match samples.step() {
-            Ok(None) => return,
-            Ok(Some(images)) => tell(context, Told::Samples { step: samples.step, images }),
+            Ok(None) => return Ok(()),
+            Ok(Some(images)) => {
+                let ([sheet, shown], step) = (self.ready.samples, samples.step);
+                if sheet > 0 {
+                    self.run.pictured(step, &images.slice(0, sheet))?;
+                }
+                if shown > 0 {
+                    tell(context, Told::Samples { step, images: images.slice(0, shown) });
+                }
+            }
             Err(error) => not_shown(&error, context),
         }
         self.samples = None;
+        Ok(())
     }
 }
 

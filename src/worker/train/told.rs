@@ -15,6 +15,8 @@ pub enum Role {
     Generator,
     /// A network that judges them.
     Classifier,
+    /// A generator that gives in one call what refinement gave.
+    Boosted,
 }
 
 impl Role {
@@ -24,6 +26,7 @@ impl Role {
         match self {
             Self::Generator => "generator",
             Self::Classifier => "classifier",
+            Self::Boosted => "boosted",
         }
     }
 }
@@ -78,15 +81,6 @@ pub struct TrainReport {
     pub kept: Vec<Snapshot>,
 }
 
-/// What a classifier is worth on held-out pictures.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Judged {
-    /// How many.
-    pub pictures: usize,
-    /// What was found.
-    pub found: Validation,
-}
-
 /// A whole checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -96,8 +90,8 @@ pub struct Snapshot {
     pub folder: PathBuf,
     /// Its networks: that of the last step is `model`, averages over the steps are `ema_` with what they keep of themselves.
     pub networks: Vec<String>,
-    /// What a classifier was worth then.
-    pub judged: Option<Judged>,
+    /// What it was worth then, on what it did not learn from.
+    pub judged: Option<Validation>,
 }
 
 /// What a training tells while it goes on.

@@ -10,10 +10,11 @@ use super::error::TrainingError;
 use super::folder::{self, CONFIG, Reader, RunFolder};
 use super::record::{PICTURES, Sources};
 use super::room;
-use super::told::{Judged, Role, TrainReport, TrainSettings};
+use super::told::{Role, TrainReport, TrainSettings};
 use crate::checkpoint::CheckpointError;
 use crate::data::DataSet;
-use crate::train::{Course, Trainer};
+use crate::generator::GenerateSettings;
+use crate::train::{Course, Trainer, Validation};
 use crate::worker::device::OpenDevice;
 use crate::zoo::{Manifest, ManifestKind};
 
@@ -34,6 +35,8 @@ pub(super) struct Ready {
     pub(super) course: Course,
     /// Steps from one checkpoint to the next, and how many stay.
     pub(super) keeps: (u64, usize),
+    /// Pictures that are made with each: for the sheet, and for whoever looks on.
+    pub(super) samples: [usize; 2],
     /// What else is worth knowing, one line each.
     pub(super) notes: Vec<String>,
 }
@@ -51,7 +54,7 @@ impl Ready {
         O: Check + serde::Serialize + serde::de::DeserializeOwned,
     {
         let (out, mut notes) = (&settings.out, Vec::new());
-        let found = if settings.resume { folder::last(out, &mut notes)? } else { None };
+        let found = if settings.resume { folder::last_whole(out, &mut notes)? } else { None };
         if settings.resume && folder::is_begun(out) {
             let recorded = found.as_ref().map(|(_, record)| record.config.as_str()).filter(|text| !text.is_empty());
             // Checkpoints of earlier versions do not say it.
@@ -71,14 +74,22 @@ impl Ready {
             let mut reader = Reader::new(&found);
             trainer.take(found.step, &mut |list, name, shape| reader.tensor(list, name, shape))?;
         }
-        if batch > pictures {
+        if pictures > 0 && batch > pictures {
             notes.push(format!(
                 "note: a step has {batch} pictures, but there are {pictures} to learn from, so it has some more than once"
             ));
         }
         let (keeps, meaning) = ((config.output.every, config.output.keep), config.meaning().to_string());
+        let samples = [config.output.samples as usize, settings.samples as usize];
         let (course, config) = (config.course.clone(), config.text()?);
-        Ok(Self { trainer, data, manifest, objective, config, meaning, sources, course, keeps, notes })
+        Ok(Self { trainer, data, manifest, objective, config, meaning, sources, course, keeps, samples, notes })
+    }
+
+    /// How pictures are made of the last checkpoint, where that is wanted.
+    pub(super) fn sampling(&self) -> Option<GenerateSettings> {
+        let samples = self.samples[0].max(self.samples[1]) as u32;
+        let sampling = self.trainer.sampling().filter(|_| samples > 0)?;
+        Some(GenerateSettings { samples, ..sampling })
     }
 
     /// What it is, for whoever decides whether it begins.
@@ -113,21 +124,18 @@ impl Ready {
     }
 }
 
-/// Held-out pictures that a classifier is judged by.
+/// Held-out pictures that a network is judged by.
 const JUDGED: usize = 256;
 
-/// Judges a classifier by pictures that are held out, spread over all of them, and writes it down.
-pub(super) fn validate(ready: &mut Ready, run: &RunFolder, step: u64) -> anyhow::Result<Option<Judged>> {
+/// Judges a network by pictures that are held out, spread over all of them, and writes it down.
+pub(super) fn validate(ready: &mut Ready, run: &mut RunFolder, step: u64) -> anyhow::Result<Option<Validation>> {
     let Ready { trainer, data, .. } = ready;
     let every = data.validation.len().div_ceil(JUDGED).max(1);
     let places: Vec<usize> = data.validation.iter().copied().step_by(every).collect();
-    if places.is_empty() {
-        return Ok(None);
-    }
     let (pictures, labels) = data.batch(&places);
     let Some(found) = trainer.validate(&pictures, &labels)? else { return Ok(None) };
-    run.validated(step, places.len(), found)?;
-    Ok(Some(Judged { pictures: places.len(), found }))
+    run.validated(step, &found)?;
+    Ok(Some(found))
 }
 
 /// Refuses, before anything is made, a network whose files could not be opened again, and one that memory cannot hold.
