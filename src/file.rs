@@ -94,6 +94,13 @@ pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
     Ok(hash.digits())
 }
 
+/// SHA-256 of what lies in memory, one part behind the other, in lower-case hexadecimal digits.
+pub(crate) fn sha256(parts: &[&[u8]]) -> String {
+    let mut hasher = sha2::Sha256::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hex(&hasher.finalize())
+}
+
 /// The SHA-256 of what is read, one behind the other.
 #[derive(Debug, Default)]
 pub(crate) struct Sha256 {

@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 use npyz::WriterBuilder as _;
 use tempfile::TempDir;
 
+#[path = "cli/boosted.rs"]
+mod boosted;
 #[path = "cli/kill.rs"]
 mod kill;
 #[path = "cli/output.rs"]

@@ -4,6 +4,10 @@
 mod frame;
 #[path = "views/strangers.rs"]
 mod strangers;
+#[path = "support/tiny.rs"]
+mod tiny;
+#[path = "views/training.rs"]
+mod training;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -22,6 +22,10 @@ mod drive;
 mod labels;
 #[path = "worker/tasks.rs"]
 mod tasks;
+#[path = "support/tiny.rs"]
+mod tiny;
+#[path = "worker/training.rs"]
+mod training;
 #[path = "support/wait.rs"]
 mod wait;
 

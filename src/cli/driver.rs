@@ -1,6 +1,7 @@
 //! Gives work to the compute thread and waits for it: what all commands share.
 
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,8 @@ use crate::refiner::{RefineSettings, State};
 use crate::session::host::Folders;
 use crate::session::{Provenance, Settings, changes};
 use crate::trace::{RunId, Tag};
-use crate::worker::{Command, DeviceInfo, Event, JobId, MemoryEstimate, Rest, Wake, Worker};
+use crate::worker::train::{Told, TrainSettings};
+use crate::worker::{Command, DeviceInfo, Event, JobId, MemoryEstimate, Rest, Steer, Wake, Worker};
 
 /// How often to look after the compute thread when it says nothing, in case it died without a word.
 const LOOK: Duration = Duration::from_millis(200);
@@ -53,21 +55,29 @@ pub(super) struct Driver {
     pub(super) targets: Option<Vec<usize>>,
     /// Pictures of every batch of something long but the last, which may have fewer.
     batch: Option<NonZeroU32>,
+    /// How the work is ended.
+    stop: Command,
 }
 
 impl Driver {
     /// Starts the compute thread; says what the user should know first.
     pub(super) fn start(folders: &Folders, options: &RunOptions) -> anyhow::Result<Self> {
-        let quiet = options.quiet;
+        let recorded =
+            options.recorded.as_ref().map_or_else(Provenance::default, |recorded| recorded.provenance.clone());
+        let driver = Self { recorded, ..Self::new(folders, options.folder(), options.quiet)? };
+        driver.note(&options.notes);
+        Ok(driver)
+    }
+
+    /// Starts the compute thread for work whose results go to `out`.
+    pub(super) fn new(folders: &Folders, out: &Path, quiet: bool) -> anyhow::Result<Self> {
         let (interrupt, interrupts) = bounded(1);
         // First: threads inherit which signals they leave to another one.
-        signals::listen(interrupt.clone(), options.folder().to_owned());
+        signals::listen(interrupt.clone(), out.to_owned());
         let (waker, wakes) = bounded(1);
         let wake = wake_by(waker);
         let worker = Worker::spawn(folders.cache.clone(), wake).context("the compute thread cannot be started")?;
-        let recorded =
-            options.recorded.as_ref().map_or_else(Provenance::default, |recorded| recorded.provenance.clone());
-        let driver = Self {
+        Ok(Self {
             worker,
             wakes,
             interrupts,
@@ -80,13 +90,12 @@ impl Driver {
             warnings: Vec::new(),
             interrupted: false,
             signal: None,
-            recorded,
+            recorded: Provenance::default(),
             provenance: Provenance::new(),
             targets: None,
             batch: None,
-        };
-        driver.note(&options.notes);
-        Ok(driver)
+            stop: Command::Stop,
+        })
     }
 
     /// How a command ends that was interrupted.
@@ -247,6 +256,20 @@ impl Driver {
         ended
     }
 
+    /// Trains, or with `waits` only makes everything ready for it.
+    pub(super) fn train(
+        &mut self,
+        (settings, waits): (TrainSettings, bool),
+        take: &mut dyn FnMut(Told, &mut Progress),
+    ) -> anyhow::Result<Rest> {
+        self.stop = Command::Steer(Steer::Stop);
+        self.work(|job| Command::Train { job, settings, waits }, false, &mut |event, progress| {
+            if let Event::Training { told, .. } = event {
+                take(told, progress);
+            }
+        })
+    }
+
     /// Hands over a command and waits until its work rests or fails. With `told` everything that it gives comes as it goes on, so
     /// that an interruption loses nothing when its last step is not waited for.
     fn work(
@@ -295,7 +318,7 @@ impl Driver {
                 recv(self.wakes) -> _ => {}
                 recv(self.interrupts) -> signal => {
                     self.stop(signal.unwrap_or_default());
-                    self.worker.send(Command::Stop)?;
+                    self.worker.send(self.stop.clone())?;
                 }
                 default(LOOK) => {}
             }

@@ -83,6 +83,7 @@ fn train_options(matches: &ArgMatches) -> Result<TrainOptions, CliError> {
     // The command line's description demands one of them.
     let (role, matches) = match matches.subcommand() {
         Some(("classifier", matches)) => (Role::Classifier, matches),
+        Some(("boosted", matches)) => (Role::Boosted, matches),
         Some((_, matches)) => (Role::Generator, matches),
         None => (Role::Generator, matches),
     };

@@ -21,6 +21,9 @@ pub(super) struct Progress {
     /// What is done to something long, pictures before this batch and in all, when one job after the other works on parts of it.
     long: Option<(&'static str, u64, u64)>,
     lines: Option<Lines>,
+    quiet: bool,
+    /// What every line ends with.
+    pub(super) tail: String,
 }
 
 /// Lines instead of a bar.
@@ -40,7 +43,14 @@ impl Progress {
         let lines = !quiet && !std::io::stderr().is_terminal();
         let now = Instant::now();
         let lines = lines.then(|| Lines { told: now, phase: (String::new(), now, 0), counts_bytes: false });
-        Self { bar, long: None, lines }
+        Self { bar, long: None, lines, quiet, tail: String::new() }
+    }
+
+    /// Says something past the bar that may be left out when quiet.
+    pub(super) fn note(&self, text: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| say_err(text));
+        }
     }
 
     /// From now on the bar counts pictures of something long: so many are done of so many.
@@ -127,7 +137,7 @@ impl Progress {
         } else {
             String::new()
         };
-        Some(format!("{what}: {} of {}{rest}", count(done), count(of)))
+        Some(format!("{what}: {} of {}{rest}{}", count(done), count(of), self.tail))
     }
 }
 
@@ -142,7 +152,7 @@ mod tests {
     fn hidden(lines: bool) -> Progress {
         let now = Instant::now();
         let lines = lines.then(|| Lines { told: now, phase: (String::new(), now, 0), counts_bytes: false });
-        Progress { bar: ProgressBar::hidden(), long: None, lines }
+        Progress { bar: ProgressBar::hidden(), long: None, lines, quiet: false, tail: String::new() }
     }
 
     #[test]

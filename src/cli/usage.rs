@@ -141,12 +141,13 @@ The search narrows the range by thirds as scripts/ternary_search.py of openai/co
 there is one peak; --method all tries every --stride-th k. The script minimises the Fréchet distance to real pictures; here \
 the classifier judges, which needs no data but favours what it is sure of. Writes search.csv.";
 
-const TRAIN_ABOUT: &str = "Trains a network from an .npz (images uint8 N×H×W×C, labels, and perhaps is_val and class_names; or arr_0 and arr_1) or from folders whose folders are the classes.
+const TRAIN_ABOUT: &str = "Trains a network from an .npz (images uint8 N×H×W×C, labels, and perhaps is_val and class_names; or arr_0 and arr_1), from IDX files (MNIST, Fashion-MNIST) or from folders whose folders are the classes.
 
 A file says everything: pictures, network, what it is trained for, optimiser, length; the README shows one. The folder of the \
-training gets it back with every value (config.toml), a table of the steps (metrics.csv) and checkpoints: weights and their \
-averages as .safetensors with a manifest, used by their path like any other model. Ctrl-C keeps what is done; after it, or \
-whatever else ended the program, --resume goes on to the identical next step.";
+training gets it back with every value (config.toml), a table of the steps (metrics.csv; the same for TensorBoard), sheets of \
+what a generator makes (samples/) and checkpoints: weights and their averages as .safetensors with a manifest, used by their \
+path like any other model. Ctrl-C keeps what is done; after it, or whatever else ended the program, --resume goes on to the \
+identical next step.";
 
 /// The command line's description.
 #[must_use]
@@ -292,17 +293,22 @@ fn train_command() -> Command {
         ]
     };
     let generator = Command::new("generator")
-        .about("Train a generator: EDM, consistency training, distillation, easy consistency tuning")
+        .about("Train a generator: EDM, consistency training, consistency or progressive distillation, easy consistency tuning")
         .args(shared());
     let classifier = Command::new("classifier")
         .about("Train a classifier: plain, robust, or a joint classifier-discriminator")
+        .args(shared());
+    let boosted = Command::new("boosted")
+        .about(
+            "Tune a one-step generator towards its own refined pictures, so that one call gives what refinement gave",
+        )
         .args(shared());
     Command::new("train")
         .about("Train a network from pictures, without a window")
         .long_about(TRAIN_ABOUT)
         .after_help(format!("{}\n\n{EXIT_CODES}", examples(|command| command == "train")))
         .subcommand_required(true)
-        .subcommands([generator, classifier])
+        .subcommands([generator, classifier, boosted])
 }
 
 fn inspect() -> Command {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{MAX_BYTES, MAX_PICTURES, MAX_PIXELS, MAX_SIDE};
+use super::{MAX_BYTES, MAX_PICTURES, MAX_PIXELS, MAX_SIDE, npz};
 use crate::checkpoint::Content;
 
 /// Why pictures cannot be read.
@@ -142,6 +142,24 @@ pub enum PictureError {
 }
 
 impl PictureError {
+    /// The same for whoever learns from the pictures: there are no flags, but a configuration.
+    #[must_use]
+    pub(super) fn of_data_set(self) -> Self {
+        let refuse = |path, what: &str| {
+            let advice = "name an .npz, IDX files or folders of pictures in pictures of [data]";
+            Self::Set { path, what: what.to_owned(), advice }
+        };
+        match self {
+            Self::Archive { path, what, advice, source } => {
+                Self::Archive { path, what, advice: npz::without_flags(advice), source }
+            }
+            Self::Checkpoint { path } => refuse(path, "it is a checkpoint, not pictures"),
+            Self::Session { path } => refuse(path, "it is a session, not pictures"),
+            Self::NotAPicture { path, found } => refuse(path, &format!("it is {found}, but no picture")),
+            other => other,
+        }
+    }
+
     /// In one line, for a file that is left out.
     #[must_use]
     pub fn left_out(&self) -> String {

@@ -8,6 +8,7 @@ mod array;
 mod error;
 mod folder;
 mod foreign;
+mod idx;
 mod npz;
 mod picture;
 mod results;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::error::PictureError;
 use self::folder::{Listed, classes_of, pictures_in};
+use self::idx::Idx;
 use self::npz::Archive;
 pub use self::npz::MAX_COUNT;
 pub use self::picture::{Picture, picture_size, read_picture};
@@ -91,6 +93,7 @@ pub struct PictureSource {
 enum Kind {
     Files(Vec<Listed>),
     Archive(Archive),
+    Idx(Idx),
 }
 
 impl PictureSource {
@@ -167,6 +170,7 @@ impl PictureSource {
         match &self.kind {
             Kind::Files(files) => files.len(),
             Kind::Archive(archive) => archive.count,
+            Kind::Idx(idx) => idx.count(),
         }
     }
 
@@ -176,6 +180,7 @@ impl PictureSource {
         match &self.kind {
             Kind::Files(_) => None,
             Kind::Archive(archive) => Some(archive.shape),
+            Kind::Idx(idx) => Some([1, idx.size[0], idx.size[1]]),
         }
     }
 
@@ -192,7 +197,7 @@ impl PictureSource {
     #[must_use]
     pub const fn label_classes(&self) -> Option<usize> {
         match &self.kind {
-            Kind::Files(_) => None,
+            Kind::Files(_) | Kind::Idx(_) => None,
             Kind::Archive(archive) => archive.classes,
         }
     }
@@ -215,6 +220,7 @@ impl PictureSource {
         match &self.kind {
             Kind::Files(files) => files.iter().map(|file| file.path.clone()).collect(),
             Kind::Archive(archive) => vec![archive.path.clone()],
+            Kind::Idx(idx) => idx.files.clone(),
         }
     }
 
@@ -240,6 +246,7 @@ impl PictureSource {
         let files = match &self.kind {
             Kind::Files(files) => files,
             Kind::Archive(archive) => return archive.for_each_batch(range, batch, &mut each),
+            Kind::Idx(idx) => return idx.for_each_batch(range, batch, &mut each),
         };
         let (mut run, mut left_out, mut any) = (Vec::new(), Vec::new(), false);
         for place in range.clone() {
@@ -286,7 +293,7 @@ impl PictureSource {
                 let labels = self.labels.as_ref().map(|labels| places.iter().map(|place| labels[*place]).collect());
                 ((!read.is_empty()).then(|| Batch { labels, ..join(range.start, read) }), errors)
             }
-            Kind::Archive(_) => {
+            Kind::Archive(_) | Kind::Idx(_) => {
                 let mut first = None;
                 let range = range.start..end;
                 let batch = range.len().max(1);

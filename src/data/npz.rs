@@ -61,6 +61,10 @@ const ABOUT_PICTURES: &str = "give an .npz whose arr_0 (of a data set: images) h
 const ABOUT_NAN: &str =
     "look at what made it, replace it with np.nan_to_num, or leave the picture out with --skip and --limit";
 const ABOUT_LABELS: &str = "give the number of each picture's class as arr_1 (of a data set: labels), or leave it out and name classes with --classes";
+const LABELS_TO_LEARN: &str =
+    "write the number of each picture's class as labels (or arr_1), or leave it out where no classes are learnt";
+const NAN_TO_LEARN: &str =
+    "look at what made it, and replace it with np.nan_to_num or write the archive without the picture";
 const DAMAGED: &str = "it is damaged or was cut off, so write or copy it again";
 const PACKED: &str = "write it again with np.savez or np.savez_compressed";
 
@@ -93,6 +97,15 @@ struct Layout {
     axes: [usize; 3],
     /// Whether the first extent changes fastest.
     fortran: bool,
+}
+
+/// What to do where there are no flags.
+pub(super) fn without_flags(advice: &'static str) -> &'static str {
+    match advice {
+        ABOUT_LABELS => LABELS_TO_LEARN,
+        ABOUT_NAN => NAN_TO_LEARN,
+        other => other,
+    }
 }
 
 /// By content: a zip archive is no picture.

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use super::idx::Idx;
 use super::npz::{self, Set};
 use super::{Batch, Kind, PictureError, PictureSource};
+use crate::file::sha256;
 use crate::image::ImageBatch;
 use crate::units::counted;
 
@@ -40,12 +42,20 @@ pub struct DataSet {
 }
 
 impl DataSet {
-    /// Reads an archive, or folders whose folders are the classes; `watch` hears how many pictures of how many were read, and
+    /// Reads an archive, IDX files, or folders whose folders are the classes; `watch` hears how many pictures of how many were read, and
     /// may end it.
     ///
     /// # Errors
     /// [`PictureError`] when there are none, or labels, sizes and classes contradict each other.
     pub fn read(
+        paths: &[PathBuf],
+        wanted: &Wanted,
+        watch: &mut dyn FnMut(usize, usize) -> bool,
+    ) -> Result<Self, PictureError> {
+        Self::open(paths, wanted, watch).map_err(PictureError::of_data_set)
+    }
+
+    fn open(
         paths: &[PathBuf],
         wanted: &Wanted,
         watch: &mut dyn FnMut(usize, usize) -> bool,
@@ -99,6 +109,13 @@ impl DataSet {
         Ok(set)
     }
 
+    /// No pictures: for those who make their own, of this shape and these classes.
+    #[must_use]
+    pub const fn none(shape: [usize; 3], classes: Vec<String>, report: Vec<String>) -> Self {
+        let levels = Vec::new();
+        Self { shape, levels, labels: None, classes, training: Vec::new(), validation: Vec::new(), report }
+    }
+
     fn take(&mut self, batch: &Batch, held_out: Option<&[bool]>) {
         let first = self.len();
         self.levels.extend(batch.images.pixels().iter().map(|value| (value * 255.0).round() as u8));
@@ -128,6 +145,17 @@ impl DataSet {
     #[must_use]
     pub fn len(&self) -> usize {
         self.levels.len() / self.shape.iter().product::<usize>().max(1)
+    }
+
+    /// SHA-256 of everything that is learnt from: sizes, levels, labels, and what is held out.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        let marks = self.validation.iter().map(|place| *place as u64);
+        let labels = self.labels.iter().flatten().map(|label| *label as u64);
+        let [c, h, w] = self.shape;
+        let head = [c, h, w, self.len(), self.labels.as_ref().map_or(0, Vec::len)].map(|number| number as u64);
+        let numbers: Vec<u8> = head.into_iter().chain(labels).chain(marks).flat_map(u64::to_le_bytes).collect();
+        sha256(&[&numbers, &self.levels])
     }
 
     /// Whether there is none.
@@ -164,17 +192,27 @@ struct Marked {
     classes: Vec<String>,
 }
 
+/// Names of classes: those that are given, else those of the data, else their numbers; none where there are no labels.
+fn named(given: &[String], own: Option<Vec<String>>, labels: Option<&[usize]>) -> Vec<String> {
+    let Some(labels) = labels else { return Vec::new() };
+    let names = if given.is_empty() { own.unwrap_or_default() } else { given.to_vec() };
+    let count = labels.iter().max().map_or(0, |most| most + 1);
+    if names.is_empty() { (0..count).map(|class| format!("class {class}")).collect() } else { names }
+}
+
 fn open(paths: &[PathBuf], classes: &[String]) -> Result<Marked, PictureError> {
+    if let Some(mut idx) = Idx::read(paths)? {
+        let (labels, notes) = (idx.labels.take(), std::mem::take(&mut idx.notes));
+        let (classes, held_out) = (named(classes, None, labels.as_deref()), Some(idx.held_out.clone()));
+        let source = PictureSource { kind: Kind::Idx(idx), labels, notes, strict: false };
+        return Ok(Marked { source, held_out, classes });
+    }
     if let [path] = paths
         && npz::is_archive(path)
     {
         let Set { mut archive, held_out, names } = Set::open(path)?;
         let (labels, notes) = (archive.labels.take(), std::mem::take(&mut archive.notes));
-        let classes = if classes.is_empty() { names.unwrap_or_default() } else { classes.to_vec() };
-        let count = labels.as_ref().map_or(0, |labels| labels.iter().max().map_or(0, |most| most + 1));
-        let classes =
-            if classes.is_empty() { (0..count).map(|class| format!("class {class}")).collect() } else { classes };
-        let classes = if labels.is_some() { classes } else { Vec::new() };
+        let classes = named(classes, names, labels.as_deref());
         let source = PictureSource { kind: Kind::Archive(archive), labels, notes, strict: false };
         return Ok(Marked { source, held_out, classes });
     }

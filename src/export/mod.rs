@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub use self::folder::{Claim, Claimed, Earlier, Extent, OutFolder, abandon};
 pub use self::parts::{Parts, RefinedBatch, SHEET_OF_MANY, UnderWay};
 
-pub use self::png::{Picture, pair};
+pub use self::png::write as write_png;
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 use crate::session::document::Document;

@@ -9,6 +9,7 @@ use super::csv::{self, RefinedRow};
 use super::folder::PARTS;
 use super::{ExportError, LONG_GENERATED, LONG_REFINED, npz, png, write_document};
 use crate::generator::{EditSettings, GenerateSettings, Mask};
+use crate::image::sheet::contact_sheet;
 use crate::image::{ImageBatch, Levels};
 use crate::origins::{Edited, Origins};
 use crate::refiner::Numbers;
@@ -317,7 +318,7 @@ impl Parts {
         let [samples, description, sheet] = LONG_GENERATED;
         npz::join(&folder.join(samples), &self.paths(), &npz::OF_GENERATED)?;
         write_document(&folder.join(description), document)?;
-        png::sheet_of(shown, None).write(&folder.join(sheet))
+        png::write(&png::sheet_of(shown, None), &folder.join(sheet))
     }
 
     /// Puts together what a long refinement comes to: [`LONG_REFINED`].
@@ -342,7 +343,8 @@ impl Parts {
         if before.is_empty() {
             return Ok(());
         }
-        png::contact_sheet(&ImageBatch::concat(&before), Some(&ImageBatch::concat(&after))).write(&folder.join(sheet))
+        let pairs = contact_sheet(&ImageBatch::concat(&before), Some(&ImageBatch::concat(&after)));
+        png::write(&pairs, &folder.join(sheet))
     }
 }
 

@@ -124,11 +124,17 @@ impl Generator {
                 found: manifest.role(),
             });
         };
-        let classes = manifest.classes.clone();
-        let sample_shape @ [_, height, width] = manifest.shape();
-        let net = Unet::load(config, &mut weights, device)?.freeze([height, width]);
-        let preconditioning = Preconditioning::new(&spec.diffusion);
-        Ok((Self { net, preconditioning, sample_shape, classes }, weights.report()))
+        let net = Unet::load(config, &mut weights, device)?;
+        let generator = Self::of(net, &spec.diffusion, manifest.shape(), manifest.classes.clone());
+        Ok((generator, weights.report()))
+    }
+
+    /// A network as a generator of pictures of `[C, H, W]`, with names for its classes.
+    #[must_use]
+    pub fn of(net: Unet, diffusion: &DiffusionManifest, shape: [usize; 3], classes: Vec<String>) -> Self {
+        let [_, height, width] = shape;
+        let net = net.freeze([height, width]);
+        Self { net, preconditioning: Preconditioning::new(diffusion), sample_shape: shape, classes }
     }
 
     /// `[C, H, W]` of a picture.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::disk::Detail;
 use super::settings::Settings;
+use super::training::TrainAction;
 use crate::generator::Mask;
 use crate::trace::RunId;
 
@@ -293,6 +294,8 @@ pub enum Action {
     Cancel,
     /// Saving ended that was to come first: go on if everything is saved now, or ask again.
     AfterSaving(Box<super::Question>),
+    /// Do something with the training.
+    Train(TrainAction),
     /// Take something out of the window.
     Export(Export),
     /// Remove a message.

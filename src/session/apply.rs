@@ -16,6 +16,11 @@ use crate::worker::{Event, JobId, ModelInfo, Rest};
 impl Session {
     /// Takes in what the compute thread reports.
     pub fn apply(&mut self, event: Event) {
+        self.take_event(event);
+        self.use_newest();
+    }
+
+    fn take_event(&mut self, event: Event) {
         let current = self.work.job();
         match event {
             Event::Device { job, info } if job == current => {
@@ -79,6 +84,12 @@ impl Session {
                 if rest == Rest::NothingMoves {
                     self.tell_rest();
                 }
+            }
+            Event::Training { job, told } => self.take_told(job, told),
+            Event::Resting { job, rest } if self.training_of(job).is_some() => self.training_rests(rest),
+            Event::Failed { job, chain } if self.training_of(job).is_some() => {
+                self.training_failed();
+                self.notices.failure(&chain);
             }
             Event::Failed { job, chain } if job == current => {
                 self.work.set(Phase::Failed);
@@ -224,6 +235,7 @@ impl Session {
             "press \"Restart compute\" and go on".to_owned(),
         ]);
         self.work.secs_per_iteration = None;
+        self.training_failed();
         self.work.set(Phase::Dead(text));
     }
 

@@ -86,6 +86,7 @@ impl Session {
             Action::Cancel => self.question = None,
             Action::AfterSaving(question) if self.has_unsaved_iterates() => self.question = Some(*question),
             Action::AfterSaving(question) => self.replace(question.then),
+            Action::Train(action) => self.train(action),
             // The window does that.
             Action::Export(_) => {}
             Action::Dismiss(id) => self.notices.dismiss(id),
@@ -121,7 +122,7 @@ impl Session {
         is_silent || is_told
     }
 
-    fn do_verb(&mut self, verb: Verb) {
+    pub(super) fn do_verb(&mut self, verb: Verb) {
         if !self.can(verb) {
             return;
         }
@@ -251,7 +252,7 @@ impl Session {
         }
     }
 
-    fn apply_settings(&mut self, settings: Settings) {
+    pub(super) fn apply_settings(&mut self, settings: Settings) {
         let before = std::mem::replace(&mut self.record.settings, settings);
         let comes_from_others = self.record.note_preset(None);
         let now = &self.record.settings;
@@ -261,6 +262,9 @@ impl Session {
         let other_classifier = old.classifier != now.refine.classifier;
         if other_generator {
             self.refresh_generator_classes();
+        }
+        if other_generator || other_classifier {
+            self.tell_in_use();
         }
         // Numbers that are shown keep their names; another classifier brings its own when it is loaded.
         if other_classifier && self.path().is_empty() {

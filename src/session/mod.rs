@@ -23,6 +23,7 @@ mod runs;
 pub mod settings;
 #[cfg(test)]
 pub(crate) mod toy;
+pub mod training;
 mod work;
 
 use std::path::Path;
@@ -43,6 +44,7 @@ use self::record::Record;
 pub use self::runs::MOST_LETTERS;
 use self::settings::History;
 pub use self::settings::Settings;
+use self::training::Training;
 use self::work::Work;
 pub use self::work::{Activity, Plan};
 use crate::generator::Mask;
@@ -71,6 +73,7 @@ pub struct Session {
     pub notices: Notices,
     orphans: Vec<Orphan>,
     question: Option<Question>,
+    training: Option<Training>,
     commands: Vec<Command>,
     jobs: Vec<DiskJob>,
 }
@@ -98,6 +101,7 @@ impl Session {
             notices: Notices::default(),
             orphans: Vec::new(),
             question: None,
+            training: None,
             commands: Vec::new(),
             jobs: Vec::new(),
         };

@@ -8,7 +8,7 @@
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::error::{Problem, TrainError};
+use super::error::{Problem, TrainError, positive, some};
 use super::learner::read;
 use crate::image::ImageBatch;
 use crate::noise::Stream;
@@ -17,6 +17,8 @@ use crate::refiner::{Objective, reality};
 
 /// A gradient shorter than this is divided by this.
 const SHORTEST: f64 = 1e-6;
+/// Most steps of an attack in the beginning; more would be a slip.
+const MAX_STEPS: u32 = 10_000;
 
 /// How far an attack goes. Radius and step are L2 lengths on `[0, 1]` pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -47,10 +49,12 @@ impl Attack {
     /// A value that cannot be, and what is expected.
     #[must_use]
     pub fn problem(self) -> Problem {
-        let odd = |what: &str, value: f64| {
-            (!(value > 0.0 && value.is_finite())).then(|| (format!("{what} = {value}"), "it is a positive number"))
-        };
-        odd("eps", self.eps).or_else(|| odd("step_size", self.step_size))
+        let many =
+            || (self.steps > MAX_STEPS).then(|| (format!("steps = {}", self.steps), "an attack has at most 10000"));
+        positive("eps", self.eps)
+            .or_else(|| positive("step_size", self.step_size))
+            .or_else(|| self.grows_every.and_then(|every| some("grows_every", every)))
+            .or_else(many)
     }
 }
 

@@ -288,6 +288,9 @@ impl Trainer for ClassifierTrainer<'_> {
     }
 
     fn validate(&mut self, pictures: &ImageBatch, labels: &[usize]) -> Result<Option<Validation>, TrainError> {
+        if pictures.is_empty() {
+            return Ok(None);
+        }
         let forward = self.judge(pictures);
         let device = &self.device;
         let judge = |pictures: &ImageBatch| {

@@ -1,14 +1,44 @@
 //! What can be wrong with a training.
 
+use crate::checkpoint::CheckpointError;
+use crate::generator::GenerateError;
+use crate::refiner::RefineError;
+
 /// A value that cannot be, in words, and what is expected.
 pub type Problem = Option<(String, &'static str)>;
+
+/// Refuses what is no positive number.
+pub(super) fn positive(what: &str, value: f64) -> Problem {
+    (!(value > 0.0 && value.is_finite())).then(|| (format!("{what} = {value}"), "it is a positive number"))
+}
+
+/// Refuses what is no number, or a negative one.
+pub(super) fn not_negative(what: &str, value: f64) -> Problem {
+    (!(value >= 0.0 && value.is_finite())).then(|| (format!("{what} = {value}"), "it is a number that is not negative"))
+}
+
+/// Refuses a number of none.
+pub(super) fn some(what: &str, value: u64) -> Problem {
+    (value == 0).then(|| (format!("{what} = 0"), "it is at least 1"))
+}
 
 /// Why a step could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The device failed.
-    #[error("the compute device failed while training: choose another device, a smaller batch or more parts of it")]
+    #[error(
+        "the compute device failed while training: choose another device, or go on with more parts of a batch (parts in [course])"
+    )]
     Device(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A generator could not make what the training wants.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// Pictures could not be refined.
+    #[error(transparent)]
+    Refine(#[from] RefineError),
+    /// What is made once could not be kept.
+    #[error(transparent)]
+    Keep(#[from] CheckpointError),
     /// The training has left what numbers can say.
     #[error(
         "the loss or its gradient at step {step} is no finite number: go on from the last checkpoint with a lower rate, or with clip = 1.0 in [optimiser]"

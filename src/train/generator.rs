@@ -3,20 +3,23 @@
 use burn::module::Module as _;
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::boosting::{Bank, Lesson};
 use super::error::TrainError;
 use super::learner::{Course, Keeper, Kept, Learned, Learner, Trainer, follow};
-use super::loss::{Aim, consistency, denoising};
+use super::levels::between;
+use super::loss::{Aim, consistency, denoising, halving};
 use super::objective::{Objective, Place};
 use super::optimiser::OptimiserSettings;
 use super::order::Variety;
+use super::validation::Validation;
 use crate::checkpoint::CheckpointError;
-use crate::generator::Generator;
 use crate::generator::preconditioning::Preconditioning;
+use crate::generator::{GenerateSettings, Generator};
 use crate::image::ImageBatch;
 use crate::net::Source;
 use crate::net::numbers::{numbers, with_numbers};
 use crate::net::unet::{Unet, UnetConfig};
-use crate::noise::{Purpose, Stream};
+use crate::noise::{Purpose, Stream, normal_noise};
 use crate::zoo::DiffusionManifest;
 
 /// The list of the target network's tensors.
@@ -42,7 +45,6 @@ pub struct GeneratorPlan {
 }
 
 /// A generator in training.
-#[derive(Debug)]
 pub struct GeneratorTrainer {
     plan: GeneratorPlan,
     preconditioning: Preconditioning,
@@ -50,6 +52,7 @@ pub struct GeneratorTrainer {
     /// Numbers of the network that follows slowly, where there is one.
     target: Option<Vec<Tensor<1>>>,
     teacher: Option<Generator>,
+    bank: Option<Bank>,
     device: Device,
 }
 
@@ -70,34 +73,58 @@ impl GeneratorTrainer {
     /// [`CheckpointError`] when the source lacks one.
     ///
     /// # Panics
-    /// When the objective wants a teacher and there is none.
+    /// When the objective wants a teacher or refined pictures, and there are none.
     pub fn new(
         plan: GeneratorPlan,
         source: &mut dyn Source,
         teacher: Option<Generator>,
+        bank: Option<Bank>,
         device: &Device,
     ) -> Result<Self, CheckpointError> {
         assert_eq!(plan.objective.teacher().is_some(), teacher.is_some(), "a teacher where one teaches");
+        assert_eq!(
+            matches!(plan.objective, Objective::Boosted(_)),
+            bank.is_some(),
+            "refined pictures where they teach"
+        );
         let net = Unet::load(plan.config.clone(), source, device)?.with_dropout(plan.dropout).train();
         let learner = Learner::new(net, plan.config.tensors(), plan.optimiser.clone(), &plan.course.averages, device);
         let first = Place { step: 0, steps: plan.course.steps };
         let target = plan.objective.decay(first).map(|_| numbers(&learner.net));
         let preconditioning = Preconditioning::new(&plan.diffusion);
-        Ok(Self { plan, preconditioning, learner, target, teacher, device: device.clone() })
+        Ok(Self { plan, preconditioning, learner, target, teacher, bank, device: device.clone() })
     }
 
-    /// The network that the student is compared with, without gradients; none for denoising.
+    /// The network that the student is compared with, without gradients; none for denoising, and where one call is all.
     fn aim(&self) -> Option<Unet> {
-        if matches!(self.plan.objective, Objective::Edm { .. }) {
+        if self.plan.objective.is_alone() {
             return None;
         }
         let net = self.learner.net.clone();
-        // Outside of training there is no dropout, which both networks need.
-        let net = if self.plan.dropout > 0.0 { net.no_grad() } else { net.valid() };
+        // Outside of training there is no dropout, which both networks need where they are to agree.
+        let net = if self.shares_dropout() { net.no_grad() } else { net.valid() };
         Some(match &self.target {
             Some(target) => with_numbers(net, target),
             None => net,
         })
+    }
+
+    fn shares_dropout(&self) -> bool {
+        self.plan.dropout > 0.0 && self.plan.objective.halving().is_none()
+    }
+
+    /// The network that is worth most, ready to make pictures of this shape.
+    fn finished(&self, shape: [usize; 3]) -> Generator {
+        let classes = self.plan.config.num_classes.unwrap_or(0);
+        let names = (0..classes).map(|class| class.to_string()).collect();
+        Generator::of(self.learner.best(), &self.plan.diffusion, shape, names)
+    }
+
+    /// What one call begins with: the noise of a lesson's seeds at the largest level.
+    fn one_call(&self, lesson: &Lesson) -> Tensor<4> {
+        let noise = normal_noise(&lesson.seeds, Purpose::Sampling(0), lesson.pictures.sample_len());
+        let noise = TensorData::new(noise, lesson.pictures.shape());
+        Tensor::from_data(noise, &self.device) * self.plan.diffusion.sigma_max
     }
 
     fn draw(&self, pictures: &ImageBatch, place: Place) -> Draws {
@@ -128,8 +155,15 @@ impl Trainer for GeneratorTrainer {
 
     fn step(&mut self, pictures: &ImageBatch, labels: &[usize]) -> Result<Learned, TrainError> {
         let place = Place { step: self.learner.step, steps: self.plan.course.steps };
+        let lesson = self.bank.as_mut().map(|bank| bank.lesson(place.step)).transpose()?;
+        let (pictures, labels) =
+            lesson.as_ref().map_or((pictures, labels), |lesson| (&lesson.pictures, lesson.labels.as_slice()));
+        if let Some(halving) = self.plan.objective.halving() {
+            self.learner.pursue(halving.at(place.step).1);
+        }
         let draws = self.draw(pictures, place);
-        let net = self.aim();
+        let one_call = lesson.as_ref().map(|lesson| self.one_call(lesson));
+        let (net, shares_dropout) = (self.aim(), self.shares_dropout());
         let Self { plan, preconditioning, teacher, device, .. } = self;
         let (count, classes) = (pictures.len(), plan.config.num_classes.is_some());
         let parts = plan.course.parts(count);
@@ -146,25 +180,50 @@ impl Trainer for GeneratorTrainer {
                 preconditioning.apply(x, sigmas, |x, times| net.forward(x, times, labels))
             };
             let student = |x: Tensor<4>, sigmas: &[f64]| through(student, x, sigmas);
+            let metric = plan.objective.metric();
+            let first_call = one_call.as_ref().map(|noise| {
+                let made = student(noise.clone().narrow(0, first, len), &vec![plan.diffusion.sigma_max; len]);
+                metric.distance(made, inputs[0].clone()).sum()
+            });
             let Some(net) = &net else {
                 let sigmas: Vec<f64> = levels.iter().map(|pair| pair[0]).collect();
-                return denoising(&student, inputs, &sigmas, weights).sum();
+                return first_call.unwrap_or_else(|| denoising(&student, inputs, &sigmas, weights).sum());
             };
             let target = |x: Tensor<4>, sigmas: &[f64]| {
                 // Dropout looks whether there could be gradients.
-                let x = if plan.dropout > 0.0 { x.autodiff() } else { x };
+                let x = if shares_dropout { x.autodiff() } else { x };
                 through(net, x, sigmas)
             };
+            if plan.objective.halving().is_some() {
+                let middle = |pair: &[f64; 2]| [pair[0], between(&plan.diffusion, *pair), pair[1]];
+                let levels: Vec<[f64; 3]> = levels.iter().map(middle).collect();
+                return halving(&student, &target, inputs, &levels, (metric, weights)).sum();
+            }
             let taught = teacher.as_ref().map(|teacher| {
                 move |x: Tensor<4>, sigmas: &[f64]| teacher.denoise(x, sigmas, labels.unwrap_or_default())
             });
             let aim = Aim { target: &target, teacher: taught.as_ref().map(|teacher| teacher as _) };
-            consistency(&student, &aim, inputs, levels, (plan.objective.metric(), weights)).sum()
+            let agreement = consistency(&student, &aim, inputs, levels, (metric, weights)).sum();
+            match (first_call, &plan.objective) {
+                (Some(first_call), Objective::Boosted(boosting)) => first_call + agreement * boosting.consistency,
+                _ => agreement,
+            }
         })?;
-        if let (Some(target), Some(decay)) = (&mut self.target, self.plan.objective.decay(place)) {
+        let decay = self.plan.objective.decay(place).filter(|decay| *decay < 1.0);
+        if let (Some(target), Some(decay)) = (&mut self.target, decay) {
             follow(target, &numbers(&self.learner.net), decay);
         }
         Ok(learned)
+    }
+
+    fn validate(&mut self, _pictures: &ImageBatch, _labels: &[usize]) -> Result<Option<Validation>, TrainError> {
+        let Some(shape) = self.bank.as_ref().map(Bank::shape) else { return Ok(None) };
+        let generator = self.finished(shape);
+        self.bank.as_mut().map_or(Ok(None), |bank| bank.validate(&generator))
+    }
+
+    fn sampling(&self) -> Option<GenerateSettings> {
+        Some(self.plan.objective.sampling(self.learner.step.saturating_sub(1)))
     }
 
     fn kept(&self) -> Vec<Kept> {

@@ -9,6 +9,7 @@ use super::error::{Problem, TrainError};
 use super::optimiser::{Optimiser, OptimiserSettings};
 use super::validation::Validation;
 use crate::checkpoint::CheckpointError;
+use crate::generator::GenerateSettings;
 use crate::image::ImageBatch;
 use crate::net::numbers::{gradients, named, numbers, with_numbers};
 
@@ -35,7 +36,7 @@ impl Default for Course {
 }
 
 /// Pictures of a step that its streams can tell apart.
-const MAX_BATCH: usize = 1 << 15;
+pub(super) const MAX_BATCH: usize = 1 << 15;
 
 impl Course {
     /// A value that cannot be, and what is expected.
@@ -47,11 +48,15 @@ impl Course {
         if !(1..=self.batch).contains(&self.parts) {
             return Some((format!("parts = {}", self.parts), "it is from 1 to the pictures of the batch"));
         }
-        if self.steps > u64::from(u32::MAX) {
-            return Some((format!("steps = {}", self.steps), "there are at most 4294967295"));
+        if !(1..=u64::from(u32::MAX)).contains(&self.steps) {
+            return Some((format!("steps = {}", self.steps), "there are 1 to 4294967295"));
         }
-        let odd = self.averages.iter().find(|rate| !(0.0..1.0).contains(*rate));
-        odd.map(|rate| (format!("averages has {rate}"), "what is kept of an average is between 0 and 1"))
+        if let Some(rate) = self.averages.iter().find(|rate| !(0.0..1.0).contains(*rate)) {
+            return Some((format!("averages has {rate}"), "what is kept of an average is between 0 and 1"));
+        }
+        let mut others = self.averages.iter().enumerate();
+        let twice = others.find(|(place, rate)| self.averages[..*place].contains(rate));
+        twice.map(|(_, rate)| (format!("averages has {rate} twice"), "every average has a rate of its own"))
     }
 
     /// What a part of a step draws its dropout from: the same for every network of the step, and when it is done again.
@@ -67,7 +72,7 @@ impl Course {
 }
 
 /// What a step came to.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Learned {
     /// Mean loss of its pictures.
     pub loss: f64,
@@ -96,18 +101,24 @@ pub trait Trainer {
     /// Steps that are done.
     fn steps_done(&self) -> u64;
 
-    /// Learns from pictures in `[0, 1]` and their labels, which a network without classes ignores.
+    /// Learns from pictures in `[0, 1]` and their labels, which a network without classes ignores; there are none where it has
+    /// pictures of its own.
     ///
     /// # Errors
     /// [`TrainError`]; the step is not done then.
     fn step(&mut self, pictures: &ImageBatch, labels: &[usize]) -> Result<Learned, TrainError>;
 
-    /// What it is worth on pictures that it did not learn from; `None` where that is not known of a batch.
+    /// What it is worth on pictures that it did not learn from; `None` where that is not known of them.
     ///
     /// # Errors
     /// [`TrainError`] when the device fails.
     fn validate(&mut self, _pictures: &ImageBatch, _labels: &[usize]) -> Result<Option<Validation>, TrainError> {
         Ok(None)
+    }
+
+    /// How what was learnt last makes pictures; `None` where it makes none.
+    fn sampling(&self) -> Option<GenerateSettings> {
+        None
     }
 
     /// Everything that the next step depends on.
@@ -139,6 +150,8 @@ pub(super) struct Learner<M> {
     averages: Vec<(f64, Vec<Tensor<1>>)>,
     /// Steps that are done.
     pub(super) step: u64,
+    /// At which of them it began to learn what it learns now: the optimiser counts from there.
+    begun: u64,
     device: Device,
 }
 
@@ -155,7 +168,19 @@ impl<M: Module> Learner<M> {
         let lengths: Vec<usize> = tensors.iter().map(|(_, shape)| shape.iter().product()).collect();
         let optimiser = Optimiser::new(settings.clone(), &lengths, device);
         let averages = rates.iter().map(|rate| (*rate, numbers(&net))).collect();
-        Self { net, tensors, settings, optimiser, averages, step: 0, device: device.clone() }
+        Self { net, tensors, settings, optimiser, averages, step: 0, begun: 0, device: device.clone() }
+    }
+
+    /// Learns what it began to learn at step `begun`: there the optimiser forgets, and the averages begin anew.
+    pub(super) fn pursue(&mut self, begun: u64) {
+        self.begun = begun;
+        if begun == self.step && begun > 0 {
+            let lengths: Vec<usize> = self.tensors.iter().map(|(_, shape)| shape.iter().product()).collect();
+            self.optimiser = Optimiser::new(self.settings.clone(), &lengths, &self.device);
+            for (_, average) in &mut self.averages {
+                *average = numbers(&self.net);
+            }
+        }
     }
 
     /// Makes a step: the mean of `loss` over `count` pictures goes down. `loss` gives the sum of a part's losses.
@@ -178,14 +203,24 @@ impl<M: Module> Learner<M> {
             return Err(TrainError::NotFinite { step: self.step });
         }
         let scale = self.optimiser.clip(norm);
-        let new = self.optimiser.step(self.step, numbers(&self.net), sum, scale);
+        let step = self.step - self.begun;
+        let new = self.optimiser.step(step, numbers(&self.net), sum, scale);
         for (rate, average) in &mut self.averages {
             follow(average, &new, *rate);
         }
         self.net = with_numbers(self.net.clone(), &new);
-        let rate = self.settings.rate_at(self.step);
+        let rate = self.settings.rate_at(step);
         self.step += 1;
         Ok(Learned { loss: value, gradient: norm, rate })
+    }
+
+    /// The network that is worth most: the first of the averages over the steps, where there is one.
+    pub(super) fn best(&self) -> M {
+        let net = self.net.valid();
+        match self.averages.first() {
+            Some((_, average)) => with_numbers(net, average),
+            None => net,
+        }
     }
 
     /// Everything that the next step depends on.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::error::{Problem, not_negative, some};
 use crate::generator::schedule::karras_sigma;
 use crate::noise::Stream;
 use crate::zoo::DiffusionManifest;
@@ -85,6 +86,44 @@ impl Grid {
     }
 }
 
+/// The level between two of a schedule, in its own measure.
+#[must_use]
+pub fn between(diffusion: &DiffusionManifest, levels: [f64; 2]) -> f64 {
+    let [from, to] = levels.map(|level| level.powf(diffusion.rho.recip()));
+    (0.5 * (from + to)).powf(diffusion.rho)
+}
+
+/// Stages of progressive distillation, each of which halves the steps that a picture takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Halving {
+    /// Steps of the first stage's student, a power of two.
+    pub first: usize,
+    /// Steps of training that a stage takes; the last two, of two steps and of one, take twice as many.
+    pub every: u64,
+}
+
+impl Halving {
+    /// How many steps the student is to need, and at which step of training its stage began.
+    ///
+    /// # Source
+    /// openai/consistency_models, `cm/script_util.py`, `ema_and_scales_fn` with the scale mode `progdist`.
+    #[must_use]
+    pub const fn at(self, step: u64) -> (usize, u64) {
+        let Self { first, every } = self;
+        let late = match first.checked_ilog2() {
+            Some(halvings) => (halvings as u64).saturating_sub(1) * every,
+            None => 0,
+        };
+        if step < late {
+            (first >> (step / every), step / every * every)
+        } else if step - late < 2 * every {
+            (2, late)
+        } else {
+            (1, late + 2 * every)
+        }
+    }
+}
+
 /// `t` to the smaller level `r` of easy consistency tuning: the higher the stage, the nearer they are.
 ///
 /// # Source
@@ -109,6 +148,15 @@ impl Default for Tightening {
 }
 
 impl Tightening {
+    /// A value that cannot be, and what is expected.
+    pub(super) fn problem(self) -> Problem {
+        let near = !(self.q > 1.0 && self.q.is_finite());
+        let near = near.then(|| (format!("q = {}", self.q), "it is a number above 1"));
+        near.or_else(|| not_negative("k", self.k))
+            .or_else(|| not_negative("b", self.b))
+            .or_else(|| some("every", self.every))
+    }
+
     /// `r` for `t` at a step; 0 stands for the picture itself.
     #[must_use]
     pub fn smaller(self, t: f64, step: u64) -> f64 {
@@ -131,6 +179,22 @@ mod tests {
         assert!((tightening.smaller(1.0, 100) - (1.0 - wider / 16.0)).abs() < 1e-12);
         assert_eq!(tightening.smaller(0.01, 0), 0.0, "a picture is its own end");
         assert!((tightening.smaller(80.0, 0) - 60.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn steps_are_halved_until_one_is_left_and_the_last_stages_are_longer() {
+        let at = |step| Halving { first: 16, every: 10 }.at(step);
+        // By hand from the original: 16, 8, 4 for ten steps each, 2 for twenty, then 1.
+        let stages =
+            [(0, (16, 0)), (9, (16, 0)), (10, (8, 10)), (29, (4, 20)), (30, (2, 30)), (49, (2, 30)), (50, (1, 50))];
+        for (step, expected) in stages {
+            assert_eq!(at(step), expected, "step {step}");
+        }
+        assert_eq!(at(500), (1, 50));
+        assert_eq!([0, 19, 20].map(|step| Halving { first: 2, every: 10 }.at(step)), [(2, 0), (2, 0), (1, 20)]);
+        let edm = DiffusionManifest::new(crate::zoo::PreconditioningName::Edm);
+        let [from, to] = Grid::pair_at(&edm, 5, 1);
+        assert!((between(&edm, [from, to]) - karras_sigma(&edm, 1.5 / 4.0)).abs() < 1e-9);
     }
 
     #[test]

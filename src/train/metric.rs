@@ -3,6 +3,8 @@
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::error::{Problem, not_negative};
+
 /// The floor under a root whose gradient is to be a number also where two pictures are the same.
 const FLOOR: f64 = 1e-24;
 
@@ -23,6 +25,14 @@ pub enum Metric {
 }
 
 impl Metric {
+    /// A value that cannot be, and what is expected.
+    pub(super) fn problem(self) -> Problem {
+        match self {
+            Self::PseudoHuber { c: Some(c) } => not_negative("c", c),
+            Self::L2 | Self::L1 | Self::PseudoHuber { c: None } => None,
+        }
+    }
+
     /// The distance of every sample.
     ///
     /// # Shapes

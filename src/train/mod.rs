@@ -6,6 +6,7 @@
 //! out.
 
 pub mod attack;
+mod boosting;
 mod classifier;
 mod error;
 mod generator;
@@ -21,6 +22,7 @@ mod order;
 mod tests;
 mod validation;
 
+pub use self::boosting::{Bank, Booster, Boosting, Refined, Shelf};
 pub use self::classifier::{ClassifierObjective, ClassifierPlan, ClassifierTrainer, Fakes, Terms};
 pub use self::error::{Problem, TrainError};
 pub use self::generator::{GeneratorPlan, GeneratorTrainer};

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::Problem;
-use super::levels::{Grid, Tightening};
+use super::boosting::Boosting;
+use super::error::{Problem, not_negative, some};
+use super::levels::{Grid, Halving, Tightening};
 use super::metric::{Metric, Weighting};
+use crate::generator::{GenerateSettings, SamplerKind};
 use crate::noise::Stream;
 use crate::zoo::{DiffusionManifest, PreconditioningName};
 
@@ -68,6 +70,24 @@ pub enum Objective {
         #[serde(default = "karras")]
         weighting: Weighting,
     },
+    /// Half as many steps as before, again and again: at the end of each stage the network becomes its own teacher (Salimans
+    /// and Ho 2022). Begin with a network of EDM.
+    ProgressiveDistillation {
+        /// Steps of the first stage's student, a power of two.
+        #[serde(default = "sixty_four")]
+        first: usize,
+        /// Steps of training that a stage takes; the last two, of two steps and of one, take twice as many.
+        #[serde(default = "fifty_thousand")]
+        every: u64,
+        /// The distance.
+        #[serde(default = "l2")]
+        metric: Metric,
+        /// How much a level counts.
+        #[serde(default = "truncated_snr")]
+        weighting: Weighting,
+    },
+    /// Giving in one call what refinement gave.
+    Boosted(Boosting),
 }
 
 const fn edm_mean() -> f64 {
@@ -87,6 +107,15 @@ const fn karras() -> Weighting {
 }
 const fn uniform() -> Weighting {
     Weighting::Uniform
+}
+const fn sixty_four() -> usize {
+    64
+}
+const fn fifty_thousand() -> u64 {
+    50_000
+}
+const fn truncated_snr() -> Weighting {
+    Weighting::TruncatedSnr
 }
 const fn l2() -> Metric {
     Metric::L2
@@ -115,7 +144,7 @@ impl Objective {
     #[must_use]
     pub const fn preconditioning(&self) -> PreconditioningName {
         match self {
-            Self::Edm { .. } => PreconditioningName::Edm,
+            Self::Edm { .. } | Self::ProgressiveDistillation { .. } => PreconditioningName::Edm,
             _ => PreconditioningName::Consistency,
         }
     }
@@ -129,13 +158,41 @@ impl Objective {
         }
     }
 
+    /// How what was trained at a step makes pictures.
+    pub(super) fn sampling(&self, step: u64) -> GenerateSettings {
+        let (sampler, steps) = match (self, self.halving()) {
+            (_, Some(halving)) => (SamplerKind::Progdist, halving.at(step).0 as u32),
+            (Self::Edm { .. }, None) => (SamplerKind::Auto, 18),
+            _ => (SamplerKind::Auto, 1),
+        };
+        GenerateSettings { steps, sampler, ..GenerateSettings::default() }
+    }
+
+    /// The stages, where it has some.
+    pub(super) const fn halving(&self) -> Option<Halving> {
+        match self {
+            Self::ProgressiveDistillation { first, every, .. } => Some(Halving { first: *first, every: *every }),
+            _ => None,
+        }
+    }
+
+    /// Whether the network is compared with pictures alone, and with no network.
+    pub(super) fn is_alone(&self) -> bool {
+        match self {
+            Self::Edm { .. } => true,
+            Self::Boosted(boosting) => boosting.consistency == 0.0,
+            _ => false,
+        }
+    }
+
     /// What the target network keeps of itself at a step; `None` where the network is its own target.
     pub(super) fn decay(&self, place: Place) -> Option<f64> {
         match self {
             Self::ConsistencyTraining { grid, .. } | Self::ConsistencyDistillation { grid, .. } => {
                 Some(grid.at(place.step, place.steps).1)
             }
-            Self::Edm { .. } | Self::EasyConsistency { .. } => None,
+            // At the end of a stage the network becomes the teacher.
+            _ => self.halving().map(|halving| if halving.at(place.step + 1).1 > place.step { 0.0 } else { 1.0 }),
         }
     }
 
@@ -144,12 +201,16 @@ impl Objective {
         let mut random = |mean: f64, deviation: f64| (mean + deviation * f64::from(stream.normal(1)[0])).exp();
         match self {
             Self::Edm { mean, deviation, .. } => [random(*mean, *deviation), 0.0],
-            Self::EasyConsistency { mean, deviation, tightening, .. } => {
+            Self::EasyConsistency { mean, deviation, tightening, .. }
+            | Self::Boosted(Boosting { mean, deviation, tightening, .. }) => {
                 let t = random(*mean, *deviation);
                 [t, tightening.smaller(t, place.step)]
             }
             Self::ConsistencyTraining { grid, .. } | Self::ConsistencyDistillation { grid, .. } => {
                 Grid::pair(diffusion, grid.at(place.step, place.steps).0, stream)
+            }
+            Self::ProgressiveDistillation { first, every, .. } => {
+                Grid::pair(diffusion, Halving { first: *first, every: *every }.at(place.step).0 + 1, stream)
             }
         }
     }
@@ -160,7 +221,9 @@ impl Objective {
             Self::Edm { .. } => Metric::L2,
             Self::ConsistencyTraining { metric, .. }
             | Self::ConsistencyDistillation { metric, .. }
-            | Self::EasyConsistency { metric, .. } => *metric,
+            | Self::EasyConsistency { metric, .. }
+            | Self::ProgressiveDistillation { metric, .. }
+            | Self::Boosted(Boosting { metric, .. }) => *metric,
         }
     }
 
@@ -170,7 +233,9 @@ impl Objective {
             Self::Edm { weighting, .. }
             | Self::ConsistencyTraining { weighting, .. }
             | Self::ConsistencyDistillation { weighting, .. }
-            | Self::EasyConsistency { weighting, .. } => *weighting,
+            | Self::EasyConsistency { weighting, .. }
+            | Self::ProgressiveDistillation { weighting, .. } => *weighting,
+            Self::Boosted(_) => Weighting::Uniform,
         }
     }
 
@@ -179,7 +244,7 @@ impl Objective {
     pub fn problem(&self) -> Problem {
         let small = |what: &str, found: usize| (format!("{what} = {found}"), "a grid has at least 2 points");
         let odd = |decay: f64| (format!("decay = {decay}"), "it is between 0 and 1");
-        match self {
+        let own = match self {
             Self::ConsistencyTraining { grid, .. } | Self::ConsistencyDistillation { grid, .. } => match *grid {
                 Grid::Fixed { points, .. } if points < 2 => Some(small("points", points)),
                 Grid::Progressive { first, .. } if first < 2 => Some(small("first", first)),
@@ -189,15 +254,25 @@ impl Objective {
                 // A progressive one needs its logarithm.
                 Grid::Progressive { decay, .. } if !(decay > 0.0 && decay < 1.0) => Some(odd(decay)),
                 Grid::Fixed { decay, .. } if !(0.0..1.0).contains(&decay) => Some(odd(decay)),
-                _ => None,
+                Grid::Progressive { over, .. } => over.and_then(|over| some("over", over)),
+                Grid::Fixed { .. } => None,
             },
-            Self::Edm { deviation, .. } | Self::EasyConsistency { deviation, .. } if *deviation < 0.0 => {
-                Some((format!("deviation = {deviation}"), "it is not negative"))
+            Self::Edm { mean, deviation, .. } | Self::EasyConsistency { mean, deviation, .. } => {
+                let infinite = (!mean.is_finite()).then(|| (format!("mean = {mean}"), "it is a number"));
+                infinite.or_else(|| not_negative("deviation", *deviation)).or_else(|| match self {
+                    Self::EasyConsistency { tightening, .. } => tightening.problem(),
+                    _ => None,
+                })
             }
-            Self::EasyConsistency { tightening, .. } if tightening.q <= 1.0 => {
-                Some((format!("q = {}", tightening.q), "it is more than 1"))
+            Self::ProgressiveDistillation { first, .. } if *first < 2 || !first.is_power_of_two() => {
+                Some((format!("first = {first}"), "it is a power of two, at least 2, which can be halved until 1"))
             }
-            Self::Edm { .. } | Self::EasyConsistency { .. } => None,
-        }
+            Self::ProgressiveDistillation { every: 0, .. } => {
+                Some(("every = 0 in [objective]".to_owned(), "a stage has at least 1 step"))
+            }
+            Self::ProgressiveDistillation { .. } => None,
+            Self::Boosted(boosting) => boosting.problem(),
+        };
+        own.or_else(|| self.metric().problem())
     }
 }

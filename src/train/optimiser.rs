@@ -9,6 +9,8 @@ use rayon::iter::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::error::{Problem, not_negative, positive};
+
 /// Which rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -45,6 +47,42 @@ pub struct OptimiserSettings {
     pub milestones: Vec<u64>,
     /// See [`Self::milestones`].
     pub gamma: f64,
+    /// How the rate falls behind the warm-up; without it it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fall: Option<Fall>,
+}
+
+/// A rate that becomes smaller step by step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fall {
+    /// Along which line.
+    pub shape: Shape,
+    /// The rate in the end.
+    pub to: f64,
+    /// The step from which it stays there.
+    pub until: u64,
+}
+
+/// A line along which the rate falls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// Straight.
+    Linear,
+    /// Half a wave of the cosine (Loshchilov and Hutter 2017).
+    Cosine,
+}
+
+impl Fall {
+    /// The rate after a share of the fall, from 0 to 1, that began at `rate`.
+    fn at(self, rate: f64, share: f64) -> f64 {
+        let left = match self.shape {
+            Shape::Linear => 1.0 - share,
+            Shape::Cosine => 0.5 + 0.5 * libm::cos(std::f64::consts::PI * share),
+        };
+        self.to + (rate - self.to) * left
+    }
 }
 
 impl Default for OptimiserSettings {
@@ -59,17 +97,40 @@ impl Default for OptimiserSettings {
             warm_up: 0,
             milestones: Vec::new(),
             gamma: 0.1,
+            fall: None,
         }
     }
 }
 
 impl OptimiserSettings {
+    /// A value that cannot be, and what is expected.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        let odd = self.betas.iter().find(|beta| !(0.0..1.0).contains(*beta));
+        let betas = || odd.map(|beta| (format!("betas has {beta}"), "both are at least 0 and below 1"));
+        positive("rate", self.rate)
+            .or_else(|| positive("epsilon", self.epsilon))
+            .or_else(|| self.clip.and_then(|clip| positive("clip", clip)))
+            .or_else(|| positive("gamma", self.gamma))
+            .or_else(|| not_negative("weight_decay", self.weight_decay))
+            .or_else(betas)
+            .or_else(|| self.fall.and_then(|fall| not_negative("to", fall.to)))
+            .or_else(|| {
+                let until = self.fall.map(|fall| fall.until).filter(|until| *until <= self.warm_up)?;
+                Some((format!("until = {until} in fall"), "it is a step behind those of warm_up"))
+            })
+    }
+
     /// The rate at a step, counted from 0.
     #[must_use]
     pub fn rate_at(&self, step: u64) -> f64 {
         let rise = if step < self.warm_up { (step + 1) as f64 / self.warm_up as f64 } else { 1.0 };
         let passed = self.milestones.iter().filter(|milestone| **milestone <= step).count();
-        self.rate * rise * self.gamma.powi(passed as i32)
+        let rate = self.fall.map_or(self.rate, |fall| {
+            let gone = step.saturating_sub(self.warm_up) as f64;
+            fall.at(self.rate, (gone / fall.until.saturating_sub(self.warm_up).max(1) as f64).min(1.0))
+        });
+        rate * rise * self.gamma.powi(passed as i32)
     }
 }
 
@@ -230,6 +291,21 @@ mod tests {
                 assert_eq!(x[1].clone().into_scalar::<f32>(), 7.0, "what has no gradient stays");
             }
         }
+    }
+
+    #[test]
+    fn a_rate_rises_stays_and_falls_along_its_line() {
+        let with = |fall| OptimiserSettings { rate: 1e-3, warm_up: 4, fall, ..Default::default() };
+        let rates = |fall| [0, 3, 4, 9, 14, 99].map(|step| (with(fall).rate_at(step) * 1e8).round() / 1e8);
+        assert_eq!(rates(None), [2.5e-4, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3]);
+        let line = |shape| Some(Fall { shape, to: 1e-4, until: 14 });
+        assert_eq!(rates(line(Shape::Linear)), [2.5e-4, 1e-3, 1e-3, 5.5e-4, 1e-4, 1e-4]);
+        assert_eq!(rates(line(Shape::Cosine)), [2.5e-4, 1e-3, 1e-3, 5.5e-4, 1e-4, 1e-4]);
+        let quarter = with(line(Shape::Cosine)).rate_at(6);
+        assert!((quarter - (1e-4 + 9e-4 * 0.5 * (1.0 + (0.2 * std::f64::consts::PI).cos()))).abs() < 1e-12);
+        assert!(with(line(Shape::Linear)).problem().is_none());
+        let early = with(Some(Fall { until: 4, ..line(Shape::Linear).unwrap() })).problem().unwrap();
+        assert_eq!(early.0, "until = 4 in fall");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::error::Problem;
 use crate::noise::{Purpose, Stream};
 
 /// Every picture once before any comes again, each time in another order.
@@ -60,7 +61,16 @@ pub struct Variety {
     pub shift: usize,
 }
 
+/// Farthest that a picture may lie elsewhere: none is larger.
+const MAX_SHIFT: usize = 4096;
+
 impl Variety {
+    /// A value that cannot be, and what is expected.
+    #[must_use]
+    pub fn problem(self) -> Problem {
+        (self.shift > MAX_SHIFT).then(|| (format!("shift = {}", self.shift), "it is from 0 to 4096 pixels"))
+    }
+
     /// A picture `[C, H, W]`, varied; nothing is drawn where nothing varies.
     #[must_use]
     pub fn vary(self, picture: &[f32], [channels, h, w]: [usize; 3], stream: &mut Stream) -> Vec<f32> {

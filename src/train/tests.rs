@@ -1,5 +1,7 @@
 //! Training as a whole: a few pictures are learnt by heart, and a step depends on nothing but its number and what is kept.
 
+mod boosting;
+
 use std::collections::HashMap;
 
 use burn::tensor::Device;
@@ -8,10 +10,10 @@ use super::attack::Attack;
 use super::levels::{Grid, Tightening};
 use super::metric::{Metric, Weighting};
 use super::*;
-use crate::checkpoint::{Checkpoint, Weights, write};
+use crate::checkpoint::{Checkpoint, CheckpointError, LoadReport, Weights, write};
 use crate::generator::Generator;
 use crate::image::ImageBatch;
-use crate::net::resnet::ResnetConfig;
+use crate::net::resnet::{ResnetConfig, ResnetManifest};
 use crate::net::unet::{UnetConfig, UnetManifest};
 use crate::noise::{Purpose, Stream};
 use crate::zoo::{DiffusionManifest, GeneratorManifest, Manifest, ManifestKind};
@@ -60,7 +62,7 @@ fn plan(objective: Objective, course: Course) -> GeneratorPlan {
 }
 
 fn trainer(plan: GeneratorPlan, teacher: Option<Generator>) -> GeneratorTrainer {
-    GeneratorTrainer::new(plan, &mut Initial::new(0), teacher, &Device::flex()).unwrap()
+    GeneratorTrainer::new(plan, &mut Initial::new(0), teacher, None, &Device::flex()).unwrap()
 }
 
 /// Losses of so many steps with all pictures.
@@ -95,6 +97,38 @@ fn memory(trainer: &dyn Trainer) -> HashMap<(String, String), Vec<f32>> {
     tensors.collect()
 }
 
+/// A network that was trained, opened like any other.
+fn opened<M>(
+    trainer: &dyn Trainer,
+    kind: ManifestKind,
+    read: impl Fn(&Manifest, Weights<'_>, &Device) -> Result<(M, LoadReport), CheckpointError>,
+) -> M {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let model = trainer.kept().into_iter().find(|list| list.is_network).unwrap();
+    let tensors: Vec<_> =
+        model.tensors.into_iter().map(|(name, shape, tensor)| (name, shape, learner::read(tensor).unwrap())).collect();
+    write(&path, &tensors).unwrap();
+    let manifest = Manifest {
+        name: "model".to_owned(),
+        title: "model".to_owned(),
+        file: "model.safetensors".to_owned(),
+        sha256: None,
+        prefix: None,
+        resolution: SIDE,
+        width: None,
+        channels: 1,
+        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
+        source: "a test".to_owned(),
+        licence: "none".to_owned(),
+        kind,
+    };
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let (model, report) = read(&manifest, Weights::new(&checkpoint), &Device::flex()).unwrap();
+    assert_eq!(report.unused, Vec::<String>::new(), "a trained network is a network like any other");
+    model
+}
+
 fn edm() -> Objective {
     Objective::Edm { mean: -1.2, deviation: 1.2, weighting: Weighting::Karras }
 }
@@ -125,29 +159,23 @@ fn denoising_and_consistency_learn_a_few_pictures_by_heart_and_a_teacher_teaches
     assert_learnt("training", &losses(&mut trainer(plan(training(), course()), None), STEPS), 0.15);
     assert_learnt("easy", &losses(&mut trainer(plan(easy, course()), None), STEPS), 0.1);
 
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("teacher.safetensors");
-    let model = teacher.kept().into_iter().find(|list| list.is_network).unwrap();
-    let tensors: Vec<_> =
-        model.tensors.into_iter().map(|(name, shape, tensor)| (name, shape, learner::read(tensor).unwrap())).collect();
-    write(&path, &tensors).unwrap();
-    let manifest = Manifest {
-        name: "teacher".to_owned(),
-        title: "teacher".to_owned(),
-        file: "teacher.safetensors".to_owned(),
-        sha256: None,
-        prefix: None,
-        resolution: SIDE,
-        width: None,
-        channels: 1,
-        classes: (0..CLASSES).map(|class| class.to_string()).collect(),
-        source: "a test".to_owned(),
-        licence: "none".to_owned(),
-        kind: ManifestKind::Generator(GeneratorManifest { unet: unet(), diffusion: plan(edm(), course()).diffusion }),
+    let halving = Objective::ProgressiveDistillation {
+        first: 2,
+        every: STEPS as u64,
+        metric: Metric::L2,
+        weighting: Weighting::Uniform,
     };
-    let checkpoint = Checkpoint::open(&path).unwrap();
-    let (teacher, report) = Generator::read(&manifest, Weights::new(&checkpoint), &Device::flex()).unwrap();
-    assert_eq!(report.unused, Vec::<String>::new(), "a trained network is a network like any other");
+    let (mut student, taught) = (trainer(plan(halving, course()), None), memory(&teacher));
+    let begins = |list: &str, name: &str, shape: &[usize]| match list {
+        "model" | "target" => taught[&("model".to_owned(), name.to_owned())].clone(),
+        _ => vec![0.0; shape.iter().product()],
+    };
+    student.take(0, &mut |list, name, shape| Ok(begins(list, name, shape))).unwrap();
+    assert_learnt("halving", &losses(&mut student, STEPS), 0.5);
+
+    let diffusion = plan(edm(), course()).diffusion;
+    let teacher =
+        opened(&teacher, ManifestKind::Generator(GeneratorManifest { unet: unet(), diffusion }), Generator::read);
     let distillation = Objective::ConsistencyDistillation {
         teacher: String::new(),
         grid: Grid::Fixed { points: 4, decay: 0.9 },
@@ -170,7 +198,7 @@ fn a_resumed_training_goes_on_to_the_identical_next_step() {
     let stored = memory(&whole);
     let expected = losses(&mut whole, 3);
     // Other first weights, which are overwritten.
-    let mut resumed = GeneratorTrainer::new(plan(), &mut Initial::new(77), None, &Device::flex()).unwrap();
+    let mut resumed = GeneratorTrainer::new(plan(), &mut Initial::new(77), None, None, &Device::flex()).unwrap();
     resumed.take(2, &mut |list, name, _| Ok(stored[&(list.to_owned(), name.to_owned())].clone())).unwrap();
     assert_eq!(losses(&mut resumed, 3), expected);
     assert_eq!(kept(&resumed), kept(&whole));
@@ -186,6 +214,27 @@ fn a_resumed_training_goes_on_to_the_identical_next_step() {
 }
 
 #[test]
+fn at_the_end_of_a_stage_the_network_becomes_its_own_teacher_also_when_resumed_there() {
+    let halving =
+        Objective::ProgressiveDistillation { first: 4, every: 2, metric: Metric::L2, weighting: Weighting::Uniform };
+    let plan = || plan(halving.clone(), Course { steps: 9, averages: vec![0.9], ..Course::default() });
+    let mut whole = trainer(plan(), None);
+    let numbers = |trainer: &GeneratorTrainer, list: &str| {
+        kept(trainer).into_iter().find(|(name, _)| name == list).map(|(_, numbers)| numbers).unwrap()
+    };
+    losses(&mut whole, 1);
+    assert_ne!(numbers(&whole, "target"), numbers(&whole, "model"), "the teacher stays");
+    losses(&mut whole, 1);
+    assert_eq!(numbers(&whole, "target"), numbers(&whole, "model"));
+    let stored = memory(&whole);
+    let expected = losses(&mut whole, 5);
+    let mut resumed = trainer(plan(), None);
+    resumed.take(2, &mut |list, name, _| Ok(stored[&(list.to_owned(), name.to_owned())].clone())).unwrap();
+    assert_eq!(losses(&mut resumed, 5), expected);
+    assert_eq!(kept(&resumed), kept(&whole));
+}
+
+#[test]
 fn a_batch_in_parts_is_the_same_batch() {
     let step = |parts| {
         let course = Course { parts, averages: Vec::new(), ..Course::default() };
@@ -198,17 +247,20 @@ fn a_batch_in_parts_is_the_same_batch() {
     assert!((whole.gradient - parts.gradient).abs() < 1e-4 * whole.gradient, "{whole:?}, {parts:?}");
 }
 
-fn classifier(objective: &ClassifierObjective, seed: u64) -> ClassifierTrainer<'static> {
-    let arch = toml::from_str(
+fn resnet() -> ResnetManifest {
+    toml::from_str(
         "blocks = [1]
          widths = [8]
          shortcut = 'pool'
          stem_kernel = 3
          stem_stride = 1",
     )
-    .unwrap();
+    .unwrap()
+}
+
+fn classifier(objective: &ClassifierObjective, seed: u64) -> ClassifierTrainer<'static> {
     let plan = ClassifierPlan {
-        config: ResnetConfig { arch, channels: 1, num_classes: CLASSES },
+        config: ResnetConfig { arch: resnet(), channels: 1, num_classes: CLASSES },
         normalisation: [vec![0.5], vec![0.25]],
         objective: objective.clone(),
         optimiser: OptimiserSettings { rule: Rule::Adam, rate: 3e-2, ..Default::default() },

@@ -7,9 +7,10 @@ use crossbeam::channel::{Receiver, Sender};
 use egui::{Color32, ColorImage, Context};
 
 use crate::error::error_chain;
-use crate::export::{ExportError, GENERATED, REFINED, Refined, Results, pair};
+use crate::export::{ExportError, GENERATED, REFINED, Refined, Results, write_png};
 use crate::file::free_path;
 use crate::generator::{EditSettings, GenerateSettings};
+use crate::image::sheet::pair;
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 use crate::parameter::{captions, names};
@@ -177,7 +178,7 @@ impl Job {
         let Self { origins, state, trace, classes, .. } = self;
         if let Export::Pair(sample) = self.export {
             let after: &ImageBatch = state.as_ref().map_or(&origins.images, |state| &state.images);
-            return pair(&origins.images, after, sample).write(to);
+            return write_png(&pair(&origins.images, after, sample), to);
         }
         let path = self.run.map_or_else(Vec::new, |run| trace.path(run));
         let before = path.first().and_then(|id| trace.numbers(*id));

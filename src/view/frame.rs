@@ -5,7 +5,9 @@ use std::path::Path;
 use egui::{Ui, ViewportCommand};
 
 use super::asking::ask;
+use crate::session::training::{TrainAction, TrainPhase};
 use crate::session::{Action, Session, Verb};
+use crate::worker::Steer;
 
 /// How far leaving is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,6 +15,10 @@ enum Leaving {
     /// Nobody wants to.
     #[default]
     Not,
+    /// A training that goes on is being asked about.
+    AsksOfTraining,
+    /// The window is asked to close again as soon as the training has kept what it has learnt.
+    EndsTraining,
     /// Unsaved work is being asked about.
     Asks,
     /// It is saved as soon as nothing computes any more.
@@ -28,13 +34,15 @@ enum Leaving {
 pub struct Frame {
     title: String,
     leaving: Leaving,
+    /// What a training has learnt since its last checkpoint may be lost.
+    drops_training: bool,
 }
 
 impl Frame {
     /// Whether the question is open.
     #[must_use]
     pub fn asks(&self) -> bool {
-        self.leaving == Leaving::Asks
+        matches!(self.leaving, Leaving::Asks | Leaving::AsksOfTraining)
     }
 
     /// Closes the window without a question.
@@ -58,6 +66,19 @@ impl Frame {
         let is_asked = ctx.input(|input| input.viewport().close_requested());
         match self.leaving {
             Leaving::Closes => {}
+            _ if is_asked && session.is_training() && !self.drops_training => {
+                ctx.send_viewport_cmd(ViewportCommand::CancelClose);
+                if self.leaving != Leaving::EndsTraining {
+                    self.leaving = Leaving::AsksOfTraining;
+                }
+            }
+            Leaving::EndsTraining if !session.is_training() => {
+                self.leaving = Leaving::Not;
+                // Where it could not keep anything the window stays: a message says why.
+                if session.training().is_none_or(|training| training.phase != TrainPhase::Failed) {
+                    ctx.send_viewport_cmd(ViewportCommand::Close);
+                }
+            }
             _ if is_asked && is_unsaved => {
                 ctx.send_viewport_cmd(ViewportCommand::CancelClose);
                 self.leaving = Leaving::Asks;
@@ -76,7 +97,10 @@ impl Frame {
 
     /// The question, while it is open.
     pub fn ui(&mut self, ui: &Ui, session: &Session, actions: &mut Vec<Action>) {
-        if !self.asks() {
+        if self.leaving == Leaving::AsksOfTraining {
+            self.ask_of_training(ui, session, actions);
+        }
+        if self.leaving != Leaving::Asks {
             return;
         }
         let states = session
@@ -105,6 +129,47 @@ impl Frame {
                 self.leaving = leaving;
                 if leaving == Leaving::Stops && session.is_busy() {
                     actions.push(Action::Do(Verb::Stop));
+                }
+            }
+        }
+    }
+}
+
+impl Frame {
+    fn ask_of_training(&mut self, ui: &Ui, session: &Session, actions: &mut Vec<Action>) {
+        let Some(training) = session.training().filter(|training| training.is_going()) else {
+            // It has come to its end meanwhile.
+            self.leaving = Leaving::EndsTraining;
+            return;
+        };
+        let kept = training.kept.last().map_or_else(
+            || "nothing of it is kept yet".to_owned(),
+            |kept| format!("its last checkpoint is that of step {}", kept.step),
+        );
+        let text = format!(
+            "A training is at step {} of {}, and {kept}. It can go on from a checkpoint at any time.",
+            training.step,
+            training.steps()
+        );
+        let answers = [
+            (
+                Leaving::EndsTraining,
+                "Keep it and quit",
+                "Keep a checkpoint after its current step, then close the window",
+            ),
+            (Leaving::Not, "Stay", "Go back; the training goes on"),
+            (Leaving::Closes, "Quit at once", "What it has learnt since its last checkpoint may be lost"),
+        ];
+        match ask(ui, "quit training", ("Quit while a training goes on?", &text), &answers, Leaving::Not) {
+            None => {}
+            Some(Leaving::Closes) => {
+                (self.leaving, self.drops_training) = (Leaving::Not, true);
+                ui.ctx().send_viewport_cmd(ViewportCommand::Close);
+            }
+            Some(leaving) => {
+                self.leaving = leaving;
+                if leaving == Leaving::EndsTraining {
+                    actions.push(Action::Train(TrainAction::Steer(Steer::Stop)));
                 }
             }
         }

@@ -23,6 +23,10 @@ pub enum Wish {
     GeneratorFolder,
     /// A file for the classifier.
     ClassifierFile,
+    /// A file that describes a training.
+    TrainingFile,
+    /// The folder of a training.
+    TrainingFolder,
 }
 
 /// Draws the panel; edits go into `settings`.

@@ -26,10 +26,12 @@ mod sample_panel;
 mod setting_row;
 mod settings_panel;
 mod start;
+mod steps_plot;
 mod tallied;
 pub mod theme;
 mod timeline;
 mod top_bar;
+mod training_panel;
 mod ts_field;
 mod typed_path;
 mod widgets;
@@ -55,7 +57,9 @@ use self::settings_panel::Typed;
 pub use self::start::{run, run_in};
 use self::tallied::Tallied;
 use self::timeline::Traces;
+use self::training_panel::TrainingPanel;
 use crate::refiner::State;
+use crate::session::training::{TrainAction, Training};
 use crate::session::{Action, Detail, Host, Lookup, Severity, Verb};
 use crate::trace::{RunId, StateId};
 
@@ -75,6 +79,7 @@ pub struct Workbench {
     exports: Exports,
     tallied: Tallied,
     traces: Traces,
+    training: TrainingPanel,
     notice_times: NoticeTimes,
     dialog: PathDialog,
     /// Files that were dropped or opened lately, while it is found out what they are.
@@ -110,6 +115,7 @@ impl Workbench {
             exports: Exports::default(),
             tallied: Tallied::default(),
             traces: Traces::default(),
+            training: TrainingPanel::default(),
             notice_times: NoticeTimes::default(),
             dialog: PathDialog::default(),
             looking: None,
@@ -157,6 +163,11 @@ impl Workbench {
         }
     }
 
+    /// Shows the training in place of the settings, or the settings again.
+    pub const fn show_training(&mut self, open: bool) {
+        self.training.is_open = open;
+    }
+
     /// Opens or closes the list of shortcuts.
     pub const fn show_help(&mut self, open: bool) {
         self.help_open = open;
@@ -167,6 +178,7 @@ impl Workbench {
         self.host.pump();
         self.exports.tell(&mut self.host.session.notices);
         self.recent.see(self.host.session.file());
+        self.recent.see_training(self.host.session.training().map(Training::chosen_by));
         let session = &self.host.session;
         let is_saving = session.is_saving() || self.dialog.is_open() || session.question().is_some();
         let asked = self.asking.logic(session, is_saving);
@@ -181,7 +193,7 @@ impl Workbench {
             }
             ctx.request_repaint_after_secs((1.0 / FILM_RATE) as f32);
         }
-        if self.host.session.is_busy() {
+        if self.host.session.is_busy() || self.host.session.is_training() {
             ctx.request_repaint_after_secs(WATCH_SECS);
         }
         if now - self.memory_at >= MEMORY_SECS {
@@ -304,7 +316,12 @@ impl Workbench {
         let mut wish = None;
         // As high as the window: what is tuned stays in sight. And first, as the focus goes.
         egui::Panel::left("settings").resizable(false).exact_size(theme::SETTINGS_WIDTH).show(ui, |ui| {
-            wish = settings_panel::settings_ui(ui, session, &mut self.typed, &mut self.compare.brush, actions);
+            self.training.tabs_ui(ui, session);
+            wish = if self.training.is_open {
+                self.training.ui(ui, session, self.recent.trainings(), actions)
+            } else {
+                settings_panel::settings_ui(ui, session, &mut self.typed, &mut self.compare.brush, actions)
+            };
         });
         egui::Panel::bottom("timeline").exact_size(theme::TIMELINE_HEIGHT).show(ui, |ui| {
             timeline::timeline_ui(ui, session, &mut self.traces, actions);
@@ -361,6 +378,8 @@ impl Workbench {
             Some(Wish::GeneratorFile) => self.dialog.ask(Purpose::Generator, None),
             Some(Wish::GeneratorFolder) => self.dialog.ask(Purpose::GeneratorFolder, None),
             Some(Wish::ClassifierFile) => self.dialog.ask(Purpose::Classifier, None),
+            Some(Wish::TrainingFile) => self.dialog.ask(Purpose::Training, None),
+            Some(Wish::TrainingFolder) => self.dialog.ask(Purpose::TrainingFolder, None),
             None => {}
         }
         if let Some(answer) = self.dialog.ui(ui) {
@@ -387,6 +406,9 @@ impl Workbench {
             (Purpose::OpenSession, Some(file)) => self.host.handle(Action::OpenSession(file)),
             (Purpose::SaveSession, Some(file)) => actions.push(Action::SaveSession(file, detail)),
             (Purpose::Export(_), Some(file)) => self.exports.save(ctx, &mut self.host.session.notices, &file),
+            (Purpose::Training | Purpose::TrainingFolder, Some(path)) => {
+                actions.push(Action::Train(TrainAction::Choose(path)));
+            }
             (Purpose::References, Some(_)) => actions.push(Action::OpenReferences(paths)),
             (Purpose::OpenPictures, Some(_)) => actions.push(Action::OpenPictures(paths)),
             _ => {}

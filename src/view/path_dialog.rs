@@ -52,6 +52,10 @@ pub enum Purpose {
     GeneratorFolder,
     /// Weights of a classifier.
     Classifier,
+    /// What describes a training.
+    Training,
+    /// The folder of a training.
+    TrainingFolder,
 }
 
 impl Purpose {
@@ -69,6 +73,8 @@ impl Purpose {
             Self::Generator => ("Open generator weights", "Open"),
             Self::GeneratorFolder => ("Open generator folder", "Open"),
             Self::Classifier => ("Open classifier weights", "Open"),
+            Self::Training => ("Open the description of a training", "Open"),
+            Self::TrainingFolder => ("Open the folder of a training", "Open"),
         }
     }
 
@@ -85,6 +91,10 @@ impl Purpose {
                 "Weights in a file of PyTorch or safetensors, known by what they contain; a .toml manifest beside them decides where there is one"
             }
             Self::GeneratorFolder => "A folder that diffusers wrote, with unet/config.json or config.json",
+            Self::Training => {
+                "A TOML file; a new training gets a folder beside it that is called like it, and one that was begun there goes on"
+            }
+            Self::TrainingFolder => "A folder with the config.toml, the metrics.csv and the checkpoints of a training",
             Self::Export(_) => "A file that is there already stays; the new one gets a number",
             Self::OpenSession => "A .lapidary file, or the session.json that the command line writes",
             Self::SaveSession => "",
@@ -107,7 +117,8 @@ impl Purpose {
             Self::Export(Export::Results) => (Kind::Save("result.npz"), None),
             Self::Export(_) => (Kind::Save("contact_sheet.png"), None),
             Self::Generator | Self::Classifier => (Kind::File, Some(("Weights", WEIGHTS))),
-            Self::GeneratorFolder => (Kind::Folder, None),
+            Self::GeneratorFolder | Self::TrainingFolder => (Kind::Folder, None),
+            Self::Training => (Kind::File, Some(("Description of a training", &["toml"]))),
             Self::OpenPictures | Self::References => (Kind::Files, None),
         }
     }
@@ -354,6 +365,11 @@ fn answer_to(purpose: Option<Purpose>, mut paths: Vec<PathBuf>, detail: Detail) 
         Purpose::Generator | Purpose::GeneratorFolder | Purpose::Classifier => return model_of(purpose, path),
         Purpose::OpenSession => Document::open(path).err().map(|error| error_chain(&error)),
         Purpose::OpenPictures | Purpose::References => unreadable(&paths).map(|error| error_chain(&error)),
+        Purpose::Training | Purpose::TrainingFolder if !path.exists() => {
+            Some(vec![format!("nothing is there: check the path\n{}", path.display())])
+        }
+        // Looking at it is the compute thread's work: it may read many pictures.
+        Purpose::Training | Purpose::TrainingFolder => None,
         Purpose::Export(_) => unwritable(path).map(|why| vec![why]),
         Purpose::SaveSession => {
             let why = unwritable(path);

@@ -1,22 +1,58 @@
-//! What the window remembers from one start to the next, in small files beside the autosave: the sessions that were opened or
-//! saved last, and the theme.
+//! What the window remembers from one start to the next, in small files beside the autosave: the sessions and the trainings
+//! that were open last, and the theme.
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use egui::Theme;
 
-/// Sessions that are remembered.
+/// Paths of a kind that are remembered.
 const KEPT: usize = 8;
 
-/// Sessions that were opened or saved, the newest first.
+/// Paths of one kind, the newest first.
 #[derive(Debug, Default)]
-pub struct Recent {
+struct Paths {
     /// Where the list is kept.
     list: PathBuf,
-    sessions: Vec<PathBuf>,
-    /// The session that was seen last.
+    paths: Vec<PathBuf>,
+    /// The one that was seen last.
     seen: Option<PathBuf>,
+}
+
+impl Paths {
+    /// Reads a list; one that is not there, or is none, is empty.
+    fn of(list: PathBuf) -> Self {
+        let paths = std::fs::read(&list).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Self { list, paths: paths.unwrap_or_default(), seen: None }
+    }
+
+    /// Told in every frame which one is open: another one than before comes first from now on. True when the list is another.
+    fn see(&mut self, path: Option<&Path>) -> bool {
+        if path == self.seen.as_deref() {
+            return false;
+        }
+        self.seen = path.map(Path::to_owned);
+        // A name that is no text cannot be written down.
+        let Some(path) = path.and_then(|path| std::path::absolute(path).ok()).filter(|path| path.to_str().is_some())
+        else {
+            return false;
+        };
+        self.paths.retain(|other| *other != path);
+        self.paths.insert(0, path);
+        self.paths.truncate(KEPT);
+        true
+    }
+
+    fn text(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.paths).unwrap_or_default()
+    }
+}
+
+/// Sessions that were opened or saved, trainings that were looked at, and the theme.
+#[derive(Debug, Default)]
+pub struct Recent {
+    sessions: Paths,
+    trainings: Paths,
     /// Where the theme is kept.
     theme: PathBuf,
     /// What is being written; the next waits for it, so that what was last comes last.
@@ -27,15 +63,12 @@ pub struct Recent {
 const THEMES: [(Theme, &str); 2] = [(Theme::Dark, "dark"), (Theme::Light, "light")];
 
 impl Recent {
-    /// Reads the list in `folder`; one that is not there, or is none, is empty.
+    /// Reads the lists in `folder`.
     #[must_use]
     pub fn of(folder: &Path) -> Self {
-        let list = folder.join("recent.json");
-        let sessions = std::fs::read(&list).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Self {
-            list,
-            sessions: sessions.unwrap_or_default(),
-            seen: None,
+            sessions: Paths::of(folder.join("recent.json")),
+            trainings: Paths::of(folder.join("trainings.json")),
             theme: folder.join("theme.txt"),
             writing: None,
         }
@@ -57,24 +90,27 @@ impl Recent {
     /// The sessions, newest first.
     #[must_use]
     pub fn sessions(&self) -> &[PathBuf] {
-        &self.sessions
+        &self.sessions.paths
     }
 
-    /// Told in every frame which file is open: another one than before comes first from now on.
+    /// The descriptions and folders of trainings, newest first.
+    #[must_use]
+    pub fn trainings(&self) -> &[PathBuf] {
+        &self.trainings.paths
+    }
+
+    /// Told in every frame which session is open.
     pub fn see(&mut self, file: Option<&Path>) {
-        if file == self.seen.as_deref() {
-            return;
+        if self.sessions.see(file) {
+            self.write(self.sessions.list.clone(), self.sessions.text());
         }
-        self.seen = file.map(Path::to_owned);
-        // A name that is no text cannot be written down.
-        let Some(file) = file.and_then(|file| std::path::absolute(file).ok()).filter(|file| file.to_str().is_some())
-        else {
-            return;
-        };
-        self.sessions.retain(|other| *other != file);
-        self.sessions.insert(0, file);
-        self.sessions.truncate(KEPT);
-        self.write(self.list.clone(), serde_json::to_vec(&self.sessions).unwrap_or_default());
+    }
+
+    /// Likewise, which training.
+    pub fn see_training(&mut self, path: Option<&Path>) {
+        if self.trainings.see(path) {
+            self.write(self.trainings.list.clone(), self.trainings.text());
+        }
     }
 
     /// The window does not wait for the disk; what cannot be written is not missed.

@@ -177,14 +177,6 @@ pub(super) fn open(choice: &DeviceChoice) -> Result<OpenDevice, DeviceError> {
     Ok(OpenDevice { device, info })
 }
 
-/// Opens the chosen device for work that goes on without the compute thread.
-///
-/// # Errors
-/// [`DeviceError`] when there is no such device, or it does not start.
-pub fn open_device(choice: &DeviceChoice) -> Result<(Device, DeviceInfo), DeviceError> {
-    open(choice).map(|OpenDevice { device, info }| (device, info))
-}
-
 /// The CPU backend.
 pub(super) fn cpu() -> OpenDevice {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);

@@ -37,6 +37,8 @@ pub(super) enum WorkError {
         "{device} computes the {role} otherwise than the CPU, with tuned kernels and without ({wrong}): update its driver, or use --device cpu"
     )]
     Wrong { device: String, role: &'static str, wrong: String },
+    #[error(transparent)]
+    Training(anyhow::Error),
     #[error("a setting is out of range")]
     Parameter(#[from] crate::parameter::ParameterError),
 }

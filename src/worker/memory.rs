@@ -31,6 +31,11 @@ pub(super) fn for_models(limit_mib: Option<u32>, cpu: bool) -> u64 {
     }
 }
 
+/// Bytes of memory that this machine or the control group has, whether they are free or not.
+pub(super) fn all_memory() -> u64 {
+    Memory::now().all()
+}
+
 fn share(share: f64, bytes: u64) -> u64 {
     (bytes as f64 * share) as u64
 }

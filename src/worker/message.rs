@@ -1,12 +1,14 @@
 //! What crosses the border between the compute thread and the rest: plain, serialisable values.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::compute::ComputeSettings;
 use super::device::DeviceInfo;
+use super::train::{Told, TrainSettings};
 use crate::checkpoint::LoadReport;
 use crate::generator::{EditSettings, GenerateSettings, Mask};
 use crate::image::ImageBatch;
@@ -91,12 +93,36 @@ pub enum Command {
         /// How many; of pictures that are made, sampling steps.
         iterations: Option<NonZeroU32>,
     },
+    /// Train a network, beside everything else: whatever else is asked for comes first.
+    Train {
+        /// Name of this work.
+        job: JobId,
+        /// Which training, and how.
+        settings: TrainSettings,
+        /// Whether it waits before its first step, when it is ready.
+        waits: bool,
+    },
+    /// Hold the training after its current step, go on with it, or end it with a checkpoint.
+    Steer(Steer),
+    /// Models that are in use: a training that keeps only its newest checkpoints does not remove these.
+    InUse(Vec<PathBuf>),
     /// Hold after the current step; nothing is lost.
     Pause,
     /// End the current work after the current step; everything done is kept.
     Stop,
     /// Break on purpose, so that the crash path can be tested.
     Panic,
+}
+
+/// What becomes of the training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Steer {
+    /// It is held after its current step.
+    Pause,
+    /// It goes on.
+    GoOn,
+    /// It keeps a checkpoint after its current step, and ends.
+    Stop,
 }
 
 /// Facts about a loaded model.
@@ -279,6 +305,13 @@ pub enum Event {
         iteration: u32,
         /// The settings.
         settings: RefineSettings,
+    },
+    /// The training tells something.
+    Training {
+        /// The work.
+        job: JobId,
+        /// What.
+        told: Told,
     },
     /// Work is at rest.
     Resting {

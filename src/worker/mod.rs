@@ -3,7 +3,8 @@
 //! It owns every tensor. Both channels are bounded; it may wait for a full event queue, the other side never waits. It
 //! publishes, then wakes. It knows no window: waking is a closure.
 //!
-//! Every kind of work is a `Task` in a file of its own; `run.rs` treats them all alike.
+//! Every kind of work is a `Task` in a file of its own; `run.rs` treats them all alike. A training goes on beside what is asked
+//! for, one step at a time, when nothing else is to be done or has been done for long enough.
 
 pub mod compute;
 pub mod device;
@@ -20,6 +21,7 @@ mod probe;
 mod refine;
 pub mod run;
 mod task;
+pub mod train;
 mod verdict;
 mod warm;
 
@@ -30,9 +32,9 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, TrySendError};
 
 pub use self::compute::ComputeSettings;
-pub use self::device::{Check, DeviceChoice, DeviceError, DeviceInfo, open_device};
+pub use self::device::{Check, DeviceChoice, DeviceError, DeviceInfo};
 pub use self::inbox::enqueue;
-pub use self::message::{Command, Event, JobId, MemoryEstimate, ModelInfo, Rest};
+pub use self::message::{Command, Event, JobId, MemoryEstimate, ModelInfo, Rest, Steer};
 pub use self::run::serve;
 pub use self::task::Sink;
 
@@ -44,6 +46,8 @@ const EVENTS: usize = 32;
 /// and a GPU that is being tuned for may take a minute.
 const GRACE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(2);
+/// Bytes of the thread's stack, as those of a program's first thread: a network is differentiated on it.
+const STACK: usize = 8 << 20;
 
 /// Wakes whoever drains the events.
 pub type Wake = std::sync::Arc<dyn Fn() + Send + Sync>;
@@ -89,7 +93,7 @@ impl Worker {
         channels: (Sender<Command>, Receiver<Event>),
         body: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<Self> {
-        let thread = std::thread::Builder::new().name("lapidary-compute".to_owned()).spawn(body)?;
+        let thread = std::thread::Builder::new().name("lapidary-compute".to_owned()).stack_size(STACK).spawn(body)?;
         Ok(Self { channels: Some(channels), thread: Some(thread) })
     }
 

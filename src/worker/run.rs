@@ -1,6 +1,7 @@
 //! The loop: take commands, do one step, publish, look for commands again. The window and the command line both drive it.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 
@@ -9,9 +10,10 @@ use super::error::WorkError;
 use super::generate::Generate;
 use super::inbox::Inbox;
 use super::make::Make;
-use super::message::{Command, Event, JobId, Rest};
+use super::message::{Command, Event, JobId, Rest, Steer};
 use super::refine::{Refine, Start};
 use super::task::{Context, Sink, Step, Task};
+use super::train::Train;
 use crate::error::error_chain;
 use crate::trace::RunId;
 
@@ -19,31 +21,73 @@ use crate::trace::RunId;
 ///
 /// `cache` receives unpacked models.
 pub fn serve(commands: &Receiver<Command>, cache: &Path, sink: &mut Sink<'_>) {
-    Engine { context: Context::new(Inbox::new(commands), cache.to_owned(), sink), active: None }.serve();
+    Engine::new(Context::new(Inbox::new(commands), cache.to_owned(), sink)).serve();
 }
+
+/// For one part of time of a training, what is asked for has so many before the training goes on.
+const ASKED_FIRST: u32 = 4;
 
 /// The work that goes on, or rests and may go on.
 struct Active {
+    job: JobId,
     task: Box<dyn Task>,
     /// Steps still to do; `None` has no end.
     left: Option<u32>,
     resting: bool,
 }
 
-pub(super) struct Engine<'a, 'c> {
-    context: Context<'a, 'c>,
-    active: Option<Active>,
+/// Which work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    /// What was asked for last.
+    Asked,
+    /// The training beside it.
+    Training,
 }
 
-impl Engine<'_, '_> {
+pub(super) struct Engine<'a, 'c> {
+    context: Context<'a, 'c>,
+    asked: Option<Active>,
+    training: Option<Active>,
+    /// Time that what is asked for has before the training takes its next step.
+    ahead: Duration,
+}
+
+impl<'a, 'c> Engine<'a, 'c> {
+    const fn new(context: Context<'a, 'c>) -> Self {
+        Self { context, asked: None, training: None, ahead: Duration::ZERO }
+    }
+
     fn serve(&mut self) {
         while self.context.inbox.is_open() && self.context.listening {
-            let moves = self.active.as_ref().is_some_and(|active| !active.resting);
-            if let Some(command) = self.context.inbox.next(!moves) {
+            let next = self.next();
+            if let Some(command) = self.context.inbox.next(next.is_none()) {
                 self.handle(command);
-            } else if moves {
-                self.step();
+            } else if let Some(slot) = next {
+                self.step(slot);
             }
+        }
+        // Nobody listens any more; what a training has learnt since its last checkpoint is kept all the same.
+        if let Some(mut training) = self.training.take() {
+            training.task.stop(&mut self.context);
+            while matches!(training.task.step(&mut self.context), Ok(Step::Prepared)) {}
+        }
+    }
+
+    const fn slot(&mut self, slot: Slot) -> &mut Option<Active> {
+        match slot {
+            Slot::Asked => &mut self.asked,
+            Slot::Training => &mut self.training,
+        }
+    }
+
+    /// What goes on next: what is asked for, and a training when nothing is, or when it has waited for long enough.
+    fn next(&self) -> Option<Slot> {
+        let moves = |active: &Option<Active>| active.as_ref().is_some_and(|active| !active.resting);
+        match (moves(&self.asked), moves(&self.training)) {
+            (true, learns) if !learns || !self.ahead.is_zero() => Some(Slot::Asked),
+            (_, true) => Some(Slot::Training),
+            _ => None,
         }
     }
 
@@ -62,40 +106,57 @@ impl Engine<'_, '_> {
                 let start = Start { run, origins, from, references, settings, compute, chunk };
                 self.begin(job, Refine::new(start), iterations);
             }
+            Command::Train { job, settings, waits } => {
+                // The old one's memory, and its hold on its folder, first.
+                self.training = None;
+                let task: Box<dyn Task> = Box::new(Train::new(settings, waits));
+                self.training = Some(Active { job, task, left: None, resting: false });
+            }
             Command::Update { run, settings } => {
-                if let Some(active) = self.active.as_mut().filter(|active| active.task.run() == Some(run))
-                    && let Err(error) = active.task.update(settings, &mut self.context)
-                {
-                    self.end(Err(error));
+                if let Some(active) = self.asked.as_mut().filter(|active| active.task.run() == Some(run)) {
+                    self.context.job = active.job;
+                    if let Err(error) = active.task.update(settings, &mut self.context) {
+                        self.end(Slot::Asked, Err(error));
+                    }
                 }
             }
             Command::Continue { job, run, iterations } => {
                 self.go_on(job, run, iterations.map(std::num::NonZeroU32::get));
             }
-            Command::Pause => self.rest(Rest::Paused),
+            Command::Pause => self.rest(Slot::Asked, Rest::Paused),
             Command::Stop => {
-                if let Some(active) = &mut self.active {
+                if let Some(active) = &mut self.asked {
+                    self.context.job = active.job;
                     let may_go_on = active.task.stop(&mut self.context);
-                    self.rest(Rest::Stopped);
-                    self.active = self.active.take().filter(|_| may_go_on);
+                    self.rest(Slot::Asked, Rest::Stopped);
+                    self.asked = self.asked.take().filter(|_| may_go_on);
                 }
             }
+            Command::Steer(Steer::Pause) => self.rest(Slot::Training, Rest::Paused),
+            Command::Steer(steer) => {
+                if let Some(active) = &mut self.training {
+                    if steer == Steer::Stop {
+                        active.task.stop(&mut self.context);
+                    }
+                    active.resting = false;
+                }
+            }
+            Command::InUse(files) => self.context.in_use = files,
             Command::Panic => panic!("the compute thread was asked to panic"),
         }
     }
 
-    /// Begins a task in place of whatever there was.
+    /// Begins a task in place of whatever was asked for before.
     pub(super) fn begin(&mut self, job: JobId, task: impl Task + 'static, steps: Option<u32>) {
-        self.context.job = job;
         // The old one's memory first.
-        self.active = None;
+        self.asked = None;
         let left = steps.map(|steps| steps.saturating_add(task.lead()));
-        self.active = Some(Active { task: Box::new(task), left, resting: false });
+        self.asked = Some(Active { job, task: Box::new(task), left, resting: false });
     }
 
     fn go_on(&mut self, job: JobId, run: Option<RunId>, steps: Option<u32>) {
-        self.context.job = job;
-        if let Some(active) = self.active.as_mut().filter(|active| active.task.run() == run) {
+        if let Some(active) = self.asked.as_mut().filter(|active| active.task.run() == run) {
+            active.job = job;
             active.left = steps.map(|steps| steps.saturating_add(active.task.lead()));
             active.resting = false;
         } else {
@@ -107,36 +168,50 @@ impl Engine<'_, '_> {
         }
     }
 
-    fn step(&mut self) {
-        let Some(active) = &mut self.active else { return };
-        match active.task.step(&mut self.context) {
+    fn step(&mut self, slot: Slot) {
+        let since = Instant::now();
+        // Not by `slot`: the context is another part of the engine.
+        let active = match slot {
+            Slot::Asked => &mut self.asked,
+            Slot::Training => &mut self.training,
+        };
+        let Some(Active { job, task, .. }) = active else { return };
+        self.context.job = *job;
+        let result = task.step(&mut self.context);
+        self.ahead = match slot {
+            Slot::Asked => self.ahead.saturating_sub(since.elapsed()),
+            Slot::Training => since.elapsed() * ASKED_FIRST,
+        };
+        let Some(active) = self.slot(slot) else { return };
+        match result {
             Ok(Step::Prepared) => {}
             Ok(step @ (Step::More | Step::Rest(_))) => {
                 active.left = active.left.map(|left| left.saturating_sub(1));
                 if active.left == Some(0) {
                     let why = active.task.end_of_plan();
-                    self.rest(why);
+                    self.rest(slot, why);
                 } else if let Step::Rest(why) = step {
-                    self.rest(why);
+                    self.rest(slot, why);
                 }
             }
-            Ok(Step::Done) => self.end(Ok(Rest::Finished)),
-            Err(error) => self.end(Err(error)),
+            Ok(Step::Done) => self.end(slot, Ok(Rest::Finished)),
+            Ok(Step::Stopped) => self.end(slot, Ok(Rest::Stopped)),
+            Err(error) => self.end(slot, Err(error)),
         }
     }
 
     /// Rests until told to go on.
-    fn rest(&mut self, rest: Rest) {
-        if let Some(active) = self.active.as_mut().filter(|active| !active.resting) {
+    fn rest(&mut self, slot: Slot, rest: Rest) {
+        if let Some(active) = self.slot(slot).as_mut().filter(|active| !active.resting) {
             active.resting = true;
-            self.context.publish(Event::Resting { job: self.context.job, rest });
+            let job = active.job;
+            self.context.publish(Event::Resting { job, rest });
         }
     }
 
     /// The task is over.
-    fn end(&mut self, result: Result<Rest, WorkError>) {
-        self.active = None;
-        let job = self.context.job;
+    fn end(&mut self, slot: Slot, result: Result<Rest, WorkError>) {
+        let Some(Active { job, .. }) = self.slot(slot).take() else { return };
         self.context.publish(match result {
             Ok(rest) => Event::Resting { job, rest },
             Err(error) if error.is_interruption() => Event::Resting { job, rest: Rest::Stopped },
@@ -191,7 +266,7 @@ mod tests {
             next.is_some() || !ends
         };
         let context = Context::new(Inbox::new(&receiver), std::path::PathBuf::new(), &mut sink);
-        let mut engine = Engine { context, active: None };
+        let mut engine = Engine::new(context);
         engine.begin(JobId(1), task, None);
         engine.serve();
         drop(engine);
@@ -230,6 +305,29 @@ mod tests {
             rests(3, Rest::Finished),
         ];
         assert_eq!(events, expected);
+    }
+
+    #[test]
+    fn a_training_gives_way_to_what_is_asked_for_and_has_its_turn_all_the_same() {
+        let (_sender, receiver) = crossbeam::channel::bounded(1);
+        let mut sink = |_: Event| true;
+        let mut engine = Engine::new(Context::new(Inbox::new(&receiver), std::path::PathBuf::new(), &mut sink));
+        let task = || Box::new(Counting { pieces: 0, steps: 9 });
+        assert_eq!(engine.next(), None);
+        engine.training = Some(Active { job: JobId(2), task: task(), left: None, resting: false });
+        engine.step(Slot::Training);
+        assert_eq!(engine.next(), Some(Slot::Training), "nothing else is to be done");
+        engine.begin(JobId(1), Counting { pieces: 0, steps: 9 }, None);
+        engine.ahead = Duration::from_secs(3600);
+        assert_eq!(engine.next(), Some(Slot::Asked));
+        engine.step(Slot::Asked);
+        assert!(engine.ahead < Duration::from_secs(3600), "its time runs");
+        engine.ahead = Duration::ZERO;
+        assert_eq!(engine.next(), Some(Slot::Training));
+        engine.rest(Slot::Training, Rest::Paused);
+        assert_eq!(engine.next(), Some(Slot::Asked), "a training that is held takes no turn");
+        engine.rest(Slot::Asked, Rest::Paused);
+        assert_eq!(engine.next(), None);
     }
 
     #[test]

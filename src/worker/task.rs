@@ -73,6 +73,8 @@ pub(super) enum Step {
     Rest(Rest),
     /// All is done; the task is dropped.
     Done,
+    /// It was told to stop, and has handed over what is done; the task is dropped.
+    Stopped,
 }
 
 /// What the compute thread has, and the way out of it.
@@ -90,6 +92,8 @@ pub(super) struct Context<'a, 'c> {
     /// The fault that tests plant ([`Mode::wrong`]).
     pub(super) wrong: Option<String>,
     models: Models,
+    /// Files of models that are in use: whoever removes old ones leaves these.
+    pub(super) in_use: Vec<PathBuf>,
     /// Model hash, picture size and chunk size whose kernels are known to be tuned.
     pub(super) warmed: Vec<(String, [usize; 3], usize)>,
 }
@@ -106,6 +110,7 @@ impl<'a, 'c> Context<'a, 'c> {
             distrusted: false,
             wrong: std::env::var("LAPIDARY_WRONG_KERNEL").ok(),
             models: Models::default(),
+            in_use: Vec::new(),
             warmed: Vec::new(),
         }
     }

@@ -118,6 +118,14 @@ impl UnetManifest {
             let what = format!("channel_mult = {:?}", self.channel_mult);
             return Some((what, "it needs 1 to 16 factors, each from 1 to 16"));
         }
+        let levels_below = |factor: &usize| factor.is_power_of_two() && *factor < 1 << levels;
+        if let Some(factor) = self.attention_downsample.iter().find(|factor| !levels_below(factor)) {
+            let what = format!("attention_downsample with {factor} for {levels} levels");
+            return Some((what, "its factors are those of levels: 1 for the first, then 2, 4 and so on"));
+        }
+        if self.num_res_blocks == 0 {
+            return Some(("num_res_blocks = 0".to_owned(), "every level needs at least one residual block"));
+        }
         let sizes = [self.model_channels, self.num_res_blocks, self.patch_size, self.num_head_channels, self.num_heads];
         if sizes.iter().any(|size| *size > MAX_WIDTH) {
             return Some((format!("a size of {sizes:?}"), "sizes above 16384 are not accepted"));

@@ -138,6 +138,8 @@ impl Toy {
             }
             Command::Pause => self.end(Rest::Paused, events),
             Command::Stop => self.end(Rest::Stopped, events),
+            // Nothing is trained here.
+            Command::Train { .. } | Command::Steer(_) | Command::InUse(_) => {}
             Command::Panic => panic!("nobody asks for that here"),
         }
     }

@@ -24,7 +24,7 @@ fn typed(harness: &Harness<'static, Workbench>) -> String {
 }
 
 /// Types over what is selected, or into an empty field.
-fn type_path(harness: &mut Harness<'static, Workbench>, path: &Path) {
+pub fn type_path(harness: &mut Harness<'static, Workbench>, path: &Path) {
     harness.event(egui::Event::Text(path.to_string_lossy().into_owned()));
     steps(harness, 2);
 }
@@ -126,11 +126,11 @@ impl egui::DroppedFile for Dropped {
 }
 
 /// What the window was asked to do in the last frame.
-fn commands(harness: &Harness<'static, Workbench>) -> Vec<ViewportCommand> {
+pub fn commands(harness: &Harness<'static, Workbench>) -> Vec<ViewportCommand> {
     harness.output().viewport_output.get(&ViewportId::ROOT).map_or_else(Vec::new, |output| output.commands.clone())
 }
 
-fn close(harness: &mut Harness<'static, Workbench>) -> Vec<ViewportCommand> {
+pub fn close(harness: &mut Harness<'static, Workbench>) -> Vec<ViewportCommand> {
     harness.input_mut().viewports.entry(ViewportId::ROOT).or_default().events.push(ViewportEvent::Close);
     harness.step();
     let commands = commands(harness);

@@ -20,7 +20,7 @@ pub(crate) fn on_cpu() -> ComputeSettings {
 }
 
 /// Two pictures in three steps of two network calls each.
-fn generate() -> Command {
+pub(crate) fn generate() -> Command {
     let settings = GenerateSettings {
         generator: "gtsrb12-edm".to_owned(),
         samples: 2,
@@ -36,7 +36,7 @@ fn go_on(job: JobId, run: Option<RunId>, iterations: u32) -> Command {
 }
 
 /// The pictures that were made, as bits.
-fn made(events: &[Event]) -> Vec<Vec<u32>> {
+pub(crate) fn made(events: &[Event]) -> Vec<Vec<u32>> {
     let bits = |event: &Event| match event {
         Event::Generated { origins, .. } => Some(origins.images.pixels().iter().map(|value| value.to_bits()).collect()),
         _ => None,

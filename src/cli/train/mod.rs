@@ -1,28 +1,95 @@
 //! `lapidary train`: makes a generator or a classifier from pictures.
-//!
-//! The folder of a training holds everything that it depends on, so that after whatever ended the program the same command with
-//! `--resume` goes on to the identical next step.
 
-mod classifier;
-mod config;
-mod error;
-mod folder;
-mod generator;
 mod options;
-mod work;
 
-pub use self::error::TrainingError;
-pub use self::options::{DEFAULT_OUT, Role, TrainOptions};
+use std::path::PathBuf;
+use std::time::Instant;
+
+pub use self::options::{DEFAULT_OUT, TrainOptions};
 use super::Outcome;
+use super::driver::Driver;
+use super::say::say_out;
 use crate::session::host::Folders;
+use crate::units::duration;
+pub use crate::worker::train::Role;
+use crate::worker::train::{Told, TrainReport};
+
+/// What is known of a training on its way.
+struct Course {
+    report: TrainReport,
+    /// When it was ready.
+    since: Instant,
+    /// Steps that are done, and the loss of the last.
+    last: (u64, f64),
+    /// The last checkpoint.
+    kept: Option<PathBuf>,
+}
 
 /// Trains until all steps are done or a signal comes.
 ///
 /// # Errors
 /// The chain from what failed to why; what was kept before stays.
 pub fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    match options.role {
-        Role::Generator => generator::run(options, folders),
-        Role::Classifier => classifier::run(options, folders),
+    let mut driver = Driver::new(folders, &options.out, options.quiet)?;
+    let mut course = None;
+    let (settings, dry_run) = (options.settings(), options.dry_run);
+    let rest = driver.train((settings, dry_run), &mut |told, progress| match told {
+        Told::Reading(done, of) => progress.show_steps("reading", done as u64, of as u64, done as u64),
+        Told::Ready(report) => {
+            let last = (report.steps.0, f64::NAN);
+            report.data.iter().for_each(|line| progress.note(line));
+            let course = course.insert(Course { since: Instant::now(), last, kept: None, report: *report });
+            if !dry_run {
+                progress.note(&plan(options, &course.report));
+            }
+        }
+        Told::Learned { step, learned, .. } => {
+            let Some(course) = &mut course else { return };
+            course.last = (step, learned.loss);
+            progress.tail = format!(", loss {:.5}", learned.loss);
+            progress.show_steps("training", step, course.report.steps.1, course.report.batch as u64);
+        }
+        Told::Kept(kept) => {
+            if let Some(judged) = &kept.judged {
+                progress.note(&format!("step {}: {}", kept.step, judged.words()));
+            }
+            course.iter_mut().for_each(|course| course.kept = Some(kept.folder.clone()));
+        }
+        Told::Samples { .. } => {}
+    });
+    driver.finish();
+    rest?;
+    match course {
+        Some(course) if dry_run => {
+            say_out(&format!("{}\n\n{}", plan(options, &course.report), course.report.config.trim_end()))?;
+        }
+        Some(course) if !options.quiet => end(&driver, options, course)?,
+        _ => {}
     }
+    Ok(if driver.interrupted { driver.stopped() } else { Outcome::Done })
+}
+
+/// What is about to be done, in words.
+fn plan(options: &TrainOptions, report: &TrainReport) -> String {
+    let TrainReport { objective, steps: (first, last), batch, device, .. } = report;
+    let out = options.out.display();
+    format!("{objective}: steps {first} to {last} of {batch} pictures each, on {}, into {out}", device.name)
+}
+
+/// Says what was done, where it lies, and how it goes on.
+fn end(driver: &Driver, options: &TrainOptions, course: Course) -> anyhow::Result<()> {
+    let Course { report, since, last: (step, loss), kept } = course;
+    let kept = kept.or_else(|| report.kept.last().map(|kept| kept.folder.clone()));
+    let lies = kept.map_or_else(|| "nothing is kept".to_owned(), |place| format!("kept in {}", place.display()));
+    let made = match step - report.steps.0 {
+        0 => "no step was made".to_owned(),
+        steps => format!("{steps} steps in {}, loss {loss:.5}", duration(since.elapsed().as_secs_f64())),
+    };
+    say_out(&format!("{made}: {lies}"))?;
+    driver.say(&format!(
+        "`lapidary train {} --resume --out {}` goes on, with more steps in its config.toml if all are done",
+        options.role.word(),
+        options.out.display()
+    ));
+    Ok(())
 }

@@ -3,28 +3,10 @@
 use std::path::PathBuf;
 
 use crate::worker::DeviceChoice;
+use crate::worker::train::{Role, TrainSettings};
 
 /// Folder of a training, unless `--out` names another.
 pub const DEFAULT_OUT: &str = "lapidary-train";
-
-/// What is trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// A network that makes pictures.
-    Generator,
-    /// A network that judges them.
-    Classifier,
-}
-
-impl Role {
-    /// As it is typed.
-    pub(super) const fn word(self) -> &'static str {
-        match self {
-            Self::Generator => "generator",
-            Self::Classifier => "classifier",
-        }
-    }
-}
 
 /// What `lapidary train` runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,4 +25,12 @@ pub struct TrainOptions {
     pub dry_run: bool,
     /// Say nothing but warnings and errors.
     pub quiet: bool,
+}
+
+impl TrainOptions {
+    /// What the compute thread is asked for.
+    pub(super) fn settings(&self) -> TrainSettings {
+        let Self { role, config, out, resume, device, .. } = self.clone();
+        TrainSettings { role: Some(role), config, out, resume, device, samples: 0 }
+    }
 }

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::TrainingError;
+use super::told::Role;
 use crate::data::Wanted;
 use crate::file::{Place, text_of};
 use crate::train::{ClassifierObjective, Course, Objective, OptimiserSettings, Problem, Variety};
@@ -20,6 +21,8 @@ pub(super) struct Config<N, O> {
     /// Terms of use of what is trained, in its manifest and its card.
     #[serde(default = "unknown")]
     pub(super) licence: String,
+    /// Left out where a network has pictures of its own.
+    #[serde(default, skip_serializing_if = "DataConfig::is_empty")]
     pub(super) data: DataConfig,
     pub(super) network: N,
     pub(super) objective: O,
@@ -37,31 +40,47 @@ fn unknown() -> String {
 
 /// Pictures to learn from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct DataConfig {
-    /// An archive, or folders.
+    /// An archive, IDX files, or folders.
     pub(super) pictures: Vec<PathBuf>,
     /// Side of the pictures; without it an archive's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resolution: Option<usize>,
     /// Their width, where they are not square.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) width: Option<usize>,
-    #[serde(default = "three")]
     pub(super) channels: usize,
     /// Names of the classes; without them those that the data name.
-    #[serde(default)]
     pub(super) classes: Vec<String>,
     /// How pictures are varied.
-    #[serde(default)]
     pub(super) variety: Variety,
 }
 
-const fn three() -> usize {
-    3
+impl Default for DataConfig {
+    fn default() -> Self {
+        let (pictures, classes, variety) = (Vec::new(), Vec::new(), Variety::default());
+        Self { pictures, resolution: None, width: None, channels: 3, classes, variety }
+    }
 }
 
 impl DataConfig {
+    fn problem(&self) -> Problem {
+        if self.resolution.is_none() && self.width.is_some() {
+            return Some(("width without resolution".to_owned(), "resolution is the height beside it"));
+        }
+        let sides = [("resolution", self.resolution), ("width", self.width)];
+        let odd =
+            sides.into_iter().find_map(|(what, side)| Some((what, side.filter(|side| !(1..=4096).contains(side))?)));
+        odd.map(|(what, side)| (format!("{what} = {side}"), "it is from 1 to 4096 pixels"))
+            .or_else(|| self.variety.problem())
+    }
+
+    /// Whether it says nothing.
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// What is asked of the data set.
     pub(super) fn wanted(&self) -> Wanted {
         let size = self.resolution.map(|height| [height, self.width.unwrap_or(height)]);
@@ -77,11 +96,13 @@ pub(super) struct OutputConfig {
     pub(super) every: u64,
     /// Checkpoints that stay; older ones are removed.
     pub(super) keep: usize,
+    /// Pictures on the sheet that a generator makes with each, always of the same seeds; 0 for no sheet.
+    pub(super) samples: u32,
 }
 
 impl Default for OutputConfig {
     fn default() -> Self {
-        Self { every: 1000, keep: 2 }
+        Self { every: 1000, keep: 2, samples: 16 }
     }
 }
 
@@ -133,9 +154,50 @@ pub(super) struct ClassifierNetwork {
 pub(super) type GeneratorConfig = Config<GeneratorNetwork, Objective>;
 pub(super) type ClassifierConfig = Config<ClassifierNetwork, ClassifierObjective>;
 
-/// What a kind of network knows of its own values.
+/// What a part of a configuration knows of its own values.
 pub(super) trait Check {
     fn problem(&self) -> Problem;
+
+    /// Whether there are pictures to learn from without any in [data].
+    fn has_pictures(&self) -> bool {
+        false
+    }
+}
+
+/// A network that is trained.
+pub(super) trait Network: Check + Serialize + DeserializeOwned {
+    /// What it is.
+    const ROLE: Role;
+}
+
+impl Network for GeneratorNetwork {
+    const ROLE: Role = Role::Generator;
+}
+
+impl Network for ClassifierNetwork {
+    const ROLE: Role = Role::Classifier;
+}
+
+/// What a configuration is of, by the network's table or by the kind of its objective.
+pub(super) fn role_of(text: &str) -> Option<Role> {
+    let table: toml::Table = text.parse().ok()?;
+    let network = table.get("network").and_then(toml::Value::as_table);
+    let has = |key: &str| network.is_some_and(|network| network.contains_key(key));
+    let kind = table.get("objective").and_then(|objective| objective.get("kind")).and_then(toml::Value::as_str);
+    match kind {
+        _ if has("unet") => Some(Role::Generator),
+        _ if has("resnet") => Some(Role::Classifier),
+        Some("plain" | "robust" | "joint") => Some(Role::Classifier),
+        Some(
+            "edm"
+            | "consistency-training"
+            | "consistency-distillation"
+            | "easy-consistency"
+            | "progressive-distillation"
+            | "boosted",
+        ) => Some(Role::Generator),
+        _ => None,
+    }
 }
 
 fn probability(what: &str, value: f64) -> Problem {
@@ -176,17 +238,28 @@ impl Check for Objective {
     fn problem(&self) -> Problem {
         Self::problem(self)
     }
+
+    fn has_pictures(&self) -> bool {
+        matches!(self, Self::Boosted(_))
+    }
 }
 
-impl<N: Check + Serialize + DeserializeOwned, O: Check + Serialize + DeserializeOwned> Config<N, O> {
+/// What may change while a training goes on, besides the number of its steps, how a step is cut into parts, and where its
+/// pictures lie: others are told by their SHA-256.
+const FREE: [&str; 3] = ["output", "optimiser", "licence"];
+
+impl<N: Network, O: Check + Serialize + DeserializeOwned> Config<N, O> {
     /// Reads and checks the file at `path`.
     pub(super) fn read(path: &Path) -> Result<Self, TrainingError> {
         let bytes = std::fs::read(path).map_err(|source| TrainingError::Read { path: path.to_owned(), source })?;
         let text = text_of(&bytes).map_err(|place| TrainingError::Encoding { path: path.to_owned(), place })?;
         let config: Self = toml::from_str(text).map_err(|source| {
+            let path = path.to_owned();
+            if let Some(found) = role_of(text).filter(|role| *role != N::ROLE) {
+                return TrainingError::Role { path, found, wanted: N::ROLE };
+            }
             let before = source.span().and_then(|span| text.as_bytes().get(..span.start)).unwrap_or_default();
-            let place = Place::behind(before);
-            TrainingError::Syntax { path: path.to_owned(), place, source: Box::new(source) }
+            TrainingError::Syntax { path, place: Place::behind(before), source: Box::new(source) }
         })?;
         match config.problem() {
             None => Ok(config),
@@ -198,48 +271,50 @@ impl<N: Check + Serialize + DeserializeOwned, O: Check + Serialize + Deserialize
     }
 
     fn problem(&self) -> Problem {
-        let positive = |what: &str, value: f64| {
-            (!(value > 0.0 && value.is_finite())).then(|| (format!("{what} = {value}"), "it is a positive number"))
-        };
         let plain = self.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
         let name = (self.name.is_empty() || !plain)
             .then(|| (format!("name = {:?}", self.name), "a name is made of letters, digits, -, _ and ."));
-        let empty = self.data.pictures.is_empty();
-        let pictures = empty.then(|| ("no pictures in [data]".to_owned(), "it names an .npz, or folders of pictures"));
+        let pictures = if self.objective.has_pictures() {
+            let what = "something in [data]".to_owned();
+            (!self.data.is_empty())
+                .then_some((what, "this objective has pictures of its own: the generator's, refined"))
+        } else {
+            let what = "no pictures in [data]".to_owned();
+            self.data.pictures.is_empty().then_some((what, "it names an .npz, IDX files, or folders of pictures"))
+        };
         let channels = (!(1..=4).contains(&self.data.channels))
             .then(|| (format!("channels = {}", self.data.channels), "pictures have 1 to 4 channels"));
-        let odd = self.optimiser.betas.iter().find(|beta| !(0.0..1.0).contains(*beta));
-        let betas = odd.map(|beta| (format!("betas has {beta}"), "both are at least 0 and below 1"));
         let every = (self.output.every == 0 || self.output.keep == 0)
             .then(|| ("every or keep of 0 in [output]".to_owned(), "both are at least 1"));
         name.or(pictures)
             .or(channels)
+            .or_else(|| self.data.problem())
             .or_else(|| self.network.problem())
             .or_else(|| self.objective.problem())
             .or_else(|| self.course.problem())
-            .or_else(|| positive("rate", self.optimiser.rate))
-            .or_else(|| positive("epsilon", self.optimiser.epsilon))
-            .or_else(|| self.optimiser.clip.and_then(|clip| positive("clip", clip)))
-            .or(betas)
+            .or_else(|| self.optimiser.problem())
             .or(every)
     }
 
-    /// Refuses to go on with a training of which more differs than its length, its optimiser's numbers and what is kept.
-    pub(super) fn check_same(&self, begun: &Self, folder: &Path) -> Result<(), TrainingError> {
-        let table = |config: &Self| {
-            let mut table = toml::Table::try_from(config).unwrap_or_default();
-            for free in ["output", "optimiser", "licence"] {
-                table.remove(free);
+    /// What must stay the same while the training goes on.
+    pub(super) fn meaning(&self) -> toml::Table {
+        let mut table = toml::Table::try_from(self).unwrap_or_default();
+        FREE.iter().for_each(|free| drop(table.remove(*free)));
+        for (part, free) in [("course", "steps"), ("course", "parts"), ("data", "pictures")] {
+            if let Some(part) = table.get_mut(part).and_then(toml::Value::as_table_mut) {
+                part.remove(free);
             }
-            if let Some(course) = table.get_mut("course").and_then(toml::Value::as_table_mut) {
-                course.remove("steps");
-            }
-            table
-        };
-        let (mine, theirs) = (table(self), table(begun));
-        let differs = mine.iter().find(|(key, value)| theirs.get(*key) != Some(*value)).map(|(key, _)| key.clone());
-        let rule = (self.optimiser.rule != begun.optimiser.rule).then(|| "rule".to_owned());
-        match differs.or(rule) {
+        }
+        let rule = toml::Value::try_from(self.optimiser.rule).ok();
+        let rule =
+            rule.map(|rule| ("optimiser".to_owned(), toml::Table::from_iter([("rule".to_owned(), rule)]).into()));
+        table.extend(rule);
+        table
+    }
+
+    /// Refuses to go on with a training that was begun as another: `begun` is its [`Self::meaning`].
+    pub(super) fn check_same(&self, begun: &toml::Table, folder: &Path) -> Result<(), TrainingError> {
+        match difference(begun, &self.meaning()) {
             None => Ok(()),
             Some(what) => Err(TrainingError::Other { path: folder.to_owned(), what }),
         }
@@ -248,6 +323,21 @@ impl<N: Check + Serialize + DeserializeOwned, O: Check + Serialize + Deserialize
     /// The file with every value.
     pub(super) fn text(&self) -> Result<String, toml::ser::Error> {
         toml::to_string(self)
+    }
+}
+
+/// The first value in which two tables differ, as `way.to.it = new (was old)`.
+fn difference(old: &toml::Table, new: &toml::Table) -> Option<String> {
+    let differs = |key: &&String| old.get(*key) != new.get(*key);
+    let key = new.keys().chain(old.keys()).find(differs)?;
+    match (old.get(key), new.get(key)) {
+        (Some(toml::Value::Table(old)), Some(toml::Value::Table(new))) => {
+            difference(old, new).map(|rest| format!("{key}.{rest}"))
+        }
+        (old, new) => {
+            let words = |value: Option<&toml::Value>| value.map_or_else(|| "nothing".to_owned(), ToString::to_string);
+            Some(format!("{key} = {} (was {})", words(new), words(old)))
+        }
     }
 }
 
@@ -300,8 +390,51 @@ mod tests {
         assert!(refused("objective", "course.batch = 0\nobjective").contains("batch = 0"));
         assert!(refused("objective", "optimiser.rate = 0.0\nobjective").contains("rate = 0"));
         assert!(refused("['signs.npz']", "[]").contains("no pictures in [data]"));
+        for (line, expected) in [
+            ("course.steps = 0", "steps = 0, but there are 1 to"),
+            ("course.averages = [0.9, 0.5, 0.9]", "averages has 0.9 twice"),
+            ("course.averages = [nan]", "averages has NaN"),
+            ("optimiser.rate = nan", "rate = NaN"),
+            ("optimiser.gamma = -0.1", "gamma = -0.1"),
+            ("optimiser.weight_decay = -1.0", "weight_decay = -1"),
+            ("optimiser.betas = [0.9, 1.0]", "betas has 1,"),
+            ("network.dropout = 1.0", "dropout = 1,"),
+            ("output.every = 0", "every or keep of 0"),
+            ("data.resolution = 0", "resolution = 0, but it is from 1 to 4096 pixels"),
+            ("data.width = 8", "width without resolution"),
+            ("data.variety.shift = 9000", "shift = 9000"),
+            ("objective.mean = nan", "mean = NaN"),
+            ("objective.deviation = nan", "deviation = NaN"),
+        ] {
+            let error = refused("objective", &format!("{line}\nobjective"));
+            assert!(error.starts_with("the configuration says ") && error.contains(expected), "{line}: {error}");
+        }
         let bare = "name = 'a'\ndata.pictures = ['b']\nobjective.kind = 'edm'\n[network]";
         assert!(read(bare).unwrap_err().contains("neither from nor unet"));
+    }
+
+    #[test]
+    fn the_readme_shows_whole_configurations() {
+        let readme = include_str!("../../../README.md");
+        let blocks = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let shown: Vec<&str> = blocks.filter(|block| block.contains("[data]")).collect();
+        assert_eq!(shown.len(), 2);
+        let generator = read(shown[0]).unwrap();
+        assert_eq!(generator.optimiser.rate_at(20_000), 1e-4);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, shown[1]).unwrap();
+        let classifier = ClassifierConfig::read(&path).unwrap();
+        assert_eq!((classifier.data.classes.len(), classifier.data.channels), (10, 1));
+        assert_eq!(toml::from_str::<ClassifierConfig>(&classifier.text().unwrap()).unwrap(), classifier);
+    }
+
+    #[test]
+    fn a_configuration_of_something_else_is_named() {
+        let other = read(&SMALL.replace("'edm'", "'joint'").replace("network.unet", "network.resnet")).unwrap_err();
+        assert!(other.contains("of a classifier, not of a generator: use `lapidary train classifier`"), "{other}");
+        let kind = read("name = 'a'\ndata.pictures = ['b']\nnetwork.from = 'c'\nobjective.kind = 'plain'").unwrap_err();
+        assert!(kind.contains("of a classifier, not of a generator"), "{kind}");
     }
 
     #[test]
@@ -309,9 +442,21 @@ mod tests {
         let (begun, folder) = (read(SMALL).unwrap(), Path::new("run"));
         let mut other = begun.clone();
         (other.course.steps, other.optimiser.rate, other.output.keep) = (7, 0.5, 9);
-        assert!(other.check_same(&begun, folder).is_ok());
-        other.course.seed = 1;
-        let error = other.check_same(&begun, folder).unwrap_err().to_string();
-        assert!(error.contains("begun with another course"), "{error}");
+        (other.course.parts, other.data.pictures) = (2, vec!["moved.npz".into()]);
+        // As a checkpoint says it.
+        let text = begun.meaning().to_string();
+        let begun: toml::Table = text.parse().unwrap();
+        assert!(other.check_same(&begun, folder).is_ok(), "{text}");
+        let refused = |change: &dyn Fn(&mut GeneratorConfig)| {
+            let mut other = other.clone();
+            change(&mut other);
+            other.check_same(&begun, folder).unwrap_err().to_string()
+        };
+        let seed = refused(&|other| other.course.seed = 1);
+        assert!(seed.contains("begun with another course.seed = 1 (was 0), so it cannot go on"), "{seed}");
+        let rule = refused(&|other| other.optimiser.rule = crate::train::Rule::Adam);
+        assert!(rule.contains("another optimiser.rule = \"adam\" (was \"radam\")"), "{rule}");
+        let new = refused(&|other| other.data.resolution = Some(8));
+        assert!(new.contains("another data.resolution = 8 (was nothing)"), "{new}");
     }
 }

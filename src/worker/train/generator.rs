@@ -1,32 +1,43 @@
-//! `lapidary train generator`.
+//! A generator that is to be trained.
+
+use std::path::Path;
 
 use anyhow::bail;
 use burn::tensor::Device;
 
+use super::boosted;
 use super::config::GeneratorConfig;
-use super::options::TrainOptions;
-use super::work::{self, Job, Training};
+use super::record::{Sources, open_source};
+use super::told::{Role, TrainSettings};
+use super::work::{self, Ready};
 use crate::checkpoint::{Checkpoint, Weights};
-use crate::cli::Outcome;
 use crate::data::DataSet;
 use crate::generator::Generator;
 use crate::net::Source;
 use crate::net::unet::UnetConfig;
-use crate::session::host::Folders;
 use crate::train::{GeneratorPlan, GeneratorTrainer, Initial, Objective};
+use crate::worker::device::OpenDevice;
 use crate::zoo::{DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName, resolve};
 
-/// Trains a generator.
-pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    let (mut training, mut config): (_, GeneratorConfig) = Training::begin(options)?;
-    let data = match training.read(&mut config)? {
-        Ok(data) => data,
-        Err(stopped) => return Ok(stopped),
+/// Makes everything ready for its training.
+pub(super) fn ready(
+    settings: &TrainSettings,
+    mut config: GeneratorConfig,
+    data: DataSet,
+    (open, cache): (&OpenDevice, &Path),
+) -> anyhow::Result<Ready> {
+    let (device, mut sources, mut notes) = (&open.device, Sources::new(), Vec::new());
+    let (start, spec) = Start::find(&mut config, &data, cache, &mut sources)?;
+    let objective = objective(&config.objective);
+    let manifest = manifest(&config, &data, &objective, spec.clone());
+    work::check(&manifest, &config.course, settings, device)?;
+    let bank = match &config.objective {
+        Objective::Boosted(boosting) => {
+            Some(boosted::bank(&config, boosting, (cache, &settings.out), open, (&mut notes, &mut sources))?)
+        }
+        _ => None,
     };
-    let (start, spec) = Start::find(&mut config, &data, folders)?;
-    let (manifest, objective) = (manifest(&config, &data, spec.clone()), objective(&config.objective));
-    work::check(&manifest, options)?;
-    let teacher = teacher(&config, &data, folders, &training.device.0)?;
+    let teacher = teacher(&config, &data, (device, cache), &mut sources)?;
     let [channels, ..] = data.shape();
     let num_classes = Some(data.classes.len()).filter(|classes| config.network.conditional && *classes > 0);
     let plan = GeneratorPlan {
@@ -38,17 +49,16 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
         dropout: config.network.dropout,
         variety: config.data.variety,
     };
-    let mut trainer = match &start {
-        Start::Random => {
-            GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, &training.device.0)?
-        }
+    let trainer = match &start {
+        Start::Random => GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, bank, device)?,
         Start::Of(checkpoint) => {
             let source: &mut dyn Source = &mut Weights::new(checkpoint);
-            GeneratorTrainer::new(plan, source, teacher, &training.device.0)?
+            GeneratorTrainer::new(plan, source, teacher, bank, device)?
         }
     };
-    let job = Job { trainer: &mut trainer, data: &data, manifest, objective: &objective };
-    training.train(options, &config, job)
+    let mut ready = Ready::new(settings, &config, (Box::new(trainer), data, sources), (manifest, objective))?;
+    ready.notes.extend(notes);
+    Ok(ready)
 }
 
 /// Where the first weights come from.
@@ -62,27 +72,39 @@ impl Start {
     fn find(
         config: &mut GeneratorConfig,
         data: &DataSet,
-        folders: &Folders,
+        cache: &Path,
+        sources: &mut Sources,
     ) -> anyhow::Result<(Self, GeneratorManifest)> {
         let (wanted, network) = (config.objective.preconditioning(), &mut config.network);
+        let halves = matches!(config.objective, Objective::ProgressiveDistillation { .. });
         let (start, unet, usual) = match (&network.from, &network.unet) {
+            (None, Some(_)) if halves => {
+                bail!(
+                    "progressive distillation begins from a network that denoises, but [network] names none: name a generator of EDM in from"
+                )
+            }
             (None, None) => bail!("[network] says neither from nor unet: give one of them"),
             (None, Some(unet)) => (Self::Random, unet.clone(), DiffusionManifest::new(wanted)),
             (Some(from), unet) => {
-                let model = resolve(from, &folders.cache)?;
+                let model = resolve(from, cache)?;
                 let ManifestKind::Generator(spec) = &model.manifest.kind else {
                     bail!(
                         "{from:?} is a classifier, but a generator begins from a generator: choose another one in from"
                     );
                 };
                 check_alike(from, &model.manifest, data, network.conditional)?;
+                if halves && spec.diffusion.preconditioning != wanted {
+                    bail!(
+                        "{from:?} is no generator of EDM, which progressive distillation begins from: name one in from"
+                    );
+                }
                 if unet.as_ref().is_some_and(|unet| *unet != spec.unet) {
                     bail!(
                         "[network.unet] is not the network of {from:?}, which the training begins from: leave one of the two out"
                     );
                 }
                 let usual = DiffusionManifest { preconditioning: wanted, ..spec.diffusion.clone() };
-                (Self::Of(Box::new(model.open()?)), spec.unet.clone(), usual)
+                (Self::Of(Box::new(open_source(sources, "network.from", &model)?)), spec.unet.clone(), usual)
             }
         };
         let diffusion = network.diffusion.get_or_insert(usual).clone();
@@ -117,13 +139,13 @@ fn check_alike(name: &str, model: &Manifest, data: &DataSet, conditional: bool) 
 fn teacher(
     config: &GeneratorConfig,
     data: &DataSet,
-    folders: &Folders,
-    device: &Device,
+    (device, cache): (&Device, &Path),
+    sources: &mut Sources,
 ) -> anyhow::Result<Option<Generator>> {
     let Some(name) = config.objective.teacher() else { return Ok(None) };
-    let model = resolve(name, &folders.cache)?;
+    let model = resolve(name, cache)?;
     check_alike(name, &model.manifest, data, config.network.conditional)?;
-    let checkpoint = model.open()?;
+    let checkpoint = open_source(sources, "objective.teacher", &model)?;
     let (teacher, _) = Generator::read(&model.manifest, Weights::new(&checkpoint), device)?;
     if teacher.preconditioning() != PreconditioningName::Edm {
         bail!("{name:?} is no generator of EDM, which a teacher is: choose another one in teacher");
@@ -131,8 +153,9 @@ fn teacher(
     Ok(Some(teacher))
 }
 
-fn manifest(config: &GeneratorConfig, data: &DataSet, spec: GeneratorManifest) -> Manifest {
-    let source = format!("trained with lapidary train generator: {}", objective(&config.objective));
+fn manifest(config: &GeneratorConfig, data: &DataSet, objective: &str, spec: GeneratorManifest) -> Manifest {
+    let command = if matches!(config.objective, Objective::Boosted(_)) { Role::Boosted } else { Role::Generator };
+    let source = format!("trained with lapidary train {}: {objective}", command.word());
     let manifest = work::manifest(config, data, source, ManifestKind::Generator(spec));
     let classes = if config.network.conditional { manifest.classes } else { Vec::new() };
     Manifest { classes, ..manifest }
@@ -145,5 +168,11 @@ fn objective(objective: &Objective) -> String {
         Objective::ConsistencyTraining { .. } => "consistency training in isolation".to_owned(),
         Objective::ConsistencyDistillation { teacher, .. } => format!("consistency distillation from {teacher}"),
         Objective::EasyConsistency { .. } => "easy consistency tuning".to_owned(),
+        Objective::ProgressiveDistillation { first, .. } => {
+            format!("progressive distillation from {first} steps to one")
+        }
+        Objective::Boosted(boosting) => {
+            format!("boosting, one call for what refinement with {} gives", boosting.refine.classifier)
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `lapidary train classifier`.
+//! A classifier that is to be trained.
 
 use std::path::{Path, PathBuf};
 
@@ -6,37 +6,35 @@ use anyhow::bail;
 use burn::tensor::Device;
 
 use super::config::ClassifierConfig;
-use super::options::TrainOptions;
-use super::work::{self, Job, Training};
+use super::record::{Sources, open_source};
+use super::told::TrainSettings;
+use super::work::{self, Ready};
 use crate::checkpoint::{Checkpoint, Weights};
-use crate::cli::Outcome;
 use crate::data::{DataSet, Wanted};
 use crate::generator::{Generator, Making, Plan};
 use crate::net::resnet::ResnetConfig;
 use crate::noise::{Purpose, Stream};
-use crate::session::host::Folders;
 use crate::train::{ClassifierObjective, ClassifierPlan, ClassifierTrainer, Fakes, Initial, Order, Terms, TrainError};
 use crate::zoo::{ClassifierManifest, Manifest, ManifestKind, PreconditioningName, resolve};
 
-/// Trains a classifier.
-pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    let (mut training, mut config): (_, ClassifierConfig) = Training::begin(options)?;
-    let data = match training.read(&mut config)? {
-        Ok(data) => data,
-        Err(stopped) => return Ok(stopped),
-    };
+/// Makes everything ready for its training.
+pub(super) fn ready(
+    settings: &TrainSettings,
+    mut config: ClassifierConfig,
+    data: DataSet,
+    (device, cache): (&Device, &Path),
+) -> anyhow::Result<Ready> {
     if data.classes.len() < 2 {
         bail!(
             "a classifier tells at least two classes apart, but the pictures name {}: give an .npz with labels, or folders whose folders are the classes",
             data.classes.len()
         );
     }
-    let device = training.device.0.clone();
-    let (start, spec) = first(&mut config, &data, folders)?;
-    let [channels, height, width] = data.shape();
+    let mut sources = Sources::new();
+    let (start, spec) = first(&mut config, &data, cache, &mut sources)?;
+    let [channels, ..] = data.shape();
     let (manifest, objective) = (manifest(&config, &data, spec.clone()), objective(&config.objective));
-    work::check(&manifest, options)?;
-    spec.resnet.check_size([height, width])?;
+    work::check(&manifest, &config.course, settings, device)?;
     let plan = ClassifierPlan {
         config: ResnetConfig { arch: spec.resnet.clone(), channels, num_classes: data.classes.len() },
         normalisation: [spec.mean.clone(), spec.std.clone()],
@@ -46,25 +44,28 @@ pub(super) fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<O
         dropout: config.network.dropout,
         variety: config.data.variety,
     };
+    let mut notes = Vec::new();
     let fakes = match &mut config.objective {
         ClassifierObjective::Joint { fakes, .. } => {
-            Some(made(fakes, (&data, config.course.seed), folders, &device, &mut training)?)
+            Some(made(fakes, (&data, config.course.seed), (device, cache), (&mut notes, &mut sources))?)
         }
         _ => None,
     };
-    let mut trainer = match &start {
-        None => ClassifierTrainer::new(plan, &mut Initial::new(config.course.seed), fakes, &device)?,
-        Some(checkpoint) => ClassifierTrainer::new(plan, &mut Weights::new(checkpoint), fakes, &device)?,
+    let trainer = match &start {
+        None => ClassifierTrainer::new(plan, &mut Initial::new(config.course.seed), fakes, device)?,
+        Some(checkpoint) => ClassifierTrainer::new(plan, &mut Weights::new(checkpoint), fakes, device)?,
     };
-    let job = Job { trainer: &mut trainer, data: &data, manifest, objective: &objective };
-    training.train(options, &config, job)
+    let mut ready = Ready::new(settings, &config, (Box::new(trainer), data, sources), (manifest, objective))?;
+    ready.notes.extend(notes);
+    Ok(ready)
 }
 
 /// Fills in what the network is; the file of the first weights, unless they are random.
 fn first(
     config: &mut ClassifierConfig,
     data: &DataSet,
-    folders: &Folders,
+    cache: &Path,
+    sources: &mut Sources,
 ) -> anyhow::Result<(Option<Checkpoint>, ClassifierManifest)> {
     let network = &mut config.network;
     let (start, resnet, usual) = match (&network.from, &network.resnet) {
@@ -74,7 +75,7 @@ fn first(
             (None, resnet.clone(), [vec![0.5; channels], vec![0.25; channels]])
         }
         (Some(from), resnet) => {
-            let model = resolve(from, &folders.cache)?;
+            let model = resolve(from, cache)?;
             let ManifestKind::Classifier(spec) = &model.manifest.kind else {
                 bail!("{from:?} is a generator, but a classifier begins from a classifier: choose another one in from");
             };
@@ -88,7 +89,11 @@ fn first(
                     "[network.resnet] is not the network of {from:?}, which the training begins from: leave one of the two out"
                 );
             }
-            (Some(model.open()?), spec.resnet.clone(), [spec.mean.clone(), spec.std.clone()])
+            (
+                Some(open_source(sources, "network.from", &model)?),
+                spec.resnet.clone(),
+                [spec.mean.clone(), spec.std.clone()],
+            )
         }
     };
     let [mean, std] = usual;
@@ -105,9 +110,8 @@ fn first(
 fn made(
     name: &mut String,
     (data, seed): (&DataSet, u64),
-    folders: &Folders,
-    device: &Device,
-    training: &mut Training,
+    (device, cache): (&Device, &Path),
+    (notes, sources): (&mut Vec<String>, &mut Sources),
 ) -> anyhow::Result<Box<Fakes<'static>>> {
     if Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz")) {
         let path: PathBuf = std::path::absolute(&*name).unwrap_or_else(|_| PathBuf::from(&*name));
@@ -117,20 +121,28 @@ fn made(
         if fakes.classes.is_empty() {
             bail!("the generated pictures in {name} have no labels: write the class of each as arr_1");
         }
-        training.note(&format!("generated: {}", fakes.report.join("; ")));
+        if fakes.shape() != data.shape() {
+            let [_, h, w] = fakes.shape();
+            bail!("the generated pictures in {name} are {w}×{h}, which those to learn from are not: make others");
+        }
+        notes.push(format!("generated: {}", fakes.report.join("; ")));
+        sources.insert("objective.fakes".to_owned(), fakes.sha256());
         let mut order = Order::new(!seed, fakes.training.len());
         return Ok(Box::new(move |step, count| {
             let places: Vec<usize> = order.batch(step, count).into_iter().map(|i| fakes.training[i]).collect();
             Ok(fakes.batch(&places))
         }));
     }
-    let model = resolve(name, &folders.cache)?;
-    let checkpoint = model.open()?;
+    let model = resolve(name, cache)?;
+    let checkpoint = open_source(sources, "objective.fakes", &model)?;
     let (generator, _) = Generator::read(&model.manifest, Weights::new(&checkpoint), device)?;
     if generator.preconditioning() != PreconditioningName::Consistency {
         bail!(
             "{name:?} is no consistency model, which makes pictures in one step: make an .npz with `lapidary generate`, and give that in fakes"
         );
+    }
+    if model.manifest.shape() != data.shape() {
+        bail!("{name:?} makes pictures of another size than those to learn from: choose another one");
     }
     if generator.classes() != data.classes {
         bail!("{name:?} knows other classes than the pictures to learn from, or in another order: choose another one");
@@ -146,7 +158,7 @@ fn made(
         let (seeds, labels): (Vec<u64>, Vec<usize>) = (0..count).map(draw).unzip();
         let mut making = Making::sample(&generator, &seeds, &labels, &plan, &device);
         while !making.step(&generator) {}
-        let pictures = making.images().map_err(|error| TrainError::Device(Box::new(error)))?;
+        let pictures = making.images().map_err(TrainError::from)?;
         Ok((pictures, labels))
     }))
 }

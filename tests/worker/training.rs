@@ -1,0 +1,138 @@
+//! A training goes on beside everything else: it waits, is held, ends within one step with a checkpoint, and shows what it makes.
+
+use std::path::{Path, PathBuf};
+
+use lapidary::worker::train::{Snapshot, Told, TrainReport, TrainSettings};
+use lapidary::worker::{Command, DeviceChoice, Event, JobId, Rest, Steer};
+
+use crate::JOB;
+use crate::drive::drive;
+use crate::tasks::{generate, made};
+use crate::tiny::prepare;
+
+/// Names the training.
+const TRAINING: JobId = JobId(70);
+
+fn settings(config: PathBuf, samples: u32) -> TrainSettings {
+    let out = config.with_extension("out");
+    TrainSettings { role: None, config: Some(config), out, resume: false, device: DeviceChoice::Cpu, samples }
+}
+
+fn train(settings: TrainSettings, waits: bool) -> Command {
+    Command::Train { job: TRAINING, settings, waits }
+}
+
+fn told(event: &Event) -> Option<&Told> {
+    match event {
+        Event::Training { job: TRAINING, told } => Some(told),
+        Event::Failed { chain, .. } => panic!("{chain:?}"),
+        _ => None,
+    }
+}
+
+fn step(event: &Event) -> Option<u64> {
+    if let Some(Told::Learned { step, .. }) = told(event) { Some(*step) } else { None }
+}
+
+fn steps(events: &[Event]) -> Vec<u64> {
+    events.iter().filter_map(step).collect()
+}
+
+fn kept(events: &[Event]) -> Vec<&Snapshot> {
+    let kept = |event| if let Some(Told::Kept(kept)) = told(event) { Some(kept) } else { None };
+    events.iter().filter_map(kept).collect()
+}
+
+fn report(events: &[Event]) -> &TrainReport {
+    let report = |event| if let Some(Told::Ready(report)) = told(event) { Some(&**report) } else { None };
+    events.iter().find_map(report).expect("it says what it is")
+}
+
+const fn rest_of(event: &Event) -> Option<Rest> {
+    if let Event::Resting { job: TRAINING, rest } = event { Some(*rest) } else { None }
+}
+
+#[test]
+fn a_training_waits_is_held_and_stops_within_one_step_with_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(prepare(folder.path()), 0);
+    let out = settings.out.clone();
+    let events = drive(vec![train(settings.clone(), true)], |event, commands| {
+        let steer = |steer| commands.send(Command::Steer(steer)).unwrap();
+        match (rest_of(event), step(event)) {
+            (Some(Rest::Paused), _) => {
+                let is_new = !out.exists();
+                steer(Steer::GoOn);
+                assert!(is_new || out.join("metrics.csv").exists());
+            }
+            (_, Some(3)) => steer(Steer::Pause),
+            (_, Some(5)) => steer(Steer::Stop),
+            _ => {}
+        }
+        rest_of(event) != Some(Rest::Stopped)
+    });
+    let rested: Vec<Rest> = events.iter().filter_map(rest_of).collect();
+    assert_eq!(rested, [Rest::Paused, Rest::Paused, Rest::Stopped]);
+    assert_eq!(steps(&events), [1, 2, 3, 4, 5]);
+    assert_eq!(kept(&events).iter().map(|kept| kept.step).collect::<Vec<_>>(), [2, 4, 5]);
+    let whole = report(&events);
+    assert_eq!((whole.pictures, whole.steps, whole.classes.len()), ((5, 0), (0, 400), 2));
+    assert!(whole.weights > 10_000 && whole.data.last().unwrap().contains("to learn from"), "{whole:?}");
+
+    // What was there before is told of when it goes on; whoever closes the window loses no step.
+    let again = TrainSettings { resume: true, ..settings };
+    let events = drive(vec![train(again.clone(), false)], |event, _| step(event).is_none());
+    let report = report(&events);
+    assert_eq!((report.steps.0, report.losses.len(), &*report.kept), (5, 5, &[kept_at(&out, 5)][..]));
+    let events = drive(vec![train(again, true)], |event, _| rest_of(event).is_none());
+    assert_eq!(self::report(&events).steps.0, 6, "it was kept when nobody listened any more");
+}
+
+/// A checkpoint as it is found again.
+fn kept_at(out: &Path, step: u64) -> Snapshot {
+    let folder = out.join(format!("checkpoints/step_{step:08}"));
+    Snapshot { step, folder, networks: vec!["ema_0.9".to_owned(), "model".to_owned()], judged: None }
+}
+
+#[test]
+fn pictures_are_made_while_it_learns_and_a_checkpoint_in_use_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(prepare(folder.path()), 3);
+    let out = settings.out.clone();
+    let (mut shown, in_use) = (Vec::new(), out.join("checkpoints/step_00000002/model.toml"));
+    let (mut is_asked, mut is_made, mut is_over) = (false, false, false);
+    let events = drive(vec![train(settings, false)], |event, commands| {
+        match told(event) {
+            Some(Told::Kept(kept)) if kept.step == 2 => commands.send(Command::InUse(vec![in_use.clone()])).unwrap(),
+            Some(Told::Samples { step, images }) => {
+                shown.push((*step, images.clone()));
+                if !std::mem::replace(&mut is_asked, true) {
+                    commands.send(generate()).unwrap();
+                }
+            }
+            _ => {}
+        }
+        is_made |= matches!(event, Event::Resting { job: JOB, .. });
+        is_over |= rest_of(event).is_some();
+        if is_made && shown.len() > 2 {
+            commands.try_send(Command::Steer(Steer::Stop)).unwrap_or_default();
+        }
+        !(is_made && is_over)
+    });
+    assert_eq!(made(&events).len(), 1, "what was asked for was done");
+    assert_eq!(shown[0].1.shape(), [3, 3, 8, 8]);
+    assert_ne!(shown[0].1, shown[1].1, "it has learnt");
+    let last = kept(&events).last().expect("a checkpoint").step;
+    let left: Vec<_> = std::fs::read_dir(out.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.contains(&kept_at(&out, 2).folder) && left.contains(&kept_at(&out, last).folder), "{left:?}");
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn what_a_training_lacks_is_told_under_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = settings(folder.path().join("none.toml"), 0);
+    let events = drive(vec![train(none, true)], |event, _| !matches!(event, Event::Failed { .. }));
+    let Some(Event::Failed { job: TRAINING, chain }) = events.last() else { panic!("{events:?}") };
+    assert!(chain[0].contains("the configuration cannot be read"), "{chain:?}");
+}
