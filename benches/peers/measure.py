@@ -145,8 +145,12 @@ def torch_training(mode, threads):
     return found
 
 
+# As `lapidary train` begins itself anew.
+TRAINING_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 34), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
+
+
 def lapidary_training(kernels, program, threads):
-    environment = own_environment(kernels, threads)
+    environment = {**own_environment(kernels, threads), **TRAINING_MEMORY}
     child = subprocess.Popen([program, "child"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     found = {}
     for number, (name, _, _) in enumerate(TRAINED):

@@ -14,7 +14,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::iter::{IndexedParallelIterator as _, ParallelIterator as _};
 use rayon::slice::{ParallelSlice as _, ParallelSliceMut as _};
 
-use crate::net::plan::exp;
+use crate::net::plan::{exp, zeros};
 
 /// Attention but for its values.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,7 @@ impl Attend {
 
     /// `[N, heads channels, pixels]` from queries, keys and values `[N, 3 heads channels, pixels]`.
     pub(super) fn forward(self, x: &[f32]) -> Vec<f32> {
-        let mut y = vec![0.0; x.len() / 3];
+        let mut y = zeros(x.len() / 3);
         let pictures = y.par_chunks_exact_mut(self.len()).zip(x.par_chunks_exact(3 * self.len()));
         pictures.for_each_init(
             || self.scratch(),
@@ -79,7 +79,7 @@ impl Attend {
 
     /// The gradient of `x` that follows from the answer's.
     pub(super) fn backward(self, x: &[f32], gradient: &[f32]) -> Vec<f32> {
-        let mut dx = vec![0.0; x.len()];
+        let mut dx = zeros(x.len());
         let pictures = x.par_chunks_exact(3 * self.len()).zip(gradient.par_chunks_exact(self.len()));
         dx.par_chunks_exact_mut(3 * self.len()).zip(pictures).for_each_init(
             || self.scratch(),

@@ -10,7 +10,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 use rayon::slice::{ParallelSlice as _, ParallelSliceMut as _};
 
-use crate::net::plan::{Curve, GROUP, mask, sigmoid};
+use crate::net::plan::{Curve, GROUP, mask, sigmoid, zeros};
 
 /// A norm but for its values.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +111,7 @@ impl Norm {
 
     pub(super) fn forward(&self, inputs: Inputs<'_>) -> (Vec<f32>, Statistics) {
         let statistics = self.statistics(inputs.x);
-        let mut y = vec![0.0; inputs.x.len()];
+        let mut y = zeros(inputs.x.len());
         let length = self.shape[2];
         y.par_chunks_exact_mut(length).enumerate().for_each(|(plane, y)| {
             let part = |values| part(values, plane, length);
@@ -135,8 +135,8 @@ impl Norm {
             let scale = f64::from(inputs.scale[plane % inputs.scale.len()]) / count;
             sums[plane].map(|sum| f64::from(sum) * scale)
         });
-        let mut x = vec![0.0; inputs.x.len()];
-        let mut add = inputs.add.map(|add| vec![0.0; add.len()]);
+        let mut x = zeros(inputs.x.len());
+        let mut add = inputs.add.map(|add| zeros(add.len()));
         let write = |(plane, (x, add)): (usize, (&mut [f32], Option<&mut [f32]>))| {
             let means = means[self.group(plane)].map(|mean| mean as f32);
             self.arch.dispatch(Spread { read: read(plane), means, x, add });

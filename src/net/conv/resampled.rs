@@ -12,7 +12,7 @@ use rayon::iter::{IndexedParallelIterator as _, ParallelIterator as _};
 use rayon::slice::{ParallelSlice as _, ParallelSliceMut as _};
 
 use super::device::processor;
-use crate::net::plan::{flex_tensor, with_values};
+use crate::net::plan::{flex_tensor, with_values, zeros};
 
 /// How a map is resampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl<C: CheckpointStrategy> Resampled for Autodiff<Flex, C> {
 
 /// Every pixel of planes of `[h, w]` four times, multiplied.
 fn double(x: &[f32], [h, w]: [usize; 2], factor: f32) -> Vec<f32> {
-    let mut y = vec![0.0; 4 * x.len()];
+    let mut y = zeros(4 * x.len());
     y.par_chunks_exact_mut(4 * h * w).zip(x.par_chunks_exact(h * w)).for_each(|(y, x)| {
         for (y, x) in y.chunks_exact_mut(4 * w).zip(x.chunks_exact(w)) {
             let (one, other) = y.split_at_mut(2 * w);
@@ -84,7 +84,7 @@ fn double(x: &[f32], [h, w]: [usize; 2], factor: f32) -> Vec<f32> {
 
 /// The sums of every 2x2 pixels, in planes of `[h, w]`, multiplied.
 fn halve(x: &[f32], [h, w]: [usize; 2], factor: f32) -> Vec<f32> {
-    let mut y = vec![0.0; x.len() / 4];
+    let mut y = zeros(x.len() / 4);
     y.par_chunks_exact_mut(h * w).zip(x.par_chunks_exact(4 * h * w)).for_each(|(y, x)| {
         for (y, x) in y.chunks_exact_mut(w).zip(x.chunks_exact(4 * w)) {
             let (one, other) = x.split_at(2 * w);

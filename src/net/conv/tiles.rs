@@ -10,6 +10,7 @@
 
 #![expect(clippy::inline_always, reason = "only what is inlined is compiled for the vectors that are there")]
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
@@ -17,7 +18,7 @@ use rayon::iter::{IndexedParallelIterator as _, ParallelIterator as _};
 use rayon::slice::ParallelSliceMut as _;
 
 use super::weight::{Rows, panel, pixel};
-use crate::net::plan::{GROUP, Geometry, Interleave, by_width, lanes, turn_line};
+use crate::net::plan::{GROUP, Geometry, Interleave, by_width, lanes, turn_line, zeros};
 
 /// Outputs of a tile, in one direction.
 const M: usize = 4;
@@ -35,9 +36,14 @@ pub(super) fn fit(geometry: Geometry, size: [usize; 2]) -> bool {
     is_plain && size.iter().all(|side| *side >= M) && c_out.min(c_in) >= 2 * GROUP
 }
 
+thread_local! {
+    /// What [`Turned`] lies in, kept from call to call: every value is written before it is read.
+    static ROOMS: RefCell<[Vec<f32>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+}
+
 /// Pictures whose tiles are turned.
 struct Turned {
-    /// `[picture][sum][tile][channel]`
+    /// `[picture][sum][tile][channel]`, and perhaps more.
     values: Vec<f32>,
     /// In memory, zeros included.
     channels: usize,
@@ -45,23 +51,35 @@ struct Turned {
 }
 
 impl Turned {
+    /// Room for `n` pictures, in what was used before.
+    fn new(mut values: Vec<f32>, n: usize, channels: usize, tiles: usize) -> Self {
+        let channels = channels.next_multiple_of(GROUP);
+        values.resize(values.len().max(n * SUMS * tiles * channels), 0.0);
+        Self { values, channels, tiles }
+    }
+
     /// The values of a picture for one of the sums.
     fn of(&self, picture: usize, sum: usize) -> &[f32] {
         let len = self.tiles * self.channels;
         &self.values[(picture * SUMS + sum) * len..][..len]
     }
 
-    /// Takes pictures `[N, C, H, W]`: their inputs with a pixel of zeros around them, or the gradients behind them.
-    fn fill(&mut self, arch: Arch, planes: &[f32], (size, tiles): ([usize; 2], [usize; 2]), is_input: bool) {
+    /// Takes `n` pictures `[N, C, H, W]`: their inputs with a pixel of zeros around them, or the gradients behind them.
+    fn fill(
+        &mut self,
+        arch: Arch,
+        (planes, n): (&[f32], usize),
+        (size, tiles): ([usize; 2], [usize; 2]),
+        is_input: bool,
+    ) {
         let halo = usize::from(is_input);
         let row = (tiles[1] * M + 2 * halo) * self.channels;
         let (channels, steps) = (self.channels, [row, self.channels]);
         let len = SUMS * self.tiles * channels;
-        let pictures = self.values.len() / len;
         // What lies beyond a picture stays zero.
         let scratch = || vec![0.0; (tiles[0] * M + 2 * halo) * row];
-        let each = planes.len() / pictures.max(1);
-        let pairs = self.values.par_chunks_mut(len).enumerate();
+        let each = planes.len() / n;
+        let pairs = self.values[..n * len].par_chunks_mut(len).enumerate();
         pairs.for_each_init(scratch, |scratch, (i, values)| {
             let planes = &planes[i * each..][..each];
             arch.dispatch(Interleave { planes, size, to: scratch, first: halo * (row + channels), steps });
@@ -83,28 +101,23 @@ pub(super) fn gradient(arch: Arch, geometry: Geometry, (x, size): (&[f32], [usiz
     let tiles = size.map(|side| side.div_ceil(M));
     let (count, plane) = (tiles[0] * tiles[1], size[0] * size[1]);
     let together = TILES.div_ceil(count);
-    let room = |n: usize, channels: usize| {
-        let channels = channels.next_multiple_of(GROUP);
-        Turned { values: vec![0.0; n * SUMS * count * channels], channels, tiles: count }
-    };
-    let mut sums = vec![0.0; units * unit];
-    let blocks = x.chunks(together * c_in * plane).zip(gradient.chunks(together * c_out * plane));
-    let mut rooms: Option<[Turned; 2]> = None;
-    for (x, y) in blocks {
+    let mut sums = zeros(units * unit);
+    // Taken, not borrowed: while this thread waits for others it may begin another gradient.
+    let [from, to] = ROOMS.take();
+    let n = together.min(x.len() / (c_in * plane));
+    let mut from = Turned::new(from, n, bundles * rows, count);
+    let mut to = Turned::new(to, n, panels * width, count);
+    for (x, y) in x.chunks(together * c_in * plane).zip(gradient.chunks(together * c_out * plane)) {
         let n = y.len() / (c_out * plane);
-        let new = || [room(n, bundles * rows), room(n, panels * width)];
-        let [from, to] = rooms.get_or_insert_with(new);
-        // The last block may be shorter.
-        from.values.truncate(n * SUMS * count * from.channels);
-        to.values.truncate(n * SUMS * count * to.channels);
-        from.fill(arch, x, (size, tiles), true);
-        to.fill(arch, y, (size, tiles), false);
-        let (from, to) = (&*from, &*to);
+        from.fill(arch, (x, n), (size, tiles), true);
+        to.fill(arch, (y, n), (size, tiles), false);
+        let (from, to) = (&from, &to);
         sums.par_chunks_mut(each * unit).enumerate().for_each(|(i, sums)| {
             let units = i * each..units.min((i + 1) * each);
             arch.dispatch(Products { x: from, y: to, n, groups, counts: [panels, bundles], units, sums });
         });
     }
+    ROOMS.set([from.values, to.values]);
     let mut turned = vec![0.0; panels * bundles * 9 * unit];
     turned.par_chunks_mut(9 * unit).enumerate().for_each(|(i, taps)| {
         arch.dispatch(TurnBack { sums: &sums[i * unit..], step: panels * bundles * unit, taps });

@@ -46,7 +46,7 @@ pub(in crate::net) use self::pack::Filter;
 pub use self::profile::StepTime;
 pub use self::roofline::Roofline;
 use self::run::Tape;
-pub(in crate::net) use self::single::{Geometry, Interleave};
+pub(in crate::net) use self::single::{Geometry, Interleave, zeros};
 pub(in crate::net) use self::sketch::{Sketch, Value};
 pub(in crate::net) use self::winograd::turn_line;
 

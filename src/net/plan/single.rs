@@ -210,10 +210,22 @@ fn turn<S: Simd, const SIDE: usize>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32
     out
 }
 
+/// Zeros; many of them by all threads, each of which then has written the pages that it is the first to touch.
+pub(in crate::net) fn zeros(len: usize) -> Vec<f32> {
+    const PAGE: usize = 1 << 10;
+    if len < 64 * PAGE {
+        return vec![0.0; len];
+    }
+    let pages: Vec<[f32; PAGE]> = (0..len.div_ceil(PAGE)).into_par_iter().map(|_| [0.0; PAGE]).collect();
+    let mut values = pages.into_flattened();
+    values.truncate(len);
+    values
+}
+
 /// Turns every picture, convolves it and turns it back.
 fn run(arch: Arch, (method, bias): (&Method, &[f32]), (x, from): (&[f32], Side), to: Side) -> Vec<f32> {
     let n = x.len() / from.len();
-    let mut y = vec![0.0; n * to.len()];
+    let mut y = zeros(n * to.len());
     let [pixels, rows] = method.block();
     // A picture is cut only where there are too few for all threads.
     let pixels = if n < rayon::current_num_threads() { pixels } else { usize::MAX };
