@@ -2,17 +2,19 @@
 //! folder that they are written to.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use egui::ColorImage;
 
 use lapidary::generator::Mask;
+use lapidary::image::Levels;
 use lapidary::session::host::Folders;
+use lapidary::session::training::{TrainAction, TrainPhase, Training};
 use lapidary::session::{Action, Activity, Compare, Settings, Verb};
 use lapidary::view::{Workbench, run_in};
-use lapidary::worker::Command;
+use lapidary::worker::{Command, Steer};
 
 /// Longest time that a scene may take to get ready.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,7 +52,48 @@ fn look(workbench: &mut Workbench, compare: Compare) {
     workbench.canvas_mut().fit();
 }
 
-const SCENES: [Scene; 13] = [
+/// What the training of the pictures is: it begins with a bundled generator and learns from what that has made. It is of this
+/// folder in every size, so that it goes on where it ended.
+static TRAINING: OnceLock<tempfile::TempDir> = OnceLock::new();
+
+/// Describes a training of the pictures that are there, and looks at it.
+fn choose_training(workbench: &mut Workbench) -> anyhow::Result<()> {
+    let folder = match TRAINING.get() {
+        Some(folder) => folder,
+        None => {
+            let folder = tempfile::tempdir()?;
+            TRAINING.get_or_init(|| folder)
+        }
+    };
+    let origins = workbench.host().session.origins().context("there are no pictures")?;
+    let names = origins.classes.clone().unwrap_or_default();
+    let [_, _, height, width] = origins.images.shape();
+    for (sample, label) in origins.labels.iter().enumerate() {
+        let class = folder.path().join("pictures").join(names.get(*label).map_or("picture", String::as_str));
+        std::fs::create_dir_all(&class)?;
+        let levels = Levels::Rounded.rgb8(&origins.images, sample);
+        let path = class.join(format!("{sample}.png"));
+        image::save_buffer(path, &levels, width as u32, height as u32, image::ExtendedColorType::Rgb8)?;
+    }
+    let text = format!(
+        "name = \"signs\"\ndata = {{ pictures = [{:?}], resolution = {height}, classes = {names:?} }}\n\
+         network = {{ from = \"gtsrb12-cm\" }}\nobjective = {{ kind = \"easy-consistency\" }}\n\
+         course = {{ steps = 400, batch = 4 }}\noutput = {{ every = 4 }}\n",
+        folder.path().join("pictures")
+    );
+    let path = folder.path().join("signs.toml");
+    std::fs::write(&path, text)?;
+    act(workbench, Action::Do(Verb::Grid));
+    act(workbench, Action::Train(TrainAction::Choose(path)));
+    workbench.show_training(true);
+    Ok(())
+}
+
+fn trained(workbench: &Workbench, is_there: fn(&Training) -> bool) -> bool {
+    workbench.host().session.training().is_some_and(is_there)
+}
+
+const SCENES: [Scene; 16] = [
     Scene { name: "empty", prepare: |w| act(w, Action::Do(Verb::NewSession)), ready: |_| true },
     Scene { name: "pairs", prepare: |w| act(w, Action::Do(Verb::Generate)), ready: at_rest },
     Scene {
@@ -111,7 +154,30 @@ const SCENES: [Scene; 13] = [
         },
         ready: |w| at_rest(w) && w.host().session.trace().runs().count() == 2,
     },
-    Scene { name: "help", prepare: |w| w.show_help(true), ready: at_rest },
+    Scene { name: "training_none", prepare: |w| w.show_training(true), ready: at_rest },
+    Scene {
+        name: "training_chosen",
+        prepare: |w| {
+            if let Err(error) = choose_training(w) {
+                tracing::error!(%error, "the training cannot be described");
+            }
+        },
+        ready: |w| trained(w, |training| training.phase == TrainPhase::Waits),
+    },
+    Scene {
+        name: "training",
+        prepare: |w| act(w, Action::Train(TrainAction::Steer(Steer::GoOn))),
+        ready: |w| trained(w, |training| training.samples.len() > 1),
+    },
+    Scene {
+        name: "help",
+        prepare: |w| {
+            act(w, Action::Train(TrainAction::Steer(Steer::Stop)));
+            w.show_training(false);
+            w.show_help(true);
+        },
+        ready: |w| at_rest(w) && !w.host().session.is_training(),
+    },
     Scene {
         name: "failed",
         prepare: |w| {

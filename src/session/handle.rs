@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::action::{Action, Compare, Verb};
 use super::disk::{Detail, DiskJob};
 use super::settings::Undoable;
+use super::training::TrainAction;
 use super::work::{Going, Phase};
 use super::{Activity, Question, Session, Settings, Severity};
 use crate::generator::Mask;
@@ -102,6 +103,7 @@ impl Session {
             Action::Edit(_)
                 | Action::SetTarget { .. }
                 | Action::SetMask(_)
+                | Action::Train(TrainAction::Use(_))
                 | Action::NameRun(..)
                 | Action::DeleteRun(_)
         );

@@ -107,8 +107,7 @@ fn sampler_ui(ui: &mut Ui, settings: &mut GenerateSettings, ts: &mut TsField) {
 pub fn model_ui(ui: &mut Ui, label: &str, role: &str, reference: &mut String) -> Option<Wish> {
     let mut wish = None;
     widgets::tip(ui.label(label), format!("The {role}: a bundled model, or a file of your own"));
-    let short = reference.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or(reference).to_owned();
-    let combo = widgets::combo_box(ui, label).selected_text(short).show_ui(ui, |ui| {
+    let combo = widgets::combo_box(ui, label).selected_text(short_name(reference)).show_ui(ui, |ui| {
         for bundled in &BUNDLED {
             let manifest = bundled_manifest(bundled);
             if manifest.role() == role {
@@ -129,6 +128,14 @@ pub fn model_ui(ui: &mut Ui, label: &str, role: &str, reference: &mut String) ->
     let response = widgets::tip(combo.response, reference.as_str());
     widgets::name(&response, Role::ComboBox, label);
     wish
+}
+
+/// The last part of a path; of a training's checkpoint its step, too.
+fn short_name(reference: &str) -> String {
+    let mut parts = reference.rsplit(['/', '\\']).filter(|part| !part.is_empty());
+    let name = parts.next().unwrap_or(reference);
+    let step = parts.next().and_then(|folder| folder.strip_prefix("step_")?.parse::<u64>().ok());
+    step.map_or_else(|| name.to_owned(), |step| format!("step {step}, {}", name.trim_end_matches(".toml")))
 }
 
 fn classes_ui(ui: &mut Ui, session: &Session, classes: &mut Classes) {
@@ -197,6 +204,18 @@ mod tests {
         assert!(not_generated(Some(&stopped), &as_made).is_empty());
         let opened = Origins { made_by: None, ..stopped };
         assert!(not_generated(Some(&opened), &settings).is_empty() && not_generated(None, &settings).is_empty());
+    }
+
+    #[test]
+    fn a_model_is_called_by_its_file_and_a_checkpoint_by_its_step() {
+        for (reference, name) in [
+            ("gtsrb12-cm", "gtsrb12-cm"),
+            ("/home/me/signs.pt", "signs.pt"),
+            ("C:\\models\\folder\\", "folder"),
+            ("run/checkpoints/step_00002000/ema_0.9.toml", "step 2000, ema_0.9"),
+        ] {
+            assert_eq!(short_name(reference), name);
+        }
     }
 
     #[test]

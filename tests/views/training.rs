@@ -41,7 +41,8 @@ fn a_training_is_looked_at_started_seen_live_and_its_checkpoint_makes_the_pictur
     click(&mut harness, "Hold");
     until(&mut harness, "being held", |session| training(session).phase == TrainPhase::Paused);
     harness.get_by_label_contains("Loss: ");
-    harness.get_by_label_contains("What it makes after step");
+    let (shown, _) = training(session(&harness)).samples[0];
+    harness.get_by_role_and_label(Role::Image, &format!("What it makes after step {shown}"));
     let step = training(session(&harness)).kept.last().expect("a checkpoint").step;
     harness.get_by_role_and_label(Role::Button, &format!("Use now: step {step}")).click_accesskit();
     let is_used = |session: &Session| {

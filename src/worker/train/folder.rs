@@ -276,13 +276,11 @@ impl RunFolder {
     /// Writes down what a network is worth.
     pub(super) fn validated(&mut self, step: u64, found: &Validation) -> Result<(), TrainingError> {
         let path = self.path.join(VALIDATION);
-        let (mut head, mut row) = ("step,pictures".to_owned(), format!("{step},{}", found.pictures));
-        for (name, number) in &found.numbers {
-            head += &format!(",{name}");
-            row += &number.map_or_else(|| ",".to_owned(), |number| format!(",{number:.4}"));
-        }
-        let before = rows_until(&path, &head, step.saturating_sub(1));
-        replace(&path, format!("{before}{row}\n"))?;
+        let cell = |number: &Option<f64>| number.map_or_else(String::new, |number| format!("{number:.4}"));
+        let (names, cells): (Vec<&str>, Vec<String>) =
+            found.numbers.iter().map(|(name, number)| (name.as_str(), cell(number))).unzip();
+        let before = rows_until(&path, &format!("step,pictures,{}", names.join(",")), step.saturating_sub(1));
+        replace(&path, format!("{before}{step},{},{}\n", found.pictures, cells.join(",")))?;
         let known = found.numbers.iter().filter_map(|(name, number)| Some((name.as_str(), (*number)?)));
         self.scalars(step, "validation", &known.collect::<Vec<_>>())
     }
