@@ -79,7 +79,7 @@ fn choose_training(workbench: &mut Workbench) -> anyhow::Result<()> {
         "name = \"signs\"\ndata = {{ pictures = [{:?}], resolution = {height}, classes = {names:?} }}\n\
          network = {{ from = \"gtsrb12-cm\" }}\nobjective = {{ kind = \"easy-consistency\" }}\n\
          course = {{ steps = 400, batch = 4 }}\noutput = {{ every = 4 }}\n",
-        folder.path().join("pictures")
+        folder.path().join("pictures").to_string_lossy()
     );
     let path = folder.path().join("signs.toml");
     std::fs::write(&path, text)?;

@@ -14,7 +14,7 @@ const KEPT: usize = 8;
 struct Paths {
     /// Where the list is kept.
     list: PathBuf,
-    paths: Vec<PathBuf>,
+    known: Vec<PathBuf>,
     /// The one that was seen last.
     seen: Option<PathBuf>,
 }
@@ -22,8 +22,8 @@ struct Paths {
 impl Paths {
     /// Reads a list; one that is not there, or is none, is empty.
     fn of(list: PathBuf) -> Self {
-        let paths = std::fs::read(&list).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Self { list, paths: paths.unwrap_or_default(), seen: None }
+        let known = std::fs::read(&list).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Self { list, known: known.unwrap_or_default(), seen: None }
     }
 
     /// Told in every frame which one is open: another one than before comes first from now on. True when the list is another.
@@ -37,14 +37,14 @@ impl Paths {
         else {
             return false;
         };
-        self.paths.retain(|other| *other != path);
-        self.paths.insert(0, path);
-        self.paths.truncate(KEPT);
+        self.known.retain(|other| *other != path);
+        self.known.insert(0, path);
+        self.known.truncate(KEPT);
         true
     }
 
     fn text(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.paths).unwrap_or_default()
+        serde_json::to_vec(&self.known).unwrap_or_default()
     }
 }
 
@@ -90,13 +90,13 @@ impl Recent {
     /// The sessions, newest first.
     #[must_use]
     pub fn sessions(&self) -> &[PathBuf] {
-        &self.sessions.paths
+        &self.sessions.known
     }
 
     /// The descriptions and folders of trainings, newest first.
     #[must_use]
     pub fn trainings(&self) -> &[PathBuf] {
-        &self.trainings.paths
+        &self.trainings.known
     }
 
     /// Told in every frame which session is open.

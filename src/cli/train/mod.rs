@@ -53,7 +53,9 @@ pub fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome>
             if let Some(judged) = &kept.judged {
                 progress.note(&format!("step {}: {}", kept.step, judged.words()));
             }
-            course.iter_mut().for_each(|course| course.kept = Some(kept.folder.clone()));
+            if let Some(course) = &mut course {
+                course.kept = Some(kept.folder);
+            }
         }
         Told::Samples { .. } => {}
     });
