@@ -97,7 +97,9 @@ pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
 /// SHA-256 of what lies in memory, one part behind the other, in lower-case hexadecimal digits.
 pub(crate) fn sha256(parts: &[&[u8]]) -> String {
     let mut hasher = sha2::Sha256::new();
-    parts.iter().for_each(|part| hasher.update(part));
+    for part in parts {
+        hasher.update(part);
+    }
     hex(&hasher.finalize())
 }
 

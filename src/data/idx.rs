@@ -99,7 +99,7 @@ fn values(path: &Path, Header { kind, extents }: &Header) -> Result<Vec<u8>, Pic
     let mut input = open(path).map_err(unreadable)?;
     header(&mut input);
     let expected = extents.iter().try_fold(1_usize, |product, extent| product.checked_mul(*extent));
-    let expected = expected.filter(|expected| *expected <= isize::MAX as usize);
+    let expected = expected.filter(|expected| isize::try_from(*expected).is_ok());
     let expected = expected.ok_or_else(|| refusal(path, format!("it says that it is of {extents:?}"), DAMAGED))?;
     // Grows with what is really there, for the header may lie; one byte more is one too many.
     let mut bytes = Vec::new();

@@ -299,7 +299,9 @@ impl<N: Network, O: Check + Serialize + DeserializeOwned> Config<N, O> {
     /// What must stay the same while the training goes on.
     pub(super) fn meaning(&self) -> toml::Table {
         let mut table = toml::Table::try_from(self).unwrap_or_default();
-        FREE.iter().for_each(|free| drop(table.remove(*free)));
+        for free in FREE {
+            drop(table.remove(free));
+        }
         for (part, free) in [("course", "steps"), ("course", "parts"), ("data", "pictures")] {
             if let Some(part) = table.get_mut(part).and_then(toml::Value::as_table_mut) {
                 part.remove(free);
