@@ -67,6 +67,8 @@ pub struct Training {
     pub phase: TrainPhase,
     /// What it is, once its pictures are read.
     pub report: Option<TrainReport>,
+    /// Before its first step, of its own pictures so many of so many are refined.
+    pub refined: Option<(usize, usize)>,
     /// Steps that are done.
     pub step: u64,
     /// The loss of every step that is known of, the last one that of [`Self::step`].
@@ -95,6 +97,7 @@ impl Training {
             job,
             phase: TrainPhase::Prepares(0, 0),
             report: None,
+            refined: None,
             step: 0,
             losses: Vec::new(),
             smooth: Vec::new(),
@@ -171,15 +174,18 @@ impl Training {
             Told::Reading(done, of) => self.phase = TrainPhase::Prepares(done, of),
             Told::Ready(report) => {
                 (self.losses, self.smooth) = (Vec::new(), Vec::new());
-                report.losses.iter().for_each(|(_, loss)| self.take_loss(*loss));
+                for (_, loss) in &report.losses {
+                    self.take_loss(*loss);
+                }
                 self.step = report.steps.0;
                 self.judged = report.kept.iter().filter_map(|kept| Some((kept.step, kept.judged.clone()?))).collect();
                 self.kept.clone_from(&report.kept);
                 self.report = Some(*report);
                 self.phase = TrainPhase::Runs;
             }
+            Told::Refining(done, of) => self.refined = Some((done, of)),
             Told::Learned { step, learned, secs } => {
-                self.step = step;
+                (self.step, self.refined) = (step, None);
                 self.take_loss(learned.loss);
                 let mean = self.secs.unwrap_or(secs);
                 self.secs = Some(mean + 0.1 * (secs - mean));
@@ -229,7 +235,7 @@ impl Session {
     pub(super) fn training_rests(&mut self, rest: Rest) {
         let Some(training) = &mut self.training else { return };
         training.phase = match rest {
-            Rest::Paused if training.secs.is_none() => TrainPhase::Waits,
+            Rest::Paused if training.secs.is_none() && training.refined.is_none() => TrainPhase::Waits,
             Rest::Paused => TrainPhase::Paused,
             rest => TrainPhase::Over(rest),
         };

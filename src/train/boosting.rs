@@ -6,8 +6,8 @@ use std::ops::Range;
 use burn::tensor::Device;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::error::{Problem, TrainError};
-use super::learner::MAX_BATCH;
+use super::error::{Problem, TrainError, not_negative, spread};
+use super::learner::{Course, MAX_BATCH};
 use super::levels::Tightening;
 use super::metric::Metric;
 use super::order::Order;
@@ -69,17 +69,14 @@ impl Boosting {
     /// A value that cannot be, and what is expected.
     #[must_use]
     pub fn problem(&self) -> Problem {
-        if !(self.consistency >= 0.0 && self.consistency.is_finite()) {
-            return Some((format!("consistency = {}", self.consistency), "it is a number, at least 0"));
-        }
         if self.held_out > MAX_BATCH {
             return Some((format!("held_out = {}", self.held_out), "at most 32768 pictures are held out"));
         }
-        if self.deviation < 0.0 {
-            return Some((format!("deviation = {}", self.deviation), "it is not negative"));
-        }
-        if self.tightening.q <= 1.0 {
-            return Some((format!("q = {}", self.tightening.q), "it is more than 1"));
+        let numbers = not_negative("consistency", self.consistency)
+            .or_else(|| spread(self.mean, self.deviation))
+            .or_else(|| self.tightening.problem());
+        if numbers.is_some() {
+            return numbers;
         }
         if self.refine.iterations.is_none() || self.refine.early_stop {
             let what = "iterations without an end, or early_stop, in [objective.refine]".to_owned();
@@ -90,6 +87,14 @@ impl Boosting {
             let what = format!("{} = {} in [objective.refine]", error.label, error.found);
             (what, "it is in the range that `lapidary refine --help` names")
         })
+    }
+
+    /// Refined pictures that a training learns from, and those that are held out.
+    #[must_use]
+    pub fn pictures(&self, course: &Course) -> (usize, usize) {
+        let steps = course.steps as usize;
+        let parts = if self.bank == 0 { steps } else { self.bank.div_ceil(course.batch).min(steps) };
+        (parts.saturating_mul(course.batch), self.held_out)
     }
 }
 
@@ -206,7 +211,7 @@ pub(super) struct Lesson {
     pub(super) seeds: Vec<u64>,
 }
 
-/// The refined pictures of a training. The first steps make them, each its own; later ones see them again in other orders.
+/// The refined pictures of a training. Each of the first steps sees its own; later ones see them again in other orders.
 pub struct Bank {
     booster: Booster,
     shelf: Box<dyn Shelf>,
@@ -216,6 +221,8 @@ pub struct Bank {
     parts: Vec<Option<ImageBatch>>,
     order: Option<Order>,
     held_out: usize,
+    /// Objectives of held-out pictures, refined, likewise in parts.
+    judged: Vec<Vec<f32>>,
     /// Mean objective of held-out pictures as they are made by the generator that stays, and refined.
     ends: Option<[f64; 2]>,
 }
@@ -226,12 +233,34 @@ impl Bank {
     pub fn new(booster: Booster, shelf: Box<dyn Shelf>, boosting: &Boosting, batch: usize) -> Self {
         let parts = vec![None; boosting.bank.div_ceil(batch)];
         let order = (!parts.is_empty()).then(|| Order::new(booster.seed, parts.len() * batch));
-        Self { booster, shelf, batch, parts, order, held_out: boosting.held_out, ends: None }
+        Self { booster, shelf, batch, parts, order, held_out: boosting.held_out, judged: Vec::new(), ends: None }
     }
 
     /// `[C, H, W]` of a picture.
     pub(super) const fn shape(&self) -> [usize; 3] {
         self.booster.generator.sample_shape()
+    }
+
+    /// Makes a part of what so many steps see again and again and are judged by, unless all is there: how many pictures there
+    /// are then, and how many there are to be.
+    pub(super) fn prepare(&mut self, steps: u64) -> Result<Option<(usize, usize)>, TrainError> {
+        let wanted = self.parts.len().min(steps as usize);
+        let of = wanted * self.batch + self.held_out;
+        if let Some(part) = self.parts[..wanted].iter().position(Option::is_none) {
+            self.part(part)?;
+            return Ok(Some(((part + 1) * self.batch, of)));
+        }
+        let is_made = self.hold_out()?;
+        Ok(is_made.then(|| (of.min((wanted + self.judged.len()) * self.batch), of)))
+    }
+
+    /// Refines the next part of held-out pictures, unless all are.
+    fn hold_out(&mut self) -> Result<bool, TrainError> {
+        let part = self.judged.len();
+        let Some(places) = self.held_out().nth(part) else { return Ok(false) };
+        let refined = self.kept(&format!("held_out_{part:06}"), places)?;
+        self.judged.push(refined.objective);
+        Ok(true)
     }
 
     /// What a step learns from.
@@ -302,11 +331,8 @@ impl Bank {
         let [before, refined] = match self.ends {
             Some(ends) => ends,
             None => {
-                let mut refined = Vec::new();
-                for (i, places) in self.held_out().enumerate() {
-                    refined.extend(self.kept(&format!("held_out_{i:06}"), places)?.objective);
-                }
-                *self.ends.insert([self.value(&self.booster.generator)?, mean(&refined)])
+                while self.hold_out()? {}
+                *self.ends.insert([self.value(&self.booster.generator)?, mean(&self.judged.concat())])
             }
         };
         Ok(Some(recovered(self.held_out, [before, self.value(generator)?, refined])))

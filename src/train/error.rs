@@ -17,6 +17,12 @@ pub(super) fn not_negative(what: &str, value: f64) -> Problem {
     (!(value >= 0.0 && value.is_finite())).then(|| (format!("{what} = {value}"), "it is a number that is not negative"))
 }
 
+/// Refuses what no numbers are spread by.
+pub(super) fn spread(mean: f64, deviation: f64) -> Problem {
+    let endless = (!mean.is_finite()).then(|| (format!("mean = {mean}"), "it is a number"));
+    endless.or_else(|| not_negative("deviation", deviation))
+}
+
 /// Refuses a number of none.
 pub(super) fn some(what: &str, value: u64) -> Problem {
     (value == 0).then(|| (format!("{what} = 0"), "it is at least 1"))

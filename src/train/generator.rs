@@ -153,6 +153,11 @@ impl Trainer for GeneratorTrainer {
         self.learner.step
     }
 
+    fn prepare(&mut self) -> Result<Option<(usize, usize)>, TrainError> {
+        let steps = self.plan.course.steps;
+        self.bank.as_mut().map_or(Ok(None), |bank| bank.prepare(steps))
+    }
+
     fn step(&mut self, pictures: &ImageBatch, labels: &[usize]) -> Result<Learned, TrainError> {
         let place = Place { step: self.learner.step, steps: self.plan.course.steps };
         let lesson = self.bank.as_mut().map(|bank| bank.lesson(place.step)).transpose()?;

@@ -101,6 +101,15 @@ pub trait Trainer {
     /// Steps that are done.
     fn steps_done(&self) -> u64;
 
+    /// Makes a part of the pictures of its own that the steps learn from and that it is judged by, unless all are there: how
+    /// many there are then, and how many there are to be.
+    ///
+    /// # Errors
+    /// [`TrainError`]; the part is not made then.
+    fn prepare(&mut self) -> Result<Option<(usize, usize)>, TrainError> {
+        Ok(None)
+    }
+
     /// Learns from pictures in `[0, 1]` and their labels, which a network without classes ignores; there are none where it has
     /// pictures of its own.
     ///

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::boosting::Boosting;
-use super::error::{Problem, not_negative, some};
+use super::error::{Problem, some, spread};
 use super::levels::{Grid, Halving, Tightening};
 use super::metric::{Metric, Weighting};
 use crate::generator::{GenerateSettings, SamplerKind};
@@ -258,8 +258,7 @@ impl Objective {
                 Grid::Fixed { .. } => None,
             },
             Self::Edm { mean, deviation, .. } | Self::EasyConsistency { mean, deviation, .. } => {
-                let infinite = (!mean.is_finite()).then(|| (format!("mean = {mean}"), "it is a number"));
-                infinite.or_else(|| not_negative("deviation", *deviation)).or_else(|| match self {
+                spread(*mean, *deviation).or_else(|| match self {
                     Self::EasyConsistency { tightening, .. } => tightening.problem(),
                     _ => None,
                 })

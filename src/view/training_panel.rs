@@ -221,8 +221,11 @@ fn steer_ui(ui: &mut Ui, training: &Training, actions: &mut Vec<Action>) {
 /// How far it is, how fast, and for how long.
 fn progress_ui(ui: &mut Ui, training: &Training) {
     let (step, steps) = (training.step, training.steps());
-    let (share, text) = match training.phase {
-        TrainPhase::Prepares(done, of) => (done as f32 / of.max(1) as f32, training.phase.words()),
+    let (share, text) = match (training.phase, training.refined) {
+        (TrainPhase::Prepares(done, of), _) => (done as f32 / of.max(1) as f32, training.phase.words()),
+        (_, Some((done, of))) => {
+            (done as f32 / of.max(1) as f32, format!("{done} of {} refined", counted(of, "picture")))
+        }
         _ => (step as f32 / steps.max(1) as f32, format!("Step {step} of {steps}")),
     };
     ui.add(ProgressBar::new(share).desired_width(ui.available_width()).text(text));

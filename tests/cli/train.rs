@@ -163,7 +163,7 @@ fn a_training_goes_on_as_what_it_was_begun_or_not_at_all() {
     let resume = ["train", "generator", "--resume", "--out", "run", "--dry-run"];
     let refused = |expected: &str| super::check_refused(folder, &resume, 1, expected);
     let classifier = ["train", "classifier", "--resume", "--out", "run"];
-    super::check_refused(folder, &classifier, 1, "of a generator, not of a classifier: use `lapidary train generator`");
+    super::check_refused(folder, &classifier, 1, "for `lapidary train generator`, not for `lapidary train classifier`");
     // Its own configuration, edited.
     let own = folder.join("run/config.toml");
     let before = std::fs::read_to_string(&own).expect("it was written");

@@ -129,6 +129,36 @@ fn pictures_are_made_while_it_learns_and_a_checkpoint_in_use_stays() {
 }
 
 #[test]
+fn pictures_of_its_own_are_made_part_by_part_before_the_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("boosted.toml");
+    let text = "name = 'boosted'
+        network.from = 'gtsrb12-cm'
+        objective = { kind = 'boosted', bank = 2, held_out = 3, refine.iterations = 1 }
+        course = { steps = 5, batch = 2, averages = [] }";
+    std::fs::write(&config, text).unwrap();
+    let settings = settings(config, 0);
+    let refined = |event: &Event| if let Some(Told::Refining(done, 5)) = told(event) { Some(*done) } else { None };
+    let events = drive(vec![train(settings.clone(), false)], |event, commands| {
+        match (refined(event), rest_of(event)) {
+            (Some(2), _) => commands.send(Command::Steer(Steer::Pause)).unwrap(),
+            (Some(4), _) => commands.send(Command::Steer(Steer::Stop)).unwrap(),
+            (_, Some(Rest::Paused)) => commands.send(Command::Steer(Steer::GoOn)).unwrap(),
+            _ => {}
+        }
+        rest_of(event) != Some(Rest::Stopped)
+    });
+    assert_eq!(events.iter().filter_map(refined).collect::<Vec<_>>(), [2, 4], "it is held and ends between parts");
+    assert_eq!(events.iter().filter_map(rest_of).collect::<Vec<_>>(), [Rest::Paused, Rest::Stopped]);
+    assert!(steps(&events).is_empty() && kept(&events).is_empty());
+    assert_eq!(report(&events).pictures, (2, 3));
+
+    // Begun anew, it finds what is made, and goes on from there.
+    let events = drive(vec![train(settings, false)], |event, _| step(event).is_none());
+    assert_eq!(events.iter().filter_map(refined).collect::<Vec<_>>(), [2, 4, 5]);
+}
+
+#[test]
 fn what_a_training_lacks_is_told_under_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let none = settings(folder.path().join("none.toml"), 0);

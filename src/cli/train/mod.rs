@@ -1,4 +1,4 @@
-//! `lapidary train`: makes a generator or a classifier from pictures.
+//! `lapidary train`: makes a generator or a classifier from pictures, or a better generator from its own.
 
 mod options;
 
@@ -17,7 +17,7 @@ use crate::worker::train::{Told, TrainReport};
 /// What is known of a training on its way.
 struct Course {
     report: TrainReport,
-    /// When it was ready.
+    /// When its first step began.
     since: Instant,
     /// Steps that are done, and the loss of the last.
     last: (u64, f64),
@@ -37,11 +37,19 @@ pub fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome>
         Told::Reading(done, of) => progress.show_steps("reading", done as u64, of as u64, done as u64),
         Told::Ready(report) => {
             let last = (report.steps.0, f64::NAN);
-            report.data.iter().for_each(|line| progress.note(line));
+            for line in &report.data {
+                progress.note(line);
+            }
             let course = course.insert(Course { since: Instant::now(), last, kept: None, report: *report });
             if !dry_run {
                 progress.note(&plan(options, &course.report));
             }
+        }
+        Told::Refining(done, of) => {
+            if let Some(course) = &mut course {
+                course.since = Instant::now();
+            }
+            progress.show_steps("refining", done as u64, of as u64, of as u64);
         }
         Told::Learned { step, learned, .. } => {
             let Some(course) = &mut course else { return };

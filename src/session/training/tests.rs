@@ -123,6 +123,25 @@ fn a_training_is_looked_at_begun_held_ended_and_gone_on_with() {
 }
 
 #[test]
+fn pictures_are_refined_before_the_first_step_and_are_held_as_steps_are() {
+    let mut session = Session::default();
+    act(&mut session, TrainAction::Choose("boosted.toml".into()));
+    let (job, _) = asked(&mut session);
+    tell(&mut session, job, report(Role::Boosted, 0));
+    rest(&mut session, job, Rest::Paused);
+    act(&mut session, TrainAction::Steer(Steer::GoOn));
+    tell(&mut session, job, Told::Refining(4, 18));
+    rest(&mut session, job, Rest::Paused);
+    let training = session.training().unwrap();
+    assert_eq!((training.phase, training.refined), (TrainPhase::Paused, Some((4, 18))), "it is begun");
+    act(&mut session, TrainAction::Steer(Steer::GoOn));
+    tell(&mut session, job, Told::Refining(18, 18));
+    learn(&mut session, job, 1);
+    let training = session.training().unwrap();
+    assert_eq!((training.phase, training.refined, training.secs), (TrainPhase::Runs, None, Some(2.0)));
+}
+
+#[test]
 fn a_training_that_fails_says_why_and_leaves_the_rest_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let mut session = Session::default();

@@ -78,13 +78,15 @@ fn one_call_learns_what_refinement_gives() {
         assert!((share - (now - before) / (refined - before)).abs() < 1e-12);
         share
     };
+    let parts: Vec<_> = std::iter::from_fn(|| trainer.prepare().unwrap()).collect();
+    assert_eq!(parts, [(4, 18), (8, 18), (12, 18), (16, 18), (18, 18)], "all are made before the first step");
     assert_eq!(recovered(&mut trainer), 0.0, "it begins as what it was");
     let losses = taught(&mut trainer, 60);
     assert!(mean(&losses[50..]) < 0.3 * mean(&losses[..5]), "{losses:?}");
     let share = recovered(&mut trainer);
     assert!(share > 0.5, "{share}");
     let names = shelf.names();
-    assert_eq!(names, ["held_out_000000", "held_out_000001", "held_out_000002", "000000", "000001"]);
+    assert_eq!(names, ["000000", "000001", "held_out_000000", "held_out_000001", "held_out_000002"]);
 }
 
 #[test]
@@ -121,7 +123,23 @@ fn settings_of_refinement_are_read_with_every_mistake() {
     assert!(error.contains("unknown field `radius`") && error.contains("`eps`"), "{error}");
     let problem = |boosting: Boosting| boosting.problem().map(|(what, _)| what);
     assert_eq!(problem(Boosting::default()), None);
+    let course = Course { batch: 100, steps: 50, ..Course::default() };
+    let learnt = |bank| Boosting { bank, ..Boosting::default() }.pictures(&course);
+    assert_eq!([10, 4096, 9000, 0].map(learnt), [(100, 256), (4100, 256), (5000, 256), (5000, 256)]);
     let wide = RefineSettings { eps: -1.0, ..RefineSettings::default() };
     assert!(problem(Boosting { refine: wide, ..Boosting::default() }).unwrap().contains("Radius"));
-    assert!(problem(Boosting { consistency: f64::NAN, ..Boosting::default() }).unwrap().contains("consistency"));
+    for (line, expected) in [
+        ("consistency = nan", "consistency = NaN"),
+        ("mean = nan", "mean = NaN"),
+        ("deviation = nan", "deviation = NaN"),
+        ("tightening.q = nan", "q = NaN"),
+        ("tightening.k = -1.0", "k = -1"),
+        ("tightening.b = nan", "b = NaN"),
+        ("tightening.every = 0", "every = 0"),
+        ("refine.eps = nan", "Radius = NaN"),
+        ("metric = { kind = 'pseudo-huber', c = nan }", "c = NaN"),
+    ] {
+        let refused = read(line).unwrap().problem().map(|(what, _)| what).unwrap_or_default();
+        assert!(refused.starts_with(expected), "{line}: {refused:?}");
+    }
 }

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::config::GeneratorConfig;
 use super::folder::BANK;
-use super::record::Sources;
-use crate::checkpoint::{Checkpoint, CheckpointError, Weights, unwatched, write};
+use super::record::{Sources, open_source};
+use crate::checkpoint::{Checkpoint, CheckpointError, Weights, write};
 use crate::classifier::{Classifier, translation};
 use crate::data::DataSet;
 use crate::file::Sha256;
@@ -56,9 +56,9 @@ pub(super) fn bank(
 ) -> anyhow::Result<Bank> {
     let (seed, batch) = (config.course.seed, config.course.batch);
     let (model, judge) = (beginning(config, cache)?, resolve(&boosting.refine.classifier, cache)?);
-    let [generator, classifier] = [model.open()?, judge.open()?];
-    let hashes = [generator.sha256(&mut unwatched)?, classifier.sha256(&mut unwatched)?];
-    sources.insert("objective.refine.classifier".to_owned(), hashes[1].clone());
+    let names = ["network.from", "objective.refine.classifier"];
+    let [generator, classifier] = [open_source(sources, names[0], &model)?, open_source(sources, names[1], &judge)?];
+    let hashes = names.map(|name| sources[name].clone());
     let (generator, _) = Generator::read(&model.manifest, Weights::new(&generator), device)?;
     let (classifier, _) = Classifier::read(&judge.manifest, Weights::new(&classifier), device)?;
     let [channels, height, width] = generator.sample_shape();
@@ -75,12 +75,6 @@ pub(super) fn bank(
     let classes = if made.is_empty() { Vec::new() } else { translation(made, seen).unwrap_or_default() };
     let chunks = if info.cpu { Chunks::CPU } else { Chunks::gpu(batch) };
     let shelf = Folder::new(&out.join(BANK), hashes, &settings, (seed, batch))?;
-    if boosting.bank > 0 && !shelf.0.exists() {
-        let steps = boosting.bank.div_ceil(batch);
-        notes.push(format!(
-            "the first {steps} steps refine the pictures that later ones see again, and take longer by that"
-        ));
-    }
     let booster = Booster::new((generator, classifier), settings, classes, seed, (chunks, device.clone()));
     Ok(Bank::new(booster, Box::new(shelf), boosting, batch))
 }

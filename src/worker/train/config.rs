@@ -157,25 +157,24 @@ pub(super) type ClassifierConfig = Config<ClassifierNetwork, ClassifierObjective
 /// What a part of a configuration knows of its own values.
 pub(super) trait Check {
     fn problem(&self) -> Problem;
+}
 
-    /// Whether there are pictures to learn from without any in [data].
-    fn has_pictures(&self) -> bool {
-        false
+/// What a network is trained for.
+pub(super) trait Goal: Check {
+    /// What is trained for it.
+    fn role(&self) -> Role;
+}
+
+impl Goal for Objective {
+    fn role(&self) -> Role {
+        if matches!(self, Self::Boosted(_)) { Role::Boosted } else { Role::Generator }
     }
 }
 
-/// A network that is trained.
-pub(super) trait Network: Check + Serialize + DeserializeOwned {
-    /// What it is.
-    const ROLE: Role;
-}
-
-impl Network for GeneratorNetwork {
-    const ROLE: Role = Role::Generator;
-}
-
-impl Network for ClassifierNetwork {
-    const ROLE: Role = Role::Classifier;
+impl Goal for ClassifierObjective {
+    fn role(&self) -> Role {
+        Role::Classifier
+    }
 }
 
 /// What a configuration is of, by the network's table or by the kind of its objective.
@@ -185,6 +184,7 @@ pub(super) fn role_of(text: &str) -> Option<Role> {
     let has = |key: &str| network.is_some_and(|network| network.contains_key(key));
     let kind = table.get("objective").and_then(|objective| objective.get("kind")).and_then(toml::Value::as_str);
     match kind {
+        Some("boosted") => Some(Role::Boosted),
         _ if has("unet") => Some(Role::Generator),
         _ if has("resnet") => Some(Role::Classifier),
         Some("plain" | "robust" | "joint") => Some(Role::Classifier),
@@ -193,8 +193,7 @@ pub(super) fn role_of(text: &str) -> Option<Role> {
             | "consistency-training"
             | "consistency-distillation"
             | "easy-consistency"
-            | "progressive-distillation"
-            | "boosted",
+            | "progressive-distillation",
         ) => Some(Role::Generator),
         _ => None,
     }
@@ -238,26 +237,26 @@ impl Check for Objective {
     fn problem(&self) -> Problem {
         Self::problem(self)
     }
-
-    fn has_pictures(&self) -> bool {
-        matches!(self, Self::Boosted(_))
-    }
 }
 
 /// What may change while a training goes on, besides the number of its steps, how a step is cut into parts, and where its
 /// pictures lie: others are told by their SHA-256.
 const FREE: [&str; 3] = ["output", "optimiser", "licence"];
 
-impl<N: Network, O: Check + Serialize + DeserializeOwned> Config<N, O> {
-    /// Reads and checks the file at `path`.
-    pub(super) fn read(path: &Path) -> Result<Self, TrainingError> {
+impl<N, O> Config<N, O>
+where
+    N: Check + Serialize + DeserializeOwned,
+    O: Goal + Serialize + DeserializeOwned,
+{
+    /// Reads and checks the file at `path`, which is to be of this role.
+    pub(super) fn read(path: &Path, wanted: Role) -> Result<Self, TrainingError> {
         let bytes = std::fs::read(path).map_err(|source| TrainingError::Read { path: path.to_owned(), source })?;
         let text = text_of(&bytes).map_err(|place| TrainingError::Encoding { path: path.to_owned(), place })?;
+        if let Some(found) = role_of(text).filter(|role| *role != wanted) {
+            return Err(TrainingError::Role { path: path.to_owned(), found, wanted });
+        }
         let config: Self = toml::from_str(text).map_err(|source| {
             let path = path.to_owned();
-            if let Some(found) = role_of(text).filter(|role| *role != N::ROLE) {
-                return TrainingError::Role { path, found, wanted: N::ROLE };
-            }
             let before = source.span().and_then(|span| text.as_bytes().get(..span.start)).unwrap_or_default();
             TrainingError::Syntax { path, place: Place::behind(before), source: Box::new(source) }
         })?;
@@ -270,11 +269,16 @@ impl<N: Network, O: Check + Serialize + DeserializeOwned> Config<N, O> {
         }
     }
 
+    /// What is trained.
+    pub(super) fn role(&self) -> Role {
+        self.objective.role()
+    }
+
     fn problem(&self) -> Problem {
         let plain = self.name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
         let name = (self.name.is_empty() || !plain)
             .then(|| (format!("name = {:?}", self.name), "a name is made of letters, digits, -, _ and ."));
-        let pictures = if self.objective.has_pictures() {
+        let pictures = if self.role() == Role::Boosted {
             let what = "something in [data]".to_owned();
             (!self.data.is_empty())
                 .then_some((what, "this objective has pictures of its own: the generator's, refined"))
@@ -360,10 +364,14 @@ mod tests {
     ";
 
     fn read(text: &str) -> Result<GeneratorConfig, String> {
+        read_as(Role::Generator, text)
+    }
+
+    fn read_as(wanted: Role, text: &str) -> Result<GeneratorConfig, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         std::fs::write(&path, text).unwrap();
-        GeneratorConfig::read(&path).map_err(|error| error.to_string())
+        GeneratorConfig::read(&path, wanted).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -419,24 +427,37 @@ mod tests {
     fn the_readme_shows_whole_configurations() {
         let readme = include_str!("../../../README.md");
         let blocks = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
-        let shown: Vec<&str> = blocks.filter(|block| block.contains("[data]")).collect();
-        assert_eq!(shown.len(), 2);
+        let shown: Vec<&str> = blocks.filter(|block| block.contains("[objective]")).collect();
+        assert_eq!(shown.len(), 3);
         let generator = read(shown[0]).unwrap();
         assert_eq!(generator.optimiser.rate_at(20_000), 1e-4);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         std::fs::write(&path, shown[1]).unwrap();
-        let classifier = ClassifierConfig::read(&path).unwrap();
+        let classifier = ClassifierConfig::read(&path, Role::Classifier).unwrap();
         assert_eq!((classifier.data.classes.len(), classifier.data.channels), (10, 1));
         assert_eq!(toml::from_str::<ClassifierConfig>(&classifier.text().unwrap()).unwrap(), classifier);
+        // Under its objective stands what there is by default.
+        let boosted = read_as(Role::Boosted, shown[2]).unwrap();
+        assert_eq!(boosted.objective, Objective::Boosted(crate::train::Boosting::default()));
     }
 
     #[test]
     fn a_configuration_of_something_else_is_named() {
-        let other = read(&SMALL.replace("'edm'", "'joint'").replace("network.unet", "network.resnet")).unwrap_err();
-        assert!(other.contains("of a classifier, not of a generator: use `lapidary train classifier`"), "{other}");
-        let kind = read("name = 'a'\ndata.pictures = ['b']\nnetwork.from = 'c'\nobjective.kind = 'plain'").unwrap_err();
-        assert!(kind.contains("of a classifier, not of a generator"), "{kind}");
+        let refused = |wanted: Role, text: &str, advised: Role| {
+            let error = read_as(wanted, text).unwrap_err();
+            let [wanted, advised] = [wanted, advised].map(|role| format!("`lapidary train {}`", role.word()));
+            let expected = format!("is for {advised}, not for {wanted}: use {advised} with it");
+            assert!(error.contains(&expected), "{error}");
+        };
+        let joint = SMALL.replace("'edm'", "'joint'").replace("network.unet", "network.resnet");
+        refused(Role::Generator, &joint, Role::Classifier);
+        let bare = "name = 'a'\ndata.pictures = ['b']\nnetwork.from = 'c'\nobjective.kind = 'plain'";
+        refused(Role::Boosted, bare, Role::Classifier);
+        let boosted = SMALL.replace("'edm'", "'boosted'");
+        refused(Role::Classifier, &boosted, Role::Boosted);
+        refused(Role::Generator, &boosted, Role::Boosted);
+        refused(Role::Boosted, SMALL, Role::Generator);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub enum TrainingError {
         expected: String,
     },
     /// The configuration of something else.
-    #[error("this is the configuration of a {}, not of a {}: use `lapidary train {}` for it\n{}", found.word(), wanted.word(), found.word(), path.display())]
+    #[error("this configuration is for `lapidary train {}`, not for `lapidary train {}`: use `lapidary train {}` with it\n{}", found.word(), wanted.word(), found.word(), path.display())]
     Role {
         /// The file.
         path: PathBuf,

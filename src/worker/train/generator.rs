@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use super::boosted;
 use super::config::GeneratorConfig;
 use super::record::{Sources, open_source};
-use super::told::{Role, TrainSettings};
+use super::told::TrainSettings;
 use super::work::{self, Ready};
 use crate::checkpoint::{Checkpoint, Weights};
 use crate::data::DataSet;
@@ -57,6 +57,9 @@ pub(super) fn ready(
         }
     };
     let mut ready = Ready::new(settings, &config, (Box::new(trainer), data, sources), (manifest, objective))?;
+    if let Objective::Boosted(boosting) = &config.objective {
+        ready.pictures = boosting.pictures(&config.course);
+    }
     ready.notes.extend(notes);
     Ok(ready)
 }
@@ -154,8 +157,7 @@ fn teacher(
 }
 
 fn manifest(config: &GeneratorConfig, data: &DataSet, objective: &str, spec: GeneratorManifest) -> Manifest {
-    let command = if matches!(config.objective, Objective::Boosted(_)) { Role::Boosted } else { Role::Generator };
-    let source = format!("trained with lapidary train {}: {objective}", command.word());
+    let source = format!("trained with lapidary train {}: {objective}", config.role().word());
     let manifest = work::manifest(config, data, source, ManifestKind::Generator(spec));
     let classes = if config.network.conditional { manifest.classes } else { Vec::new() };
     Manifest { classes, ..manifest }

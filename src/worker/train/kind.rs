@@ -8,7 +8,6 @@ use super::told::{Role, TrainSettings};
 use super::work::Ready;
 use super::{boosted, classifier, config, generator};
 use crate::data::DataSet;
-use crate::train::Objective;
 use crate::worker::device::OpenDevice;
 
 /// A training's configuration.
@@ -20,17 +19,17 @@ pub(super) enum AnyConfig {
 impl AnyConfig {
     /// Reads and checks the file at `path`, of what is trained or of what it describes.
     pub(super) fn read(role: Option<Role>, path: &Path) -> Result<Self, TrainingError> {
-        Ok(match role.unwrap_or_else(|| role_of(path)) {
-            Role::Generator | Role::Boosted => Self::Generator(Box::new(GeneratorConfig::read(path)?)),
-            Role::Classifier => Self::Classifier(Box::new(ClassifierConfig::read(path)?)),
+        let role = role.unwrap_or_else(|| role_of(path));
+        Ok(match role {
+            Role::Generator | Role::Boosted => Self::Generator(Box::new(GeneratorConfig::read(path, role)?)),
+            Role::Classifier => Self::Classifier(Box::new(ClassifierConfig::read(path, role)?)),
         })
     }
 
     pub(super) fn role(&self) -> Role {
         match self {
-            Self::Generator(config) if matches!(config.objective, Objective::Boosted(_)) => Role::Boosted,
-            Self::Generator(_) => Role::Generator,
-            Self::Classifier(_) => Role::Classifier,
+            Self::Generator(config) => config.role(),
+            Self::Classifier(config) => config.role(),
         }
     }
 
@@ -87,7 +86,8 @@ mod tests {
         for (text, role) in [
             ("[objective]\nkind = 'edm'", Role::Generator),
             ("[objective]\nkind = 'plain'", Role::Classifier),
-            ("[objective]\nkind = 'boosted'", Role::Generator),
+            ("[objective]\nkind = 'boosted'", Role::Boosted),
+            ("[network.unet]\nnum_heads = 1\n[objective]\nkind = 'boosted'", Role::Boosted),
             ("[network.resnet]\nblocks = [1]\n[objective]\nkind = 'plan'", Role::Classifier),
             ("no TOML", Role::Generator),
         ] {

@@ -1,9 +1,8 @@
-//! The task: one step of training, one checkpoint, or one network call of what it shows, at a time.
+//! The task: one step of training, one part of what it learns from, one checkpoint, or one network call of what it shows, at a
+//! time.
 
 use std::path::Path;
 use std::time::Instant;
-
-use anyhow::bail;
 
 use super::error::TrainingError;
 use super::folder::{self, CONFIG, Described, RunFolder};
@@ -114,12 +113,6 @@ impl Train {
             _ => {}
         }
         let mut config = AnyConfig::read(*role, &config.clone().unwrap_or_else(|| out.join(CONFIG)))?;
-        if let Some(role) = role.filter(|role| *role != config.role()) {
-            let (own, other) = (config.role().word(), role.word());
-            bail!(
-                "this configuration has an objective of `lapidary train {own}`, not of `lapidary train {other}`: use `lapidary train {own}` with it"
-            );
-        }
         // Its own: what the user asks for meanwhile may be computed elsewhere.
         let open = device::open(device)?;
         if let Some(data) = config.own_pictures(cache)? {
@@ -158,6 +151,10 @@ impl Going {
         }
         if step >= steps {
             return Ok(Step::Done);
+        }
+        if let Some((done, of)) = self.ready.trainer.prepare()? {
+            tell(context, Told::Refining(done, of));
+            return Ok(Step::Prepared);
         }
         let (pictures, labels) = {
             let Ready { data, course, .. } = &self.ready;

@@ -101,6 +101,8 @@ pub enum Told {
     Reading(usize, usize),
     /// All is ready: nothing is written yet.
     Ready(Box<TrainReport>),
+    /// Pictures of its own are refined before the first step: so many of so many.
+    Refining(usize, usize),
     /// A step was done.
     Learned {
         /// Steps that are done now.

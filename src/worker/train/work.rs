@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 
-use super::config::{Check, Config, Network};
+use super::config::{Check, Config, Goal};
 use super::error::TrainingError;
 use super::folder::{self, CONFIG, Reader, RunFolder};
 use super::record::{PICTURES, Sources};
@@ -22,6 +22,8 @@ use crate::zoo::{Manifest, ManifestKind};
 pub(super) struct Ready {
     pub(super) trainer: Box<dyn Trainer>,
     pub(super) data: DataSet,
+    /// How many it learns from, and how many are held out.
+    pub(super) pictures: (usize, usize),
     /// Of the networks.
     pub(super) manifest: Manifest,
     /// In words.
@@ -50,8 +52,8 @@ impl Ready {
         (manifest, objective): (Manifest, String),
     ) -> anyhow::Result<Self>
     where
-        N: Network,
-        O: Check + serde::Serialize + serde::de::DeserializeOwned,
+        N: Check + serde::Serialize + serde::de::DeserializeOwned,
+        O: Goal + serde::Serialize + serde::de::DeserializeOwned,
     {
         let (out, mut notes) = (&settings.out, Vec::new());
         let found = if settings.resume { folder::last_whole(out, &mut notes)? } else { None };
@@ -60,7 +62,7 @@ impl Ready {
             // Checkpoints of earlier versions do not say it.
             let begun = match recorded {
                 Some(text) => text.parse()?,
-                None => Config::<N, O>::read(&out.join(CONFIG))?.meaning(),
+                None => Config::<N, O>::read(&out.join(CONFIG), config.role())?.meaning(),
             };
             config.check_same(&begun, out)?;
         }
@@ -82,7 +84,21 @@ impl Ready {
         let (keeps, meaning) = ((config.output.every, config.output.keep), config.meaning().to_string());
         let samples = [config.output.samples as usize, settings.samples as usize];
         let (course, config) = (config.course.clone(), config.text()?);
-        Ok(Self { trainer, data, manifest, objective, config, meaning, sources, course, keeps, samples, notes })
+        let pictures = (pictures, data.validation.len());
+        Ok(Self {
+            trainer,
+            data,
+            pictures,
+            manifest,
+            objective,
+            config,
+            meaning,
+            sources,
+            course,
+            keeps,
+            samples,
+            notes,
+        })
     }
 
     /// How pictures are made of the last checkpoint, where that is wanted.
@@ -94,7 +110,7 @@ impl Ready {
 
     /// What it is, for whoever decides whether it begins.
     pub(super) fn report(&self, role: Role, open: &OpenDevice, out: &Path) -> TrainReport {
-        let Self { trainer, data, manifest, objective, config, course, notes, .. } = self;
+        let Self { trainer, data, pictures, manifest, objective, config, course, notes, .. } = self;
         let weights = trainer
             .kept()
             .first()
@@ -105,7 +121,7 @@ impl Ready {
             name: manifest.name.clone(),
             objective: objective.clone(),
             data: [&data.report[..], notes].concat(),
-            pictures: (data.training.len(), data.validation.len()),
+            pictures: *pictures,
             shape: data.shape(),
             classes: data.classes.clone(),
             weights,
