@@ -78,7 +78,7 @@ fn choose_training(workbench: &mut Workbench) -> anyhow::Result<()> {
     let text = format!(
         "name = \"signs\"\ndata = {{ pictures = [{:?}], resolution = {height}, classes = {names:?} }}\n\
          network = {{ from = \"gtsrb12-cm\" }}\nobjective = {{ kind = \"easy-consistency\" }}\n\
-         course = {{ steps = 400, batch = 4 }}\noutput = {{ every = 4 }}\n",
+         course = {{ steps = 400, batch = 2 }}\noutput = {{ every = 2 }}\n",
         folder.path().join("pictures").to_string_lossy()
     );
     let path = folder.path().join("signs.toml");

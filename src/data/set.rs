@@ -16,7 +16,8 @@ const AT_ONCE: usize = 64;
 /// What is asked of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// `[H, W]` that files are fitted to; an archive has its own size, and must have this one where it is given.
+    /// `[H, W]` that files are fitted to; the pictures of an archive, and of IDX files, have a size of their own, and get black
+    /// around them where they are smaller.
     pub size: Option<[usize; 2]>,
     /// Colour channels.
     pub channels: usize,
@@ -64,11 +65,14 @@ impl DataSet {
         let path = paths.first().cloned().unwrap_or_default();
         let refuse = |what: String, advice| PictureError::Set { path: path.clone(), what, advice };
         let [h, w] = match (source.native_size(), wanted.size) {
-            (Some(native), Some(size)) if native != size => {
+            (Some(native), Some(size)) if native[0] > size[0] || native[1] > size[1] => {
                 let what = format!("its pictures are {}×{}, not {}×{}", native[1], native[0], size[1], size[0]);
-                return Err(refuse(what, "leave resolution out, or give pictures of that size"));
+                return Err(refuse(
+                    what,
+                    "leave resolution out, or give smaller pictures, which get black around them",
+                ));
             }
-            (Some(size), _) | (None, Some(size)) => size,
+            (_, Some(size)) | (Some(size), None) => size,
             (None, None) => return Err(refuse("its files may have any size".to_owned(), "say which by resolution")),
         };
         let labels = source.labels().filter(|_| !classes.is_empty());
@@ -76,9 +80,9 @@ impl DataSet {
             let what = format!("a picture is of class {label}, but {} named", classes.len());
             return Err(refuse(what, "name every class, in the order of their numbers"));
         }
-        let shape = [wanted.channels, h, w];
+        let inner = source.native_size().unwrap_or([h, w]);
         let mut set = Self {
-            shape,
+            shape: [wanted.channels, h, w],
             levels: Vec::new(),
             labels: labels.map(|_| Vec::new()),
             classes,
@@ -86,6 +90,10 @@ impl DataSet {
             validation: Vec::new(),
             report: source.notes().to_vec(),
         };
+        if inner != [h, w] {
+            set.report
+                .push(format!("pictures of {}×{} lie in the middle of {w}×{h}, black around them", inner[1], inner[0]));
+        }
         let (count, mut of_other_channels) = (source.count(), None);
         let mut each = |batch: Batch| {
             let [_, channels, ..] = batch.images.shape();
@@ -96,7 +104,8 @@ impl DataSet {
             set.take(&batch, held_out.as_deref());
             Ok(watch(batch.first + batch.images.len(), count))
         };
-        let told = source.for_each_batch(0..count, (shape, AT_ONCE), &mut each)?;
+        let read_as = [wanted.channels, inner[0], inner[1]];
+        let told = source.for_each_batch(0..count, (read_as, AT_ONCE), &mut each)?;
         if let Some(channels) = of_other_channels {
             let what = format!("its pictures have {}, not {}", counted(channels, "channel"), wanted.channels);
             return Err(refuse(what, "say how many by channels"));
@@ -118,7 +127,16 @@ impl DataSet {
 
     fn take(&mut self, batch: &Batch, held_out: Option<&[bool]>) {
         let first = self.len();
-        self.levels.extend(batch.images.pixels().iter().map(|value| (value * 255.0).round() as u8));
+        let ([_, _, height, width], [_, h, w]) = (batch.images.shape(), self.shape);
+        let (top, left) = ((h - height) / 2, (w - width) / 2);
+        for plane in batch.images.pixels().chunks_exact(height * width) {
+            let to = self.levels.len();
+            self.levels.resize(to + h * w, 0);
+            for (y, line) in plane.chunks_exact(width).enumerate() {
+                let to = &mut self.levels[to + (top + y) * w + left..][..width];
+                to.iter_mut().zip(line).for_each(|(to, value)| *to = (value * 255.0).round() as u8);
+            }
+        }
         if let (Some(labels), Some(new)) = (&mut self.labels, &batch.labels) {
             labels.extend(new);
         }
@@ -291,8 +309,12 @@ mod tests {
             set.report.last().unwrap(),
             "2 pictures of 2 kinds to learn from, 2×1, 1 channel, 1 more are held out for validation"
         );
-        let size = read(&path, &Wanted { size: Some([2, 2]), ..wanted() }).unwrap_err();
-        assert!(size.starts_with("this data set cannot be used: its pictures are 2×1, not 2×2"), "{size}");
+        let larger = read(&path, &Wanted { size: Some([3, 4]), ..wanted() }).unwrap();
+        let middle = [0, 0, 0, 0, 0, 7, 8, 0, 0, 0, 0, 0].map(|level| f32::from(level as u8) / 255.0);
+        assert_eq!((larger.shape(), larger.batch(&[2]).0.pixels()), ([1, 3, 4], &middle[..]));
+        assert!(larger.report.contains(&"pictures of 2×1 lie in the middle of 4×3, black around them".to_owned()));
+        let size = read(&path, &Wanted { size: Some([2, 1]), ..wanted() }).unwrap_err();
+        assert!(size.starts_with("this data set cannot be used: its pictures are 2×1, not 1×2"), "{size}");
         assert!(read(&path, &Wanted { channels: 3, ..wanted() }).unwrap_err().contains("1 channel, not 3"));
         let one = Wanted { classes: vec!["only".to_owned()], ..wanted() };
         assert!(read(&path, &one).unwrap_err().contains("a picture is of class 1"));
