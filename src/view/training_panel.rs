@@ -103,7 +103,7 @@ impl TrainingPanel {
         let plot = Plot {
             title: "Loss",
             now: smooth.last().map_or_else(String::new, |mean| digits(*mean)),
-            end: training.steps().max(*step),
+            end: axis_end(training),
             range: loss_range(losses, smooth, self.is_log),
             is_log: self.is_log,
         };
@@ -236,6 +236,11 @@ fn progress_ui(ui: &mut Ui, training: &Training) {
     widgets::tip(label, about);
 }
 
+/// Where the axis of the steps ends: at the last of them, but what is done has half of it at least.
+fn axis_end(training: &Training) -> u64 {
+    training.steps().min(2 * training.step).max(training.step)
+}
+
 /// What a classifier is worth on held-out pictures.
 fn judged_ui(ui: &mut Ui, training: &Training) {
     let tokens = theme::tokens(ui);
@@ -248,7 +253,7 @@ fn judged_ui(ui: &mut Ui, training: &Training) {
     let plot = Plot {
         title: "Held out, right",
         now: format!("{}, attacked {}", percent(last.found.clean as f32), percent(last.found.attacked as f32)),
-        end: training.steps().max(training.step),
+        end: axis_end(training),
         range: (0.0, 1.0),
         is_log: false,
     };
