@@ -103,7 +103,7 @@ impl TrainingPanel {
         let plot = Plot {
             title: "Loss",
             now: smooth.last().map_or_else(String::new, |mean| digits(*mean)),
-            end: training.steps().max(*step),
+            end: axis_end(training),
             range: loss_range(losses, smooth, self.is_log),
             is_log: self.is_log,
         };
@@ -239,6 +239,11 @@ fn progress_ui(ui: &mut Ui, training: &Training) {
     widgets::tip(label, about);
 }
 
+/// Where the axis of the steps ends: at the last of them, but what is done has half of it at least.
+fn axis_end(training: &Training) -> u64 {
+    training.steps().min(2 * training.step).max(training.step)
+}
+
 /// What it is worth on what it did not learn from: shares, and what else is known.
 fn judged_ui(ui: &mut Ui, training: &Training) {
     let Some((_, last)) = training.judged.last() else { return };
@@ -250,7 +255,7 @@ fn judged_ui(ui: &mut Ui, training: &Training) {
     };
     let share = |name: &str| percent(last.get(name).unwrap_or(f64::NAN) as f32);
     let plot =
-        |title, now| Plot { title, now, end: training.steps().max(training.step), range: (0.0, 1.0), is_log: false };
+        |title, now| Plot { title, now, end: axis_end(training), range: (0.0, 1.0), is_log: false };
     let pictures = last.pictures;
     if is_boosted {
         let about = format!("How much of what refinement gives {pictures} held-out seeds one call gives them");
