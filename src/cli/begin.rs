@@ -125,6 +125,9 @@ impl Job<'_> {
                         out.path().display()
                     ));
                 }
+                if options.out.is_none() && out.place(false) != out.path() {
+                    say_err(&format!("note: these take the place of the earlier results in {}", out.path().display()));
+                }
                 let options = RunOptions { out: Some(out.path().to_owned()), ..options.clone() };
                 let mask = self.mask.map(|path| (path.to_owned(), sha256_of(path).unwrap_or_default()));
                 let (hashes, reference_hashes) = hashes;

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -57,6 +58,8 @@ pub(super) struct Driver {
     batch: Option<NonZeroU32>,
     /// How the work is ended.
     stop: Command,
+    /// The work has ended, and what came of it is written.
+    writes: Arc<AtomicBool>,
 }
 
 impl Driver {
@@ -73,7 +76,8 @@ impl Driver {
     pub(super) fn new(folders: &Folders, out: &Path, quiet: bool) -> anyhow::Result<Self> {
         let (interrupt, interrupts) = bounded(1);
         // First: threads inherit which signals they leave to another one.
-        signals::listen(interrupt.clone(), out.to_owned());
+        let writes = Arc::new(AtomicBool::new(false));
+        signals::listen(interrupt.clone(), out.to_owned(), Arc::clone(&writes));
         let (waker, wakes) = bounded(1);
         let wake = wake_by(waker);
         let worker = Worker::spawn(folders.cache.clone(), wake).context("the compute thread cannot be started")?;
@@ -95,6 +99,7 @@ impl Driver {
             targets: None,
             batch: None,
             stop: Command::Stop,
+            writes,
         })
     }
 
@@ -165,8 +170,9 @@ impl Driver {
         self.say("stopping after what is being computed now; Ctrl-C again ends at once");
     }
 
-    /// Removes the progress bar.
+    /// Removes the progress bar, for the work has ended; what came of it is written next.
     pub(super) fn finish(&self) {
+        self.writes.store(true, Ordering::SeqCst);
         self.progress.bar.finish_and_clear();
     }
 

@@ -114,7 +114,7 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let Some(begun) = job.begin(&options.run)? else { return Ok(Outcome::Done) };
     let mut driver = Driver::start(folders, &begun.options)?;
     if let (Some(recorded), Some(pictures)) = (&options.run.recorded, opens) {
-        driver.compare(recorded.compare_inputs(&pictures.inputs(begun.out.path()), &begun.hashes));
+        driver.compare(recorded.compare_inputs(&pictures.names(), &begun.hashes));
     }
     // Places in an archive or a folder; the first one may have others before it.
     let start = opens.filter(|_| count > 1).map_or(0, |pictures| pictures.range.start);

@@ -35,7 +35,8 @@ impl Maker {
         (what, all): (&'static str, Range<usize>),
         batch: usize,
     ) -> Result<Self, ExportError> {
-        let parts = Parts::open(begun.out.path(), all.start)?;
+        let parts = Parts::open(begun.out.path(), begun.out.recipe(), all.start)?;
+        driver.note(parts.warnings());
         Ok(Self { begun, driver, parts, what, batch: batch.clamp(1, all.len().max(1)), all })
     }
 

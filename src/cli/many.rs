@@ -56,7 +56,8 @@ pub(super) fn run(
     }
     let references = opened::references(&options.references, classifier.shape(), &mut driver)?;
     let iterations = settings.refine.iterations.map_or(ITERATIONS.default as u32, std::num::NonZeroU32::get);
-    let parts = Parts::open(begun.out.path(), all.start)?;
+    let parts = Parts::open(begun.out.path(), begun.out.recipe(), all.start)?;
+    driver.note(parts.warnings());
     // Fewer pictures than a batch are a batch of their own.
     let batch = (settings.compute.batch as usize).clamp(1, all.len().max(1));
     let rest = parts.next(all.start).min(all.end)..all.end;

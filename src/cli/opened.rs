@@ -1,7 +1,7 @@
 //! Pictures that are opened instead of generated: which they are, of which class, and those that a session file holds.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
@@ -134,13 +134,23 @@ impl Opened {
         Ok(Some(batch))
     }
 
-    /// Their files and those that were left out before them, or that of the archive, as seen from `folder`.
-    pub(super) fn inputs(&self, folder: &Path) -> Vec<String> {
+    /// Their files and those that were left out before them, or that of the archive.
+    fn read_from(&self) -> Vec<PathBuf> {
         let mut files = self.source.files();
         if self.source.native_size().is_none() {
             files.truncate(self.range.end);
         }
-        relative_to(&files, folder)
+        files
+    }
+
+    /// Likewise, as seen from `folder`.
+    pub(super) fn inputs(&self, folder: &Path) -> Vec<String> {
+        relative_to(&self.read_from(), folder)
+    }
+
+    /// Likewise, as whoever reads a message would name them.
+    pub(super) fn names(&self) -> Vec<String> {
+        from_here(&self.read_from())
     }
 
     /// SHA-256 of each of them, as [`hashes`] gives them; empty for what was left out.
@@ -189,6 +199,16 @@ fn joined(first: usize, read: Vec<Batch>) -> Option<Batch> {
 /// Files as seen from `folder`.
 pub(super) fn relative_to(files: &[PathBuf], folder: &Path) -> Vec<String> {
     files.iter().map(|file| relative_file(file, folder)).collect()
+}
+
+/// Files as one names them here: a session's are named from its folder, so the way to them may go there and back.
+pub(super) fn from_here(files: &[PathBuf]) -> Vec<String> {
+    let goes_back = |file: &&PathBuf| file.components().any(|part| part == Component::ParentDir);
+    let name = |file: &PathBuf| match Some(file).filter(goes_back) {
+        Some(file) => relative_file(file, Path::new(".")),
+        None => file.display().to_string(),
+    };
+    files.iter().map(name).collect()
 }
 
 /// What was done to pictures that were changed to fit.
@@ -302,6 +322,11 @@ mod tests {
         assert_eq!(opened.read([3, 2, 2], &mut |_, _| true).unwrap().unwrap().names, ["b.png"]);
         assert!(opened.read([3, 2, 2], &mut |_, _| false).unwrap().is_none(), "whoever is asked to end does");
         assert_eq!(opened.inputs(folder.path()), ["a.png", "b.png"], "with the part they say the same again");
+        let detour = |name: &str| folder.path().join("x/..").join(name);
+        std::fs::create_dir(folder.path().join("x")).unwrap();
+        let direct = from_here(&[detour("a.png")]).concat();
+        assert!(direct.ends_with("a.png") && !direct.contains("x/.."), "{direct}");
+        assert_eq!(from_here(&["/in/a.png".into(), "b.png".into()]), ["/in/a.png", "b.png"], "as it was given");
         let hashes = opened.hashes(&mut |_, _| ());
         assert!(hashes.len() == 2 && hashes[0].is_empty() && hashes[1].len() == 64, "{hashes:?}");
         assert_eq!(opened.sizes(), [[2, 2]]);

@@ -21,6 +21,7 @@ use crate::generator::{EditSettings, EditTask};
 use crate::image::Levels;
 use crate::parameter::{Choosable as _, Parameter};
 use crate::session::Settings;
+use crate::session::changes::fewer_samples;
 use crate::session::document::is_session;
 use crate::worker::DeviceChoice;
 
@@ -239,6 +240,9 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
     if flags::says_how_many(matches) {
         options.count = flags::many(matches)?;
     }
+    let recorded = options.recorded.as_ref().filter(|_| job != Job::Edit && options.source == Source::Generator);
+    let fewer = recorded.and_then(|recorded| fewer_samples(&recorded.samples, &options.settings.generate));
+    options.notes.extend(fewer.map(|text| format!("warning: {text}")));
     options.relabel = flags::given(matches, flags::CLASSES).is_some();
     let samples = match job {
         Job::Generate => true,
@@ -292,6 +296,9 @@ fn idle_files(matches: &ArgMatches, options: &RunOptions, job: Job, opens: bool)
     }
     if edits && !task.needs_mask() && flags::is_given(matches, MASK) {
         idle.push((MASK, on_task()));
+    }
+    if flags::is_given(matches, REFERENCES) && flags::switched(matches, flags::EARLY_STOP) == Some(false) {
+        idle.push((REFERENCES, format!("with --{}=false", flags::EARLY_STOP)));
     }
     if is_on(matches, STRICT) && (makes || !matches!(options.source, Source::Pictures(_))) {
         idle.push((STRICT, "without pictures to open".to_owned()));

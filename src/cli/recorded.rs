@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::CliError;
+use super::opened::from_here;
 use crate::file::{sha256_of, text_of};
 use crate::generator::GenerateSettings;
 use crate::origins::Origins;
@@ -66,7 +67,8 @@ impl Recorded {
 
     /// Likewise, when the real pictures of early stopping have.
     pub(super) fn compare_references(&self, references: &[PathBuf], hashes: &[String]) -> Option<String> {
-        changes::references(&changes::files_of(references), &self.reference_hashes, hashes)
+        let files: Vec<PathBuf> = from_here(&changes::files_of(references)).into_iter().map(PathBuf::from).collect();
+        changes::references(&files, &self.reference_hashes, hashes)
     }
 
     /// The labels of opened pictures, for a classifier that knows so many classes; none when they are not those of `count`

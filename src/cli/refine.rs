@@ -104,7 +104,7 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let Some(begun) = job.begin(options)? else { return Ok(Outcome::Done) };
     let mut driver = Driver::start(folders, &begun.options)?;
     if let Some(recorded) = &options.recorded {
-        let inputs = pictures.as_ref().map_or_else(Vec::new, |pictures| pictures.inputs(begun.out.path()));
+        let inputs = pictures.as_ref().map_or_else(Vec::new, Opened::names);
         driver.compare(recorded.compare_inputs(&inputs, &begun.hashes));
         driver.compare(recorded.compare_references(&options.references, &begun.reference_hashes));
     }
@@ -133,7 +133,14 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
         driver.say("stopped before refining began: nothing is written");
         return Ok(driver.stopped());
     };
-    let parts = Parts::open(out.path(), 0)?;
+    let parts = Parts::open(out.path(), out.recipe(), 0)?;
+    if let Some((path, kept)) = parts.under_way() {
+        driver.note(&[format!(
+            "note: refining begins anew, for every number of the run is written; the pictures after {} stay in {} until it has come farther",
+            counted(kept as usize, "iteration"),
+            path.display()
+        )]);
+    }
     let iterations = settings.refine.iterations.map_or(ITERATIONS.default as u32, std::num::NonZeroU32::get);
     let mut trace = Trace::default();
     trace.begin(RUN, None, settings.refine.clone());
@@ -168,10 +175,10 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     let extent = if complete { Extent::Whole } else { Extent::Part(last.into()) };
     let published = out.publish(results.names(), extent, |folder| results.write(folder));
     let stays = published.map_err(|error| {
-        let kept = out.keep_what_fits(&results.names(), last.into());
+        let (kept, of) = out.keep_what_fits(&results.names(), last.into());
         driver.say_kept(&mut out);
-        let done = counted(last as usize, "iteration");
-        anyhow::Error::new(error).context(kept_of(&done, (&out.place(false), &kept), &results, parts.under_way()))
+        let place = out.place(false);
+        anyhow::Error::new(error).context(kept_of((last.into(), of), (&place, &kept), &results, parts.under_way()))
     })?;
     driver.say_kept(&mut out);
     parts.forget_under_way(last)?;
@@ -206,9 +213,10 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     Ok(Outcome::Done)
 }
 
-/// What is kept of results that cannot all be written, what is missing, and how they become whole.
+/// What is kept of results that cannot all be written, what is missing, and how they become whole; what is there is behind `of`
+/// iterations, perhaps those of an earlier try.
 fn kept_of(
-    done: &str,
+    (done, of): (u64, u64),
     (place, kept): (&Path, &[String]),
     results: &Results<'_>,
     under_way: Option<(PathBuf, u64)>,
@@ -227,7 +235,13 @@ fn kept_of(
         format!("; the pictures after {iterations} are in {}", path.display())
     });
     let whole = "with more space, the same command with --resume makes them whole";
+    let (done, from_before) = (counted(done as usize, "iteration"), done != of);
     match (kept.as_str(), missing.as_str()) {
+        (_, _) if from_before && !kept.is_empty() => format!(
+            "the results of {done} cannot be written, so those of {} from before stay in {}{before}; {whole}",
+            counted(of as usize, "iteration"),
+            place.display()
+        ),
         ("", _) => format!("the results of {done} cannot be written, not one of their files{before}"),
         (_, "") => format!(
             "the results of {done} cannot all be written: kept in {} are {kept}{before}; {whole}",

@@ -39,7 +39,7 @@ pub(super) fn rehearse(
     }
     if let Some(recorded) = &options.recorded {
         let (inputs, references) = job.hashes(options);
-        let files = job.pictures.map_or_else(Vec::new, |pictures| pictures.inputs(&out));
+        let files = job.pictures.map_or_else(Vec::new, Opened::names);
         warn(recorded.compare_references(&options.references, &references));
         warn(recorded.compare_inputs(&files, &inputs));
     }

@@ -16,7 +16,7 @@ use super::say::say_out;
 use super::{CliError, Outcome, RunOptions, flags};
 use crate::classifier::labels::listed;
 use crate::classifier::{probability_of, translation};
-use crate::export::{self, ExportError, Extent};
+use crate::export::{self, ExportError, Extent, SEARCHED as TABLE};
 use crate::generator::schedule::time_step_sigmas;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{SamplerKind, TimeSteps};
@@ -28,7 +28,6 @@ use crate::units::counted;
 use crate::zoo::{DiffusionManifest, ManifestKind, PreconditioningName};
 
 /// File of the results.
-const TABLE: &str = "search.csv";
 const SCRIPT: &str = "openai/consistency_models, scripts/ternary_search.py";
 
 /// Points of the grid.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::Sender;
 
@@ -12,20 +14,63 @@ use crate::export;
 /// Number of SIGINT.
 const INTERRUPT: u8 = 2;
 
-/// Sends the number of the first signal. The second one ends the program: what is finished stays in `folder`, what is being
-/// written does not.
-pub(super) fn listen(heard: Sender<u8>, folder: PathBuf) {
-    let heard_one = AtomicBool::new(false);
-    let on_signal = std::sync::Arc::new(move |signal: u8| {
-        if heard_one.swap(true, Ordering::SeqCst) {
-            export::abandon(&folder);
-            say_err("ended at once: what was finished before stays, what was being computed is lost");
-            std::process::exit(i32::from(Outcome::Interrupted(signal).exit_code()));
+/// What comes so soon behind another signal is the same wish: `timeout` sends its own to the program and to all of its group.
+const SAME: Duration = Duration::from_millis(1500);
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    /// An end as soon as what is done is written.
+    Stop,
+    /// What was asked for just now.
+    Same,
+    /// An end while results are written, which is waited for.
+    Written,
+    /// An end at once.
+    End,
+}
+
+/// When the last signal was heard that asked for something new.
+#[derive(Debug, Default)]
+struct Heard(Option<Instant>, bool);
+
+impl Heard {
+    fn take(&mut self, now: Instant, writes: bool) -> Wish {
+        let Self(last, told) = self;
+        let wish = match last {
+            Some(last) if now.duration_since(*last) < SAME => return Wish::Same,
+            // What is computed is never thrown away without a word.
+            _ if writes && !*told => Wish::Written,
+            Some(_) => Wish::End,
+            None => Wish::Stop,
+        };
+        *told |= wish == Wish::Written;
+        *last = Some(now);
+        wish
+    }
+}
+
+/// Sends the number of the first signal. A later one ends the program, unless it `writes` results: then the one behind it does.
+/// What is finished stays in `folder`, what is being written does not.
+pub(super) fn listen(heard: Sender<u8>, folder: PathBuf, writes: Arc<AtomicBool>) {
+    let known = Mutex::new(Heard::default());
+    let on_signal = Arc::new(move |signal: u8| {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.take(Instant::now(), writes.load(Ordering::SeqCst)) {
+            Wish::Stop => {
+                let _heard = heard.try_send(signal);
+            }
+            Wish::Same => {}
+            Wish::Written => say_err("the results are being written, then it ends; Ctrl-C again ends at once"),
+            Wish::End => {
+                export::abandon(&folder);
+                say_err("ended at once: what was finished before stays, what was being computed is lost");
+                std::process::exit(i32::from(Outcome::Interrupted(signal).exit_code()));
+            }
         }
-        let _heard = heard.try_send(signal);
     });
     #[cfg(unix)]
-    wait_for_signals(std::sync::Arc::clone(&on_signal));
+    wait_for_signals(Arc::clone(&on_signal));
     // Where threads were begun before, the system may give it to them.
     if let Err(error) = ctrlc::set_handler(move || on_signal(INTERRUPT)) {
         tracing::warn!(%error, "Ctrl-C will end the program without writing what is done");
@@ -34,7 +79,7 @@ pub(super) fn listen(heard: Sender<u8>, folder: PathBuf) {
 
 /// A thread takes the signals that the others block from now on, for it alone learns which they are.
 #[cfg(unix)]
-fn wait_for_signals(on_signal: std::sync::Arc<impl Fn(u8) + Send + Sync + 'static>) {
+fn wait_for_signals(on_signal: Arc<impl Fn(u8) + Send + Sync + 'static>) {
     use nix::sys::signal::{SigSet, Signal};
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
@@ -76,4 +121,24 @@ fn hangups_are_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_signals_at_once_are_one_wish_and_what_is_computed_is_written() {
+        let begun = Instant::now();
+        let wishes = |heard: &[(u64, bool)]| {
+            let mut known = Heard::default();
+            let at = |millis| begun + Duration::from_millis(millis);
+            heard.iter().map(|(millis, writes)| known.take(at(*millis), *writes)).collect::<Vec<_>>()
+        };
+        let computes = [(0, false), (1, false), (100, false), (1600, false)];
+        assert_eq!(wishes(&computes), [Wish::Stop, Wish::Same, Wish::Same, Wish::End]);
+        let writes = [(0, false), (100, true), (1600, true), (1700, true), (3200, true)];
+        assert_eq!(wishes(&writes), [Wish::Stop, Wish::Same, Wish::Written, Wish::Same, Wish::End]);
+        assert_eq!(wishes(&[(0, true), (9, true), (2000, true)]), [Wish::Written, Wish::Same, Wish::End]);
+    }
 }

@@ -4,7 +4,10 @@ use std::fs::File;
 use std::io::{Cursor, Read as _};
 use std::path::Path;
 
-use ::image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, guess_format};
+use ::image::codecs::gif::GifDecoder;
+use ::image::{
+    AnimationDecoder as _, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, guess_format,
+};
 
 use super::{MAX_BYTES, MAX_PIXELS, MAX_SIDE, PictureError};
 use crate::checkpoint::{Content, sniff};
@@ -43,12 +46,14 @@ pub fn read_picture(path: &Path) -> Result<Picture, PictureError> {
     if let Some(orientation) = orientation {
         image.apply_orientation(orientation);
     }
+    let several = several(&source.bytes, source.format);
     let linear = matches!(source.format, Some(ImageFormat::Hdr | ImageFormat::OpenExr));
-    let notes = match &mut image {
+    let mut notes = match &mut image {
         DynamicImage::ImageRgb32F(pixels) => in_range(pixels.chunks_exact_mut(3), linear),
         DynamicImage::ImageRgba32F(pixels) => in_range(pixels.chunks_exact_mut(4), linear),
         _ => Vec::new(),
     };
+    notes.extend(several);
     Ok(Picture { image, notes })
 }
 
@@ -159,6 +164,39 @@ fn is_heif(head: &[u8]) -> bool {
     head.get(4..12).is_some_and(|kind| HEIF.contains(&kind))
 }
 
+/// What to say of a file that holds more than one picture, of which the first is read.
+fn several(bytes: &[u8], format: Option<ImageFormat>) -> Option<&'static str> {
+    let is = match format? {
+        // Two are enough to know.
+        ImageFormat::Gif => GifDecoder::new(Cursor::new(bytes))
+            .is_ok_and(|decoder| decoder.into_frames().take(2).filter(Result::is_ok).count() == 2),
+        // Said before the first pixels, in a chunk that begins with the number of frames.
+        ImageFormat::Png => {
+            let pixels = bytes.windows(4).position(|four| four == b"IDAT").unwrap_or(0);
+            bytes[..pixels].windows(8).any(|eight| eight.starts_with(b"acTL") && eight[4..] > [0, 0, 0, 1][..])
+        }
+        // A flag of the extended format.
+        ImageFormat::WebP => {
+            bytes.get(12..16) == Some(b"VP8X".as_slice()) && bytes.get(20).is_some_and(|flags| flags & 2 != 0)
+        }
+        ImageFormat::Tiff => return has_pages(bytes).then_some("the first of its pages"),
+        _ => false,
+    };
+    is.then_some("the first picture of an animation")
+}
+
+/// Whether a TIFF has another page: the list of what is known of the first one ends with the place of the next list.
+fn has_pages(bytes: &[u8]) -> bool {
+    let number = |at: usize, bytes_of: usize| {
+        let field = bytes.get(at..at.checked_add(bytes_of)?)?.iter();
+        let add = |sum: usize, byte: &u8| (sum << 8) | usize::from(*byte);
+        Some(if bytes.starts_with(b"II") { field.rev().fold(0, add) } else { field.fold(0, add) })
+    };
+    let next = number(4, 4).and_then(|list| number(list + 2 + 12 * number(list, 2)?, 4));
+    // Long ones count otherwise.
+    number(2, 2) == Some(42) && next.is_some_and(|next| next != 0)
+}
+
 /// Whether a JPEG ends as it must: a decoder fills what is missing with grey and says nothing.
 fn is_whole(bytes: &[u8]) -> bool {
     // Behind a marker come a segment with its length and perhaps coded data, in which only these follow a byte of ones.
@@ -267,6 +305,56 @@ mod tests {
             let (left, right) = (image.get_pixel(0, 1).0, image.get_pixel(5, 2).0);
             assert!(left[2] > 200 && left[0] < 60 && right[0] > 200 && right[2] < 60, "{name}: {left:?} {right:?}");
         }
+    }
+
+    #[test]
+    fn of_several_pictures_in_one_file_the_first_is_read_and_that_is_told() {
+        use ::image::codecs::gif::GifEncoder;
+        let folder = tempfile::tempdir().unwrap();
+        let animated = |frames: usize| {
+            let mut bytes = Vec::new();
+            let mut encoder = GifEncoder::new(&mut bytes);
+            encoder.encode_frames((0..frames).map(|_| ::image::Frame::new(flag().to_rgba8()))).unwrap();
+            drop(encoder);
+            bytes
+        };
+        let png = |frames: Option<u8>| {
+            let mut bytes = written(&flag(), ImageFormat::Png);
+            if let Some(frames) = frames {
+                let mut chunk = [b"acTL".as_slice(), &[0, 0, 0, frames], &[0; 4]].concat();
+                chunk.extend(crc32fast::hash(&chunk).to_be_bytes());
+                bytes.splice(33..33, [&[0, 0, 0, 8][..], chunk.as_slice()].concat());
+            }
+            bytes
+        };
+        let two_pages = |mut bytes: Vec<u8>| {
+            let end = bytes.len() - 4;
+            bytes[end] = 8;
+            bytes
+        };
+        let (film, rgb) = ("the first picture of an animation", flag().to_rgb8());
+        let webp = written(&flag(), ImageFormat::WebP);
+        let files = [
+            ("two.gif", animated(2), Some(film)),
+            ("one.gif", animated(1), None),
+            ("two.png", png(Some(2)), Some(film)),
+            ("one.png", png(None), None),
+            ("still.webp", webp, None),
+            ("two.tiff", two_pages(tiff(&rgb, 1)), Some("the first of its pages")),
+            ("one.tiff", tiff(&rgb, 1), None),
+        ];
+        for (name, bytes, told) in files {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let picture = read_picture(&path).unwrap();
+            assert_eq!(picture.notes, told.into_iter().collect::<Vec<_>>(), "{name}");
+            assert_eq!(picture.image.to_rgb8().dimensions(), (4, 6), "{name}");
+        }
+        let mut moving = b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0".to_vec();
+        assert_eq!(several(&moving, Some(ImageFormat::WebP)), Some(film));
+        moving[20] = 0x10;
+        assert_eq!(several(&moving, Some(ImageFormat::WebP)), None);
+        assert!(!has_pages(b"II*\0\xff\xff\xff\xff") && !has_pages(b"MM"));
     }
 
     #[test]

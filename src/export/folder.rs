@@ -14,7 +14,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use self::index::Index;
-pub(super) use self::lying::bytes_of_parts;
+use self::keep::Reserve;
+pub(super) use self::lying::{bytes_of_parts, is_numbered};
 use self::lying::{first_missing, holds_parts, is_filled, is_locked, matching, numbered, remove_parts, sweep};
 use super::ExportError;
 use crate::data::RESULTS_INDEX as INDEX;
@@ -31,6 +32,8 @@ pub(super) const PARTS: &str = "parts";
 const NEW: &str = ".lapidary-out-new";
 /// Folder of the results of a stopped command, where those of an earlier one are still there.
 const UNFINISHED: &str = "unfinished";
+/// Beginning of the names of what lies there.
+const BELOW: &str = "unfinished/";
 
 /// What is done with what an earlier command left in the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,6 +110,9 @@ impl State {
     fn of_quiet(folder: &Path, claim: &Claim<'_>) -> Result<Self, ExportError> {
         let index = Index::read(folder);
         let foreign = |path: PathBuf| Ok(Self::Refused(ExportError::Foreign { path }));
+        if let Some(name) = index.as_ref().and_then(Index::strange).map(str::to_owned) {
+            return Ok(Self::Refused(ExportError::StrangeIndex { path: folder.to_owned(), name }));
+        }
         if index.is_none() && holds_parts(folder) {
             let what = if folder.join(INDEX).exists() { "cannot be read" } else { "is missing" };
             return Ok(Self::Refused(ExportError::LostIndex { path: folder.to_owned(), what }));
@@ -138,7 +144,7 @@ impl State {
         }
         let parts = is_filled(&folder.join(PARTS));
         Ok(match index {
-            Some(index) if parts || !index.files.is_empty() || index.finished => Self::Ours(index),
+            Some(index) if parts || !index.is_bare() => Self::Ours(index),
             None if parts => return foreign(folder.join(PARTS)),
             // Nothing had come of it.
             Some(_) | None => Self::Free,
@@ -200,7 +206,7 @@ impl Claim<'_> {
         }
         if let Some(mut index) = index.clone().or_else(|| replaced.clone()).filter(|index| index.next.is_some()) {
             // Killed while it moved its results, which are whole.
-            let aside = index.end_moving(&folder)?;
+            let aside = index.end_moving(&folder).inspect_err(|_| leave(&folder))?;
             drop(lock);
             let mut claimed = self.claim()?;
             if let Claimed::Begun(out) = &mut claimed {
@@ -330,6 +336,12 @@ impl OutFolder {
         &self.path
     }
 
+    /// Stands for everything that the results depend on.
+    #[must_use]
+    pub fn recipe(&self) -> &str {
+        &self.index.recipe
+    }
+
     /// Warnings about files that got another name because somebody wrote into them, each once.
     #[must_use]
     pub fn take_warnings(&mut self) -> Vec<String> {
@@ -394,7 +406,10 @@ impl OutFolder {
             names = names.iter().map(|name| format!("{UNFINISHED}/{name}")).collect();
         }
         std::fs::create_dir_all(&new).map_err(|source| ExportError::Folder { path: place.clone(), source })?;
-        write(&new).map_err(|error| error.seen_from(&new, &place))?;
+        let reserve = Reserve::take(&self.path.join(NEW), &names);
+        let written = write(&new).map_err(|error| error.seen_from(&new, &place));
+        drop(reserve);
+        written?;
         self.index.begin_moving(&self.path, names, extent)?;
         self.written = true;
         self.aside.extend(self.index.end_moving(&self.path)?);
@@ -459,8 +474,7 @@ fn is_the_same(one: &Provenance, other: &Provenance) -> bool {
 pub fn abandon(folder: &Path) {
     leave(folder);
     let _may_not_be_empty = std::fs::remove_dir(folder.join(PARTS));
-    let is_bare = |index: Index| index.files.is_empty() && !index.finished && !folder.join(PARTS).exists();
-    if Index::read(folder).is_some_and(is_bare) {
+    if Index::read(folder).is_some_and(|index| index.is_bare()) && !folder.join(PARTS).exists() {
         let _may_be_gone = std::fs::remove_file(folder.join(INDEX));
         let _may_not_be_empty = std::fs::remove_dir(folder);
     }

@@ -63,6 +63,23 @@ pub const LONG_REFINED: [&str; 4] = [npz::GENERATED.files, csv::REFINED, DOCUMEN
 /// What is written of many generated or edited pictures, likewise.
 pub const LONG_GENERATED: [&str; 3] = [npz::GENERATED.files, DOCUMENT.files, png::SHEET.files];
 
+/// What a search writes.
+pub const SEARCHED: &str = "search.csv";
+
+/// Whether some command writes a file of this name into a folder of results.
+fn is_result(name: &str) -> bool {
+    let long = LONG_REFINED.iter().chain(&LONG_GENERATED).copied().chain([SEARCHED]);
+    REFINED.iter().chain(&GENERATED).map(|exporter| exporter.files).chain(long).any(|files| {
+        match files.split_once('*') {
+            None => files == name,
+            Some((before, after)) => name
+                .strip_prefix(before)
+                .and_then(|rest| rest.strip_suffix(after))
+                .is_some_and(|seed| !seed.is_empty() && seed.bytes().all(|digit| digit.is_ascii_digit())),
+        }
+    })
+}
+
 /// The session's readable description.
 const DOCUMENT: Exporter = Exporter {
     files: "session.json",
@@ -139,6 +156,14 @@ pub enum ExportError {
         path: PathBuf,
         /// What is wrong with the index.
         what: &'static str,
+    },
+    /// An index lists what no command writes, so it would have files replaced that are no results.
+    #[error("the index of this folder, {}, lists {name:?}, which Lapidary never writes, so nothing here is replaced and nothing is gone on with: choose another --out\n{}", crate::data::RESULTS_INDEX, path.display())]
+    StrangeIndex {
+        /// The folder.
+        path: PathBuf,
+        /// The first of such names.
+        name: String,
     },
     /// A result was changed since it was written, and who changed it may want to keep it.
     #[error("this earlier result was changed since it was written, so it is not replaced: move it away, or choose another --out\n{}", path.display())]

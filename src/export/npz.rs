@@ -10,6 +10,7 @@ use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
 use super::{ExportError, Exporter, Out, Results, durably};
+use crate::file::Sha256;
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 
@@ -143,36 +144,34 @@ pub(super) fn read<T: npyz::Deserialize>(path: &Path, name: &str) -> std::io::Re
     })
 }
 
-/// Reads all of an archive, to compare its checksums, and needs the memory of none of its arrays.
+/// Digits of a seal.
+const SEAL: u64 = 64;
+
+/// Makes sure that an archive is as [`sealed`] wrote it with the same `key`, to the last byte.
 ///
 /// # Errors
-/// Whatever keeps it from being read, also a byte that is not as it was written.
-pub(super) fn check(path: &Path) -> std::io::Result<()> {
-    /// Bytes of an entry before the length of its name, which stands four bytes before the name.
-    const BEFORE_NAME: u64 = 26;
-    let mut names = BufReader::new(File::open(path)?);
-    let mut archive = ZipArchive::new(BufReader::new(File::open(path)?)).map_err(std::io::Error::other)?;
-    // Of two entries of one name only one is listed.
-    let mut count = [0; 2];
-    names.seek(SeekFrom::End(-12))?;
-    names.read_exact(&mut count)?;
-    if usize::from(u16::from_le_bytes(count)) != archive.len() {
-        return Err(std::io::Error::other("an array of the archive is missing"));
-    }
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index).map_err(std::io::Error::other)?;
-        std::io::copy(&mut entry, &mut std::io::sink())?;
-        // No checksum covers the names, but each is written twice; by a wrong one an array would not be found.
-        let mut name = vec![0; 4 + entry.name_raw().len()];
-        names.seek(SeekFrom::Start(entry.header_start() + BEFORE_NAME))?;
-        names.read_exact(&mut name)?;
-        if usize::from(u16::from_le_bytes([name[0], name[1]])) != entry.name_raw().len()
-            || name[4..] != *entry.name_raw()
-        {
-            return Err(std::io::Error::other("the names in the archive contradict each other"));
-        }
-    }
-    Ok(())
+/// Whatever keeps it from being read, also that it is not.
+pub(super) fn check(path: &Path, key: &str) -> std::io::Result<()> {
+    let mut file = File::open(path)?;
+    let other = || std::io::Error::other("the archive is not as it was written");
+    let bytes = file.metadata()?.len().checked_sub(SEAL + 2).ok_or_else(other)?;
+    let seal = seal(&mut file, bytes, key)?;
+    let mut found = Vec::new();
+    file.read_to_end(&mut found)?;
+    if found == comment(&seal) { Ok(()) } else { Err(other()) }
+}
+
+/// SHA-256 of a key and of so many bytes of an archive.
+fn seal(archive: &mut File, bytes: u64, key: &str) -> std::io::Result<String> {
+    let mut hash = Sha256::default();
+    hash.take(key.as_bytes(), &mut |_| true)?;
+    hash.take(archive.take(bytes), &mut |_| true)?;
+    Ok(hash.digits())
+}
+
+/// The end of an archive with this comment.
+fn comment(seal: &str) -> Vec<u8> {
+    [&(SEAL as u16).to_le_bytes()[..], seal.as_bytes()].concat()
 }
 
 fn with_entry<T>(
@@ -230,15 +229,43 @@ pub(super) fn archive(
     path: &Path,
     fill: impl FnOnce(&mut ZipWriter<Once<&mut Out<'_>>>) -> std::io::Result<()>,
 ) -> Result<(), ExportError> {
+    durably(path, |out| write_archive(out, fill))
+}
+
+/// Likewise, one that says for whom and how it was written: its comment is the SHA-256 of a `key` and of all that stands before
+/// it. Whoever changes an archive with another program loses it.
+///
+/// # Errors
+/// As [`archive`].
+pub(super) fn sealed(
+    path: &Path,
+    key: &str,
+    fill: impl FnOnce(&mut ZipWriter<Once<&mut Out<'_>>>) -> std::io::Result<()>,
+) -> Result<(), ExportError> {
     durably(path, |out| {
-        let mut archive = ZipWriter::new(Once { inner: out, failed: false });
-        if let Err(error) = fill(&mut archive) {
-            // Dropped, it would try to end the archive, and write on stderr that it cannot.
-            std::mem::forget(archive);
-            return Err(error);
-        }
-        archive.finish().map(drop).map_err(std::io::Error::other)
+        write_archive(out, fill)?;
+        out.flush()?;
+        let file = &mut **out.get_mut();
+        // The last two bytes are the length of a comment, which there is none of yet.
+        let end = file.seek(SeekFrom::End(-2))?;
+        file.rewind()?;
+        let seal = seal(file, end, key)?;
+        file.seek(SeekFrom::Start(end))?;
+        file.write_all(&comment(&seal))
     })
+}
+
+fn write_archive(
+    out: &mut Out<'_>,
+    fill: impl FnOnce(&mut ZipWriter<Once<&mut Out<'_>>>) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let mut archive = ZipWriter::new(Once { inner: out, failed: false });
+    if let Err(error) = fill(&mut archive) {
+        // Dropped, it would try to end the archive, and write on stderr that it cannot.
+        std::mem::forget(archive);
+        return Err(error);
+    }
+    archive.finish().map(drop).map_err(std::io::Error::other)
 }
 
 pub(super) fn guided_diffusion<W: Write + Seek>(

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::csv::{self, RefinedRow};
-use super::folder::PARTS;
+use super::folder::{PARTS, is_numbered};
 use super::{ExportError, LONG_GENERATED, LONG_REFINED, npz, png, write_document};
 use crate::generator::{EditSettings, GenerateSettings, Mask};
 use crate::image::sheet::contact_sheet;
@@ -73,32 +73,50 @@ struct Part {
 #[derive(Debug)]
 pub struct Parts {
     folder: PathBuf,
+    /// Stands for what they are parts of.
+    key: String,
     list: Vec<Part>,
+    warnings: Vec<String>,
 }
 
 impl Parts {
-    /// Those that are in a folder of results and whole to the last byte, from the place `start` on and without a hole.
+    /// Those that are in a folder of results as they were written there for the same `key`, from the place `start` on and without
+    /// a hole.
     ///
     /// # Errors
     /// [`ExportError::Folder`] when the folder cannot be made or read.
-    pub fn open(results: &Path, start: usize) -> Result<Self, ExportError> {
+    pub fn open(results: &Path, key: &str, start: usize) -> Result<Self, ExportError> {
         let folder = results.join(PARTS);
         let fail = |source| ExportError::Folder { path: folder.clone(), source };
         std::fs::create_dir_all(&folder).map_err(fail)?;
         let entries: std::io::Result<Vec<_>> = std::fs::read_dir(&folder).map_err(fail)?.collect();
         let mut paths: Vec<PathBuf> = entries.map_err(fail)?.iter().map(std::fs::DirEntry::path).collect();
         paths.sort();
-        let mut parts = Self { folder, list: Vec::new() };
-        for path in paths {
-            // What cannot be read is made anew, and so is all behind it.
-            let places = npz::check(&path).and_then(|()| npz::read::<i64>(&path, "places"));
-            let Ok(Some((_, places))) = places else { continue };
+        let mut parts = Self { folder, key: key.to_owned(), list: Vec::new(), warnings: Vec::new() };
+        for path in paths.into_iter().filter(|path| is_numbered(path)) {
+            let places = npz::check(&path, key).and_then(|()| npz::read::<i64>(&path, "places"));
+            let places = places.ok().flatten().unwrap_or_default().1;
             let [first, end, count] = [0, 1, 2].map(|i| places.get(i).map_or(0, |place| *place as usize));
-            if first == parts.next(start) {
+            if places.is_empty() || path != parts.path(first) {
+                // Somebody wrote into it, or it was somewhere else.
+                let said = format!("warning: {} is not what was written there, so it is made anew", path.display());
+                parts.warnings.push(said);
+            } else if first == parts.next(start) {
                 parts.list.push(Part { path, end, count });
             }
         }
         Ok(parts)
+    }
+
+    /// What is to be said of those that are not taken.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Where the part lies that begins with this place.
+    fn path(&self, first: usize) -> PathBuf {
+        self.folder.join(format!("{first:08}.npz"))
     }
 
     /// The place to go on at.
@@ -133,8 +151,8 @@ impl Parts {
         if !self.folder.is_dir() {
             return Err(ExportError::Moved { path: self.folder.parent().unwrap_or(&self.folder).to_owned() });
         }
-        let path = self.folder.join(format!("{first:08}.npz"));
-        npz::archive(&path, |archive| {
+        let path = self.path(first);
+        npz::sealed(&path, &self.key, |archive| {
             fill(archive)?;
             let places = [first, end, count];
             npz::array(archive, "places", &[places.len()], places.iter().map(|place| *place as i64))

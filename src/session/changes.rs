@@ -8,6 +8,7 @@ use super::document::{Document, Sample};
 use crate::data::PictureSource;
 use crate::file::Sha256;
 use crate::generator::GenerateSettings;
+use crate::units::counted;
 use crate::worker::ModelInfo;
 
 /// SHA-256 of each file; empty for what cannot be read, which is found out later. Many or large ones take long, so `watch` is
@@ -107,6 +108,17 @@ pub fn samples_made(listed: &[Sample], settings: &GenerateSettings, classes: usi
     samples(listed, &settings.seeds(), &settings.labels(classes))
 }
 
+/// A sentence when a description of results lists fewer pictures than its settings make: work was interrupted, or somebody took
+/// some out of the list.
+#[must_use]
+pub fn fewer_samples(listed: &[Sample], settings: &GenerateSettings) -> Option<String> {
+    let made = settings.samples as usize;
+    (1..made).contains(&listed.len()).then(|| {
+        let listed = counted(listed.len(), "picture");
+        format!("the session lists {listed}, but its settings say {made}, so {made} are made")
+    })
+}
+
 /// A sentence when a description of results lists none of their pictures, because somebody emptied the list: only what is too
 /// long for a list has none.
 #[must_use]
@@ -127,6 +139,15 @@ mod tests {
     use super::*;
     use crate::session::{Provenance, Settings};
     use crate::trace::{RunId, Trace};
+
+    #[test]
+    fn a_list_of_fewer_pictures_than_are_made_is_told() {
+        let listed = [1, 2, 3].map(|seed| Sample { seed, label: 0, name: String::new() });
+        let told = |n, samples| fewer_samples(&listed[..n], &GenerateSettings { samples, ..Default::default() });
+        let text = told(3, 5).unwrap();
+        assert_eq!(text, "the session lists 3 pictures, but its settings say 5, so 5 are made");
+        assert_eq!([told(3, 3), told(0, 5), told(3, 2)], [None, None, None], "more are refused elsewhere");
+    }
 
     #[test]
     fn pictures_that_changed_are_named() {

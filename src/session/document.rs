@@ -276,7 +276,11 @@ impl Document {
         let odd = |what: String| StorageError::Edited { path: path.to_owned(), what };
         let document: Self = serde_json::from_str(text).map_err(|error| {
             let place = Place::new(error.line(), error.column());
-            odd(crate::file::expected_instead(&error.to_string()).map_or_else(
+            let said = error.to_string();
+            if let Some(name) = said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+                return odd(format!("{name:?} is missing in what ends in {place}"));
+            }
+            odd(crate::file::expected_instead(&said).map_or_else(
                 || format!("a value is missing or of another kind than belongs there in {place} (numbers stand without quotation marks)"),
                 |(found, expected)| format!("it says {found} in {place}, where {expected} belongs"),
             ))

@@ -215,6 +215,9 @@ fn whoever_asks_it_to_end_learns_so_from_the_exit_code_and_loses_nothing() {
         std::thread::sleep(std::time::Duration::from_millis(if before == 0 { 1000 } else { 0 }));
         let sent = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+        // `timeout` sends its signal to the program and to its group: that is one wish, and ends nothing at once.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let _may_have_ended = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).output();
         errors.read_to_string(&mut text).unwrap();
         let output: Output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{text}");

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{ExportError, durably};
+use super::super::{ExportError, durably, is_result};
 use super::lying::remove_new;
-use super::{Extent, INDEX, NEW};
+use super::{BELOW, Extent, INDEX, NEW};
 use crate::file::sha256_of;
 use crate::session::Provenance;
 
@@ -73,6 +73,19 @@ impl Index {
         durably(&folder.join(INDEX), |out| out.write_all(text.as_bytes()))
     }
 
+    /// A name that it lists, now or of what is being moved, and that no command writes: it is no index of ours, and what it calls
+    /// ours may be anything, also outside of the folder.
+    pub(super) fn strange(&self) -> Option<&str> {
+        let is_strange = |name: &&String| !is_result(name.strip_prefix(BELOW).unwrap_or(name));
+        let next = || self.next.as_deref().and_then(Self::strange);
+        self.files.keys().find(is_strange).map(String::as_str).or_else(next)
+    }
+
+    /// Whether nothing had come of the work.
+    pub(super) fn is_bare(&self) -> bool {
+        self.files.is_empty() && !self.finished && self.next.is_none()
+    }
+
     /// What is known of a file: as it is, and as it will be when something is moved.
     fn known(&self, name: &str) -> impl Iterator<Item = &Held> {
         [Some(self), self.next.as_deref()].into_iter().flatten().filter_map(|index| index.files.get(name))
@@ -115,10 +128,12 @@ impl Index {
         };
         let stays = self.earlier && !finished;
         let mut files = if stays { self.files.clone() } else { BTreeMap::new() };
+        let mut made = Ok(());
         for name in names {
             let path = folder.join(NEW).join(&name);
             if path.exists() {
                 let hash = sha256_of(&path).map_err(|source| ExportError::Folder { path, source })?;
+                made = made.and_then(|()| make_place(folder, &name));
                 files.insert(name, Held::Hash(hash));
             }
         }
@@ -126,7 +141,10 @@ impl Index {
         let next = Self { finished, earlier: stays, provenance, done, files, next: None, ..self.clone() };
         self.next = Some(Box::new(next));
         // Nothing is moved unless the index on the disk says so.
-        self.write(folder).inspect_err(|_| self.next = None)
+        made.and_then(|()| self.write(folder)).inspect_err(|_| {
+            let next = self.next.take();
+            next.iter().flat_map(|next| next.files.keys()).for_each(|name| remove_empty(folder, name));
+        })
     }
 
     /// Moves what is to be moved, and removes what it takes the place of.
@@ -150,7 +168,7 @@ impl Index {
             if to.symlink_metadata().is_ok() && !self.is_ours(folder, name) {
                 aside.push(set_aside(&to).map_err(fail(&to))?);
             }
-            to.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(fail(&to))?;
+            make_place(folder, name)?;
             std::fs::rename(&from, &to).map_err(fail(&to))?;
         }
         for name in self.files.keys().filter(|name| !next.files.contains_key(*name)) {
@@ -158,14 +176,27 @@ impl Index {
             if self.is_ours(folder, name) {
                 std::fs::remove_file(&path).map_err(fail(&path))?;
             }
-            for below in path.ancestors().skip(1).take_while(|below| *below != folder) {
-                let _others_stay = std::fs::remove_dir(below);
-            }
+            remove_empty(folder, name);
         }
-        *self = *next;
-        self.write(folder)?;
+        // First, for the index needs room as well. Until it is written, it is known that everything is moved.
         remove_new(folder);
+        next.write(folder)?;
+        *self = *next;
         Ok(aside)
+    }
+}
+
+/// Makes the folder that a file of the results lies in.
+fn make_place(folder: &Path, name: &str) -> Result<(), ExportError> {
+    let path = folder.join(name);
+    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    made.map_err(|source| ExportError::Folder { path, source })
+}
+
+/// Removes the folders that a file of the results lay in and that are empty.
+fn remove_empty(folder: &Path, name: &str) {
+    for below in folder.join(name).ancestors().skip(1).take_while(|below| *below != folder) {
+        let _others_stay = std::fs::remove_dir(below);
     }
 }
 

@@ -42,7 +42,8 @@ pub(super) fn remove_parts(folder: &Path) -> Result<(), ExportError> {
 /// Whether something finished of something long lies there for sure.
 pub(super) fn holds_parts(folder: &Path) -> bool {
     let entries = std::fs::read_dir(folder.join(PARTS)).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).any(|path| is_part(&path) && npz::check(&path).is_ok())
+    let says_places = |path: &Path| matches!(npz::read::<i64>(path, "places"), Ok(Some(_)));
+    entries.map(|entry| entry.path()).any(|path| is_numbered(&path) && says_places(&path))
 }
 
 /// Bytes of what is finished.
@@ -104,9 +105,13 @@ pub(super) fn matching(folder: &Path, files: &str) -> Result<Vec<String>, Export
 /// Whether a file of the folder of parts is one of ours: it has the name of one and says which places it is about, or it is
 /// what was under way.
 fn is_part(path: &Path) -> bool {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
-    let number = name.strip_suffix(".npz").unwrap_or_default();
-    let is_numbered = number.len() >= 8 && number.bytes().all(|digit| digit.is_ascii_digit());
     // One that cannot be read is what a full disk or a power cut left.
-    name == UNDER_WAY || is_numbered && !matches!(npz::read::<i64>(path, "places"), Ok(None))
+    path.file_name().is_some_and(|name| name == UNDER_WAY)
+        || is_numbered(path) && !matches!(npz::read::<i64>(path, "places"), Ok(None))
+}
+
+/// Whether a file has the name of a part.
+pub(in crate::export) fn is_numbered(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".npz"));
+    name.is_some_and(|number| number.len() >= 8 && number.bytes().all(|digit| digit.is_ascii_digit()))
 }

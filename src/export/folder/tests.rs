@@ -1,5 +1,7 @@
 //! What is claimed, what is refused, and what is left of it.
 
+mod full;
+
 use super::index::Held;
 use super::*;
 use crate::session::Provenance;
@@ -149,77 +151,34 @@ fn an_index_without_hashes_knows_its_results_by_length_and_age() {
 }
 
 #[test]
-fn earlier_results_stay_until_new_ones_are_whole() {
-    let place = Place::new();
-    place.finish("out", &["samples.npz", "images/1.png"]);
-    let read = |name: &str| std::fs::read_to_string(place.at("out").join(name)).unwrap();
-    let overwrite = |recipe| place.begin("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Overwrite, recipe));
-    let write = |text: &'static str| {
-        move |folder: &Path| {
-            std::fs::write(folder.join("samples.npz"), text)
-                .map_err(|source| ExportError::Write { path: folder.join("samples.npz"), source })
-        }
-    };
-    let names = || vec!["samples.npz".to_owned()];
-    // A full disk.
-    let mut out = overwrite("b");
-    let full = |folder: &Path| {
-        write("half")(folder)?;
-        Err(ExportError::Write { path: folder.join("session.json"), source: std::io::ErrorKind::StorageFull.into() })
-    };
-    let text = out.publish(names(), Extent::Whole, full).unwrap_err().to_string();
-    assert!(text.ends_with(place.at("out/session.json").to_str().unwrap()), "{text}");
-    drop(out);
-    assert_eq!(place.names("out"), [".lapidary.json", "images", "samples.npz"]);
-    assert!(matches!(place.claim("out", |_| {}), Err(ExportError::Earlier { .. })), "all is as before");
-    // A command that is stopped writes beside them.
-    let mut out = overwrite("b");
-    place.put("out/parts/00000000.npz");
-    out.publish(names(), Extent::Part(1), write("so far")).unwrap();
-    assert_eq!(out.place(false), place.at("out/unfinished"));
-    drop(out);
-    assert_eq!((read("samples.npz"), read("unfinished/samples.npz")), ("new".to_owned(), "so far".to_owned()));
-    assert_eq!(read("images/1.png"), "new");
-    // Finished, it takes their place, and no empty folder stays.
-    let mut out = place.begin("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Resume, "b"));
-    out.publish(names(), Extent::Whole, write("all")).unwrap();
-    drop(out);
-    assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
-    assert_eq!(read("samples.npz"), "all");
-}
-
-#[test]
-fn a_full_disk_leaves_what_it_has_room_for() {
-    let place = Place::new();
-    let names: Vec<String> = ["samples.npz", "images/1.png", "images/2.png"].map(str::to_owned).to_vec();
-    let try_at = |out: &mut OutFolder, room: &[&str]| {
-        let error = out.publish(names.clone(), Extent::Whole, |folder| {
-            for name in room {
-                std::fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
-                std::fs::write(folder.join(name), "some").unwrap();
+fn an_index_that_lists_what_is_never_written_is_refused_and_nothing_is_removed() {
+    for name in ["../mine.txt", "images/../../mine.txt", "mysub/mine.txt", "mine.txt", "images/photo.png", "ABSOLUTE"] {
+        let place = Place::new();
+        place.finish("out", &["samples.npz"]);
+        place.put("out/images/000001.png");
+        let mine = place.at("mine.txt");
+        let name = if name == "ABSOLUTE" { mine.to_str().unwrap() } else { name };
+        let path = place.at("out").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "mine").unwrap();
+        let held = Held::Hash(crate::file::sha256_of(&path).unwrap());
+        let index = Index::read(&place.at("out")).unwrap();
+        let with = |index: &Index| {
+            let mut index = index.clone();
+            index.files.insert(name.to_owned(), held.clone());
+            index
+        };
+        let mut next = index.clone();
+        next.next = Some(Box::new(with(&index)));
+        for index in [with(&index), next] {
+            index.write(&place.at("out")).unwrap();
+            for earlier in [Earlier::Keep, Earlier::Overwrite, Earlier::Resume] {
+                let text = place.claim("out", |claim| claim.earlier = earlier).unwrap_err().to_string();
+                assert!(text.contains("which Lapidary never writes, so nothing here is replaced"), "{name}: {text}");
             }
-            Err(ExportError::Write { path: folder.join("x"), source: std::io::ErrorKind::StorageFull.into() })
-        });
-        assert!(error.is_err());
-        out.keep_what_fits(&names, 7)
-    };
-    let resume = || place.begin("out", |claim| claim.earlier = Earlier::Resume);
-    let mut out = place.begin("out", |_| {});
-    assert_eq!(try_at(&mut out, &["images/2.png", "samples.npz"]), ["samples.npz", "images/2.png"]);
-    drop(out);
-    assert_eq!(place.names("out"), [".lapidary.json", "images", "samples.npz"]);
-    assert!(matches!(place.claim("out", |_| {}), Err(ExportError::Unfinished { .. })), "it can be gone on with");
-    // A second try that has room for less does not cost what the first one kept.
-    assert_eq!(try_at(&mut resume(), &["images/1.png"]), Vec::<String>::new());
-    assert_eq!(place.names("out/images"), ["2.png"]);
-    publish(&mut resume(), &["samples.npz", "images/1.png", "images/2.png"], true);
-    assert_eq!(place.names("out/images"), ["1.png", "2.png"]);
-    // Beside what is to be replaced, which stays.
-    let mut out = place.begin("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Overwrite, "b"));
-    assert_eq!(try_at(&mut out, &["images/1.png"]), ["images/1.png"]);
-    drop(out);
-    let read = |name: &str| std::fs::read_to_string(place.at("out").join(name)).unwrap();
-    assert_eq!((read("images/1.png"), read("unfinished/images/1.png")), ("new".to_owned(), "some".to_owned()));
+            assert!(path.exists() && place.at("out/samples.npz").exists(), "{name}");
+        }
+    }
 }
 
 #[test]
@@ -389,14 +348,6 @@ fn who_ends_at_once_leaves_what_is_finished() {
     abandon(out.path());
     std::mem::forget(out);
     assert_eq!(place.names("out"), [".lapidary.json", "parts"]);
-}
-
-#[test]
-fn a_disk_that_is_too_small_is_refused_with_numbers() {
-    let place = Place::new();
-    let text = super::super::check_space(&place.at("not/yet/there"), u64::MAX).unwrap_err().to_string();
-    assert!(text.starts_with("the results need about 17179869184.00 GiB, but only "), "{text}");
-    assert!(super::super::check_space(&place.at("out"), 1).is_ok());
 }
 
 #[test]

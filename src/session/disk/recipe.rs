@@ -25,6 +25,9 @@ pub(super) fn read(path: &Path) -> Result<(Vec<Entry>, Vec<String>), StorageErro
     absolute_models(&mut document.settings, &mut document.provenance, folder);
     check_samples(&document, path)?;
     let mut differences: Vec<String> = changes::no_samples(&document).into_iter().collect();
+    if document.inputs.is_empty() {
+        differences.extend(changes::fewer_samples(&document.samples, &document.settings.generate));
+    }
     let (origins, changed) = opened_inputs(&document, path)?;
     differences.extend(changed);
     let (references, changed) = opened_references(&document, folder)?;
