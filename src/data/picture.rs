@@ -169,7 +169,7 @@ fn several(bytes: &[u8], format: Option<ImageFormat>) -> Option<&'static str> {
     let is = match format? {
         // Two are enough to know.
         ImageFormat::Gif => GifDecoder::new(Cursor::new(bytes))
-            .is_ok_and(|decoder| decoder.into_frames().take(2).filter(Result::is_ok).count() == 2),
+            .is_ok_and(|decoder| decoder.into_frames().take(2).flatten().count() == 2),
         // Said before the first pixels, in a chunk that begins with the number of frames.
         ImageFormat::Png => {
             let pixels = bytes.windows(4).position(|four| four == b"IDAT").unwrap_or(0);

@@ -254,8 +254,7 @@ fn judged_ui(ui: &mut Ui, training: &Training) {
         stroke: Stroke::new(1.6, color),
     };
     let share = |name: &str| percent(last.get(name).unwrap_or(f64::NAN) as f32);
-    let plot =
-        |title, now| Plot { title, now, end: axis_end(training), range: (0.0, 1.0), is_log: false };
+    let plot = |title, now| Plot { title, now, end: axis_end(training), range: (0.0, 1.0), is_log: false };
     let pictures = last.pictures;
     if is_boosted {
         let about = format!("How much of what refinement gives {pictures} held-out seeds one call gives them");
