@@ -24,7 +24,8 @@ use crate::refiner::{Objective, reality};
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ClassifierObjective {
     /// The class of a picture.
-    Plain,
+    // With braces, or serde would take any other key beside the kind.
+    Plain {},
     /// The class of a picture that is attacked (Madry et al. 2018).
     Robust {
         /// The attack, which makes the loss of the class larger.
@@ -108,7 +109,7 @@ impl ClassifierObjective {
     #[must_use]
     pub fn problem(&self) -> Problem {
         match self {
-            Self::Plain => None,
+            Self::Plain {} => None,
             Self::Robust { attack } => attack.problem(),
             Self::Joint { real, fake, .. } => real.problem().or_else(|| fake.problem()),
         }
@@ -120,7 +121,7 @@ impl ClassifierObjective {
     /// training, or 1.
     const fn test(&self) -> Attack {
         let eps = match self {
-            Self::Plain => 1.0,
+            Self::Plain {} => 1.0,
             Self::Robust { attack } => attack.eps,
             Self::Joint { real, .. } => real.eps,
         };

@@ -290,7 +290,7 @@ fn joint(terms: Terms) -> ClassifierObjective {
 fn classifiers_learn_a_few_pictures_by_heart_attacked_or_not() {
     let attack = Attack { eps: 0.5, step_size: 0.25, steps: 2, grows_every: None, random_start: false };
     for (objective, part) in [
-        (ClassifierObjective::Plain, 0.01),
+        (ClassifierObjective::Plain {}, 0.01),
         (ClassifierObjective::Robust { attack }, 0.01),
         (joint(Terms::Bce), 0.1),
         (joint(Terms::Joint), 0.1),
@@ -299,6 +299,14 @@ fn classifiers_learn_a_few_pictures_by_heart_attacked_or_not() {
         let (first, last) = (mean(&found[..3]), mean(&found[50..]));
         assert!(last < part * first, "{objective:?}: from {first} to {last}");
     }
+}
+
+#[test]
+fn a_kind_without_settings_takes_none() {
+    let read = |text: &str| toml::from_str::<ClassifierObjective>(text);
+    assert_eq!(read("kind = 'plain'").unwrap(), ClassifierObjective::Plain {});
+    let error = read("kind = 'plain'\neps = 1.0").unwrap_err().to_string();
+    assert!(error.contains("unknown field `eps`"), "{error}");
 }
 
 #[test]

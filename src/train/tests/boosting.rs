@@ -43,7 +43,7 @@ fn boosted(bank: usize, shelf: &Memory, first_weights: u64) -> GeneratorTrainer 
     let boosting = boosting(bank);
     let course = Course { batch: 4, steps: 100, averages: Vec::new(), seed: 1, ..Course::default() };
     let plan = plan(Objective::Boosted(boosting.clone()), course);
-    let mut judge = classifier(&ClassifierObjective::Plain, 0);
+    let mut judge = classifier(&ClassifierObjective::Plain {}, 0);
     losses(&mut judge, 60);
     let kind = ClassifierManifest { resnet: resnet(), mean: vec![0.5], std: vec![0.25] };
     let judge = opened(&judge, ManifestKind::Classifier(kind), Classifier::read);

@@ -171,7 +171,7 @@ fn manifest(config: &ClassifierConfig, data: &DataSet, spec: ClassifierManifest)
 /// What it is trained for, in words.
 fn objective(objective: &ClassifierObjective) -> String {
     match objective {
-        ClassifierObjective::Plain => "plain classification".to_owned(),
+        ClassifierObjective::Plain {} => "plain classification".to_owned(),
         ClassifierObjective::Robust { attack } => format!("robust classification, L2 {}", attack.eps),
         ClassifierObjective::Joint { terms, fakes, .. } => {
             let terms = match terms {

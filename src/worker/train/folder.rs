@@ -181,15 +181,18 @@ impl TrainSettings {
 
 /// Refuses to begin a training in a folder that holds anything but the traces of one that ended before its first checkpoint.
 pub(super) fn check_free(path: &Path) -> Result<(), TrainingError> {
-    if is_begun(path) && (last(path).is_some() || !path.join(METRICS).is_file()) {
+    // Every training has its lock; names like `config.toml` and `metrics.csv` other programs give, too.
+    let is_locked = is_begun(path) && path.join(LOCK).is_file();
+    if last(path).is_some() || is_locked && !path.join(METRICS).is_file() {
         return Err(TrainingError::Begun { path: path.to_owned() });
     }
+    let head = fs::read_to_string(path.join(METRICS)).unwrap_or_default();
+    let is_ours = is_locked && head.lines().next() == Some(METRICS_HEAD);
     let names = |folder: &Path| -> Vec<String> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     };
-    let own: &[&str] =
-        if is_begun(path) { &[CONFIG, METRICS, VALIDATION, CHECKPOINTS, BANK, SAMPLES, LOCK] } else { &[LOCK] };
+    let own: &[&str] = if is_ours { &[CONFIG, METRICS, VALIDATION, CHECKPOINTS, BANK, SAMPLES, LOCK] } else { &[LOCK] };
     let is_own = |name: &String| own.contains(&name.as_str()) || own.len() > 1 && name.starts_with(EVENTS);
     let foreign = names(path).into_iter().find(|name| !is_own(name));
     let foreign = foreign.or_else(|| names(&path.join(CHECKPOINTS)).into_iter().find(|name| name != NEW));
@@ -438,8 +441,13 @@ mod tests {
         assert!(check_free(&path.join("new")).is_ok() && check_free(path).is_ok());
         fs::write(path.join(METRICS), "my own table").unwrap();
         assert!(matches!(check_free(path), Err(TrainingError::Occupied { found, .. }) if found == METRICS));
-        // What ended before its first checkpoint is begun anew.
+        // Another program's training may have both of these names, and even a lock.
         fs::write(path.join(CONFIG), "").unwrap();
+        assert!(matches!(check_free(path), Err(TrainingError::Occupied { .. })), "no lock");
+        fs::write(path.join(LOCK), "").unwrap();
+        assert!(matches!(check_free(path), Err(TrainingError::Occupied { .. })), "another table");
+        // What ended before its first checkpoint is begun anew.
+        fs::write(path.join(METRICS), format!("{METRICS_HEAD}\n1,2,3,4,5\n")).unwrap();
         assert!(check_free(path).is_ok());
         let step = path.join(CHECKPOINTS).join("step_00000007");
         fs::create_dir_all(&step).unwrap();
