@@ -84,7 +84,7 @@ proptest! {
         scales in (prop_oneof![Just(1e-18_f32), Just(1.0), Just(1e15)], prop_oneof![Just(1e-15_f32), Just(1.0), Just(1e18)]),
     ) {
         let (k, padding) = ([1_usize, 3, 4, 7][k], [padding.0, padding.1]);
-        // Every other one by tiles of 2x2, which a few kinds take.
+        // Every other one of the kind that takes tiles: of 4x4, or of 2x2 where a side is shorter than that.
         let (k, stride, padding) = if tiles { (3, 1, [1, 1]) } else { (k, stride, padding) };
         let (c_in, c_out) = if tiles { (c_in + 28, c_out + 28) } else { (c_in, c_out) };
         let sides = |side: usize| side.max((k + 1).saturating_sub(padding[0] + padding[1]));

@@ -210,7 +210,7 @@ fn turn<S: Simd, const SIDE: usize>(simd: S, [a, b, c]: [S::f32s; 3]) -> [S::f32
     out
 }
 
-/// Zeros; many of them by all threads, each of which then has written the pages that it is the first to touch.
+/// Zeros; many of them are written by all threads, for clearing large results takes a part of every step of a training.
 pub(in crate::net) fn zeros(len: usize) -> Vec<f32> {
     const PAGE: usize = 1 << 10;
     if len < 64 * PAGE {

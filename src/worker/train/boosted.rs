@@ -12,7 +12,7 @@ use super::record::{Sources, open_source};
 use crate::checkpoint::{Checkpoint, CheckpointError, Weights, write};
 use crate::classifier::{Classifier, translation};
 use crate::data::DataSet;
-use crate::file::Sha256;
+use crate::file::sha256;
 use crate::generator::Generator;
 use crate::image::ImageBatch;
 use crate::refiner::{Chunks, RefineSettings};
@@ -74,7 +74,7 @@ pub(super) fn bank(
     notes.extend(settings.target.suit(made, seen)?.map(str::to_owned));
     let classes = if made.is_empty() { Vec::new() } else { translation(made, seen).unwrap_or_default() };
     let chunks = if info.cpu { Chunks::CPU } else { Chunks::gpu(batch) };
-    let shelf = Folder::new(&out.join(BANK), hashes, &settings, (seed, batch))?;
+    let shelf = Folder::new(&out.join(BANK), hashes, &settings, (seed, batch));
     let booster = Booster::new((generator, classifier), settings, classes, seed, (chunks, device.clone()));
     Ok(Bank::new(booster, Box::new(shelf), boosting, batch))
 }
@@ -88,13 +88,11 @@ impl Folder {
         [generator, classifier]: [String; 2],
         settings: &RefineSettings,
         (seed, batch): (u64, usize),
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
         // Its place is no part of what it computes.
         let settings = RefineSettings { classifier, ..settings.clone() };
         let of = json!({ "generator": generator, "refine": settings, "seed": seed, "batch": batch }).to_string();
-        let mut hash = Sha256::default();
-        hash.take(of.as_bytes(), &mut |_| true)?;
-        Ok(Self(bank.join(&hash.digits()[..16])))
+        Self(bank.join(&sha256(&[of.as_bytes()])[..16]))
     }
 
     fn file(&self, name: &str) -> PathBuf {
