@@ -84,6 +84,17 @@ pub fn free_path(path: &Path) -> PathBuf {
     paths.find(|path| !path.exists()).unwrap_or_else(|| path.to_owned())
 }
 
+/// Bytes that are free where a folder is, or will be; `None` where the system does not say.
+pub(crate) fn free_space(folder: &Path) -> Option<u64> {
+    fs4::available_space(place_of(folder)?).ok()
+}
+
+/// The folder that is there and holds another one, or will.
+pub(crate) fn place_of(folder: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    absolute.ancestors().find(|folder| folder.exists()).map(Path::to_owned)
+}
+
 /// SHA-256 of a file, in lower-case hexadecimal digits.
 ///
 /// # Errors

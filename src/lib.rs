@@ -47,6 +47,8 @@ pub mod units;
 
 pub mod file;
 
+pub mod signals;
+
 pub mod parameter;
 
 pub mod image;

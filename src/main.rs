@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use lapidary::cli::{self, CliError, DEFAULT_OUT, Invocation, Outcome, RunOptions, WindowOptions};
 use lapidary::error::error_chain;
 use lapidary::session::host::Folders;
-use lapidary::view;
+use lapidary::{signals, view};
 
 /// A window that fails later than this had been open.
 const OPENING: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     log_to_stderr();
-    cli::outlive_limits();
+    signals::outlive_limits();
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(error) => return refuse(&error),
@@ -103,7 +103,8 @@ fn window(options: WindowOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     }
     let start = Instant::now();
     match view::run(options.settings.clone(), options.files.clone(), folders.clone()) {
-        Ok(()) => Ok(Outcome::Done),
+        Ok(None) => Ok(Outcome::Done),
+        Ok(Some(signal)) => Ok(Outcome::Interrupted(signal)),
         Err(error) if cfg!(target_os = "linux") && start.elapsed() < OPENING => headless(
             options,
             folders,

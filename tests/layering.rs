@@ -10,7 +10,7 @@ use syn::visit::{self, Visit};
 /// Folders and files of `src`, each of which uses only what stands on a line above it; those of one line know nothing of
 /// each other.
 const ORDER: &[&[&str]] = &[
-    &["error", "units", "file", "parameter", "image", "noise"],
+    &["error", "units", "file", "signals", "parameter", "image", "noise"],
     &["checkpoint"],
     &["net"],
     &["zoo"],

@@ -647,13 +647,18 @@ fn a_saved_session_leaves_no_autosave_behind_and_an_unsaved_one_does() {
 
     let mut unsaved = host(home.path(), settings());
     generate_and_run(&mut unsaved);
-    let (before, trace) = (states(&mut unsaved), unsaved.session.trace().clone());
     let preset = &PRESETS[0];
     let mut own = unsaved.session.settings().clone();
     own.refine = preset.apply(&own.refine);
     unsaved.handle(Action::Edit(Box::new(own.clone())));
     own.refine.eps *= 0.5;
-    unsaved.handle(Action::Edit(Box::new(own)));
+    unsaved.handle(Action::Edit(Box::new(own.clone())));
+    // The compute thread holds the run and answers to what was edited: that belongs to the trace.
+    until(&mut unsaved, "the answer to the edit", |host| {
+        let last = host.session.trace().runs().last()?.changes.last()?;
+        (last.settings.eps == own.refine.eps).then_some(())
+    });
+    let (before, trace) = (states(&mut unsaved), unsaved.session.trace().clone());
     assert_eq!(unsaved.session.preset(), Some(preset));
     drop(unsaved);
     assert_eq!(entries(), 1);

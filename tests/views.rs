@@ -771,7 +771,7 @@ fn a_thousand_classes_are_searched_and_not_all_drawn() {
     let mut harness = workbench(root.path());
     generate(&mut harness);
     let info = ModelInfo {
-        reference: "imagenet".to_owned(),
+        reference: session(&harness).settings().refine.classifier.clone(),
         title: "ImageNet".to_owned(),
         sha256: String::new(),
         classes: (0..1000).map(|class| format!("kind {class:03}")).collect(),

@@ -38,7 +38,6 @@ pub use self::parse::parse;
 pub use self::recorded::Recorded;
 pub use self::say::{say_err, say_out};
 pub use self::search::SearchOptions;
-pub use self::signals::outlive_limits;
 pub use self::train::TrainOptions;
 pub use self::usage::command;
 pub use crate::data::Part;

@@ -405,23 +405,46 @@ impl Set {
         // Archives of ours have both.
         let is_set = holds(&zip, DATA_SET.pictures) && !holds(&zip, SAMPLES.pictures);
         let archive = Archive::open(path, if is_set { DATA_SET } else { SAMPLES })?;
-        let mut read = |key: &'static str| -> Result<Option<npyz::NpyFile<_>>, PictureError> {
+        let mut read = |key: &'static str| -> Result<Option<Vec<u8>>, PictureError> {
             let Some(mut entry) = entry(&mut zip, path, key)? else { return Ok(None) };
             // One number or one name for every picture; what is longer is none of these.
             let mut bytes = Vec::new();
             entry.by_ref().take(MAX_LIST).read_to_end(&mut bytes).map_err(|source| broken(path, key, source))?;
             array::read_header(&mut bytes.as_slice()).map_err(|source| broken(path, key, source))?;
-            npyz::NpyFile::new(std::io::Cursor::new(bytes)).map(Some).map_err(|source| broken(path, key, source))
+            Ok(Some(bytes))
         };
-        let held_out = read(HELD_OUT)?.map(npyz::NpyFile::into_vec::<bool>).transpose();
-        let held_out = held_out.map_err(|source| broken(path, HELD_OUT, source))?;
-        if let Some(marks) = held_out.as_ref().filter(|marks| marks.len() != archive.count) {
-            let what = format!("{HELD_OUT} has {} values, but there are {} pictures", marks.len(), archive.count);
-            return Err(refusal(path, what, "write one truth value for every picture, or leave it out"));
-        }
-        let names = read(NAMES)?.map(npyz::NpyFile::into_vec::<String>).transpose();
-        let names = names.map_err(|source| broken(path, NAMES, source))?;
+        let held_out = read(HELD_OUT)?.map(|bytes| marks(&bytes, path, archive.count)).transpose()?;
+        let names = |bytes: Vec<u8>| npyz::NpyFile::new(&bytes[..])?.into_vec::<String>();
+        let names = read(NAMES)?.map(names).transpose().map_err(|source| broken(path, NAMES, source))?;
         Ok(Self { archive, held_out, names })
+    }
+}
+
+/// A truth value for every picture, which may be written as the number 0 or 1.
+fn marks(bytes: &[u8], path: &Path, count: usize) -> Result<Vec<bool>, PictureError> {
+    let unread = |source| broken(path, HELD_OUT, source);
+    let odd = |what: String| {
+        refusal(path, format!("{HELD_OUT} {what}"), "write one truth value for every picture, or leave it out")
+    };
+    let file = npyz::NpyFile::new(bytes).map_err(unread)?;
+    let marks = if matches!(file.dtype(), npyz::DType::Plain(kind) if kind.type_char() == npyz::TypeChar::Bool) {
+        file.into_vec::<bool>().map_err(unread)?
+    } else {
+        let numbers = array::labels(bytes, count).map_err(|fault| match fault {
+            LabelFault::Unreadable(source) => unread(source),
+            LabelFault::Odd(what) => odd(what),
+        })?;
+        let mark = |number: &usize| match number {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(odd(format!("holds {other}, which is neither 0 nor 1"))),
+        };
+        numbers.list.iter().map(mark).collect::<Result<_, _>>()?
+    };
+    if marks.len() == count {
+        Ok(marks)
+    } else {
+        Err(odd(format!("has {} values, but there are {count} pictures", marks.len())))
     }
 }
 

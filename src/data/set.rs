@@ -75,6 +75,12 @@ impl DataSet {
             (_, Some(size)) | (Some(size), None) => size,
             (None, None) => return Err(refuse("its files may have any size".to_owned(), "say which by resolution")),
         };
+        // Those that were given are the configuration's to check.
+        let twice = classes.iter().enumerate().find(|(place, name)| classes[..*place].contains(name));
+        if let Some((_, name)) = twice.filter(|_| wanted.classes.is_empty()) {
+            let what = format!("two of its classes are called {name:?}");
+            return Err(refuse(what, "give each a name of its own there, or name them by classes"));
+        }
         let labels = source.labels().filter(|_| !classes.is_empty());
         if let Some(label) = labels.and_then(|labels| labels.iter().find(|label| **label >= classes.len())) {
             let what = format!("a picture is of class {label}, but {} named", classes.len());
@@ -320,6 +326,14 @@ mod tests {
         assert!(read(&path, &one).unwrap_err().contains("a picture is of class 1"));
         archive(&path, &[pictures(), labels(), ("is_val", npy("|b1", "(2,)", &[0, 1]))]);
         assert!(read(&path, &wanted()).unwrap_err().contains("is_val has 2 values, but there are 3 pictures"));
+        let numbers = |values: [u8; 3]| ("is_val", npy("|u1", "(3,)", &values));
+        archive(&path, &[pictures(), labels(), numbers([1, 0, 0])]);
+        assert_eq!(read(&path, &wanted()).unwrap().validation, [0], "0 and 1 are truth values, too");
+        archive(&path, &[pictures(), labels(), numbers([1, 0, 3])]);
+        assert!(read(&path, &wanted()).unwrap_err().contains("is_val holds 3, which is neither 0 nor 1"));
+        let same: Vec<u8> = "aa".chars().flat_map(|c| (c as u32).to_le_bytes()).collect();
+        archive(&path, &[pictures(), labels(), ("class_names", npy("<U1", "(2,)", &same))]);
+        assert!(read(&path, &wanted()).unwrap_err().contains("two of its classes are called \"a\""));
         archive(&path, &[("arr_0", npy("|u1", "(1, 1, 2, 1)", &[0, 255]))]);
         let samples = read(&path, &wanted()).unwrap();
         assert_eq!((samples.classes.len(), samples.batch(&[0]).1), (0, vec![0]), "samples without labels");

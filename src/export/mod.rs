@@ -17,6 +17,7 @@ pub use self::folder::{Claim, Claimed, Earlier, Extent, OutFolder, abandon};
 pub use self::parts::{Parts, RefinedBatch, SHEET_OF_MANY, UnderWay};
 
 pub use self::png::write as write_png;
+use crate::file::{free_space, place_of};
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 use crate::session::document::Document;
@@ -249,13 +250,11 @@ impl ExportError {
 /// [`ExportError::Space`], or [`ExportError::NoDisk`] where there can be none.
 pub fn check_space(folder: &Path, needed: u64) -> Result<(), ExportError> {
     let needed = needed.saturating_sub(folder::bytes_of_parts(folder));
-    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     // Where the system does not say, writing will.
-    let place = absolute.ancestors().find(|folder| folder.exists());
-    if place.is_some_and(|place| fs4::total_space(place).is_ok_and(|total| total == 0)) {
+    if place_of(folder).is_some_and(|place| fs4::total_space(place).is_ok_and(|total| total == 0)) {
         return Err(ExportError::NoDisk { path: folder.to_owned() });
     }
-    match place.and_then(|place| fs4::available_space(place).ok()).filter(|free| *free < needed) {
+    match free_space(folder).filter(|free| *free < needed) {
         Some(free) => Err(ExportError::Space { needed, free, path: folder.to_owned() }),
         None => Ok(()),
     }

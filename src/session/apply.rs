@@ -35,7 +35,7 @@ impl Session {
             }
             Event::Classifier { job, info } if job == current => {
                 self.compare_model(&info, |made_with| made_with.classifier.as_ref());
-                self.class_names.clone_from(&info.classes);
+                self.class_names.insert(info.reference.clone(), info.classes.clone());
                 self.record.provenance.classifier = Some(info);
                 self.remember_provenance();
             }
@@ -92,6 +92,7 @@ impl Session {
                 self.notices.failure(&chain);
             }
             Event::Failed { job, chain } if job == current => {
+                self.forget_unbegun();
                 self.work.set(Phase::Failed);
                 self.notices.failure(&chain);
             }
@@ -160,7 +161,7 @@ impl Session {
         if labels == origins.labels && self.settings().refine.starts_at_origin() {
             return false;
         }
-        let changed = Origins { labels, classes: Some(self.class_names.clone()), ..Origins::clone(origins) };
+        let changed = Origins { labels, classes: Some(self.class_names().to_vec()), ..Origins::clone(origins) };
         self.set_origins(Arc::new(changed));
         self.begin_run(None, Some(0));
         true
@@ -347,9 +348,9 @@ impl Session {
         }
     }
 
-    /// Whether all are classes of the classifier.
+    /// Whether all are classes of the classifier that is chosen.
     fn are_classes(&self, labels: &[usize]) -> bool {
-        labels.iter().all(|label| *label < self.class_names.len())
+        labels.iter().all(|label| *label < self.chosen_names().len())
     }
 
     /// Real pictures for early stopping have arrived.
@@ -393,7 +394,8 @@ impl Session {
         record.file = restored.path;
         // Where its classifier is not on this machine, the names that it had are all there is.
         let classifier = self.made_with.as_ref().and_then(|made| made.classifier.as_ref());
-        self.class_names = classifier.map(|info| info.classes.clone()).unwrap_or_default();
+        self.class_names = classifier.map(|info| (info.reference.clone(), info.classes.clone())).into_iter().collect();
+        self.refresh_names_of_runs();
         self.refresh_class_names();
         self.refresh_generator_classes();
         // What is computed from here on is computed here.

@@ -268,8 +268,7 @@ impl Session {
         if other_generator || other_classifier {
             self.tell_in_use();
         }
-        // Numbers that are shown keep their names; another classifier brings its own when it is loaded.
-        if other_classifier && self.path().is_empty() {
+        if other_classifier {
             self.refresh_class_names();
         }
         if let Some(run) = self.work.run().filter(|_| !runs_on) {
@@ -290,22 +289,6 @@ impl Session {
             self.remember_preset();
         }
         self.remember_settings();
-    }
-
-    /// Class names come from the manifest, so they are known before any weight is read.
-    pub(super) fn refresh_class_names(&mut self) {
-        match zoo::class_names(&self.settings().refine.classifier) {
-            // A file without a manifest is known only when it is loaded.
-            Ok(names) if names.is_empty() => {}
-            Ok(names) => self.class_names = names,
-            Err(error) => self.notices.failure(&crate::error::error_chain(&error)),
-        }
-    }
-
-    /// Likewise the generator's.
-    pub(super) fn refresh_generator_classes(&mut self) {
-        // Why a generator cannot be used is said when it is.
-        self.generator_classes = zoo::class_names(&self.settings().generate.generator).unwrap_or_default();
     }
 
     /// The film moves on by one iteration.
@@ -360,7 +343,6 @@ impl Session {
         self.fits.clear();
         self.notices = super::Notices::default();
         (self.work.label_by_verdict, self.work.estimate, self.work.secs_per_iteration) = (false, None, None);
-        self.class_names.clear();
         self.refresh_class_names();
         self.refresh_generator_classes();
         self.rewrite_journal();
@@ -373,7 +355,7 @@ impl Session {
         // They become as large as the classifier's.
         let classifier = zoo::find(&self.settings().refine.classifier);
         let shape = classifier.map_or([3, 32, 32], |(manifest, _)| manifest.shape());
-        let classes = self.class_names.clone();
+        let classes = self.chosen_names().to_vec();
         self.jobs.push(DiskJob::OpenImages { paths, shape, classes, epoch: self.epoch(), references });
     }
 

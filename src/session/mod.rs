@@ -6,6 +6,7 @@ pub mod action;
 mod apply;
 mod best;
 pub mod changes;
+mod classes;
 pub mod disk;
 pub mod document;
 pub mod error;
@@ -30,6 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use self::action::{Action, Compare, Export, Verb};
+use self::classes::ClassNames;
 use self::disk::DiskJob;
 pub(crate) use self::disk::temporary_named;
 pub use self::disk::{Detail, Orphan};
@@ -65,7 +67,7 @@ pub struct Session {
     mask: Option<Mask>,
     /// How opened pictures were fitted, one line each.
     pub fits: Vec<String>,
-    class_names: Vec<String>,
+    class_names: ClassNames,
     generator_classes: Vec<String>,
     /// What a file that was opened says of its models, to be compared with what is loaded here.
     made_with: Option<Provenance>,
@@ -95,7 +97,7 @@ impl Session {
             history: History::default(),
             mask: None,
             fits: Vec::new(),
-            class_names: Vec::new(),
+            class_names: ClassNames::new(),
             generator_classes: Vec::new(),
             made_with: None,
             notices: Notices::default(),
@@ -191,24 +193,6 @@ impl Session {
     #[must_use]
     pub const fn provenance(&self) -> &Provenance {
         &self.record.provenance
-    }
-
-    /// Names of the classifier's classes.
-    #[must_use]
-    pub fn class_names(&self) -> &[String] {
-        &self.class_names
-    }
-
-    /// Names of the generator's classes; empty when it knows none.
-    #[must_use]
-    pub fn generator_classes(&self) -> &[String] {
-        &self.generator_classes
-    }
-
-    /// Name of a class, or its number.
-    #[must_use]
-    pub fn class_name(&self, class: usize) -> String {
-        self.class_names.get(class).cloned().unwrap_or_else(|| format!("class {class}"))
     }
 
     /// What goes on.
@@ -408,7 +392,8 @@ impl Session {
                 can_compute && has_mask && (has_origins || !task.needs_reference())
             }
             Verb::RunOrPause => {
-                let can_run = (has_origins && !self.is_busy()) || matches!(self.activity(), Activity::Held { .. });
+                let is_free = !self.is_busy() || work.only_judges();
+                let can_run = (has_origins && is_free) || matches!(self.activity(), Activity::Held { .. });
                 can_compute && (can_run || self.can_pause())
             }
             Verb::Step => can_compute && has_origins && !self.is_busy(),

@@ -7,6 +7,7 @@ use super::disk::Fact;
 use super::preview::Preview;
 use super::work::{Going, Phase};
 use super::{Activity, Lookup, Plan, Session, Settings, Severity};
+use crate::classifier::LabelError;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{RefineSettings, Target};
@@ -95,6 +96,13 @@ impl Session {
                 let job = self.work.new_job();
                 self.commands.push(Command::Continue { job, run: None, iterations: None });
                 self.work.set(Phase::Making);
+            }
+            _ if self.work.only_judges() => {
+                let of = self.settings().refine.iterations.map(NonZeroU32::get);
+                if let Some(going) = self.work.going_mut() {
+                    // It goes on when the compute thread has done what it was asked for.
+                    going.plan.of = of;
+                }
             }
             _ => self.iterate(self.settings().refine.iterations),
         }
@@ -233,9 +241,26 @@ impl Session {
         if self.work.label_by_verdict {
             settings = settings.at_origin();
         }
+        if let Err(error) = self.check_labels(&settings) {
+            return self.notices.failure(&["no run is begun".to_owned(), error.to_string()]);
+        }
         self.record.trace.begin(run, parent, settings.clone());
         self.remember(Fact::Run { id: run, parent, settings: settings.clone() });
         self.send_run(run, (start, settings), iterations);
+    }
+
+    /// Labels that the classifier does not know are no targets. What it knows may be known only when it is loaded: then the
+    /// compute thread says so.
+    fn check_labels(&self, settings: &RefineSettings) -> Result<(), LabelError> {
+        self.check_labels_among(self.chosen_names(), settings)
+    }
+
+    /// Likewise of a classifier with classes of these names.
+    pub(super) fn check_labels_among(&self, names: &[String], settings: &RefineSettings) -> Result<(), LabelError> {
+        if settings.target == Target::PseudoLabel || names.is_empty() {
+            return Ok(());
+        }
+        self.origins().map_or(Ok(()), |origins| origins.labels_among(names).map(drop))
     }
 
     /// The pictures of a state that a run is to begin with; a message when they are not at hand.
@@ -302,9 +327,20 @@ impl Session {
 
     /// Forgets a run for good, and shows the one that it began in, or else the newest.
     pub(super) fn delete_run(&mut self, run: RunId) {
-        if self.keeps_run(run).is_some() {
-            return;
+        if self.keeps_run(run).is_none() {
+            self.forget_run(run);
         }
+    }
+
+    /// The run that goes on came to nothing before its first state: there is nothing to see in it.
+    pub(super) fn forget_unbegun(&mut self) {
+        let going = self.work.going().map(|going| going.run);
+        if let Some(run) = going.and_then(|run| self.trace().run(run)).filter(|run| run.last_iteration().is_none()) {
+            self.forget_run(run.id);
+        }
+    }
+
+    fn forget_run(&mut self, run: RunId) {
         let Some(gone) = self.trace().run(run) else { return };
         let (first, last) = (gone.first_iteration(), gone.last_iteration());
         let parent = gone.parent.map(|parent| parent.run);
@@ -341,13 +377,13 @@ impl Session {
         let mut settings = self.settings().clone();
         // A class that is chosen is the classifier's, so all are from now on; where labels say nothing, what is aimed at does.
         let own = settings.refine.target != Target::PseudoLabel;
-        let known = origins.labels_among(&self.class_names).ok().filter(|_| own);
+        let known = origins.labels_among(self.class_names()).ok().filter(|_| own);
         let mut labels = known.unwrap_or_else(|| (0..origins.labels.len()).map(|i| self.target(i)).collect());
         if labels.get(sample).is_none_or(|label| *label == class) || self.is_busy() {
             return;
         }
         labels[sample] = class;
-        let classes = Some(self.class_names.clone()).filter(|names| !names.is_empty());
+        let classes = Some(self.class_names().to_vec()).filter(|names| !names.is_empty());
         self.set_origins(Arc::new(Origins { labels, classes, ..Origins::clone(&origins) }));
         if !own {
             settings.refine.target = Target::Label;
@@ -394,7 +430,18 @@ mod tests {
         assert_eq!(session.secs_per_iteration(), Some(0.5));
         session.handle(Action::NameRun(run, "long ".repeat(100)));
         assert_eq!(session.trace().run(run).unwrap().tag.label.chars().count(), MOST_LETTERS);
+        session.take_commands();
         session.handle(Action::Do(Verb::Reset));
         assert_eq!(session.secs_per_iteration(), None);
+        // Run is not lost while the first state is computed: the run goes on from it.
+        assert!(session.can(Verb::RunOrPause) && !session.can(Verb::Step));
+        session.handle(Action::Do(Verb::RunOrPause));
+        assert!(!session.can(Verb::RunOrPause), "it is wished for already");
+        let of = (session.work.job(), session.work.run().unwrap());
+        toy::come(&mut session, of, 0, &[0.0]);
+        let planned = session.settings().refine.iterations;
+        assert_eq!(session.plan(), Plan { of: planned.map(NonZeroU32::get), done: 0 });
+        let goes_on = |command: &Command| matches!(command, Command::Continue { run, iterations, .. } if (*run, *iterations) == (Some(of.1), planned));
+        assert!(session.take_commands().iter().any(goes_on));
     }
 }

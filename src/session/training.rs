@@ -4,14 +4,17 @@
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use super::{Activity, Session, Severity, Verb};
+use super::{Activity, Session, Settings, Severity, Verb};
+use crate::classifier::LabelError;
 use crate::image::ImageBatch;
 use crate::train::Validation;
 use crate::units::counted;
 use crate::worker::train::{Role, Snapshot, Told, TrainReport, TrainSettings};
 use crate::worker::{Command, JobId, Rest, Steer};
+use crate::zoo;
 
 /// Pictures that a generator in training makes at every checkpoint.
 const SAMPLES: u32 = 8;
@@ -162,6 +165,11 @@ impl Training {
         kept.folder.join(format!("{}.toml", self.network())).to_string_lossy().into_owned()
     }
 
+    /// Whether it trains a generator.
+    fn makes_pictures(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| report.role != Role::Classifier)
+    }
+
     fn take_loss(&mut self, loss: f64) {
         let mean = self.smooth.last().map_or(loss, |mean| f64::from(*mean));
         let weight = NEWEST.max(1.0 / (self.losses.len() + 1) as f64);
@@ -241,8 +249,9 @@ impl Session {
         };
     }
 
-    /// It failed, or the thread that computes it died.
+    /// It failed, or the thread that computes it died. What never got ready is none.
     pub(super) fn training_failed(&mut self) {
+        self.training = self.training.take().filter(|training| training.report.is_some());
         if let Some(training) = &mut self.training
             && !matches!(training.phase, TrainPhase::Over(_))
         {
@@ -318,7 +327,7 @@ impl Session {
 
     /// Uses the newest checkpoint where that is wanted, as soon as nothing else goes on.
     pub(super) fn use_newest(&mut self) {
-        if self.is_busy() || !matches!(self.activity(), Activity::Idle | Activity::Failed) {
+        if self.is_busy() || !matches!(self.activity(), Activity::Idle | Activity::Failed) || self.waits_for_saving() {
             return;
         }
         if let Some(step) = self.training.as_mut().and_then(|training| training.due.take()) {
@@ -326,15 +335,36 @@ impl Session {
         }
     }
 
-    /// Makes a checkpoint the network of the settings, and with a generator makes the pictures again: those of the same seeds,
-    /// where the generator made them. What no file holds is asked about, and stays where it was not asked for by hand.
+    /// Whether the newest checkpoint waits until what no file holds is saved: its pictures would take the place of that.
+    #[must_use]
+    pub fn waits_for_saving(&self) -> bool {
+        let is_due = |training: &Training| training.due.is_some() && training.makes_pictures();
+        self.training.as_ref().is_some_and(is_due) && self.are_made() && self.is_at_stake()
+    }
+
+    /// Whether the pictures come from a generator, or there are none.
+    fn are_made(&self) -> bool {
+        self.origins().is_none_or(|origins| origins.made_by.is_some() && origins.edited.is_none())
+    }
+
+    /// Makes a checkpoint the network of the settings. With a generator the pictures are made again: those of the same seeds,
+    /// where the generator made them; what no file holds is asked about. With a classifier they are refined again, in a run that
+    /// is called after the step, where they were refined before.
     fn use_checkpoint(&mut self, step: u64, by_hand: bool) {
         let Some(training) = &self.training else { return };
         let Some(kept) = training.kept.iter().find(|kept| kept.step == step) else { return };
         let (file, mut settings) = (training.file(kept), self.settings().clone());
-        let makes = training.report.as_ref().is_some_and(|report| report.role != Role::Classifier);
+        let makes = training.makes_pictures();
         let place = if makes { &mut settings.generate.generator } else { &mut settings.refine.classifier };
         *place = file;
+        if let Err(error) = self.check_models(&settings, makes) {
+            self.notices.failure(&[format!("the checkpoint of step {step} is not used"), error.to_string()]);
+            if let Some(training) = &mut self.training {
+                // None of it could be.
+                training.follows = false;
+            }
+            return;
+        }
         if by_hand {
             self.edit(settings);
             self.history.close();
@@ -342,9 +372,32 @@ impl Session {
             // It would fill the list of what can be taken back.
             self.apply_settings(settings);
         }
-        let was_made = self.origins().is_none_or(|origins| origins.made_by.is_some() && origins.edited.is_none());
-        if makes && was_made && (by_hand || !self.is_at_stake()) {
-            self.do_verb(Verb::Generate);
+        if makes {
+            if self.are_made() {
+                self.do_verb(Verb::Generate);
+            }
+        } else if self.path().len() > 1 && !self.is_busy() {
+            self.refine_again(step);
+        }
+    }
+
+    /// Whether the pictures that these models would have to do with mean the same to both.
+    fn check_models(&self, settings: &Settings, makes: bool) -> Result<(), LabelError> {
+        // Why a model cannot be used is said when it is.
+        let Ok(seen) = zoo::class_names(&settings.refine.classifier) else { return Ok(()) };
+        if makes && self.are_made() {
+            let Ok(made) = zoo::class_names(&settings.generate.generator) else { return Ok(()) };
+            return settings.refine.target.clone().suit(&made, &seen).map(drop);
+        }
+        self.check_labels_among(&seen, &settings.refine)
+    }
+
+    /// Another run from the pictures, as long as the one that is shown where the settings have no end.
+    fn refine_again(&mut self, step: u64) {
+        let shown = self.path().len() as u32 - 1;
+        self.begin_run(None, self.settings().refine.iterations.map(NonZeroU32::get).or(Some(shown)));
+        if let Some(run) = self.work.run() {
+            self.name_run(run, &format!("classifier of step {step}"));
         }
     }
 

@@ -272,6 +272,11 @@ impl Work {
         matches!(self.phase, Phase::Making | Phase::Judging(_) | Phase::Running(_))
     }
 
+    /// Whether the first state of a run is computed, and nothing is planned behind it.
+    pub(super) fn only_judges(&self) -> bool {
+        matches!(&self.phase, Phase::Judging(Going { plan: Plan { of: Some(0), .. }, ending: false, .. }))
+    }
+
     pub(super) fn is_dead(&self) -> bool {
         matches!(self.phase(), Phase::Dead(_))
     }

@@ -138,7 +138,7 @@ impl GeneratorTrainer {
             let varied = variety.vary(pictures.sample(sample), [channels, h, w], &mut stream);
             values.extend(varied.into_iter().map(|value| 2.0 * value - 1.0));
             let pair = objective.levels(diffusion, place, &mut stream);
-            weights.push(objective.weighting().at(pair[0], diffusion.sigma_data));
+            weights.push(objective.weighting().at(pair, diffusion.sigma_data));
             levels.push(pair);
             noise.extend(stream.normal(len));
         }

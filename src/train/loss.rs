@@ -30,7 +30,7 @@ fn weighted(loss: Tensor<1>, weights: &[f64]) -> Tensor<1> {
 #[must_use]
 pub fn denoising(net: &Denoise<'_>, [x, noise]: [Tensor<4>; 2], sigmas: &[f64], weights: &[f64]) -> Tensor<1> {
     let noisy = x.clone() + noise * column(sigmas, &x);
-    weighted(Metric::L2.distance(net(noisy, sigmas), x), weights)
+    weighted(Metric::L2 {}.distance(net(noisy, sigmas), x), weights)
 }
 
 /// What a consistency model is to agree with.
@@ -134,7 +134,7 @@ mod tests {
         let half = |x: Tensor<4>, _: &[f64]| x * 0.5;
         let aim = Aim { target: &half, teacher: None };
         let (pictures, levels) = ([of([0.5, -1.0]), of([1.0, 2.0])], [[2.0, 0.0], [3.0, 1.0]]);
-        let found = read(consistency(&half, &aim, pictures, &levels, (Metric::L2, &[1.0, 10.0])));
+        let found = read(consistency(&half, &aim, pictures, &levels, (Metric::L2 {}, &[1.0, 10.0])));
         // (0.5 + 2) / 2 against 0.5; (-1 + 6) / 2 against (-1 + 2) / 2, ten times.
         assert_eq!(found, [0.5625, 40.0]);
     }
@@ -149,7 +149,7 @@ mod tests {
         };
         let zero = |x: Tensor<4>, _: &[f64]| x * 0.0;
         let (pictures, levels) = ([of([3.0, -0.5]), of([0.5, 1.0])], [[2.0, 1.5, 1.0], [1.0, 0.25, 0.125]]);
-        let found = read(halving(&zero, &teacher, pictures, &levels, (Metric::L1, &[1.0, 2.0])));
+        let found = read(halving(&zero, &teacher, pictures, &levels, (Metric::L1 {}, &[1.0, 2.0])));
         for (i, (x, weight)) in [(4.0, 1.0), (0.5, 2.0)].into_iter().enumerate() {
             let [from, middle, to] = levels[i];
             let euler = |x: f64, from: f64, to: f64| x + (x - denoised(x, from)) / from * (to - from);

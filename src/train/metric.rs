@@ -13,9 +13,9 @@ const FLOOR: f64 = 1e-24;
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Metric {
     /// Mean square of the difference.
-    L2,
+    L2 {},
     /// Mean magnitude of the difference.
-    L1,
+    L1 {},
     /// `sqrt(|a - b|² + c²) - c`, with the sum of squares over the whole picture.
     PseudoHuber {
         /// `c`; without it `0.00054 sqrt(d)` for pictures of `d` values (Song and Dhariwal 2024).
@@ -29,7 +29,7 @@ impl Metric {
     pub(super) fn problem(self) -> Problem {
         match self {
             Self::PseudoHuber { c: Some(c) } => not_negative("c", c),
-            Self::L2 | Self::L1 | Self::PseudoHuber { c: None } => None,
+            Self::L2 {} | Self::L1 {} | Self::PseudoHuber { c: None } => None,
         }
     }
 
@@ -43,8 +43,8 @@ impl Metric {
         let d = channels * h * w;
         let difference = (a - b).reshape([n, d]);
         match self {
-            Self::L2 => difference.powi_scalar(2).mean_dim(1).reshape([n]),
-            Self::L1 => difference.abs().mean_dim(1).reshape([n]),
+            Self::L2 {} => difference.powi_scalar(2).mean_dim(1).reshape([n]),
+            Self::L1 {} => difference.abs().mean_dim(1).reshape([n]),
             Self::PseudoHuber { c } => {
                 let c = c.unwrap_or_else(|| 0.00054 * (d as f64).sqrt());
                 let square = difference.powi_scalar(2).sum_dim(1).reshape([n]);
@@ -57,7 +57,7 @@ impl Metric {
 /// What the loss at a noise level is multiplied by; `snr` is `sigma^-2`.
 ///
 /// # Source
-/// openai/consistency_models, `cm/karras_diffusion.py`, `get_weightings`.
+/// openai/consistency_models, `cm/karras_diffusion.py`, `get_weightings`; the gap: Song and Dhariwal 2024, table 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Weighting {
@@ -71,12 +71,14 @@ pub enum Weighting {
     Karras,
     /// `max(snr, 1)`
     TruncatedSnr,
+    /// `1 / (t - r)` for the levels `t > r` of a consistency: the nearer they are, the more their difference counts.
+    InverseGap,
 }
 
 impl Weighting {
-    /// The weight of a noise level.
+    /// The weight of a noise level, the larger one of a pair; where there is only one, the smaller one is 0.
     #[must_use]
-    pub fn at(self, sigma: f64, sigma_data: f64) -> f64 {
+    pub fn at(self, [sigma, smaller]: [f64; 2], sigma_data: f64) -> f64 {
         let snr = sigma.powi(-2);
         match self {
             Self::Uniform => 1.0,
@@ -84,6 +86,7 @@ impl Weighting {
             Self::SnrPlusOne => snr + 1.0,
             Self::Karras => snr + sigma_data.powi(-2),
             Self::TruncatedSnr => snr.max(1.0),
+            Self::InverseGap => (sigma - smaller).recip(),
         }
     }
 }
@@ -101,8 +104,8 @@ mod tests {
         let (a, b) = (of([0.5, -1.0, 0.0, 2.0, 1.0, 1.0, 1.0, 1.0]), of([0.0, 1.0, 0.0, -2.0, 1.0, 1.0, 1.0, 1.0]));
         let square = 0.25 + 4.0 + 16.0_f64;
         for (metric, expected) in [
-            (Metric::L2, [square / 4.0, 0.0]),
-            (Metric::L1, [6.5 / 4.0, 0.0]),
+            (Metric::L2 {}, [square / 4.0, 0.0]),
+            (Metric::L1 {}, [6.5 / 4.0, 0.0]),
             (Metric::PseudoHuber { c: Some(0.5) }, [(square + 0.25).sqrt() - 0.5, 0.0]),
             (Metric::PseudoHuber { c: Some(0.0) }, [square.sqrt(), 0.0]),
             (Metric::PseudoHuber { c: None }, [(square + 0.001_08_f64.powi(2)).sqrt() - 0.001_08, 0.0]),
@@ -120,9 +123,19 @@ mod tests {
     }
 
     #[test]
+    fn a_distance_has_its_own_settings_only() {
+        let read = |text| toml::from_str::<Metric>(text);
+        assert_eq!(read("kind = 'l2'").unwrap(), Metric::L2 {});
+        assert_eq!(read("kind = 'pseudo-huber'\nc = 0.5").unwrap(), Metric::PseudoHuber { c: Some(0.5) });
+        for other in ["kind = 'l2'\nc = 0.5", "kind = 'l1'\nd = 1", "kind = 'pseudo-huber'\nd = 1"] {
+            assert!(read(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
     fn weights_are_those_of_the_original() {
-        let at = |weighting: Weighting| weighting.at(2.0, 0.5);
+        let at = |weighting: Weighting| weighting.at([2.0, 1.5], 0.5);
         assert_eq!([Weighting::Uniform, Weighting::Snr, Weighting::SnrPlusOne].map(at), [1.0, 0.25, 1.25]);
-        assert_eq!([Weighting::Karras, Weighting::TruncatedSnr].map(at), [4.25, 1.0]);
+        assert_eq!([Weighting::Karras, Weighting::TruncatedSnr, Weighting::InverseGap].map(at), [4.25, 1.0, 2.0]);
     }
 }

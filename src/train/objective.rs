@@ -66,8 +66,8 @@ pub enum Objective {
         /// The distance.
         #[serde(default = "huber")]
         metric: Metric,
-        /// How much a level counts.
-        #[serde(default = "karras")]
+        /// How much a pair of levels counts.
+        #[serde(default = "inverse_gap")]
         weighting: Weighting,
     },
     /// Half as many steps as before, again and again: at the end of each stage the network becomes its own teacher (Salimans
@@ -105,6 +105,9 @@ const fn easy_deviation() -> f64 {
 const fn karras() -> Weighting {
     Weighting::Karras
 }
+const fn inverse_gap() -> Weighting {
+    Weighting::InverseGap
+}
 const fn uniform() -> Weighting {
     Weighting::Uniform
 }
@@ -118,7 +121,7 @@ const fn truncated_snr() -> Weighting {
     Weighting::TruncatedSnr
 }
 const fn l2() -> Metric {
-    Metric::L2
+    Metric::L2 {}
 }
 const fn huber() -> Metric {
     Metric::PseudoHuber { c: None }
@@ -218,7 +221,7 @@ impl Objective {
     /// The distance of consistency.
     pub(super) const fn metric(&self) -> Metric {
         match self {
-            Self::Edm { .. } => Metric::L2,
+            Self::Edm { .. } => Metric::L2 {},
             Self::ConsistencyTraining { metric, .. }
             | Self::ConsistencyDistillation { metric, .. }
             | Self::EasyConsistency { metric, .. }

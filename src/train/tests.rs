@@ -135,7 +135,7 @@ fn edm() -> Objective {
 
 fn training() -> Objective {
     let grid = Grid::Progressive { first: 2, last: 4, decay: 0.9, over: None };
-    Objective::ConsistencyTraining { grid, metric: Metric::L2, weighting: Weighting::Uniform }
+    Objective::ConsistencyTraining { grid, metric: Metric::L2 {}, weighting: Weighting::Uniform }
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn denoising_and_consistency_learn_a_few_pictures_by_heart_and_a_teacher_teaches
     let halving = Objective::ProgressiveDistillation {
         first: 2,
         every: STEPS as u64,
-        metric: Metric::L2,
+        metric: Metric::L2 {},
         weighting: Weighting::Uniform,
     };
     let (mut student, taught) = (trainer(plan(halving, course()), None), memory(&teacher));
@@ -179,7 +179,7 @@ fn denoising_and_consistency_learn_a_few_pictures_by_heart_and_a_teacher_teaches
     let distillation = Objective::ConsistencyDistillation {
         teacher: String::new(),
         grid: Grid::Fixed { points: 4, decay: 0.9 },
-        metric: Metric::L2,
+        metric: Metric::L2 {},
         weighting: Weighting::Uniform,
     };
     assert_learnt("distillation", &losses(&mut trainer(plan(distillation, course()), Some(teacher)), STEPS), 0.4);
@@ -216,7 +216,7 @@ fn a_resumed_training_goes_on_to_the_identical_next_step() {
 #[test]
 fn at_the_end_of_a_stage_the_network_becomes_its_own_teacher_also_when_resumed_there() {
     let halving =
-        Objective::ProgressiveDistillation { first: 4, every: 2, metric: Metric::L2, weighting: Weighting::Uniform };
+        Objective::ProgressiveDistillation { first: 4, every: 2, metric: Metric::L2 {}, weighting: Weighting::Uniform };
     let plan = || plan(halving.clone(), Course { steps: 9, averages: vec![0.9], ..Course::default() });
     let mut whole = trainer(plan(), None);
     let numbers = |trainer: &GeneratorTrainer, list: &str| {

@@ -27,7 +27,7 @@ impl Validation {
     pub fn words(&self) -> String {
         let (pictures, number) = (self.pictures, |name| self.get(name).unwrap_or(f64::NAN));
         if self.get("refined").is_some() {
-            let share = self.get("recovered").map(|share| format!(", {:.1} % of the gain", 100.0 * share));
+            let share = self.get("recovered").map(|share| format!(", {} % of the gain", percent(share)));
             return format!(
                 "objective {:.3} of {pictures} held-out seeds, {:.3} before and {:.3} refined{}",
                 number("now"),
@@ -38,12 +38,18 @@ impl Validation {
         }
         let auc = self.get("auc").map(|auc| format!(", real against generated AUC {auc:.3}"));
         format!(
-            "{:.1} % of {pictures} held-out pictures right, {:.1} % attacked{}",
-            100.0 * number("clean"),
-            100.0 * number("attacked"),
+            "{} % of {pictures} held-out pictures right, {} % attacked{}",
+            percent(number("clean")),
+            percent(number("attacked")),
             auc.unwrap_or_default()
         )
     }
+}
+
+/// A share in percent; nothing that is lost is no less than nothing.
+fn percent(share: f64) -> String {
+    let tenths = (1000.0 * share).round();
+    format!("{:.1}", if tenths == 0.0 { 0.0 } else { tenths / 10.0 })
 }
 
 /// Shares of all, from counts of parts.

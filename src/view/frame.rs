@@ -19,6 +19,8 @@ enum Leaving {
     AsksOfTraining,
     /// The window is asked to close again as soon as the training has kept what it has learnt.
     EndsTraining,
+    /// Likewise, and nobody is asked about anything: the system wants the program to end.
+    Ends,
     /// Unsaved work is being asked about.
     Asks,
     /// It is saved as soon as nothing computes any more.
@@ -51,6 +53,16 @@ impl Frame {
         ctx.send_viewport_cmd(ViewportCommand::Close);
     }
 
+    /// The system wants the program to end: it does as soon as a training has kept what it has learnt. What else no file holds
+    /// is in the autosave. Whether that is news.
+    pub fn end(&mut self) -> bool {
+        let is_leaving = matches!(self.leaving, Leaving::Ends | Leaving::Closes);
+        if !is_leaving {
+            self.leaving = Leaving::Ends;
+        }
+        !is_leaving
+    }
+
     /// Between frames: renews the title, holds a window that is to be closed with unsaved work, and closes it when that was
     /// saved. `is_saving`: saving goes on, or is asked about. Returns what is to be done for it.
     #[must_use]
@@ -66,6 +78,9 @@ impl Frame {
         let is_asked = ctx.input(|input| input.viewport().close_requested());
         match self.leaving {
             Leaving::Closes => {}
+            Leaving::Ends if !session.is_training() => self.close(ctx),
+            Leaving::Ends if is_asked => ctx.send_viewport_cmd(ViewportCommand::CancelClose),
+            Leaving::Ends => {}
             _ if is_asked && session.is_training() && !self.drops_training => {
                 ctx.send_viewport_cmd(ViewportCommand::CancelClose);
                 if self.leaving != Leaving::EndsTraining {

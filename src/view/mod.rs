@@ -1,5 +1,6 @@
 //! The window: panels as small functions that read the session and push actions. Nothing else of the program names egui.
 
+mod asked_files;
 mod asking;
 mod atlas;
 mod browse;
@@ -8,6 +9,7 @@ mod compare_view;
 mod compute_panel;
 mod edit_panel;
 mod empty;
+mod ending;
 mod export_menu;
 mod exports;
 mod focus;
@@ -36,7 +38,6 @@ mod ts_field;
 mod typed_path;
 mod widgets;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam::channel::Receiver;
@@ -45,13 +46,13 @@ use egui::Ui;
 use self::asking::Asking;
 use self::canvas::{Canvas, MaskBrush};
 use self::compare_view::CompareView;
+pub use self::ending::Ending;
 use self::exports::Exports;
 use self::frame::Frame;
-use self::generate_panel::Wish;
 use self::keys::Keyboard;
 use self::overlays::NoticeTimes;
 use self::pair_grid::{After, PairGrid, Shown};
-use self::path_dialog::{Answer, PathDialog, Purpose, look, look_at_pasted};
+use self::path_dialog::{Answer, PathDialog, Purpose, look};
 use self::recent::Recent;
 use self::settings_panel::Typed;
 pub use self::start::{run, run_in};
@@ -62,6 +63,7 @@ use crate::refiner::State;
 use crate::session::training::{TrainAction, Training};
 use crate::session::{Action, Detail, Host, Lookup, Severity, Verb};
 use crate::trace::{RunId, StateId};
+use crate::worker::Steer;
 
 /// Iterations per second of the film.
 const FILM_RATE: f64 = 10.0;
@@ -87,6 +89,7 @@ pub struct Workbench {
     /// Where the picture lies that was pasted last.
     pasted: Option<tempfile::TempDir>,
     frame: Frame,
+    ending: Ending,
     asking: Asking,
     keyboard: Keyboard,
     recent: Recent,
@@ -121,6 +124,7 @@ impl Workbench {
             looking: None,
             pasted: None,
             frame: Frame::default(),
+            ending: Ending::default(),
             asking: Asking::default(),
             keyboard: Keyboard::default(),
             recent,
@@ -178,7 +182,12 @@ impl Workbench {
         self.host.pump();
         self.exports.tell(&mut self.host.session.notices);
         self.recent.see(self.host.session.file());
-        self.recent.see_training(self.host.session.training().map(Training::chosen_by));
+        // What cannot be read is nothing to come back to.
+        let training = self.host.session.training().filter(|training| training.report.is_some());
+        self.recent.see_training(training.map(Training::chosen_by));
+        if self.ending.signal().is_some() && self.frame.end() {
+            self.act(ctx, Action::Train(TrainAction::Steer(Steer::Stop)));
+        }
         let session = &self.host.session;
         let is_saving = session.is_saving() || self.dialog.is_open() || session.question().is_some();
         let asked = self.asking.logic(session, is_saving);
@@ -200,6 +209,11 @@ impl Workbench {
             self.memory_at = now;
             self.memory = memory_stats::memory_stats().map(|stats| stats.physical_mem);
         }
+    }
+
+    /// Closes the window when the system asks for it.
+    pub fn ends_by(&mut self, ending: Ending) {
+        self.ending = ending;
     }
 
     /// Closes the window, whatever is unsaved: it stays in the autosave.
@@ -267,40 +281,6 @@ impl Workbench {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// A picture that is pasted is opened like one in a file.
-    fn pasted_picture(&mut self, ui: &Ui) {
-        let is_picture = |event: &egui::Event| match event {
-            egui::Event::PasteImage(picture) => Some(picture.clone()),
-            _ => None,
-        };
-        let pasted = ui.input(|input| input.events.iter().find_map(is_picture));
-        let (Some(picture), Some(purpose)) = (pasted, self.dialog.wants_pictures()) else { return };
-        match tempfile::tempdir() {
-            Ok(folder) => {
-                self.dialog.close();
-                self.looking = look_at_pasted(purpose, picture, folder.path().to_owned(), ui.ctx().clone());
-                self.pasted = Some(folder);
-            }
-            Err(error) => {
-                let what = "there is no place for the picture in the clipboard: the folder for temporary files cannot be written to";
-                self.host.session.notices.failure(&[what.to_owned(), error.to_string()]);
-            }
-        }
-    }
-
-    /// Dropped files are a session or pictures, which is found out first.
-    fn dropped_files(&mut self, ui: &Ui, actions: &mut Vec<Action>) {
-        let dropped: Vec<PathBuf> =
-            ui.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect());
-        if !dropped.is_empty() {
-            self.looking = look(None, dropped, Detail::Full, ui.ctx().clone());
-        }
-        if let Some(answer) = self.looking.as_ref().and_then(|looking| looking.try_recv().ok()) {
-            self.looking = None;
-            self.take(ui.ctx(), answer, actions);
         }
     }
 
@@ -373,48 +353,6 @@ impl Workbench {
         self.dialogs(ui, wish, actions);
     }
 
-    fn dialogs(&mut self, ui: &Ui, wish: Option<Wish>, actions: &mut Vec<Action>) {
-        match wish {
-            Some(Wish::GeneratorFile) => self.dialog.ask(Purpose::Generator, None),
-            Some(Wish::GeneratorFolder) => self.dialog.ask(Purpose::GeneratorFolder, None),
-            Some(Wish::ClassifierFile) => self.dialog.ask(Purpose::Classifier, None),
-            Some(Wish::TrainingFile) => self.dialog.ask(Purpose::Training, None),
-            Some(Wish::TrainingFolder) => self.dialog.ask(Purpose::TrainingFolder, None),
-            None => {}
-        }
-        if let Some(answer) = self.dialog.ui(ui) {
-            self.take(ui.ctx(), answer, actions);
-        }
-    }
-
-    /// Does what files were asked for.
-    fn take(&mut self, ctx: &egui::Context, answer: Answer, actions: &mut Vec<Action>) {
-        let (purpose, paths, detail) = match answer {
-            Answer::Files(purpose, paths, detail) => (purpose, paths, detail),
-            // Everything stays as it was.
-            Answer::Refused(chain) => return self.host.session.notices.failure(&chain),
-            Answer::Model(purpose, reference) => {
-                let mut settings = self.host.session.settings().clone();
-                match purpose {
-                    Purpose::Classifier => settings.refine.classifier = reference,
-                    _ => settings.generate.generator = reference,
-                }
-                return actions.push(Action::Edit(Box::new(settings)));
-            }
-        };
-        match (purpose, paths.first().cloned()) {
-            (Purpose::OpenSession, Some(file)) => self.host.handle(Action::OpenSession(file)),
-            (Purpose::SaveSession, Some(file)) => actions.push(Action::SaveSession(file, detail)),
-            (Purpose::Export(_), Some(file)) => self.exports.save(ctx, &mut self.host.session.notices, &file),
-            (Purpose::Training | Purpose::TrainingFolder, Some(path)) => {
-                actions.push(Action::Train(TrainAction::Choose(path)));
-            }
-            (Purpose::References, Some(_)) => actions.push(Action::OpenReferences(paths)),
-            (Purpose::OpenPictures, Some(_)) => actions.push(Action::OpenPictures(paths)),
-            _ => {}
-        }
-    }
-
     /// Does what needs the window here, and hands the rest to the session.
     fn act(&mut self, ctx: &egui::Context, action: Action) {
         if matches!(
@@ -468,16 +406,6 @@ impl Workbench {
             _ => self.host.handle(action),
         }
         ctx.request_repaint();
-    }
-}
-
-impl Workbench {
-    /// Where to save: the whole path, so that it can be seen where that is. A new session is offered a name of its own.
-    fn suggestion(&self) -> PathBuf {
-        let file = self.host.session.file();
-        let named = file.unwrap_or(Path::new("session.lapidary"));
-        let path = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
-        if file.is_some() { path } else { crate::file::free_path(&path) }
     }
 }
 

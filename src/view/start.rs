@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::ending::Ending;
 use super::path_dialog::holds_session;
 use super::{Workbench, canvas, theme};
 use crate::session::host::Folders;
@@ -18,11 +19,12 @@ const MIN_SIZE: [f32; 2] = [960.0, 600.0];
 /// What the files of the library that speaks with the window system have in their paths.
 const WINDOWS: &str = "winit";
 
-/// Opens the window with these settings and files, and stays until it is closed.
+/// Opens the window with these settings and files, and stays until it is closed; the number of the signal that closed it, if
+/// one did.
 ///
 /// # Errors
 /// When no window can be opened or the threads cannot be started.
-pub fn run(settings: Settings, files: Vec<PathBuf>, folders: Folders) -> anyhow::Result<()> {
+pub fn run(settings: Settings, files: Vec<PathBuf>, folders: Folders) -> anyhow::Result<Option<u8>> {
     run_in(SIZE, settings, files, folders, |workbench| Box::new(workbench))
 }
 
@@ -36,7 +38,10 @@ pub fn run_in(
     files: Vec<PathBuf>,
     folders: Folders,
     wrap: impl FnOnce(Workbench) -> Box<dyn eframe::App> + 'static,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<u8>> {
+    // First: threads inherit which signals they leave to another one.
+    let ending = Ending::default();
+    ending.listen();
     let viewport = egui::ViewportBuilder::default()
         .with_title("Lapidary")
         .with_app_id("lapidary")
@@ -45,27 +50,30 @@ pub fn run_in(
         .with_clamp_size_to_monitor_size(true)
         .with_drag_and_drop(true);
     let native = eframe::NativeOptions { viewport, ..Default::default() };
+    let ending_of_app = ending.clone();
     let app = move |creation: &eframe::CreationContext<'_>| -> Result<Box<dyn eframe::App>, Box<dyn std::error::Error + Send + Sync>> {
         theme::install(&creation.egui_ctx);
         if let Some(render_state) = &creation.wgpu_render_state {
             canvas::install(render_state);
         }
+        ending_of_app.wakes(&creation.egui_ctx);
         let ctx = creation.egui_ctx.clone();
         let mut host = Host::start(settings, folders, Arc::new(move || ctx.request_repaint()))?;
         open_at_start(&mut host, files);
-        let workbench = Workbench::new(host);
+        let mut workbench = Workbench::new(host);
+        workbench.ends_by(ending_of_app);
         workbench.adopt_theme(&creation.egui_ctx);
         Ok(wrap(workbench))
     };
     match until_gone(WINDOWS, || eframe::run_native("lapidary", native, Box::new(app))) {
-        Some(result) => result.map_err(|error| anyhow::anyhow!("{error}")),
+        Some(result) => result.map_err(|error| anyhow::anyhow!("{error}"))?,
         None => {
             tracing::warn!(
                 "the window system took the window away: what no file holds is in the autosave, and the next start offers it"
             );
-            Ok(())
         }
     }
+    Ok(ending.signal())
 }
 
 /// Runs the window; `None` when the window system took it away, as it may at any moment. The code in files of `windows` panics

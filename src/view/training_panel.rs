@@ -130,9 +130,13 @@ impl TrainingPanel {
             ui.end_row();
         });
         let mut follows = training.follows;
-        let about = "At every checkpoint, as soon as nothing else is computed. A generator makes the pictures again, of the same seeds, unless iterates of them are saved nowhere";
+        let about = "At every checkpoint, as soon as nothing else is computed. A generator makes the pictures again, of the same seeds, once iterates of them are in a file; with a classifier they are refined again, in a run of its own";
         if widgets::tip(ui.checkbox(&mut follows, "Always use the newest"), about).changed() {
             actions.push(Action::Train(TrainAction::Follow(follows)));
+        }
+        if session.waits_for_saving() {
+            let text = "The newest waits: its pictures would take the place of iterates that no file holds. Save the session, or press Use now.";
+            ui.add(egui::Label::new(RichText::new(text).small().weak()).wrap());
         }
         let settings = session.settings();
         let used = [&settings.generate.generator, &settings.refine.classifier];
@@ -278,7 +282,10 @@ fn use_ui(ui: &mut Ui, kept: &Snapshot, is_used: bool, actions: &mut Vec<Action>
     let (text, about) = if is_used {
         ("In use", "The settings name it")
     } else {
-        ("Use now", "Make it the network of the settings; a generator makes the pictures again, of the same seeds")
+        (
+            "Use now",
+            "Make it the network of the settings; a generator makes the pictures again, of the same seeds, and with a classifier they are refined again",
+        )
     };
     let button = ui.add_enabled(!is_used, Button::new(text).small());
     widgets::name(&button, Role::Button, &format!("{text}: step {}", kept.step));

@@ -71,7 +71,7 @@ fn the_loss_of_denoising_is_the_references() {
     let golden = golden();
     let net = Net::new(PreconditioningName::Edm, &golden);
     let sigmas: Vec<f64> = golden.values("sigmas").iter().map(|sigma| f64::from(*sigma)).collect();
-    let weights: Vec<f64> = sigmas.iter().map(|sigma| Weighting::Karras.at(*sigma, 0.5)).collect();
+    let weights: Vec<f64> = sigmas.iter().map(|sigma| Weighting::Karras.at([*sigma, 0.0], 0.5)).collect();
     let loss = denoising(&|x, sigmas| net.denoise(x, sigmas), pictures(&golden), &sigmas, &weights);
     net.assert_loss("edm", loss, &golden);
 }
@@ -87,7 +87,9 @@ fn losses_and_gradients_of_consistency_are_the_references() {
         golden.indices("indices").iter().map(|place| Grid::pair_at(&diffusion, POINTS, *place)).collect();
     let weights = vec![1.0; levels.len()];
     let teach = |x: Tensor<4>, sigmas: &[f64]| edm.denoise(x, sigmas);
-    for (key, metric, teacher) in [("ct", Metric::L2, false), ("ct_l1", Metric::L1, false), ("cd", Metric::L2, true)] {
+    for (key, metric, teacher) in
+        [("ct", Metric::L2 {}, false), ("ct_l1", Metric::L1 {}, false), ("cd", Metric::L2 {}, true)]
+    {
         let aim = Aim { target: &|x, sigmas| target.denoise(x, sigmas), teacher: teacher.then_some(&teach) };
         let student = |x: Tensor<4>, sigmas: &[f64]| net.denoise(x, sigmas);
         let loss = consistency(&student, &aim, pictures(&golden), &levels, (metric, &weights));

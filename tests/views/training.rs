@@ -2,6 +2,7 @@
 
 use egui::ViewportCommand;
 use lapidary::session::training::{TrainPhase, Training};
+use lapidary::view::Ending;
 
 use super::frame::{close, commands, type_path, wait_for};
 use super::tiny::prepare;
@@ -83,12 +84,39 @@ fn quitting_while_it_learns_asks_and_keeps_what_it_has_learnt() {
     steps(&mut harness, 2);
     assert!(is_held(&close(&mut harness)));
     click(&mut harness, "Keep it and quit");
+    until_closed(&mut harness);
+    let kept = root.path().join(format!("tiny-training/checkpoints/step_{step:08}/ema_0.9.toml"));
+    assert!(kept.exists(), "{}", kept.display());
+}
+
+/// Waits until the window closes itself.
+fn until_closed(harness: &mut Harness<'static, Workbench>) {
     let start = Instant::now();
-    while !commands(&harness).iter().any(|command| matches!(command, ViewportCommand::Close)) {
+    while !commands(harness).iter().any(|command| matches!(command, ViewportCommand::Close)) {
         assert!(start.elapsed() < PATIENCE, "the window is closed once it is kept");
         std::thread::sleep(Duration::from_millis(5));
         harness.step();
     }
+}
+
+#[test]
+fn what_it_has_learnt_is_kept_when_the_system_ends_the_program() {
+    let root = tempfile::tempdir().unwrap();
+    let config = prepare(root.path());
+    let mut harness = workbench(root.path());
+    let ending = Ending::default();
+    harness.state_mut().ends_by(ending.clone());
+    choose(&mut harness, &config);
+    click(&mut harness, "Start");
+    until(&mut harness, "a step", |session| training(session).step > 0);
+    click(&mut harness, "Hold");
+    until(&mut harness, "being held", |session| training(session).phase == TrainPhase::Paused);
+    let step = training(session(&harness)).step;
+    assert_eq!(ending.signal(), None);
+    ending.ask(15);
+    until_closed(&mut harness);
+    assert!(!session(&harness).is_training() && harness.query_by_label("Quit while a training goes on?").is_none());
     let kept = root.path().join(format!("tiny-training/checkpoints/step_{step:08}/ema_0.9.toml"));
     assert!(kept.exists(), "{}", kept.display());
+    assert_eq!(ending.signal(), Some(15));
 }

@@ -166,3 +166,42 @@ fn what_a_training_lacks_is_told_under_its_name() {
     let Some(Event::Failed { job: TRAINING, chain }) = events.last() else { panic!("{events:?}") };
     assert!(chain[0].contains("the configuration cannot be read"), "{chain:?}");
 }
+
+#[test]
+fn a_folder_that_was_renamed_is_made_again_and_nothing_that_was_learnt_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(prepare(folder.path()), 0);
+    let (out, elsewhere) = (settings.out.clone(), folder.path().join("elsewhere"));
+    let events = drive(vec![train(settings.clone(), false)], |event, commands| {
+        let steer = |steer| commands.send(Command::Steer(steer)).unwrap();
+        match (rest_of(event), step(event)) {
+            (Some(Rest::Paused), _) => {
+                std::fs::rename(&out, &elsewhere).unwrap();
+                steer(Steer::GoOn);
+            }
+            (_, Some(3)) => steer(Steer::Pause),
+            (_, Some(5)) => steer(Steer::Stop),
+            _ => {}
+        }
+        rest_of(event) != Some(Rest::Stopped)
+    });
+    let is_told = |event: &Event| matches!(event, Event::Warning(text) if text.contains("was renamed or removed"));
+    assert_eq!(events.iter().filter(|event| is_told(event)).count(), 1);
+    assert!(elsewhere.join("checkpoints/step_00000002/training.json").is_file());
+
+    // It goes on where it was, also without its configuration, but then with the same one only.
+    let again = TrainSettings { resume: true, ..settings };
+    let events = drive(vec![train(again.clone(), true)], |event, _| rest_of(event).is_none());
+    assert_eq!(report(&events).steps.0, 5);
+    std::fs::remove_file(out.join("config.toml")).unwrap();
+    let events = drive(vec![train(again.clone(), true)], |event, _| rest_of(event).is_none());
+    assert_eq!(report(&events).steps.0, 5);
+    let config = again.config.clone().unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let other = text.replace("batch = 2", "batch = 3");
+    assert_ne!(text, other);
+    std::fs::write(&config, other).unwrap();
+    let events = drive(vec![train(again, true)], |event, _| !matches!(event, Event::Failed { .. }));
+    let Some(Event::Failed { chain, .. }) = events.last() else { panic!("{events:?}") };
+    assert!(chain[0].contains("begun with another course.batch = 3 (was 2)"), "{chain:?}");
+}

@@ -10,7 +10,7 @@ use super::Outcome;
 use super::driver::Driver;
 use super::say::say_out;
 use crate::session::host::Folders;
-use crate::units::duration;
+use crate::units::{counted, duration};
 pub use crate::worker::train::Role;
 use crate::worker::train::{Told, TrainReport};
 
@@ -90,16 +90,23 @@ fn plan(options: &TrainOptions, report: &TrainReport) -> String {
 fn end(driver: &Driver, options: &TrainOptions, course: Course) -> anyhow::Result<()> {
     let Course { report, since, last: (step, loss), kept } = course;
     let kept = kept.or_else(|| report.kept.last().map(|kept| kept.folder.clone()));
+    let is_kept = kept.is_some();
     let lies = kept.map_or_else(|| "nothing is kept".to_owned(), |place| format!("kept in {}", place.display()));
     let made = match step - report.steps.0 {
         0 => "no step was made".to_owned(),
-        steps => format!("{steps} steps in {}, loss {loss:.5}", duration(since.elapsed().as_secs_f64())),
+        steps => format!(
+            "{} in {}, loss {loss:.5}",
+            counted(steps as usize, "step"),
+            duration(since.elapsed().as_secs_f64())
+        ),
     };
     say_out(&format!("{made}: {lies}"))?;
-    driver.say(&format!(
-        "`lapidary train {} --resume --out {}` goes on, with more steps in its config.toml if all are done",
-        options.role.word(),
-        options.out.display()
-    ));
+    if is_kept {
+        driver.say(&format!(
+            "`lapidary train {} --resume --out {}` goes on, with more steps in its config.toml if all are done",
+            options.role.word(),
+            options.out.display()
+        ));
+    }
     Ok(())
 }

@@ -192,12 +192,15 @@ fn iterates_that_no_file_holds_stay_when_a_checkpoint_is_used_by_itself() {
     toy::come(&mut session, of, 1, &[1.0]);
     let job = trained(&mut session, folder.path(), Role::Generator);
     act(&mut session, TrainAction::Follow(true));
+    let before = session.settings().generate.generator.clone();
     let file = keep(&mut session, job, folder.path(), 2);
-    assert_eq!(session.settings().generate.generator, file);
     let is_making = |commands: &[Command]| commands.iter().any(|it| matches!(it, Command::Generate { .. }));
     assert!(!is_making(&session.take_commands()) && session.question().is_none());
+    assert_eq!(session.settings().generate.generator, before, "it is not in use");
+    assert!(session.waits_for_saving());
     act(&mut session, TrainAction::Use(2));
     assert!(session.question().is_some(), "by hand it is asked");
+    assert_eq!(session.settings().generate.generator, file);
 
     // A classifier waits for the next run.
     let mut session = Session::new(Settings::default());
@@ -210,4 +213,53 @@ fn iterates_that_no_file_holds_stay_when_a_checkpoint_is_used_by_itself() {
     assert_eq!(session.settings().refine.classifier, file.replace("ema_0.9", "model"));
     assert!(!is_making(&session.take_commands()));
     assert_eq!(session.training().unwrap().judged.len(), 1);
+}
+
+#[test]
+fn a_checkpoint_of_other_classes_changes_nothing_and_a_classifier_refines_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    let signs = crate::zoo::class_names("gtsrb12-joint").unwrap();
+    let images = ImageBatch::new([1, 1, 1, 1], vec![0.5]);
+    let origins = Origins { classes: Some(signs.clone()), ..Origins::opened(images, vec![3], Vec::new()) };
+    let (mut session, of) = toy::about(origins);
+    toy::come(&mut session, of, 0, &[0.0; 12]);
+    toy::come(&mut session, of, 1, &[1.0; 12]);
+    let job = trained(&mut session, folder.path(), Role::Classifier);
+    let file = keep(&mut session, job, folder.path(), 2);
+    let describe = |classes: Vec<String>| {
+        let (mut manifest, _) = crate::zoo::find("gtsrb12-joint").unwrap();
+        manifest.classes = classes;
+        std::fs::write(&file, toml::to_string(&manifest).unwrap()).unwrap();
+    };
+    let runs = |session: &Session| session.trace().runs().count();
+
+    describe(signs.iter().map(|name| format!("no {name}")).collect());
+    let before = session.settings().clone();
+    session.take_commands();
+    act(&mut session, TrainAction::Use(2));
+    assert_eq!((session.settings(), runs(&session)), (&before, 1));
+    assert_eq!(session.notices.list()[0].title, "The checkpoint of step 2 is not used");
+    // Chosen as a model it stays in the settings, but no run is begun, and what is seen keeps its names.
+    let mut chosen = before.clone();
+    chosen.refine.classifier.clone_from(&file);
+    session.handle(Action::Edit(Box::new(chosen)));
+    session.handle(Action::Do(Verb::RunOrPause));
+    assert_eq!((runs(&session), session.class_name(3)), (1, signs[3].clone()));
+    assert_eq!(session.notices.list()[1].title, "No run is begun");
+    session.handle(Action::Do(Verb::Undo));
+    assert_eq!((session.settings(), session.class_names()), (&before, &signs[..]));
+
+    describe(names(&["a"]).into_iter().flatten().chain(signs[1..].iter().cloned()).collect());
+    act(&mut session, TrainAction::Use(2));
+    assert_eq!(session.settings(), &before, "one name is another");
+    describe(signs);
+    act(&mut session, TrainAction::Use(2));
+    assert_eq!((&session.settings().refine.classifier, runs(&session)), (&file, 2));
+    let run = session.trace().runs().last().unwrap();
+    assert_eq!((run.parent, run.tag.label.as_str()), (None, "classifier of step 2"));
+    // What came to nothing before its first state leaves no run.
+    let job = session.work.job();
+    session.apply(Event::Failed { job, chain: vec!["of nothing".to_owned()] });
+    assert_eq!((runs(&session), session.path().len()), (1, 2));
 }

@@ -12,7 +12,7 @@ use super::record::{Sources, open_source};
 use crate::checkpoint::{Checkpoint, CheckpointError, Weights, write};
 use crate::classifier::{Classifier, translation};
 use crate::data::DataSet;
-use crate::file::sha256;
+use crate::file::{sha256, sha256_of};
 use crate::generator::Generator;
 use crate::image::ImageBatch;
 use crate::refiner::{Chunks, RefineSettings};
@@ -79,6 +79,9 @@ pub(super) fn bank(
     Ok(Bank::new(booster, Box::new(shelf), boosting, batch))
 }
 
+/// Digits of a SHA-256 in names.
+const NAMED: usize = 16;
+
 /// Pictures in files of a folder, whose name stands for everything that they depend on.
 struct Folder(PathBuf);
 
@@ -92,22 +95,34 @@ impl Folder {
         // Its place is no part of what it computes.
         let settings = RefineSettings { classifier, ..settings.clone() };
         let of = json!({ "generator": generator, "refine": settings, "seed": seed, "batch": batch }).to_string();
-        Self(bank.join(&sha256(&[of.as_bytes()])[..16]))
+        Self(bank.join(&sha256(&[of.as_bytes()])[..NAMED]))
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(format!("{name}.safetensors"))
+    /// Files of these pictures, with what the name of each says that it holds: the beginning of its SHA-256.
+    fn files(&self, name: &str) -> Vec<(PathBuf, String)> {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let of = |entry: fs::DirEntry| {
+            let sha256 =
+                entry.file_name().to_str()?.strip_prefix(name)?.strip_prefix('-')?.strip_suffix(ENDING)?.to_owned();
+            Some((entry.path(), sha256))
+        };
+        entries.filter_map(of).collect()
     }
 }
 
 /// Tensors of a file.
 const PICTURES: &str = "pictures";
 const OBJECTIVE: &str = "objective";
+/// Of the names of files.
+const ENDING: &str = ".safetensors";
 
 impl Shelf for Folder {
     fn take(&mut self, name: &str, shape: [usize; 4]) -> Option<Refined> {
-        let path = self.file(name);
-        let checkpoint = path.is_file().then(|| Checkpoint::open(&path).ok()).flatten()?;
+        // What is damaged is not there.
+        let is_whole =
+            |(path, sha256): &(PathBuf, String)| sha256_of(path).is_ok_and(|found| found[..NAMED] == *sha256);
+        let (path, _) = self.files(name).into_iter().find(is_whole)?;
+        let checkpoint = Checkpoint::open(&path).ok()?;
         let mut weights = Weights::new(&checkpoint);
         let pictures = weights.take(PICTURES, &shape).ok()?;
         let objective = weights.take(OBJECTIVE, &shape[..1]).ok()?;
@@ -115,15 +130,49 @@ impl Shelf for Folder {
     }
 
     fn put(&mut self, name: &str, Refined { pictures, objective }: &Refined) -> Result<(), CheckpointError> {
-        let path = self.file(name);
-        let new = path.with_extension("new");
-        let refuse = |source| CheckpointError::Write { path: path.clone(), source };
+        let new = self.0.join(format!("{name}.new"));
+        let refuse = |source| CheckpointError::Write { path: new.clone(), source };
         fs::create_dir_all(&self.0).map_err(refuse)?;
         let tensors = [
             (PICTURES.to_owned(), pictures.shape().to_vec(), pictures.pixels().to_vec()),
             (OBJECTIVE.to_owned(), vec![objective.len()], objective.clone()),
         ];
         write(&new, &tensors)?;
-        fs::rename(&new, &path).map_err(refuse)
+        for (damaged, _) in self.files(name) {
+            fs::remove_file(damaged).map_err(refuse)?;
+        }
+        let sha256 = sha256_of(&new).map_err(refuse)?;
+        fs::rename(&new, self.0.join(format!("{name}-{}{ENDING}", &sha256[..NAMED]))).map_err(refuse)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_that_are_damaged_are_not_there_and_are_kept_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let of = ["a", "b"].map(str::to_owned);
+        let mut shelf = Folder::new(root.path(), of, &RefineSettings::default(), (0, 2));
+        let shape = [2, 1, 1, 2];
+        let refined = Refined { pictures: ImageBatch::new(shape, vec![0.25; 4]), objective: vec![1.0, 2.0] };
+        assert!(shelf.take("000001", shape).is_none());
+        for name in ["000001", "000002"] {
+            shelf.put(name, &refined).unwrap();
+        }
+        let same = |found: Option<Refined>| {
+            found.is_some_and(|it| (&it.pictures, &it.objective) == (&refined.pictures, &refined.objective))
+        };
+        assert!(same(shelf.take("000001", shape)));
+        // One wrong byte in a picture.
+        let (path, _) = shelf.files("000001").pop().unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert!(shelf.take("000001", shape).is_none() && same(shelf.take("000002", shape)));
+        shelf.put("000001", &refined).unwrap();
+        assert!(same(shelf.take("000001", shape)));
+        assert_eq!(fs::read_dir(&shelf.0).unwrap().count(), 2, "the damaged one is gone");
     }
 }

@@ -17,7 +17,7 @@ pub enum TrainingError {
         source: std::io::Error,
     },
     /// No text.
-    #[error("the configuration is no UTF-8 text in {place}: save it as UTF-8\n{}", path.display())]
+    #[error("this is no configuration, which is TOML, a UTF-8 text (here it is none in {place}): choose another file, or save it as UTF-8\n{}", path.display())]
     Encoding {
         /// The file.
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum TrainingError {
         wanted: Role,
     },
     /// Another training than that which is to go on.
-    #[error("the training in this folder was begun with another {what}, so it cannot go on with this one: undo that change (steps and parts in [course], [optimiser] without its rule and [output] may change), or begin anew with another --out\n{}", path.display())]
+    #[error("the training in this folder was begun with another {what}, so it cannot go on with this one: undo that change (steps and parts in [course], [optimiser] without its rule and [output] may change), or begin anew in another folder (--out)\n{}", path.display())]
     Other {
         /// The folder.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum TrainingError {
         what: String,
     },
     /// Something that it learns from has changed.
-    #[error("{what} not what the training in this folder was begun with: bring back what it was, or begin anew with another --out\n{}", path.display())]
+    #[error("{what} not what the training in this folder was begun with: bring back what it was, or begin anew in another folder (--out)\n{}", path.display())]
     Changed {
         /// The folder.
         path: PathBuf,
@@ -71,7 +71,7 @@ pub enum TrainingError {
         what: String,
     },
     /// No checkpoint to go on from.
-    #[error("no checkpoint of this training is whole ({what}), so it cannot go on: begin anew with another --out\n{}", path.display())]
+    #[error("no checkpoint of this training is whole ({what}), so it cannot go on: begin anew in another folder (--out)\n{}", path.display())]
     Damaged {
         /// The folder.
         path: PathBuf,
@@ -98,14 +98,30 @@ pub enum TrainingError {
         /// Bytes that there are.
         all: u64,
     },
+    /// Less space than a training takes.
+    #[error("the checkpoints of this training take about {}, but {} are free: make room on the disk, keep fewer ([output] keep), or choose a folder on another disk (--out)\n{}", crate::units::bytes(*needed), crate::units::bytes(*free), path.display())]
+    Space {
+        /// The folder.
+        path: PathBuf,
+        /// Bytes.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// A file where the folder is to be.
+    #[error("a training begins in a folder of its own, and this is a file: choose another folder (--out)\n{}", path.display())]
+    NoFolder {
+        /// The file.
+        path: PathBuf,
+    },
     /// A folder with a training in it.
-    #[error("a training was begun in this folder already: go on with it by --resume, or give another --out\n{}", path.display())]
+    #[error("a training was begun in this folder already: go on with it (--resume), or choose another folder (--out)\n{}", path.display())]
     Begun {
         /// The folder.
         path: PathBuf,
     },
     /// A folder with other things in it.
-    #[error("this folder holds other things ({found}), and a training begins in a folder of its own: give another --out\n{}", path.display())]
+    #[error("this folder holds other things ({found}), and a training begins in a folder of its own: choose another folder (--out)\n{}", path.display())]
     Occupied {
         /// The folder.
         path: PathBuf,
@@ -119,13 +135,13 @@ pub enum TrainingError {
         path: PathBuf,
     },
     /// A folder without one.
-    #[error("there is no training in this folder to go on with: leave --resume out, or give its --out\n{}", path.display())]
+    #[error("there is no training in this folder to go on with: begin one (without --resume), or choose its folder (--out)\n{}", path.display())]
     NotBegun {
         /// The folder.
         path: PathBuf,
     },
     /// Somebody else trains there.
-    #[error("another Lapidary trains in this folder: wait for it, or give another --out\n{}", path.display())]
+    #[error("another Lapidary trains in this folder: wait for it, or choose another folder (--out)\n{}", path.display())]
     Busy {
         /// The folder.
         path: PathBuf,

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::error::TrainingError;
 use super::events::{EVENTS, Events};
 use super::record::{ABOUT, Record, Sources};
+use super::tables::{self, METRICS, METRICS_HEAD, VALIDATION, rows_until};
 use super::told::{Snapshot, TrainSettings};
 use crate::checkpoint::{Checkpoint, CheckpointError, Named, Weights, write};
 use crate::file::sha256_of;
@@ -20,11 +22,6 @@ use crate::zoo::Manifest;
 
 /// The configuration with every value.
 pub(super) const CONFIG: &str = "config.toml";
-/// One row per step.
-const METRICS: &str = "metrics.csv";
-/// One row per checkpoint of what is judged.
-const VALIDATION: &str = "validation.csv";
-const METRICS_HEAD: &str = "step,loss,gradient,rate,seconds";
 /// Folder of pictures that were made once.
 pub(super) const BANK: &str = "bank";
 /// Folder of a sheet of pictures per checkpoint, always of the same seeds.
@@ -39,6 +36,8 @@ const NEW: &str = ".new";
 const MEMORY: &str = "training.safetensors";
 /// What it is told by, for those who find it.
 const CARD: &str = "README.md";
+/// Between two times that rows are handed to the system.
+const FLUSH: Duration = Duration::from_secs(2);
 /// Held while somebody trains here.
 const LOCK: &str = ".lock";
 
@@ -46,7 +45,11 @@ const LOCK: &str = ".lock";
 #[derive(Debug)]
 pub(super) struct RunFolder {
     path: PathBuf,
+    /// What its configuration holds.
+    config: String,
     metrics: BufWriter<File>,
+    /// When rows were last handed to the system: those outlive the program, however it ends.
+    flushed: Instant,
     events: Events,
     _lock: File,
 }
@@ -121,34 +124,9 @@ fn checkpoints(path: &Path) -> Vec<Found> {
 
 /// All of them, with what is known of each.
 pub(super) fn snapshots(path: &Path) -> Vec<Snapshot> {
-    let mut rows = rows(&path.join(VALIDATION));
-    let head = rows.next().unwrap_or_default();
-    let judged: HashMap<u64, Validation> = rows.filter_map(|row| judged(&head, &row)).collect();
+    let judged = tables::validations(path);
     let told = |found: Found| Snapshot { judged: judged.get(&found.step).cloned(), ..found.told() };
     checkpoints(path).into_iter().map(told).collect()
-}
-
-/// Steps and losses of a training, up to a step.
-pub(super) fn losses(path: &Path, step: u64) -> Vec<(u64, f64)> {
-    let loss = |row: String| {
-        let mut cells = row.split(',');
-        Some((cells.next()?.parse().ok()?, cells.next()?.parse().ok()?))
-    };
-    rows(&path.join(METRICS)).filter_map(loss).filter(|(at, _)| *at <= step).collect()
-}
-
-/// The rows of a table, its head among them; none where there is no table.
-fn rows(path: &Path) -> impl Iterator<Item = String> + use<> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines().map(str::to_owned).collect::<Vec<_>>().into_iter()
-}
-
-/// A row of the table of validations.
-fn judged(head: &str, row: &str) -> Option<(u64, Validation)> {
-    let mut cells = head.split(',').zip(row.split(','));
-    let (step, pictures) = (cells.next()?.1.parse().ok()?, cells.next()?.1.parse().ok()?);
-    let numbers = cells.map(|(name, number)| (name.to_owned(), number.parse().ok())).collect();
-    Some((step, Validation { pictures, numbers }))
 }
 
 impl Found {
@@ -181,6 +159,9 @@ impl TrainSettings {
 
 /// Refuses to begin a training in a folder that holds anything but the traces of one that ended before its first checkpoint.
 pub(super) fn check_free(path: &Path) -> Result<(), TrainingError> {
+    if path.is_file() {
+        return Err(TrainingError::NoFolder { path: path.to_owned() });
+    }
     // Every training has its lock; names like `config.toml` and `metrics.csv` other programs give, too.
     let is_locked = is_begun(path) && path.join(LOCK).is_file();
     if last(path).is_some() || is_locked && !path.join(METRICS).is_file() {
@@ -241,18 +222,41 @@ impl RunFolder {
             let text = fs::read_to_string(&validation).unwrap_or_default();
             replace(&validation, rows_until(&validation, text.lines().next().unwrap_or_default(), step))?;
         }
-        replace(&path.join(CONFIG), config)?;
+        if !says(&path.join(CONFIG), config) {
+            replace(&path.join(CONFIG), config)?;
+        }
         let metrics = path.join(METRICS);
         let file = OpenOptions::new().append(true).open(&metrics).map_err(failed(&metrics))?;
         let events = Events::begin(path, step).map_err(failed(path))?;
-        Ok(Self { path: path.to_owned(), metrics: BufWriter::new(file), events, _lock: held })
+        let (path, config, metrics) = (path.to_owned(), config.to_owned(), BufWriter::new(file));
+        Ok(Self { path, config, metrics, flushed: Instant::now(), events, _lock: held })
+    }
+
+    /// Makes the folder again where it was renamed or removed meanwhile, so that what is kept in it next can be gone on with;
+    /// whether that was so.
+    pub(super) fn find_again(&mut self, step: u64) -> Result<bool, TrainingError> {
+        let is_gone = !self.path.join(LOCK).is_file();
+        if is_gone {
+            *self = Self::open(&self.path, &self.config, step)?;
+        }
+        Ok(is_gone)
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes down what a step came to.
     pub(super) fn row(&mut self, step: u64, learned: Learned, secs: f64) -> Result<(), TrainingError> {
         let Learned { loss, gradient, rate } = learned;
+        let is_due = self.flushed.elapsed() >= FLUSH;
         writeln!(self.metrics, "{step},{loss},{gradient},{rate},{secs:.4}")
+            .and_then(|()| if is_due { self.metrics.flush() } else { Ok(()) })
             .map_err(failed(&self.path.join(METRICS)))?;
+        if is_due {
+            self.flushed = Instant::now();
+        }
         self.scalars(step, "train", &[("loss", loss), ("gradient", gradient), ("rate", rate), ("seconds", secs)])
     }
 
@@ -366,22 +370,18 @@ fn durable(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), TrainingError> {
     written.map_err(failed(path))
 }
 
+/// Whether a configuration says so already: its comments stay.
+fn says(path: &Path, config: &str) -> bool {
+    let values = |text: &str| toml::from_str::<toml::Table>(text).ok();
+    let found = fs::read_to_string(path).ok().and_then(|text| values(&text));
+    found.is_some() && found == values(config)
+}
+
 /// Replaces a file, at once.
 fn replace(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), TrainingError> {
     let new = path.with_extension("new");
     durable(&new, bytes)?;
     fs::rename(new, path).map_err(failed(path))
-}
-
-/// The table's head, and its rows up to a step.
-fn rows_until(path: &Path, head: &str, step: u64) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let is_before = |row: &&str| {
-        let number = row.split(',').next().and_then(|number| number.parse::<u64>().ok());
-        number.is_some_and(|number| number <= step)
-    };
-    let rows = text.lines().filter(is_before);
-    std::iter::once(head).chain(rows).flat_map(|row| [row, "\n"]).collect()
 }
 
 /// What lies in a checkpoint, list by list.
@@ -430,8 +430,22 @@ mod tests {
             let begun = of(path);
             assert_eq!((begun.config, &begun.out, begun.resume), (None, &out, true));
         }
-        assert_eq!(losses(&out, 7), [(1, 0.5)]);
+        assert_eq!(tables::losses(&out, 7), [(1, 0.5)]);
         assert_eq!(snapshots(&out)[0].step, 7);
+    }
+
+    #[test]
+    fn comments_stay_in_a_configuration_that_says_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let begin = |config: &str| drop(RunFolder::open(path, config, 0).unwrap());
+        let text = || fs::read_to_string(path.join(CONFIG)).unwrap();
+        begin("a = 1\nb = 2\n");
+        fs::write(path.join(CONFIG), "# mine\nb = 2\na = 1\n").unwrap();
+        begin("a = 1\nb = 2\n");
+        assert_eq!(text(), "# mine\nb = 2\na = 1\n");
+        begin("a = 1\nb = 3\n");
+        assert_eq!(text(), "a = 1\nb = 3\n");
     }
 
     #[test]
@@ -439,6 +453,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         assert!(check_free(&path.join("new")).is_ok() && check_free(path).is_ok());
+        fs::write(path.join("file"), "").unwrap();
+        assert!(matches!(check_free(&path.join("file")), Err(TrainingError::NoFolder { .. })));
+        fs::remove_file(path.join("file")).unwrap();
         fs::write(path.join(METRICS), "my own table").unwrap();
         assert!(matches!(check_free(path), Err(TrainingError::Occupied { found, .. }) if found == METRICS));
         // Another program's training may have both of these names, and even a lock.

@@ -15,6 +15,7 @@ mod reading;
 mod record;
 mod room;
 mod samples;
+mod tables;
 mod task;
 mod told;
 mod work;

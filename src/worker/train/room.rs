@@ -1,10 +1,11 @@
-//! Whether the memory of this machine can hold a training.
+//! Whether the memory of this machine, and a disk, can hold a training.
 
 use std::path::Path;
 
 use burn::tensor::Device;
 
 use super::error::TrainingError;
+use crate::file::free_space;
 use crate::net::Shapes;
 use crate::net::resnet::Resnet;
 use crate::net::unet::Unet;
@@ -37,4 +38,12 @@ pub(super) fn check(manifest: &Manifest, course: &Course, path: &Path) -> Result
     let at_once = course.batch.div_ceil(course.parts.max(1)) as u64;
     let needed = weights.saturating_add(of_one.saturating_mul(at_once));
     if needed > all { refuse(needed) } else { Ok(()) }
+}
+
+/// Refuses checkpoints of so many bytes in all where there is no room for them.
+pub(super) fn check_disk(out: &Path, needed: u64) -> Result<(), TrainingError> {
+    match free_space(out).filter(|free| *free < needed) {
+        Some(free) => Err(TrainingError::Space { path: out.to_owned(), needed, free }),
+        None => Ok(()),
+    }
 }

@@ -8,12 +8,13 @@ use super::error::TrainingError;
 use super::folder::{self, CONFIG, Described, RunFolder};
 use super::kind::AnyConfig;
 use super::reading::{Look, Reading};
+use super::room;
 use super::samples::Samples;
 use super::told::{Snapshot, Told, TrainSettings};
 use super::work::{Ready, validate};
 use crate::data::DataSet;
 use crate::error::error_chain;
-use crate::train::Order;
+use crate::train::{Kept, Order, Trainer};
 use crate::worker::device::{self, OpenDevice};
 use crate::worker::error::WorkError;
 use crate::worker::message::{Event, Rest};
@@ -84,6 +85,9 @@ impl Train {
             }
             Stage::IsReady(ready, open) => {
                 let first = ready.trainer.steps_done();
+                // What is there already needs no more room.
+                let checkpoints = if first > 0 { 1 } else { ready.keeps.1 as u64 + 1 };
+                room::check_disk(out, checkpoints * kept_bytes(&*ready.trainer))?;
                 let run = RunFolder::open(out, &ready.config, first)?;
                 let count = ready.data.training.len();
                 let order = (count > 0).then(|| Order::new(ready.course.seed, count));
@@ -170,7 +174,14 @@ impl Going {
     }
 
     /// Keeps a checkpoint.
-    fn keep(&mut self, step: u64, context: &Context<'_, '_>) -> anyhow::Result<Snapshot> {
+    fn keep(&mut self, step: u64, context: &mut Context<'_, '_>) -> anyhow::Result<Snapshot> {
+        if self.run.find_again(step)? {
+            let text = format!(
+                "the folder of the training was renamed or removed, so it was made again for what is kept from now on: {}",
+                self.run.path().display()
+            );
+            context.publish(Event::Warning(text));
+        }
         // First, so that no checkpoint lacks its row.
         let judged = validate(&mut self.ready, &mut self.run, step)?;
         let Self { ready, run, .. } = self;
@@ -207,6 +218,13 @@ impl Going {
         self.samples = None;
         Ok(())
     }
+}
+
+/// Bytes of a checkpoint.
+fn kept_bytes(trainer: &dyn Trainer) -> u64 {
+    let numbers =
+        |list: &Kept| list.tensors.iter().map(|(_, shape, _)| shape.iter().product::<usize>() as u64).sum::<u64>();
+    4 * trainer.kept().iter().map(numbers).sum::<u64>()
 }
 
 /// A training does not end because there is nothing to look at.

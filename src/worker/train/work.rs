@@ -10,6 +10,7 @@ use super::error::TrainingError;
 use super::folder::{self, CONFIG, Reader, RunFolder};
 use super::record::{PICTURES, Sources};
 use super::room;
+use super::tables;
 use super::told::{Role, TrainReport, TrainSettings};
 use crate::checkpoint::CheckpointError;
 use crate::data::DataSet;
@@ -57,13 +58,16 @@ impl Ready {
     {
         let (out, mut notes) = (&settings.out, Vec::new());
         let found = if settings.resume { folder::last_whole(out, &mut notes)? } else { None };
-        if settings.resume && folder::is_begun(out) {
-            let recorded = found.as_ref().map(|(_, record)| record.config.as_str()).filter(|text| !text.is_empty());
+        let recorded = found.as_ref().map(|(_, record)| record.config.as_str()).filter(|text| !text.is_empty());
+        let begun = match recorded {
+            Some(text) => Some(text.parse()?),
             // Checkpoints of earlier versions do not say it.
-            let begun = match recorded {
-                Some(text) => text.parse()?,
-                None => Config::<N, O>::read(&out.join(CONFIG), config.role())?.meaning(),
-            };
+            None if settings.resume && folder::is_begun(out) => {
+                Some(Config::<N, O>::read(&out.join(CONFIG), config.role())?.meaning())
+            }
+            None => None,
+        };
+        if let Some(begun) = begun {
             config.check_same(&begun, out)?;
         }
         sources.insert(PICTURES.to_owned(), data.sha256());
@@ -129,7 +133,7 @@ impl Ready {
             batch: course.batch,
             device: open.info.clone(),
             config: config.clone(),
-            losses: if step > 0 { folder::losses(out, step) } else { Vec::new() },
+            losses: if step > 0 { tables::losses(out, step) } else { Vec::new() },
             kept: if step > 0 { folder::snapshots(out) } else { Vec::new() },
         }
     }

@@ -1,0 +1,97 @@
+//! Files that are chosen, dropped or pasted: what they are is found out first.
+
+use std::path::{Path, PathBuf};
+
+use egui::Ui;
+
+use super::Workbench;
+use super::generate_panel::Wish;
+use super::path_dialog::{Answer, Purpose, look, look_at_pasted};
+use crate::session::training::TrainAction;
+use crate::session::{Action, Detail};
+
+impl Workbench {
+    /// A picture that is pasted is opened like one in a file.
+    pub(super) fn pasted_picture(&mut self, ui: &Ui) {
+        let is_picture = |event: &egui::Event| match event {
+            egui::Event::PasteImage(picture) => Some(picture.clone()),
+            _ => None,
+        };
+        let pasted = ui.input(|input| input.events.iter().find_map(is_picture));
+        let (Some(picture), Some(purpose)) = (pasted, self.dialog.wants_pictures()) else { return };
+        match tempfile::tempdir() {
+            Ok(folder) => {
+                self.dialog.close();
+                self.looking = look_at_pasted(purpose, picture, folder.path().to_owned(), ui.ctx().clone());
+                self.pasted = Some(folder);
+            }
+            Err(error) => {
+                let what = "there is no place for the picture in the clipboard: the folder for temporary files cannot be written to";
+                self.host.session.notices.failure(&[what.to_owned(), error.to_string()]);
+            }
+        }
+    }
+
+    /// Dropped files are a session or pictures, which is found out first.
+    pub(super) fn dropped_files(&mut self, ui: &Ui, actions: &mut Vec<Action>) {
+        let dropped: Vec<PathBuf> =
+            ui.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect());
+        if !dropped.is_empty() {
+            self.looking = look(None, dropped, Detail::Full, ui.ctx().clone());
+        }
+        if let Some(answer) = self.looking.as_ref().and_then(|looking| looking.try_recv().ok()) {
+            self.looking = None;
+            self.take(ui.ctx(), answer, actions);
+        }
+    }
+
+    pub(super) fn dialogs(&mut self, ui: &Ui, wish: Option<Wish>, actions: &mut Vec<Action>) {
+        match wish {
+            Some(Wish::GeneratorFile) => self.dialog.ask(Purpose::Generator, None),
+            Some(Wish::GeneratorFolder) => self.dialog.ask(Purpose::GeneratorFolder, None),
+            Some(Wish::ClassifierFile) => self.dialog.ask(Purpose::Classifier, None),
+            Some(Wish::TrainingFile) => self.dialog.ask(Purpose::Training, None),
+            Some(Wish::TrainingFolder) => self.dialog.ask(Purpose::TrainingFolder, None),
+            None => {}
+        }
+        if let Some(answer) = self.dialog.ui(ui) {
+            self.take(ui.ctx(), answer, actions);
+        }
+    }
+
+    /// Does what files were asked for.
+    fn take(&mut self, ctx: &egui::Context, answer: Answer, actions: &mut Vec<Action>) {
+        let (purpose, paths, detail) = match answer {
+            Answer::Files(purpose, paths, detail) => (purpose, paths, detail),
+            // Everything stays as it was.
+            Answer::Refused(chain) => return self.host.session.notices.failure(&chain),
+            Answer::Model(purpose, reference) => {
+                let mut settings = self.host.session.settings().clone();
+                match purpose {
+                    Purpose::Classifier => settings.refine.classifier = reference,
+                    _ => settings.generate.generator = reference,
+                }
+                return actions.push(Action::Edit(Box::new(settings)));
+            }
+        };
+        match (purpose, paths.first().cloned()) {
+            (Purpose::OpenSession, Some(file)) => self.host.handle(Action::OpenSession(file)),
+            (Purpose::SaveSession, Some(file)) => actions.push(Action::SaveSession(file, detail)),
+            (Purpose::Export(_), Some(file)) => self.exports.save(ctx, &mut self.host.session.notices, &file),
+            (Purpose::Training | Purpose::TrainingFolder, Some(path)) => {
+                actions.push(Action::Train(TrainAction::Choose(path)));
+            }
+            (Purpose::References, Some(_)) => actions.push(Action::OpenReferences(paths)),
+            (Purpose::OpenPictures, Some(_)) => actions.push(Action::OpenPictures(paths)),
+            _ => {}
+        }
+    }
+
+    /// Where to save: the whole path, so that it can be seen where that is. A new session is offered a name of its own.
+    pub(super) fn suggestion(&self) -> PathBuf {
+        let file = self.host.session.file();
+        let named = file.unwrap_or(Path::new("session.lapidary"));
+        let path = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
+        if file.is_some() { path } else { crate::file::free_path(&path) }
+    }
+}
