@@ -48,9 +48,13 @@ struct View {
     smoothing: u32,
 }
 
-@group(0) @binding(0) var<uniform> view: View;
+@group(0) @binding(0) var<uniform> sent: View;
 @group(0) @binding(1) var before_picture: texture_2d<f32>;
 @group(0) @binding(2) var after_picture: texture_2d<f32>;
+
+// What was sent, as a fragment has it. It comes through the corners of the triangle: Mesa's software driver compiles a fragment
+// shader that branches on uniforms anew for every frame, and keeps them all.
+var<private> view: View;
 
 // Width of the left pane when two lie side by side. Whole, so that both panes cut picture pixels alike.
 fn left_pane_width(width: f32) -> f32 {
@@ -153,17 +157,56 @@ fn canvas_color(local: vec2f) -> vec3f {
     return with_grid(shade(view.mode, before, after, use_after, view.gain), point);
 }
 
+// A corner of the triangle: everything that was sent, packed, the same at all of them.
+struct Corner {
+    @builtin(position) position: vec4f,
+    @location(0) @interpolate(flat) corner_and_size: vec4f,
+    @location(1) @interpolate(flat) origin_zoom_wipe: vec4f,
+    @location(2) @interpolate(flat) background: vec4f,
+    @location(3) @interpolate(flat) gain_and_grid: vec2f,
+    @location(4) @interpolate(flat) picture_and_mode: vec3u,
+    // Blinking shows "after", the target encodes, smoothly.
+    @location(5) @interpolate(flat) switches: vec3u,
+}
+
 // One triangle that covers the viewport: (-1, -1), (3, -1), (-1, 3).
 @vertex
-fn vs_main(@builtin(vertex_index) index: u32) -> @builtin(position) vec4f {
+fn vs_main(@builtin(vertex_index) index: u32) -> Corner {
     let x = f32(index & 1u) * 4.0 - 1.0;
     let y = f32(index >> 1u) * 4.0 - 1.0;
-    return vec4f(x, y, 0.0, 1.0);
+    return Corner(
+        vec4f(x, y, 0.0, 1.0),
+        vec4f(sent.corner, sent.size),
+        vec4f(sent.origin, sent.zoom, sent.wipe),
+        sent.background,
+        vec2f(sent.gain, sent.grid),
+        vec3u(sent.picture, sent.mode),
+        vec3u(sent.blink_after, sent.linear_target, sent.smoothing),
+    );
+}
+
+fn unpacked(at: Corner) -> View {
+    return View(
+        at.corner_and_size.xy,
+        at.corner_and_size.zw,
+        at.origin_zoom_wipe.xy,
+        at.picture_and_mode.xy,
+        at.background,
+        at.origin_zoom_wipe.z,
+        at.origin_zoom_wipe.w,
+        at.gain_and_grid.x,
+        at.picture_and_mode.z,
+        at.switches.x,
+        at.switches.y,
+        at.gain_and_grid.y,
+        at.switches.z,
+    );
 }
 
 @fragment
-fn fs_main(@builtin(position) position: vec4f) -> @location(0) vec4f {
-    var color = canvas_color(position.xy - view.corner);
+fn fs_main(at: Corner) -> @location(0) vec4f {
+    view = unpacked(at);
+    var color = canvas_color(at.position.xy - view.corner);
     if view.linear_target != 0u {
         color = linear_from_srgb(color);
     }

@@ -28,6 +28,8 @@ mod close;
 mod generator;
 #[path = "support/golden.rs"]
 mod golden;
+#[path = "values/lpips.rs"]
+mod lpips;
 #[path = "support/models.rs"]
 mod models;
 #[path = "values/networks.rs"]

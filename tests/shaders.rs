@@ -25,16 +25,38 @@ fn the_shader_is_valid() {
     }
 }
 
+/// Mesa's software driver compiles a fragment shader that branches on uniforms anew in every frame, and keeps them all.
+#[test]
+fn no_fragment_reads_a_uniform() {
+    let module = module();
+    let flags = naga::valid::ValidationFlags::all();
+    let info = naga::valid::Validator::new(flags, naga::valid::Capabilities::empty()).validate(&module).unwrap();
+    let mut fragments = 0;
+    for (place, point) in module.entry_points.iter().enumerate() {
+        let used =
+            |(handle, _): &(naga::Handle<naga::GlobalVariable>, _)| !info.get_entry_point(place)[*handle].is_empty();
+        let uniforms = module.global_variables.iter().filter(|(_, it)| it.space == naga::AddressSpace::Uniform);
+        let count = uniforms.filter(used).count();
+        if point.stage == naga::ShaderStage::Fragment {
+            fragments += 1;
+            assert_eq!(count, 0, "{}", point.name);
+        } else {
+            assert_eq!(count, 1, "{}", point.name);
+        }
+    }
+    assert_eq!(fragments, 1);
+}
+
 #[test]
 fn the_uniforms_have_the_layout_of_the_shader() {
     let module = module();
     let (_, view) = module
         .global_variables
         .iter()
-        .find(|(_, variable)| variable.name.as_deref() == Some("view"))
-        .expect("the shader has `view`");
+        .find(|(_, variable)| variable.name.as_deref() == Some("sent"))
+        .expect("the shader has `sent`");
     let naga::TypeInner::Struct { members, span } = &module.types[view.ty].inner else {
-        panic!("`view` is a struct");
+        panic!("`sent` is a struct");
     };
     assert_eq!(*span as usize, size_of::<Uniforms>());
     let offsets: Vec<_> =

@@ -24,6 +24,7 @@ pub mod refine;
 mod rehearsal;
 mod say;
 pub mod search;
+mod searched;
 mod signals;
 mod tally;
 pub mod train;

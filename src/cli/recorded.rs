@@ -122,6 +122,10 @@ pub(super) fn strays(path: &Path, document: &Document) -> Vec<String> {
     lacking(&found, &known, "", &mut unknown);
     let mut unsaid = Vec::new();
     lacking(&known["settings"], &found["settings"], "settings.", &mut unsaid);
+    if document.runs.last().is_some_and(|run| run.last_iteration > 0) {
+        // The run says it.
+        unsaid.retain(|name| name != "settings.refine.iterations");
+    }
     let list = |names: &[String]| match names.len() {
         0..=SHOWN => names.join(", "),
         n => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),

@@ -13,15 +13,16 @@ use super::opened::judge;
 use super::refine::Described;
 use super::rehearsal::{Rehearsal, rehearse};
 use super::say::say_out;
+use super::searched::{self, Found, Verdict, best, header, row};
 use super::{CliError, Outcome, RunOptions, flags};
 use crate::classifier::labels::listed;
-use crate::classifier::{probability_of, translation};
-use crate::export::{self, ExportError, Extent, SEARCHED as TABLE};
+use crate::classifier::translation;
+use crate::export::{Extent, SEARCHED as TABLE};
 use crate::generator::schedule::time_step_sigmas;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{SamplerKind, TimeSteps};
 use crate::parameter::{Choice, ChoiceOption, Choosable, Parameter};
-use crate::refiner::{Numbers, Target};
+use crate::refiner::Target;
 use crate::session::Settings;
 use crate::session::host::Folders;
 use crate::units::counted;
@@ -153,37 +154,8 @@ impl SearchOptions {
     }
 
     /// The steps with `k` between the first and the last level.
-    fn ts(&self, k: u32) -> TimeSteps {
+    pub(super) fn ts(&self, k: u32) -> TimeSteps {
         TimeSteps::new(vec![0, k, self.grid - 1], self.grid).expect("k lies between the ends of the grid")
-    }
-}
-
-/// What the classifier says of the pictures of one point.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Verdict {
-    sigma: f64,
-    /// One value per [`Metric`], in their order.
-    values: [f64; 3],
-}
-
-impl Verdict {
-    fn of(numbers: &Numbers, labels: &[usize], sigma: f64) -> Self {
-        let mut values = [0.0; 3];
-        for (sample, label) in labels.iter().enumerate() {
-            let logits = numbers.logits_of(sample);
-            values[0] += f64::from(logits.get(*label).copied().unwrap_or(f32::NAN));
-            values[1] += f64::from(probability_of(logits, *label));
-            values[2] += if numbers.top_class(sample) == Some(*label) { 1.0 } else { 0.0 };
-        }
-        Self { sigma, values: values.map(|sum| sum / labels.len().max(1) as f64) }
-    }
-
-    const fn value(&self, metric: Metric) -> f64 {
-        match metric {
-            Metric::Logit => self.values[0],
-            Metric::Confidence => self.values[1],
-            Metric::Agreement => self.values[2],
-        }
     }
 }
 
@@ -219,11 +191,26 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     let options = &SearchOptions { run, ..options.clone() };
     let mut driver = Driver::start(folders, &options.run)?;
     driver.print(&header(options.metric))?;
-    let mut found = BTreeMap::new();
+    // What the same command has found before it was stopped.
+    let before = searched::read(&out.place(false).join(TABLE));
+    if !before.is_empty() {
+        driver.say(&format!("goes on behind {} that the same command has judged", counted(before.len(), "point")));
+    }
+    let mut found = Found::new();
     let mut value = |k: u32| {
-        let Some(verdict) = evaluate(&mut driver, options, &diffusion, k)? else { return anyhow::Ok(None) };
+        let verdict = match before.get(&k) {
+            Some(verdict) if !driver.interrupted => *verdict,
+            _ => {
+                let Some(verdict) = evaluate(&mut driver, options, &diffusion, k)? else { return anyhow::Ok(None) };
+                out.set_provenance(&driver.provenance)?;
+                verdict
+            }
+        };
         found.insert(k, verdict);
         driver.print(&row(k, &verdict))?;
+        // Whatever ends the program, what was found is in the table.
+        let extent = Extent::Part(found.len() as u64);
+        out.publish(vec![TABLE.to_owned()], extent, |folder| searched::write(&folder.join(TABLE), options, &found))?;
         Ok(Some(verdict.value(options.metric)))
     };
     let ended = match options.method {
@@ -239,7 +226,8 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     let complete = ended.is_ok() && !driver.interrupted;
     let place = out.place(complete);
     let extent = if complete { Extent::Whole } else { Extent::Part(found.len() as u64) };
-    let published = out.publish(vec![TABLE.to_owned()], extent, |folder| write(&folder.join(TABLE), options, &found));
+    let published =
+        out.publish(vec![TABLE.to_owned()], extent, |folder| searched::write(&folder.join(TABLE), options, &found));
     let stays = published.context("the points that were judged are said above, but their table cannot be written")?;
     driver.say_kept(&mut out);
     ended?;
@@ -363,43 +351,6 @@ fn all<E>(end: u32, stride: u32, value: &mut dyn FnMut(u32) -> Result<Option<f64
     Ok(())
 }
 
-/// The point with the largest value, the first of equals; what is no number does not count.
-fn best(found: &BTreeMap<u32, Verdict>, metric: Metric) -> Option<(u32, Verdict)> {
-    let numbers = found.iter().filter(|(_, verdict)| verdict.value(metric).is_finite());
-    let larger = |best: (u32, Verdict), next: (u32, Verdict)| {
-        if next.1.value(metric) > best.1.value(metric) { next } else { best }
-    };
-    numbers.map(|(k, verdict)| (*k, *verdict)).reduce(larger)
-}
-
-fn header(metric: Metric) -> String {
-    let column = |each: &Metric| {
-        let name = format!("{}{}", each.option().key, if *each == metric { "*" } else { "" });
-        format!("{name:>12}")
-    };
-    format!("{:>7}{:>11}{}", "k", "σ", Metric::ALL.iter().map(column).collect::<Vec<_>>().concat())
-}
-
-fn row(k: u32, verdict: &Verdict) -> String {
-    let columns: Vec<String> = verdict.values.iter().map(|value| format!("{value:>12.4}")).collect();
-    format!("{k:>7}{:>11.4}{}", verdict.sigma, columns.concat())
-}
-
-/// One row per point, in order.
-fn write(path: &Path, options: &SearchOptions, found: &BTreeMap<u32, Verdict>) -> Result<(), ExportError> {
-    export::durably(path, |out| {
-        let mut table = ::csv::Writer::from_writer(out);
-        let metrics = Metric::ALL.iter().map(|metric| metric.option().key);
-        table.write_record(["k", "ts", "sigma"].into_iter().chain(metrics))?;
-        for (k, verdict) in found {
-            let values = verdict.values.iter().map(|value| format!("{value:?}"));
-            let facts = [k.to_string(), options.ts(*k).to_string(), format!("{:?}", verdict.sigma)];
-            table.write_record(facts.into_iter().chain(values))?;
-        }
-        table.flush()
-    })
-}
-
 /// What a dry run says.
 fn plan(options: &SearchOptions, generator: &Described, classifier: &Described, out: &Path) -> String {
     let RunOptions { settings, notes, .. } = &options.run;
@@ -482,16 +433,5 @@ mod tests {
         })
         .unwrap();
         assert_eq!(asked, [1, 5, 9]);
-    }
-
-    #[test]
-    fn a_verdict_is_about_each_pictures_own_class_and_the_best_is_a_number() {
-        let numbers = Numbers { objective: vec![0.0; 2], logits: vec![1.0, 1.0, 4.0, 2.0], ..Default::default() };
-        let verdict = Verdict::of(&numbers, &[0, 1], 1.5);
-        assert_eq!((verdict.value(Metric::Logit), verdict.value(Metric::Agreement)), (1.5, 0.5));
-        assert!((verdict.value(Metric::Confidence) - 0.5 * (0.5 + 0.119_202_92)).abs() < 1e-6);
-        let at = |value: f64| Verdict { sigma: 0.0, values: [value; 3] };
-        let found = BTreeMap::from([(3, at(1.0)), (4, at(f64::NAN)), (5, at(2.0)), (6, at(2.0))]);
-        assert_eq!(best(&found, Metric::Logit).unwrap().0, 5);
     }
 }

@@ -116,7 +116,7 @@ impl PictureSource {
             if paths.len() > 1 {
                 return Err(PictureError::ArchiveAmongOthers { path: path.clone() });
             }
-            let mut archive = Archive::open(path, npz::SAMPLES)?;
+            let mut archive = Archive::open(path, npz::keys_of(path)?)?;
             let (labels, notes) = (archive.labels.take(), std::mem::take(&mut archive.notes));
             return Ok(Self { kind: Kind::Archive(archive), labels, notes, strict: false });
         }

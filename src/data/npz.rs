@@ -123,6 +123,17 @@ fn begins_with<const N: usize>(path: &Path, expected: [u8; N]) -> bool {
     path.is_file() && File::open(path).is_ok_and(|mut file| file.read_exact(&mut head).is_ok() && head == expected)
 }
 
+/// The names that the arrays of an archive have: those of samples, or those of a data set.
+pub(super) fn keys_of(path: &Path) -> Result<Keys, PictureError> {
+    unzip(path).map(|zip| keys_among(&zip))
+}
+
+fn keys_among(zip: &ZipArchive<BufReader<File>>) -> Keys {
+    // Archives of ours have both.
+    let is_set = holds(zip, DATA_SET.pictures) && !holds(zip, SAMPLES.pictures);
+    if is_set { DATA_SET } else { SAMPLES }
+}
+
 impl Archive {
     /// Reads the headers and the labels.
     pub(super) fn open(path: &Path, keys: Keys) -> Result<Self, PictureError> {
@@ -402,9 +413,7 @@ impl Set {
     /// Reads headers, labels and names.
     pub(super) fn open(path: &Path) -> Result<Self, PictureError> {
         let mut zip = unzip(path)?;
-        // Archives of ours have both.
-        let is_set = holds(&zip, DATA_SET.pictures) && !holds(&zip, SAMPLES.pictures);
-        let archive = Archive::open(path, if is_set { DATA_SET } else { SAMPLES })?;
+        let archive = Archive::open(path, keys_among(&zip))?;
         let mut read = |key: &'static str| -> Result<Option<Vec<u8>>, PictureError> {
             let Some(mut entry) = entry(&mut zip, path, key)? else { return Ok(None) };
             // One number or one name for every picture; what is longer is none of these.

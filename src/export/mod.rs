@@ -197,7 +197,7 @@ pub enum ExportError {
         path: PathBuf,
     },
     /// The folder is not where it was.
-    #[error("the folder for the results was moved or removed while the work went on: move it back, and the same command with --resume goes on with what is finished there\n{}", path.display())]
+    #[error("this folder was moved or removed while the work went on: move it back, and the same command with --resume goes on with what is finished there, or begin anew\n{}", path.display())]
     Moved {
         /// Where it was.
         path: PathBuf,

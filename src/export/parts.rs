@@ -149,7 +149,8 @@ impl Parts {
         fill: impl FnOnce(&mut zip::ZipWriter<npz::Once<&mut super::Out<'_>>>) -> std::io::Result<()>,
     ) -> Result<(), ExportError> {
         if !self.folder.is_dir() {
-            return Err(ExportError::Moved { path: self.folder.parent().unwrap_or(&self.folder).to_owned() });
+            let results = self.folder.parent().filter(|results| !results.is_dir());
+            return Err(ExportError::Moved { path: results.unwrap_or(&self.folder).to_owned() });
         }
         let path = self.path(first);
         npz::sealed(&path, &self.key, |archive| {

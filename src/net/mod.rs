@@ -19,6 +19,7 @@ mod footprint;
 #[cfg(test)]
 mod laws;
 mod layer;
+pub mod lpips;
 pub mod numbers;
 mod plan;
 pub mod resnet;

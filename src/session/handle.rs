@@ -325,6 +325,7 @@ impl Session {
             Action::Do(Verb::Edit) => self.edit_pictures(),
             Action::SetTarget { sample, class } => self.set_target(sample, class),
             Action::DeleteRun(run) => self.delete_run(run),
+            Action::Train(TrainAction::Use(step)) => self.use_in_place(step),
             Action::SaveSession(path, detail) => self.save((path, true), detail),
             Action::Do(Verb::NewSession) => self.begin_anew(),
             Action::Discard(folder) => {

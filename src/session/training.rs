@@ -7,7 +7,7 @@ mod tests;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use super::{Activity, Session, Settings, Severity, Verb};
+use super::{Action, Activity, Session, Settings, Severity, Verb};
 use crate::classifier::LabelError;
 use crate::image::ImageBatch;
 use crate::train::Validation;
@@ -59,6 +59,17 @@ pub enum TrainPhase {
     Over(Rest),
     /// It failed; the notice says why.
     Failed,
+}
+
+/// What a checkpoint is to the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// Nothing.
+    None,
+    /// The settings name it, but what is shown does not come from it.
+    Chosen,
+    /// What is shown comes from it.
+    Shown,
 }
 
 /// A training and what is known of it.
@@ -272,7 +283,15 @@ impl Session {
             }
             (_, None) => {}
             (TrainAction::Steer(steer), Some(_)) => self.steer(steer),
-            (TrainAction::Use(step), Some(_)) => self.use_checkpoint(step, true),
+            (TrainAction::Use(step), Some(training)) => {
+                // Its pictures take the place of those that are there.
+                let replaces = training.makes_pictures() && self.are_made() && self.is_at_stake();
+                match self.find_checkpoint(step) {
+                    Some(_) if replaces => self.ask_to_give_up(Action::Train(TrainAction::Use(step))),
+                    Some(settings) => self.use_checkpoint(step, settings, true),
+                    None => {}
+                }
+            }
             (TrainAction::Follow(follows), Some(training)) => {
                 training.follows = follows;
                 training.due = training.kept.last().map(|kept| kept.step).filter(|_| follows);
@@ -330,8 +349,36 @@ impl Session {
         if self.is_busy() || !matches!(self.activity(), Activity::Idle | Activity::Failed) || self.waits_for_saving() {
             return;
         }
-        if let Some(step) = self.training.as_mut().and_then(|training| training.due.take()) {
-            self.use_checkpoint(step, false);
+        if let Some(step) = self.training.as_mut().and_then(|training| training.due.take())
+            && let Some(settings) = self.find_checkpoint(step)
+        {
+            self.use_checkpoint(step, settings, false);
+        }
+    }
+
+    /// Uses a checkpoint in place of what is at stake: that was asked about.
+    pub(super) fn use_in_place(&mut self, step: u64) {
+        if let Some(settings) = self.find_checkpoint(step) {
+            self.use_checkpoint(step, settings, true);
+        }
+    }
+
+    /// What a checkpoint of the training is to the session.
+    #[must_use]
+    pub fn usage(&self, kept: &Snapshot) -> Usage {
+        let Some(training) = &self.training else { return Usage::None };
+        let (file, settings) = (training.file(kept), self.settings());
+        let (chosen, shown) = if training.makes_pictures() {
+            let made_by = self.origins().and_then(|origins| origins.made_by.as_ref());
+            (&settings.generate.generator, made_by.map(|made| &made.generator))
+        } else {
+            let run = self.shown_run().filter(|_| !self.path().is_empty()).and_then(|run| self.trace().run(run));
+            (&settings.refine.classifier, run.map(|run| &run.settings.classifier))
+        };
+        match (*chosen == file, shown == Some(&file)) {
+            (false, _) => Usage::None,
+            (true, false) => Usage::Chosen,
+            (true, true) => Usage::Shown,
         }
     }
 
@@ -347,24 +394,33 @@ impl Session {
         self.origins().is_none_or(|origins| origins.made_by.is_some() && origins.edited.is_none())
     }
 
-    /// Makes a checkpoint the network of the settings. With a generator the pictures are made again: those of the same seeds,
-    /// where the generator made them; what no file holds is asked about. With a classifier they are refined again, in a run that
-    /// is called after the step, where they were refined before.
-    fn use_checkpoint(&mut self, step: u64, by_hand: bool) {
-        let Some(training) = &self.training else { return };
-        let Some(kept) = training.kept.iter().find(|kept| kept.step == step) else { return };
-        let (file, mut settings) = (training.file(kept), self.settings().clone());
-        let makes = training.makes_pictures();
+    /// The settings with a checkpoint as their network; `None`, with a message, where it cannot be used.
+    fn find_checkpoint(&mut self, step: u64) -> Option<Settings> {
+        let training = self.training.as_ref()?;
+        let kept = training.kept.iter().find(|kept| kept.step == step)?;
+        let (file, mut settings, makes) = (training.file(kept), self.settings().clone(), training.makes_pictures());
+        let is_there = Path::new(&file).is_file();
         let place = if makes { &mut settings.generate.generator } else { &mut settings.refine.classifier };
         *place = file;
-        if let Err(error) = self.check_models(&settings, makes) {
-            self.notices.failure(&[format!("the checkpoint of step {step} is not used"), error.to_string()]);
-            if let Some(training) = &mut self.training {
-                // None of it could be.
-                training.follows = false;
-            }
-            return;
+        let why = if is_there {
+            self.check_models(&settings, makes).err().map(|error| error.to_string())
+        } else {
+            Some("its file is not there any more: choose another one".to_owned())
+        };
+        let Some(why) = why else { return Some(settings) };
+        self.notices.failure(&[format!("the checkpoint of step {step} is not used"), why]);
+        if let Some(training) = &mut self.training {
+            training.kept.retain(|kept| kept.folder.is_dir());
+            // None of them could be.
+            training.follows &= !is_there;
         }
+        None
+    }
+
+    /// Makes a checkpoint the network of the settings. With a generator the pictures are made again: those of the same seeds,
+    /// where the generator made them. With a classifier they are refined again, in a run that is called after the step, where
+    /// they were refined before.
+    fn use_checkpoint(&mut self, step: u64, settings: Settings, by_hand: bool) {
         if by_hand {
             self.edit(settings);
             self.history.close();
@@ -372,9 +428,9 @@ impl Session {
             // It would fill the list of what can be taken back.
             self.apply_settings(settings);
         }
-        if makes {
-            if self.are_made() {
-                self.do_verb(Verb::Generate);
+        if self.training.as_ref().is_some_and(Training::makes_pictures) {
+            if self.are_made() && self.can(Verb::Generate) {
+                self.generate();
             }
         } else if self.path().len() > 1 && !self.is_busy() {
             self.refine_again(step);

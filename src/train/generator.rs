@@ -8,6 +8,7 @@ use super::error::TrainError;
 use super::learner::{Course, Keeper, Kept, Learned, Learner, Trainer, follow};
 use super::levels::between;
 use super::loss::{Aim, consistency, denoising, halving};
+use super::metric::Measure;
 use super::objective::{Objective, Place};
 use super::optimiser::OptimiserSettings;
 use super::order::Variety;
@@ -17,6 +18,7 @@ use crate::generator::preconditioning::Preconditioning;
 use crate::generator::{GenerateSettings, Generator};
 use crate::image::ImageBatch;
 use crate::net::Source;
+use crate::net::lpips::Lpips;
 use crate::net::numbers::{numbers, with_numbers};
 use crate::net::unet::{Unet, UnetConfig};
 use crate::noise::{Purpose, Stream, normal_noise};
@@ -49,11 +51,23 @@ pub struct GeneratorTrainer {
     plan: GeneratorPlan,
     preconditioning: Preconditioning,
     learner: Learner<Unet>,
+    measure: Measure,
     /// Numbers of the network that follows slowly, where there is one.
     target: Option<Vec<Tensor<1>>>,
     teacher: Option<Generator>,
     bank: Option<Bank>,
     device: Device,
+}
+
+/// What a training needs beside pictures, where its objective says so.
+#[derive(Default)]
+pub struct Helpers {
+    /// A generator of EDM.
+    pub teacher: Option<Generator>,
+    /// Refined pictures.
+    pub bank: Option<Bank>,
+    /// The network of the distance.
+    pub lpips: Option<Lpips>,
 }
 
 /// What is random in a step, of all of its pictures.
@@ -73,12 +87,11 @@ impl GeneratorTrainer {
     /// [`CheckpointError`] when the source lacks one.
     ///
     /// # Panics
-    /// When the objective wants a teacher or refined pictures, and there are none.
+    /// When the objective wants a helper that is not there.
     pub fn new(
         plan: GeneratorPlan,
         source: &mut dyn Source,
-        teacher: Option<Generator>,
-        bank: Option<Bank>,
+        Helpers { teacher, bank, lpips }: Helpers,
         device: &Device,
     ) -> Result<Self, CheckpointError> {
         assert_eq!(plan.objective.teacher().is_some(), teacher.is_some(), "a teacher where one teaches");
@@ -92,7 +105,8 @@ impl GeneratorTrainer {
         let first = Place { step: 0, steps: plan.course.steps };
         let target = plan.objective.decay(first).map(|_| numbers(&learner.net));
         let preconditioning = Preconditioning::new(&plan.diffusion);
-        Ok(Self { plan, preconditioning, learner, target, teacher, bank, device: device.clone() })
+        let measure = plan.objective.metric().measure(lpips);
+        Ok(Self { plan, preconditioning, learner, measure, target, teacher, bank, device: device.clone() })
     }
 
     /// The network that the student is compared with, without gradients; none for denoising, and where one call is all.
@@ -169,7 +183,8 @@ impl Trainer for GeneratorTrainer {
         let draws = self.draw(pictures, place);
         let one_call = lesson.as_ref().map(|lesson| self.one_call(lesson));
         let (net, shares_dropout) = (self.aim(), self.shares_dropout());
-        let Self { plan, preconditioning, teacher, device, .. } = self;
+        let Self { plan, preconditioning, measure, teacher, device, .. } = self;
+        let measure = &*measure;
         let (count, classes) = (pictures.len(), plan.config.num_classes.is_some());
         let parts = plan.course.parts(count);
         let learned = self.learner.learn(parts, count, |student, part| {
@@ -185,10 +200,9 @@ impl Trainer for GeneratorTrainer {
                 preconditioning.apply(x, sigmas, |x, times| net.forward(x, times, labels))
             };
             let student = |x: Tensor<4>, sigmas: &[f64]| through(student, x, sigmas);
-            let metric = plan.objective.metric();
             let first_call = one_call.as_ref().map(|noise| {
                 let made = student(noise.clone().narrow(0, first, len), &vec![plan.diffusion.sigma_max; len]);
-                metric.distance(made, inputs[0].clone()).sum()
+                measure.distance(made, inputs[0].clone()).sum()
             });
             let Some(net) = &net else {
                 let sigmas: Vec<f64> = levels.iter().map(|pair| pair[0]).collect();
@@ -202,13 +216,13 @@ impl Trainer for GeneratorTrainer {
             if plan.objective.halving().is_some() {
                 let middle = |pair: &[f64; 2]| [pair[0], between(&plan.diffusion, *pair), pair[1]];
                 let levels: Vec<[f64; 3]> = levels.iter().map(middle).collect();
-                return halving(&student, &target, inputs, &levels, (metric, weights)).sum();
+                return halving(&student, &target, inputs, &levels, (measure, weights)).sum();
             }
             let taught = teacher.as_ref().map(|teacher| {
                 move |x: Tensor<4>, sigmas: &[f64]| teacher.denoise(x, sigmas, labels.unwrap_or_default())
             });
             let aim = Aim { target: &target, teacher: taught.as_ref().map(|teacher| teacher as _) };
-            let agreement = consistency(&student, &aim, inputs, levels, (metric, weights)).sum();
+            let agreement = consistency(&student, &aim, inputs, levels, (measure, weights)).sum();
             match (first_call, &plan.objective) {
                 (Some(first_call), Objective::Boosted(boosting)) => first_call + agreement * boosting.consistency,
                 _ => agreement,

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::metric::Metric;
+use super::metric::Measure;
 
 /// A preconditioned network `D(x, sigma)`: one noise level per sample; it knows the labels.
 pub type Denoise<'a> = dyn Fn(Tensor<4>, &[f64]) -> Tensor<4> + 'a;
@@ -30,7 +30,7 @@ fn weighted(loss: Tensor<1>, weights: &[f64]) -> Tensor<1> {
 #[must_use]
 pub fn denoising(net: &Denoise<'_>, [x, noise]: [Tensor<4>; 2], sigmas: &[f64], weights: &[f64]) -> Tensor<1> {
     let noisy = x.clone() + noise * column(sigmas, &x);
-    weighted(Metric::L2 {}.distance(net(noisy, sigmas), x), weights)
+    weighted(Measure::L2.distance(net(noisy, sigmas), x), weights)
 }
 
 /// What a consistency model is to agree with.
@@ -55,7 +55,7 @@ pub fn consistency(
     aim: &Aim<'_>,
     [x, noise]: [Tensor<4>; 2],
     levels: &[[f64; 2]],
-    (metric, weights): (Metric, &[f64]),
+    (measure, weights): (&Measure, &[f64]),
 ) -> Tensor<1> {
     let [larger, smaller]: [Vec<f64>; 2] = [0, 1].map(|i| levels.iter().map(|pair| pair[i]).collect());
     let noisy = x.clone() + noise.clone() * column(&larger, &x);
@@ -70,7 +70,7 @@ pub fn consistency(
         let kept = column(&kept, &x);
         target = target * kept.clone() + x * (-kept + 1.0);
     }
-    weighted(metric.distance(found, target), weights)
+    weighted(measure.distance(found, target), weights)
 }
 
 /// One step of Heun's method along the probability flow from level to level.
@@ -100,7 +100,7 @@ pub fn halving(
     teacher: &Denoise<'_>,
     [x, noise]: [Tensor<4>; 2],
     levels: &[[f64; 3]],
-    (metric, weights): (Metric, &[f64]),
+    (measure, weights): (&Measure, &[f64]),
 ) -> Tensor<1> {
     let [from, middle, to]: [Vec<f64>; 3] = [0, 1, 2].map(|i| levels.iter().map(|level| level[i]).collect());
     let noisy = x.clone() + noise * column(&from, &x);
@@ -112,7 +112,7 @@ pub fn halving(
     // What a network would have to say for one step to end there.
     let step = column(&to, &x) - column(&from, &x);
     let target = noisy.clone() - (end - noisy.clone()) * column(&from, &x) / step;
-    weighted(metric.distance(net(noisy, &from), target.without_autodiff()), weights)
+    weighted(measure.distance(net(noisy, &from), target.without_autodiff()), weights)
 }
 
 #[cfg(test)]
@@ -134,7 +134,7 @@ mod tests {
         let half = |x: Tensor<4>, _: &[f64]| x * 0.5;
         let aim = Aim { target: &half, teacher: None };
         let (pictures, levels) = ([of([0.5, -1.0]), of([1.0, 2.0])], [[2.0, 0.0], [3.0, 1.0]]);
-        let found = read(consistency(&half, &aim, pictures, &levels, (Metric::L2 {}, &[1.0, 10.0])));
+        let found = read(consistency(&half, &aim, pictures, &levels, (&Measure::L2, &[1.0, 10.0])));
         // (0.5 + 2) / 2 against 0.5; (-1 + 6) / 2 against (-1 + 2) / 2, ten times.
         assert_eq!(found, [0.5625, 40.0]);
     }
@@ -149,7 +149,7 @@ mod tests {
         };
         let zero = |x: Tensor<4>, _: &[f64]| x * 0.0;
         let (pictures, levels) = ([of([3.0, -0.5]), of([0.5, 1.0])], [[2.0, 1.5, 1.0], [1.0, 0.25, 0.125]]);
-        let found = read(halving(&zero, &teacher, pictures, &levels, (Metric::L1 {}, &[1.0, 2.0])));
+        let found = read(halving(&zero, &teacher, pictures, &levels, (&Measure::L1, &[1.0, 2.0])));
         for (i, (x, weight)) in [(4.0, 1.0), (0.5, 2.0)].into_iter().enumerate() {
             let [from, middle, to] = levels[i];
             let euler = |x: f64, from: f64, to: f64| x + (x - denoised(x, from)) / from * (to - from);

@@ -4,12 +4,13 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Problem, not_negative};
+use crate::net::lpips::Lpips;
 
 /// The floor under a root whose gradient is to be a number also where two pictures are the same.
 const FLOOR: f64 = 1e-24;
 
-/// A distance of pictures.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// A distance of pictures, as a configuration names it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Metric {
     /// Mean square of the difference.
@@ -22,34 +23,71 @@ pub enum Metric {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         c: Option<f64>,
     },
+    /// [`Lpips`], whose weights are not Lapidary's to ship.
+    Lpips {
+        /// Torchvision's file of `vgg16`.
+        vgg: String,
+        /// The file of the weights behind it, `vgg.pth` of richzhang/PerceptualSimilarity.
+        linear: String,
+    },
 }
 
 impl Metric {
     /// A value that cannot be, and what is expected.
-    pub(super) fn problem(self) -> Problem {
+    pub(super) fn problem(&self) -> Problem {
         match self {
-            Self::PseudoHuber { c: Some(c) } => not_negative("c", c),
-            Self::L2 {} | Self::L1 {} | Self::PseudoHuber { c: None } => None,
+            Self::PseudoHuber { c: Some(c) } => not_negative("c", *c),
+            Self::L2 {} | Self::L1 {} | Self::PseudoHuber { c: None } | Self::Lpips { .. } => None,
         }
     }
 
+    /// The distance itself.
+    ///
+    /// # Panics
+    /// When it is LPIPS, and its network is not there.
+    #[must_use]
+    pub fn measure(&self, lpips: Option<Lpips>) -> Measure {
+        match self {
+            Self::L2 {} => Measure::L2,
+            Self::L1 {} => Measure::L1,
+            Self::PseudoHuber { c } => Measure::PseudoHuber(*c),
+            Self::Lpips { .. } => Measure::Lpips(Box::new(lpips.expect("who names it reads it"))),
+        }
+    }
+}
+
+/// A distance of pictures, ready to be used.
+#[derive(Debug, Clone)]
+pub enum Measure {
+    /// As [`Metric::L2`].
+    L2,
+    /// As [`Metric::L1`].
+    L1,
+    /// As [`Metric::PseudoHuber`].
+    PseudoHuber(Option<f64>),
+    /// As [`Metric::Lpips`].
+    Lpips(Box<Lpips>),
+}
+
+impl Measure {
     /// The distance of every sample.
     ///
     /// # Shapes
     /// Both `[N, C, H, W]`; returns `[N]`.
     #[must_use]
-    pub fn distance(self, a: Tensor<4>, b: Tensor<4>) -> Tensor<1> {
+    pub fn distance(&self, a: Tensor<4>, b: Tensor<4>) -> Tensor<1> {
         let [n, channels, h, w] = a.dims();
         let d = channels * h * w;
-        let difference = (a - b).reshape([n, d]);
+        let difference = |a: Tensor<4>, b: Tensor<4>| (a - b).reshape([n, d]);
         match self {
-            Self::L2 {} => difference.powi_scalar(2).mean_dim(1).reshape([n]),
-            Self::L1 {} => difference.abs().mean_dim(1).reshape([n]),
-            Self::PseudoHuber { c } => {
+            Self::L2 => difference(a, b).powi_scalar(2).mean_dim(1).reshape([n]),
+            Self::L1 => difference(a, b).abs().mean_dim(1).reshape([n]),
+            Self::PseudoHuber(c) => {
                 let c = c.unwrap_or_else(|| 0.00054 * (d as f64).sqrt());
-                let square = difference.powi_scalar(2).sum_dim(1).reshape([n]);
+                let square = difference(a, b).powi_scalar(2).sum_dim(1).reshape([n]);
                 (square + c * c).clamp_min(FLOOR).sqrt() - c
             }
+            Self::Lpips(lpips) => lpips.distance(a, b),
         }
     }
 }
@@ -104,11 +142,11 @@ mod tests {
         let (a, b) = (of([0.5, -1.0, 0.0, 2.0, 1.0, 1.0, 1.0, 1.0]), of([0.0, 1.0, 0.0, -2.0, 1.0, 1.0, 1.0, 1.0]));
         let square = 0.25 + 4.0 + 16.0_f64;
         for (metric, expected) in [
-            (Metric::L2 {}, [square / 4.0, 0.0]),
-            (Metric::L1 {}, [6.5 / 4.0, 0.0]),
-            (Metric::PseudoHuber { c: Some(0.5) }, [(square + 0.25).sqrt() - 0.5, 0.0]),
-            (Metric::PseudoHuber { c: Some(0.0) }, [square.sqrt(), 0.0]),
-            (Metric::PseudoHuber { c: None }, [(square + 0.001_08_f64.powi(2)).sqrt() - 0.001_08, 0.0]),
+            (Measure::L2, [square / 4.0, 0.0]),
+            (Measure::L1, [6.5 / 4.0, 0.0]),
+            (Measure::PseudoHuber(Some(0.5)), [(square + 0.25).sqrt() - 0.5, 0.0]),
+            (Measure::PseudoHuber(Some(0.0)), [square.sqrt(), 0.0]),
+            (Measure::PseudoHuber(None), [(square + 0.001_08_f64.powi(2)).sqrt() - 0.001_08, 0.0]),
         ] {
             let tracked = a.clone().autodiff().require_grad();
             let distance = metric.distance(tracked.clone(), b.clone());
@@ -127,6 +165,8 @@ mod tests {
         let read = |text| toml::from_str::<Metric>(text);
         assert_eq!(read("kind = 'l2'").unwrap(), Metric::L2 {});
         assert_eq!(read("kind = 'pseudo-huber'\nc = 0.5").unwrap(), Metric::PseudoHuber { c: Some(0.5) });
+        let lpips = Metric::Lpips { vgg: "a".to_owned(), linear: "b".to_owned() };
+        assert_eq!(read("kind = 'lpips'\nvgg = 'a'\nlinear = 'b'").unwrap(), lpips);
         for other in ["kind = 'l2'\nc = 0.5", "kind = 'l1'\nd = 1", "kind = 'pseudo-huber'\nd = 1"] {
             assert!(read(other).is_err(), "{other}");
         }

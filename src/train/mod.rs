@@ -25,7 +25,7 @@ mod validation;
 pub use self::boosting::{Bank, Booster, Boosting, Refined, Shelf};
 pub use self::classifier::{ClassifierObjective, ClassifierPlan, ClassifierTrainer, Fakes, Terms};
 pub use self::error::{Problem, TrainError};
-pub use self::generator::{GeneratorPlan, GeneratorTrainer};
+pub use self::generator::{GeneratorPlan, GeneratorTrainer, Helpers};
 pub use self::initial::Initial;
 pub use self::learner::{Course, Keeper, Kept, Learned, Trainer};
 pub use self::objective::Objective;

@@ -219,14 +219,14 @@ impl Objective {
     }
 
     /// The distance of consistency.
-    pub(super) const fn metric(&self) -> Metric {
+    pub const fn metric(&self) -> &Metric {
         match self {
-            Self::Edm { .. } => Metric::L2 {},
+            Self::Edm { .. } => &Metric::L2 {},
             Self::ConsistencyTraining { metric, .. }
             | Self::ConsistencyDistillation { metric, .. }
             | Self::EasyConsistency { metric, .. }
             | Self::ProgressiveDistillation { metric, .. }
-            | Self::Boosted(Boosting { metric, .. }) => *metric,
+            | Self::Boosted(Boosting { metric, .. }) => metric,
         }
     }
 

@@ -62,7 +62,8 @@ fn plan(objective: Objective, course: Course) -> GeneratorPlan {
 }
 
 fn trainer(plan: GeneratorPlan, teacher: Option<Generator>) -> GeneratorTrainer {
-    GeneratorTrainer::new(plan, &mut Initial::new(0), teacher, None, &Device::flex()).unwrap()
+    let helpers = Helpers { teacher, ..Helpers::default() };
+    GeneratorTrainer::new(plan, &mut Initial::new(0), helpers, &Device::flex()).unwrap()
 }
 
 /// Losses of so many steps with all pictures.
@@ -198,7 +199,8 @@ fn a_resumed_training_goes_on_to_the_identical_next_step() {
     let stored = memory(&whole);
     let expected = losses(&mut whole, 3);
     // Other first weights, which are overwritten.
-    let mut resumed = GeneratorTrainer::new(plan(), &mut Initial::new(77), None, None, &Device::flex()).unwrap();
+    let mut resumed =
+        GeneratorTrainer::new(plan(), &mut Initial::new(77), Helpers::default(), &Device::flex()).unwrap();
     resumed.take(2, &mut |list, name, _| Ok(stored[&(list.to_owned(), name.to_owned())].clone())).unwrap();
     assert_eq!(losses(&mut resumed, 3), expected);
     assert_eq!(kept(&resumed), kept(&whole));

@@ -103,6 +103,10 @@ impl Keyboard {
         events.splice(0..0, self.held.drain(..));
         let mut before = None;
         let is_other = |event: &Event| {
+            if matches!(event, Event::PointerMoved(_)) {
+                // A click counts where it was, not where the pointer went then.
+                return before == Some(Kind::Click);
+            }
             let Some(kind) = Kind::of(event) else { return false };
             let before = before.replace(kind);
             before.is_some_and(|before| before != kind || kind == Kind::Tab)
@@ -135,6 +139,8 @@ fn pressed(ctx: &egui::Context) -> Vec<Verb> {
         let mut verbs = Vec::new();
         input.events.retain(|event| {
             let Event::Key { key, pressed: true, repeat, modifiers, .. } = event else { return true };
+            // Pressed fast, the question mark comes without the Shift that makes it one.
+            let key = if *key == Key::Slash { &Key::Questionmark } else { key };
             let of_control = has_focus && modifiers.is_none() && OF_CONTROLS.contains(key);
             let is_it =
                 |bound: &KeyboardShortcut| bound.logical_key == *key && modifiers.matches_logically(bound.modifiers);
@@ -237,6 +243,27 @@ mod tests {
         assert_eq!(frame([keys.clone(), vec![press(Key::Escape, Modifiers::NONE, false)]].concat()).0, []);
         frame(Vec::new());
         assert_eq!(frame(keys), (vec![Verb::Wipe, Verb::Difference], 3.0, pos), "now they are shortcuts again");
+    }
+
+    #[test]
+    fn a_click_counts_where_it_was_and_a_question_mark_without_its_shift() {
+        let (ctx, mut keyboard) = (egui::Context::default(), Keyboard::default());
+        let (here, there) = (egui::pos2(1.0, 1.0), egui::pos2(9.0, 9.0));
+        let button = |pressed| Event::PointerButton {
+            pos: here,
+            button: egui::PointerButton::Primary,
+            pressed,
+            modifiers: Modifiers::NONE,
+        };
+        let (before, behind) = ([Event::PointerMoved(here), button(true), button(false)], Event::PointerMoved(there));
+        let mut events = [&before[..], std::slice::from_ref(&behind)].concat();
+        keyboard.split(&ctx, &mut events);
+        assert_eq!(events, before);
+        let mut events = Vec::new();
+        keyboard.split(&ctx, &mut events);
+        assert_eq!(events, [behind]);
+        let slash = |modifiers| verbs_of(vec![press(Key::Slash, modifiers, false)]);
+        assert_eq!([slash(Modifiers::NONE), slash(Modifiers::SHIFT)], [[Verb::Help], [Verb::Help]]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::steps_plot::{Curve, Plot, loss_range, points, steps_plot_ui};
 use super::widgets::{digits, percent};
 use super::{focus, theme, widgets};
 use crate::image::ImageBatch;
-use crate::session::training::{TrainAction, TrainPhase, Training, network_label};
+use crate::session::training::{TrainAction, TrainPhase, Training, Usage, network_label};
 use crate::session::{Action, Session};
 use crate::units::{counted, duration};
 use crate::worker::Steer;
@@ -138,13 +138,11 @@ impl TrainingPanel {
             let text = "The newest waits: its pictures would take the place of iterates that no file holds. Save the session, or press Use now.";
             ui.add(egui::Label::new(RichText::new(text).small().weak()).wrap());
         }
-        let settings = session.settings();
-        let used = [&settings.generate.generator, &settings.refine.classifier];
         for kept in training.kept.iter().rev() {
             ui.horizontal(|ui| {
                 ui.label(format!("Step {}", kept.step));
                 ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                    use_ui(ui, kept, used.contains(&&training.file(kept)), actions);
+                    use_ui(ui, kept, session.usage(kept), actions);
                 });
             });
         }
@@ -278,16 +276,18 @@ fn judged_ui(ui: &mut Ui, training: &Training) {
     }
 }
 
-fn use_ui(ui: &mut Ui, kept: &Snapshot, is_used: bool, actions: &mut Vec<Action>) {
-    let (text, about) = if is_used {
-        ("In use", "The settings name it")
-    } else {
-        (
+fn use_ui(ui: &mut Ui, kept: &Snapshot, usage: Usage, actions: &mut Vec<Action>) {
+    let (text, about) = match usage {
+        Usage::Shown => ("In use", "What is shown comes from it"),
+        Usage::Chosen => {
+            ("Chosen", "The settings name it, but what is shown does not come from it yet: press to try again")
+        }
+        Usage::None => (
             "Use now",
             "Make it the network of the settings; a generator makes the pictures again, of the same seeds, and with a classifier they are refined again",
-        )
+        ),
     };
-    let button = ui.add_enabled(!is_used, Button::new(text).small());
+    let button = ui.add_enabled(usage != Usage::Shown, Button::new(text).small());
     widgets::name(&button, Role::Button, &format!("{text}: step {}", kept.step));
     if widgets::tip(button, about).clicked() {
         actions.push(Action::Train(TrainAction::Use(kept.step)));

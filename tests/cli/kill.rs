@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::{array, command, contents, run, write_samples};
+use super::{array, command, contents, run, stderr, write_samples};
 
 /// How often each command is killed; once unless this says otherwise. Many times, the work is as long as people's.
 const KILLS: &str = "LAPIDARY_KILLS";
@@ -78,4 +78,29 @@ fn refine_of_seeds_goes_on_after_a_kill() {
 #[test]
 fn refine_of_pictures_goes_on_after_a_kill() {
     kill_and_go_on(&["refine", "--input", "in.npz", "--iterations", "2"]);
+}
+
+#[test]
+fn a_search_goes_on_after_a_kill_with_the_points_that_it_has_judged() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let table = |out: &str| std::fs::read_to_string(folder.path().join(out).join("search.csv")).unwrap_or_default();
+    let args = |out| ["search", "--seeds", "0..2", "--grid", "40", "--method", "all", "--stride", "4", "--out", out];
+    run(folder.path(), &args("whole"));
+    let mut child = command(folder.path())
+        .args(args("killed"))
+        .args(["--device", "cpu"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let since = Instant::now();
+    while table("killed").lines().count() < 3 {
+        assert!(since.elapsed() < Duration::from_secs(60), "every point is written as it is judged");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("it is ours");
+    child.wait().expect("it is ours");
+    let said = stderr(&run(folder.path(), &[&args("killed")[..], &["--resume"]].concat()));
+    assert!(said.contains("goes on behind "), "{said}");
+    assert_eq!(table("killed"), table("whole"));
 }

@@ -7,7 +7,7 @@ use lapidary::net::numbers::{gradients, named, numbers, with_numbers};
 use lapidary::net::unet::Unet;
 use lapidary::train::levels::Grid;
 use lapidary::train::loss::{Aim, consistency, denoising};
-use lapidary::train::metric::{Metric, Weighting};
+use lapidary::train::metric::{Measure, Weighting};
 use lapidary::zoo::{DiffusionManifest, PreconditioningName};
 
 use crate::close::assert_close;
@@ -87,12 +87,12 @@ fn losses_and_gradients_of_consistency_are_the_references() {
         golden.indices("indices").iter().map(|place| Grid::pair_at(&diffusion, POINTS, *place)).collect();
     let weights = vec![1.0; levels.len()];
     let teach = |x: Tensor<4>, sigmas: &[f64]| edm.denoise(x, sigmas);
-    for (key, metric, teacher) in
-        [("ct", Metric::L2 {}, false), ("ct_l1", Metric::L1 {}, false), ("cd", Metric::L2 {}, true)]
+    for (key, measure, teacher) in
+        [("ct", Measure::L2, false), ("ct_l1", Measure::L1, false), ("cd", Measure::L2, true)]
     {
         let aim = Aim { target: &|x, sigmas| target.denoise(x, sigmas), teacher: teacher.then_some(&teach) };
         let student = |x: Tensor<4>, sigmas: &[f64]| net.denoise(x, sigmas);
-        let loss = consistency(&student, &aim, pictures(&golden), &levels, (metric, &weights));
+        let loss = consistency(&student, &aim, pictures(&golden), &levels, (&measure, &weights));
         net.assert_loss(key, loss, &golden);
     }
 }

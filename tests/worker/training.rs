@@ -205,3 +205,31 @@ fn a_folder_that_was_renamed_is_made_again_and_nothing_that_was_learnt_is_lost()
     let Some(Event::Failed { chain, .. }) = events.last() else { panic!("{events:?}") };
     assert!(chain[0].contains("begun with another course.batch = 3 (was 2)"), "{chain:?}");
 }
+
+#[test]
+fn a_generator_learns_by_lpips_where_its_weights_are_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = prepare(folder.path());
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/lpips");
+    let [vgg, linear] = ["vgg", "heads"].map(|name| golden.join(name).with_extension("safetensors"));
+    let text = std::fs::read_to_string(&config).unwrap();
+    let with = |vgg: &Path| {
+        let metric =
+            format!("metric = {{ kind = 'lpips', vgg = '{}', linear = '{}' }} }}", vgg.display(), linear.display());
+        text.replace("last = 4 } }", &format!("last = 4 }}, {metric}"))
+    };
+    std::fs::write(&config, with(&vgg)).unwrap();
+    let settings = settings(config.clone(), 0);
+    let events = drive(vec![train(settings.clone(), false)], |event, _| step(event) != Some(2));
+    let losses = events.iter().filter_map(|event| match told(event) {
+        Some(Told::Learned { learned, .. }) => Some(learned.loss),
+        _ => None,
+    });
+    assert!(losses.clone().count() == 2 && losses.clone().all(|loss| loss.is_finite() && loss > 0.0));
+
+    std::fs::remove_dir_all(&settings.out).unwrap();
+    std::fs::write(&config, with(&linear)).unwrap();
+    let events = drive(vec![train(settings, true)], |event, _| !matches!(event, Event::Failed { .. }));
+    let Some(Event::Failed { chain, .. }) = events.last() else { panic!("{events:?}") };
+    assert!(chain[0].contains("features.0.weight"), "{chain:?}");
+}

@@ -54,6 +54,11 @@ pub(in crate::cli) fn read_session(path: &Path, edits: bool) -> Result<Saved, Cl
     // What was done, whatever was planned: in the window a run is made longer, cut, or has no end; and a command must end.
     let done = last.and_then(|run| NonZeroU32::new(run.last_iteration));
     let planned = settings.refine.iterations.or_else(|| NonZeroU32::new(ITERATIONS.default as u32));
+    let note_on_plan = done.zip(settings.refine.iterations).filter(|(done, planned)| !packed && done != planned);
+    let note_on_plan = note_on_plan.map(|(done, planned)| {
+        let done = counted(done.get() as usize, "iteration");
+        format!("note: the session's last run has {done}, and so many are made unless --iterations says otherwise, not the {planned} of its settings")
+    });
     settings.refine.iterations = done.or(planned);
     let note = last.filter(|run| run.last_iteration > 0).and_then(|run| {
         let plain = run.parent.is_none() && run.changes.is_empty();
@@ -66,7 +71,7 @@ pub(in crate::cli) fn read_session(path: &Path, edits: bool) -> Result<Saved, Cl
             )
         })
     });
-    let notes = note.into_iter().chain(strays).chain(emptied).collect();
+    let notes = note.into_iter().chain(note_on_plan).chain(strays).chain(emptied).collect();
     Ok(Saved { settings, source, references, part, levels, count, recorded, notes })
 }
 
@@ -160,7 +165,12 @@ mod tests {
             std::fs::write(&path, document.to_json()).unwrap();
             let saved = read_session(&path, false).unwrap();
             assert_eq!(saved.settings.refine.iterations.map(NonZeroU32::get), Some(last));
-            assert_eq!(saved.notes.concat(), "", "there is nothing to note");
+            let said =
+                format!("has {last} iterations, and so many are made unless --iterations says otherwise, not the 15 ");
+            assert!(saved.notes.concat().contains(&said), "{:?}", saved.notes);
         }
+        document.runs = vec![RunSummary { settings: settings.clone(), ..run(15) }];
+        std::fs::write(&path, document.to_json()).unwrap();
+        assert_eq!(read_session(&path, false).unwrap().notes, Vec::<String>::new(), "there is nothing to note");
     }
 }

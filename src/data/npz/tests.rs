@@ -123,6 +123,11 @@ fn labels_are_integers_of_any_length() {
         let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
         assert_eq!(source.labels(), Some([0, 1, 2, 3, 200].as_slice()));
     }
+    // The same of a data set.
+    let set = [("images.npy", npy(&[5, 2, 2, 3], levels())), ("labels.npy", npy(&[5], vec![0_u8, 1, 2, 3, 200]))];
+    write(&path, &set, zip::CompressionMethod::Stored);
+    let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
+    assert_eq!((source.count(), source.labels()), (5, Some([0, 1, 2, 3, 200].as_slice())));
     let alone = folder.path().join("alone.npy");
     std::fs::write(&alone, npy(&[5, 2, 2, 3], levels())).unwrap();
     assert!(PictureSource::open(&[alone]).unwrap_err().to_string().contains("np.savez"));
@@ -229,8 +234,8 @@ fn archives_that_cannot_be_used_are_refused_in_one_sentence() {
         errors[0].to_string()
     };
     let pictures = || ("arr_0.npy", npy(&[5, 2, 2, 3], levels()));
-    let other = [("images.npy", npy(&[1], vec![1_u8])), ("seeds.npy", npy(&[1], vec![1_u8]))];
-    assert!(refused(&other).contains("it has images, seeds, but no arr_0"));
+    let other = [("pictures.npy", npy(&[1], vec![1_u8])), ("seeds.npy", npy(&[1], vec![1_u8]))];
+    assert!(refused(&other).contains("it has pictures, seeds, but no arr_0"));
     assert!(refused(&[("net/data.pkl", Vec::new())]).contains("this is a checkpoint, not a picture"));
     for channels in [0, 5] {
         let text = refused(&[("arr_0.npy", npy(&[1, 6, 2, channels], vec![0_u8; 12 * channels as usize]))]);

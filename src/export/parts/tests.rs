@@ -134,7 +134,7 @@ fn a_folder_that_was_moved_away_is_called_so() {
     add(&mut parts, 0);
     std::fs::rename(folder.path().join("out"), folder.path().join("elsewhere")).unwrap();
     let text = parts.add_made((2, 4), &origins(2)).unwrap_err().to_string();
-    assert!(text.starts_with("the folder for the results was moved or removed"), "{text}");
+    assert!(text.starts_with("this folder was moved or removed"), "{text}");
     assert!(Parts::open(&folder.path().join("elsewhere"), KEY, 0).unwrap().count() == 2, "what was finished stays");
 }
 

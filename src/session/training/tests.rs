@@ -87,6 +87,9 @@ fn keep(session: &mut Session, job: JobId, folder: &Path, step: u64) -> String {
         pictures: 3,
         numbers: vec![("clean".to_owned(), Some(0.5)), ("attacked".to_owned(), Some(0.25))],
     });
+    for name in ["ema_0.9.toml", "model.toml"] {
+        std::fs::write(folder.join(name), "").unwrap();
+    }
     let networks = vec!["ema_0.9".to_owned(), "model".to_owned()];
     tell(session, job, Told::Kept(Snapshot { step, folder, networks, judged }));
     file
@@ -200,7 +203,18 @@ fn iterates_that_no_file_holds_stay_when_a_checkpoint_is_used_by_itself() {
     assert!(session.waits_for_saving());
     act(&mut session, TrainAction::Use(2));
     assert!(session.question().is_some(), "by hand it is asked");
-    assert_eq!(session.settings().generate.generator, file);
+    session.handle(Action::Cancel);
+    assert_eq!(session.settings().generate.generator, before, "nothing has changed");
+    let kept = session.training().unwrap().kept[0].clone();
+    assert_eq!(session.usage(&kept), Usage::None);
+    act(&mut session, TrainAction::Use(2));
+    session.handle(Action::Confirm);
+    assert_eq!((&session.settings().generate.generator, session.usage(&kept)), (&file, Usage::Chosen));
+    assert!(is_making(&session.take_commands()));
+    std::fs::remove_dir_all(&kept.folder).unwrap();
+    act(&mut session, TrainAction::Use(2));
+    assert_eq!(session.notices.list()[0].title, "The checkpoint of step 2 is not used");
+    assert!(session.training().unwrap().kept.is_empty(), "it is not offered any more");
 
     // A classifier waits for the next run.
     let mut session = Session::new(Settings::default());

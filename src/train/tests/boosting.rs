@@ -54,7 +54,8 @@ fn boosted(bank: usize, shelf: &Memory, first_weights: u64) -> GeneratorTrainer 
     let booster =
         Booster::new((generator, judge), boosting.refine.clone(), (0..CLASSES).collect(), plan.course.seed, compute);
     let bank = Bank::new(booster, Box::new(shelf.clone()), &boosting, plan.course.batch);
-    GeneratorTrainer::new(plan, &mut Initial::new(first_weights), None, Some(bank), &Device::flex()).unwrap()
+    let helpers = Helpers { bank: Some(bank), ..Helpers::default() };
+    GeneratorTrainer::new(plan, &mut Initial::new(first_weights), helpers, &Device::flex()).unwrap()
 }
 
 /// Losses of so many steps.

@@ -94,15 +94,11 @@ impl Pipeline {
             has_dynamic_offset: false,
             min_binding_size: std::num::NonZeroU64::new(size_of::<Uniforms>() as u64),
         };
-        let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::FRAGMENT,
-            ty,
-            count: None,
-        };
+        let entry = |binding, visibility, ty| wgpu::BindGroupLayoutEntry { binding, visibility, ty, count: None };
+        let (vertex, fragment) = (wgpu::ShaderStages::VERTEX, wgpu::ShaderStages::FRAGMENT);
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: LABEL,
-            entries: &[entry(0, buffer), entry(1, picture), entry(2, picture)],
+            entries: &[entry(0, vertex, buffer), entry(1, fragment, picture), entry(2, fragment, picture)],
         });
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: LABEL,

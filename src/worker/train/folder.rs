@@ -13,7 +13,7 @@ use super::record::{ABOUT, Record, Sources};
 use super::tables::{self, METRICS, METRICS_HEAD, VALIDATION, rows_until};
 use super::told::{Snapshot, TrainSettings};
 use crate::checkpoint::{Checkpoint, CheckpointError, Named, Weights, write};
-use crate::file::sha256_of;
+use crate::file::{free_path, sha256_of};
 use crate::image::ImageBatch;
 use crate::image::sheet::contact_sheet;
 use crate::train::{Kept, Learned, Validation};
@@ -51,6 +51,7 @@ pub(super) struct RunFolder {
     /// When rows were last handed to the system: those outlive the program, however it ends.
     flushed: Instant,
     events: Events,
+    warnings: Vec<String>,
     _lock: File,
 }
 
@@ -216,6 +217,18 @@ impl RunFolder {
             // What a kill has left half written.
             remove(&new)?;
         }
+        let mut warnings = Vec::new();
+        for table in [METRICS, VALIDATION].map(|name| path.join(name)) {
+            if !tables::is_ours(&table) {
+                let aside = free_path(&table);
+                fs::copy(&table, &aside).map_err(failed(&aside))?;
+                warnings.push(format!(
+                    "{} is not as it was written, so it is kept as {}, and begun anew with what can be read of it",
+                    table.display(),
+                    aside.file_name().unwrap_or_default().display()
+                ));
+            }
+        }
         replace(&path.join(METRICS), rows_until(&path.join(METRICS), METRICS_HEAD, step))?;
         if path.join(VALIDATION).exists() {
             let validation = path.join(VALIDATION);
@@ -229,7 +242,12 @@ impl RunFolder {
         let file = OpenOptions::new().append(true).open(&metrics).map_err(failed(&metrics))?;
         let events = Events::begin(path, step).map_err(failed(path))?;
         let (path, config, metrics) = (path.to_owned(), config.to_owned(), BufWriter::new(file));
-        Ok(Self { path, config, metrics, flushed: Instant::now(), events, _lock: held })
+        Ok(Self { path, config, metrics, flushed: Instant::now(), events, warnings, _lock: held })
+    }
+
+    /// What is to be said of the folder, once.
+    pub(super) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Makes the folder again where it was renamed or removed meanwhile, so that what is kept in it next can be gone on with;

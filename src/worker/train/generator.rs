@@ -10,12 +10,14 @@ use super::config::GeneratorConfig;
 use super::record::{Sources, open_source};
 use super::told::TrainSettings;
 use super::work::{self, Ready};
-use crate::checkpoint::{Checkpoint, Weights};
+use crate::checkpoint::{Checkpoint, Weights, unwatched};
 use crate::data::DataSet;
 use crate::generator::Generator;
 use crate::net::Source;
+use crate::net::lpips::Lpips;
 use crate::net::unet::UnetConfig;
-use crate::train::{GeneratorPlan, GeneratorTrainer, Initial, Objective};
+use crate::train::metric::Metric;
+use crate::train::{GeneratorPlan, GeneratorTrainer, Helpers, Initial, Objective};
 use crate::worker::device::OpenDevice;
 use crate::zoo::{DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName, resolve};
 
@@ -31,6 +33,7 @@ pub(super) fn ready(
     let objective = objective(&config.objective);
     let manifest = manifest(&config, &data, &objective, spec.clone());
     work::check(&manifest, &config.course, settings, device)?;
+    let lpips = lpips(&config, &data, device, &mut sources)?;
     let bank = match &config.objective {
         Objective::Boosted(boosting) => {
             Some(boosted::bank(&config, boosting, (cache, &settings.out), open, (&mut notes, &mut sources))?)
@@ -49,11 +52,12 @@ pub(super) fn ready(
         dropout: config.network.dropout,
         variety: config.data.variety,
     };
+    let helpers = Helpers { teacher, bank, lpips };
     let trainer = match &start {
-        Start::Random => GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), teacher, bank, device)?,
+        Start::Random => GeneratorTrainer::new(plan, &mut Initial::new(config.course.seed), helpers, device)?,
         Start::Of(checkpoint) => {
             let source: &mut dyn Source = &mut Weights::new(checkpoint);
-            GeneratorTrainer::new(plan, source, teacher, bank, device)?
+            GeneratorTrainer::new(plan, source, helpers, device)?
         }
     };
     let mut ready = Ready::new(settings, &config, (Box::new(trainer), data, sources), (manifest, objective))?;
@@ -154,6 +158,31 @@ fn teacher(
         bail!("{name:?} is no generator of EDM, which a teacher is: choose another one in teacher");
     }
     Ok(Some(teacher))
+}
+
+/// The network of the distance, where it has one.
+fn lpips(
+    config: &GeneratorConfig,
+    data: &DataSet,
+    device: &Device,
+    sources: &mut Sources,
+) -> anyhow::Result<Option<Lpips>> {
+    let Metric::Lpips { vgg, linear } = config.objective.metric() else { return Ok(None) };
+    let [channels, ..] = data.shape();
+    if channels != 1 && channels != 3 {
+        bail!("LPIPS compares pictures of one or three channels, but these have {channels}: choose another metric");
+    }
+    let mut open = |name: &str, file: &String| -> anyhow::Result<Checkpoint> {
+        let checkpoint = Checkpoint::open(Path::new(file))?;
+        sources.insert(format!("objective.metric.{name}"), checkpoint.sha256(&mut unwatched)?);
+        Ok(checkpoint)
+    };
+    let (vgg, linear) = (open("vgg", vgg)?, open("linear", linear)?);
+    // What is missing is said when it is read.
+    let width = |name: String| vgg.tensors().get(&name).and_then(|info| info.shape.first().copied()).unwrap_or(0);
+    let widths: Vec<usize> = Lpips::widths().into_iter().map(width).collect();
+    let (mut vgg, mut linear) = (Weights::new(&vgg), Weights::new(&linear));
+    Ok(Some(Lpips::load(&widths, (&mut vgg, &mut linear), device)?))
 }
 
 fn manifest(config: &GeneratorConfig, data: &DataSet, objective: &str, spec: GeneratorManifest) -> Manifest {

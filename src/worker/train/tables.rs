@@ -42,6 +42,16 @@ fn judged(head: &str, row: &str) -> Option<(u64, Validation)> {
     Some((step, Validation { pictures, numbers }))
 }
 
+/// Whether a table is as it was written: a head, and rows that begin with a step; the last one may be half written. Others may
+/// have saved it anew, with other marks between its cells or lines of their own.
+pub(super) fn is_ours(path: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(path) else { return !path.exists() };
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let is_step = |row: &str| row.split_once(',').is_some_and(|(step, _)| step.parse::<u64>().is_ok());
+    let mut rows = whole.lines().filter(|row| !row.trim().is_empty());
+    rows.next().is_none_or(|head| head.starts_with("step,")) && rows.all(is_step)
+}
+
 /// The table's head, and its rows up to a step.
 pub(super) fn rows_until(path: &Path, head: &str, step: u64) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
@@ -51,4 +61,37 @@ pub(super) fn rows_until(path: &Path, head: &str, step: u64) -> String {
     };
     let rows = text.lines().filter(is_before);
     std::iter::once(head).chain(rows).flat_map(|row| [row, "\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_somebody_saved_anew_is_not_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(METRICS);
+        let is_ours_with = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            is_ours(&path)
+        };
+        assert!(is_ours(&path), "there is none");
+        let ours = "step,loss\n1,0.5\n2,0.25\n";
+        for text in
+            ["", "step,loss\n", ours, "step,loss\r\n1,0.5\r\n", "step,loss\n1,0.5\n\n2,0.", "step,loss,mine\n1,0.5,x\n"]
+        {
+            assert!(is_ours_with(text.as_bytes()), "{text:?}");
+        }
+        for text in [
+            "step;loss\n1;0.5\n",
+            "step\tloss\n",
+            "step,loss\n\"1\",0.5\n",
+            "step,loss\n1.0,0.5\n",
+            "step,loss\n1,0.5\nmy note\n",
+        ] {
+            assert!(!is_ours_with(text.as_bytes()), "{text:?}");
+        }
+        let utf_16: Vec<u8> = ours.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(!is_ours_with(&[&[0xff, 0xfe], &utf_16[..]].concat()));
+    }
 }

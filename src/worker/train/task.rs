@@ -92,6 +92,9 @@ impl Train {
                 let count = ready.data.training.len();
                 let order = (count > 0).then(|| Order::new(ready.course.seed, count));
                 let mut going = Going { ready: *ready, open, run, order, first, kept: None, samples: None };
+                for warning in going.run.take_warnings() {
+                    context.publish(Event::Warning(warning));
+                }
                 // It may have ended before they were made.
                 if let Some(last) = folder::last(out).filter(|last| last.step == first && !going.run.is_pictured(first))
                 {

@@ -1,0 +1,39 @@
+//! LPIPS against the original.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use lapidary::checkpoint::{Checkpoint, Weights};
+use lapidary::net::lpips::Lpips;
+
+use super::golden::Golden;
+
+#[test]
+fn lpips_and_its_gradient_are_the_originals() {
+    let golden = Golden::open("lpips/values.safetensors");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/lpips");
+    let [vgg, heads] =
+        ["vgg", "heads"].map(|name| Checkpoint::open(&folder.join(name).with_extension("safetensors")).unwrap());
+    let widths: Vec<usize> = Lpips::widths().iter().map(|name| vgg.tensors()[name].shape[0]).collect();
+    assert_eq!(widths, [4, 6, 8, 8, 10]);
+    let device = Device::flex();
+    let (mut vgg, mut heads) = (Weights::new(&vgg), Weights::new(&heads));
+    let lpips = Lpips::load(&widths, (&mut vgg, &mut heads), &device).unwrap();
+    assert!(vgg.report().unused.is_empty() && heads.report().unused.is_empty(), "every tensor has its place");
+
+    let [a, b] = ["a", "b"].map(|key| golden.images(key).to_tensor(&device));
+    let plain = lpips.distance(a.clone(), b.clone()).into_data().try_into_vec::<f32>().unwrap();
+    let tracked = a.autodiff().require_grad();
+    let distance = lpips.distance(tracked.clone(), b);
+    let found = distance.clone().without_autodiff().into_data().try_into_vec::<f32>().unwrap();
+    for (found, expected) in found.iter().chain(&plain).zip(golden.values("distance").iter().cycle()) {
+        assert!((found - expected).abs() < 1e-5, "{found}, not {expected}");
+    }
+    let weights = TensorData::new(golden.values("weights").to_vec(), [3]);
+    let mut gradients = (distance * Tensor::<1>::from_data(weights, &device)).sum().backward();
+    let gradient = tracked.grad_remove(&mut gradients).unwrap().into_data().try_into_vec::<f32>().unwrap();
+    let largest = golden.values("gradient").iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    for (found, expected) in gradient.iter().zip(golden.values("gradient")) {
+        assert!((found - expected).abs() < 1e-3 * largest, "{found}, not {expected}");
+    }
+}
