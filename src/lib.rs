@@ -14,7 +14,7 @@
 //!
 //! | module | holds | does not know |
 //! |---|---|---|
-//! | [`error`], [`units`], [`mod@file`], [`noise`] | the chain of an error; amounts in words; what lies at a path; seeds to numbers | who uses them |
+//! | [`error`], [`units`], [`mod@file`], [`signals`], [`noise`] | the chain of an error; amounts in words; what lies at a path; what asks the program to end; seeds to numbers | who uses them |
 //! | [`parameter`] | one description per setting, which flags, help, sliders and tooltips are made from | who uses it |
 //! | [`image`] | pictures on the host, `[N, C, H, W]`, `[0, 1]`; their levels, colours and differences | where they come from |
 //! | [`checkpoint`] | the file door: files of tensors, opened by content, taken with every shape checked | networks, devices |

@@ -111,6 +111,7 @@ impl Job<'_> {
         let hashes = self.hashes(options);
         let recipe = self.recipe(options, &hashes);
         let claim = self.claim(options, &inputs, &recipe);
+        claim.settle()?;
         export::check_space(&claim.look()?.0, self.needed())?;
         match claim.claim()? {
             Claimed::Finished(folder) => {

@@ -237,11 +237,19 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
             counted(found.len(), "point"),
             counted(more as usize, "point")
         ));
-    } else if let Some((k, verdict)) = best(&found, options.metric) {
+    } else if let Some((k, verdict, others)) = best(&found, options.metric) {
         let (label, ts, value) =
             (options.metric.option().label.to_lowercase(), options.ts(k), verdict.value(options.metric));
+        let ties = if others == 0 {
+            String::new()
+        } else {
+            format!(
+                "; {} as good, the logit decides between them: more seeds tell more",
+                if others == 1 { "1 other is".to_owned() } else { format!("{others} others are") }
+            )
+        };
         driver.print(&format!(
-            "best of {} points by {label}: --ts {ts} (σ = {:.4}, {label} {value:.4})\n{}",
+            "best of {} points by {label}: --ts {ts} (σ = {:.4}, {label} {value:.4}{ties})\n{}",
             found.len(),
             verdict.sigma,
             written(&place, &[TABLE])

@@ -42,13 +42,15 @@ impl Verdict {
     }
 }
 
-/// The point with the largest value, the first of equals; what is no number does not count.
-pub(super) fn best(found: &Found, metric: Metric) -> Option<(u32, Verdict)> {
-    let numbers = found.iter().filter(|(_, verdict)| verdict.value(metric).is_finite());
-    let larger = |best: (u32, Verdict), next: (u32, Verdict)| {
-        if next.1.value(metric) > best.1.value(metric) { next } else { best }
-    };
-    numbers.map(|(k, verdict)| (*k, *verdict)).reduce(larger)
+/// The point with the largest value, of equals that with the largest logit, then the first; and how many others are as good.
+/// What is no number does not count.
+pub(super) fn best(found: &Found, metric: Metric) -> Option<(u32, Verdict, usize)> {
+    let value = |verdict: &Verdict| [metric, Metric::Logit].map(|metric| verdict.value(metric));
+    let numbers = || found.iter().filter(|(_, verdict)| verdict.value(metric).is_finite());
+    let larger = |best: (u32, Verdict), next: (u32, Verdict)| if value(&next.1) > value(&best.1) { next } else { best };
+    let (k, verdict) = numbers().map(|(k, verdict)| (*k, *verdict)).reduce(larger)?;
+    let equals = numbers().filter(|(_, other)| other.value(metric) == verdict.value(metric)).count();
+    Some((k, verdict, equals - 1))
 }
 
 pub(super) fn header(metric: Metric) -> String {
@@ -102,6 +104,11 @@ mod tests {
         assert!((verdict.value(Metric::Confidence) - 0.5 * (0.5 + 0.119_202_92)).abs() < 1e-6);
         let at = |value: f64| Verdict { sigma: 0.0, values: [value; 3] };
         let found = BTreeMap::from([(3, at(1.0)), (4, at(f64::NAN)), (5, at(2.0)), (6, at(2.0))]);
-        assert_eq!(best(&found, Metric::Logit).unwrap().0, 5);
+        let found_at = |found: &Found, metric| best(found, metric).map(|(k, _, others)| (k, others));
+        assert_eq!(found_at(&found, Metric::Logit), Some((5, 1)));
+        // Of equals the one with the larger logit.
+        let with = |logit: f64| Verdict { sigma: 0.0, values: [logit, 0.5, 1.0] };
+        let found = BTreeMap::from([(1, with(-3.7)), (2, with(-3.4)), (3, with(-3.6))]);
+        assert_eq!(found_at(&found, Metric::Agreement), Some((2, 2)));
     }
 }

@@ -8,8 +8,9 @@ use crate::refiner::{Norm, Numbers};
 use crate::trace::{Quantity, RunId, Trace};
 
 /// Header of the trace. Lengths are on `[0, 1]` pixels, `clipped` is a share in `0..=1`. `target` is the class that the sample
-/// is refined towards, `class` its name; probability and energy are those of the target. `name` is the file of an opened picture.
-const COLUMNS: [&str; 17] = [
+/// is refined towards, `class` its name; probability and energy are those of the target. `name` is the file of an opened picture,
+/// `classifier` the name of what judged the state, or of its file: numbers of two classifiers cannot be compared.
+const COLUMNS: [&str; 18] = [
     "iteration",
     "sample",
     "seed",
@@ -27,6 +28,7 @@ const COLUMNS: [&str; 17] = [
     "state",
     "name",
     "label_class",
+    "classifier",
 ];
 
 /// Header of a long refinement: every picture before and after. `index` counts in the source, `label` is empty when the source
@@ -70,10 +72,12 @@ fn write(path: &Path, trace: &Trace, run: RunId, origins: &Origins, classes: &[S
         for state in trace.path(run) {
             let Some(numbers) = trace.numbers(state) else { continue };
             // A run has targets of its own, also where its path goes through another run.
-            let targets = trace.run(state.run).and_then(|run| run.targets.as_ref()).unwrap_or(&origins.labels);
+            let run = trace.run(state.run);
+            let targets = run.and_then(|run| run.targets.as_ref()).unwrap_or(&origins.labels);
+            let classifier = run.map_or("", |run| file_name(&run.settings.classifier));
             for sample in 0..origins.labels.len() {
                 let target = targets.get(sample).copied().unwrap_or(origins.labels[sample]);
-                table.write_record(row((state.iteration, sample, target), numbers, origins, classes))?;
+                table.write_record(row((state.iteration, sample, target), numbers, origins, (classes, classifier)))?;
             }
         }
         table.flush()
@@ -84,7 +88,7 @@ fn row(
     (iteration, sample, target): (u32, usize, usize),
     numbers: &Numbers,
     origins: &Origins,
-    classes: &[String],
+    (classes, classifier): (&[String], &str),
 ) -> [String; COLUMNS.len()] {
     let list = |values: &[f32]| number(values.get(sample).copied().unwrap_or(f32::NAN));
     let quantity = |quantity: Quantity| number(quantity.value(numbers, sample, target, Norm::L2));
@@ -106,7 +110,13 @@ fn row(
         numbers.state.get(sample).copied().unwrap_or_default().words().key.to_owned(),
         origins.names.get(sample).cloned().unwrap_or_default(),
         classes.get(origins.labels[sample]).cloned().unwrap_or_default(),
+        classifier.to_owned(),
     ]
+}
+
+/// A model's name, or that of its file: where it lies is nobody else's business.
+fn file_name(reference: &str) -> &str {
+    reference.rsplit(['/', '\\']).next().unwrap_or(reference)
 }
 
 /// One picture of a long refinement.

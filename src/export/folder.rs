@@ -4,6 +4,7 @@
 //! else's. A lock is held while work goes on. Before it begins, everything that could be destroyed is looked for. Earlier results
 //! stay until new ones are whole.
 
+mod aside;
 mod index;
 mod keep;
 mod lying;
@@ -13,10 +14,10 @@ use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use self::index::Index;
+use self::index::{Index, is_the_same};
 use self::keep::Reserve;
 pub(super) use self::lying::{bytes_of_parts, is_numbered};
-use self::lying::{first_missing, holds_parts, is_filled, is_locked, matching, numbered, remove_parts, sweep};
+use self::lying::{first_missing, holds_parts, is_filled, is_locked, matching, numbered, sweep, unfinished};
 use super::ExportError;
 use crate::data::RESULTS_INDEX as INDEX;
 use crate::session::Provenance;
@@ -117,6 +118,14 @@ impl State {
             let what = if folder.join(INDEX).exists() { "cannot be read" } else { "is missing" };
             return Ok(Self::Refused(ExportError::LostIndex { path: folder.to_owned(), what }));
         }
+        // Whatever is begun here leaves an index first.
+        if let Some(path) = unfinished(folder).filter(|_| index.is_none()) {
+            return foreign(path);
+        }
+        let stranger = |index: &Index| aside::stranger(folder, &index.recipe);
+        if let Some(path) = index.as_ref().filter(|_| claim.earlier == Earlier::Overwrite).and_then(stranger) {
+            return foreign(path);
+        }
         let mut names = BTreeSet::new();
         for files in claim.files {
             names.extend(matching(folder, files)?);
@@ -176,11 +185,12 @@ impl Claim<'_> {
     /// # Errors
     /// [`ExportError`] says what stands against it; nothing is changed then.
     pub fn claim(&self) -> Result<Claimed, ExportError> {
+        self.settle()?;
         let (folder, index, replaced) = match self.choose()? {
             Choice::Finished(folder) => {
                 // It may have been killed while it tidied up.
                 sweep(&folder);
-                remove_parts(&folder)?;
+                aside::remove(&folder, self.recipe)?;
                 let _may_not_be_there = std::fs::remove_file(folder.join(LOCK));
                 return Ok(Claimed::Finished(folder));
             }
@@ -222,11 +232,23 @@ impl Claim<'_> {
             let fail = |source| ExportError::Folder { path: out.path.clone(), source };
             (&out.lock).write_all(LOCK_TEXT.as_bytes()).map_err(fail)?;
         }
-        out.index.write(&out.path)?;
-        if begins {
-            remove_parts(&out.path)?;
+        if let Some(replaced) = &out.replaced {
+            aside::put(&out.path, replaced)?;
         }
+        out.index.write(&out.path)?;
         Ok(Claimed::Begun(out))
+    }
+
+    /// Takes back what a command had set aside that was killed while it began anew, unless something came of it.
+    ///
+    /// # Errors
+    /// [`ExportError::Folder`]
+    pub fn settle(&self) -> Result<(), ExportError> {
+        if self.folder.is_dir() && !is_locked(self.folder) {
+            let came = Index::read(self.folder).is_some_and(|index| index.finished || index.done > 0);
+            aside::end(self.folder, came)?;
+        }
+        Ok(())
     }
 
     fn choose(&self) -> Result<Choice, ExportError> {
@@ -414,7 +436,7 @@ impl OutFolder {
         self.written = true;
         self.aside.extend(self.index.end_moving(&self.path)?);
         if finished {
-            remove_parts(&self.path)?;
+            aside::remove(&self.path, &self.index.recipe)?;
         }
         Ok(None)
     }
@@ -452,22 +474,14 @@ impl Drop for OutFolder {
         leave(&self.path);
         let parts = self.path.join(PARTS);
         let _may_not_be_empty = std::fs::remove_dir(&parts);
-        if self.written || parts.exists() {
+        let taken_back = aside::end(&self.path, self.written);
+        if self.written || parts.exists() || !matches!(taken_back, Ok(false)) {
             return;
         }
         if let Err(error) = self.undo() {
             tracing::debug!(%error, "something of the folder stays");
         }
     }
-}
-
-/// Whether the same is computed by both: the same program with the same models on the same GPU, or on some CPU.
-fn is_the_same(one: &Provenance, other: &Provenance) -> bool {
-    let models =
-        |of: &Provenance| [&of.generator, &of.classifier].map(|info| info.as_ref().map(|info| info.sha256.clone()));
-    let device =
-        |of: &Provenance| of.device.as_ref().map(|device| if device.cpu { None } else { Some(device.name.clone()) });
-    (&one.lapidary, &one.burn, models(one), device(one)) == (&other.lapidary, &other.burn, models(other), device(other))
 }
 
 /// Leaves a folder that is ours because the program ends at once: what is finished stays, and nothing that says nothing.

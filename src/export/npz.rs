@@ -43,6 +43,9 @@ fn write_refined(folder: &Path, results: &Results<'_>) -> Result<(), ExportError
         pictures(archive, "before", &origins.images)?;
         pictures(archive, "after", refined.after)?;
         for (name, logits) in [("logits_before", refined.logits_before), ("logits_after", refined.logits_after)] {
+            if logits.is_empty() {
+                continue;
+            }
             let n = origins.labels.len();
             array(archive, name, &[n, logits.len() / n.max(1)], logits.iter().copied())?;
         }

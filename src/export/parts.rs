@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::csv::{self, RefinedRow};
 use super::folder::{PARTS, is_numbered};
 use super::{ExportError, LONG_GENERATED, LONG_REFINED, npz, png, write_document};
+use crate::file::free_path;
 use crate::generator::{EditSettings, GenerateSettings, Mask};
 use crate::image::sheet::contact_sheet;
 use crate::image::{ImageBatch, Levels};
@@ -99,7 +100,13 @@ impl Parts {
             let [first, end, count] = [0, 1, 2].map(|i| places.get(i).map_or(0, |place| *place as usize));
             if places.is_empty() || path != parts.path(first) {
                 // Somebody wrote into it, or it was somewhere else.
-                let said = format!("warning: {} is not what was written there, so it is made anew", path.display());
+                let kept = free_path(&path);
+                let became = match std::fs::rename(&path, &kept) {
+                    Ok(()) => format!("it is kept as {}, and ", kept.file_name().unwrap_or_default().display()),
+                    Err(_) => String::new(),
+                };
+                let said =
+                    format!("warning: {} is not what was written there, so {became}it is made anew", path.display());
                 parts.warnings.push(said);
             } else if first == parts.next(start) {
                 parts.list.push(Part { path, end, count });

@@ -244,6 +244,10 @@ impl Session {
         if let Err(error) = self.check_labels(&settings) {
             return self.notices.failure(&["no run is begun".to_owned(), error.to_string()]);
         }
+        if parent.is_some_and(|parent| self.classifier_changed(parent.run)) {
+            let details = vec!["Its numbers cannot be compared with those of the iterations before. Reset begins anew from the pictures, so that it judges them from the start.".to_owned()];
+            self.notices.add(Severity::Info, "Another classifier refines from here on", details);
+        }
         self.record.trace.begin(run, parent, settings.clone());
         self.remember(Fact::Run { id: run, parent, settings: settings.clone() });
         self.send_run(run, (start, settings), iterations);

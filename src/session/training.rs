@@ -149,6 +149,15 @@ impl Training {
         self.report.as_ref().map_or(0, |report| report.steps.1)
     }
 
+    /// How it goes, in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self.phase {
+            TrainPhase::Waits if self.step > 0 => "Ready to go on".to_owned(),
+            phase => phase.words(),
+        }
+    }
+
     /// Seconds of the training's own time until all steps are done, once a step was done.
     #[must_use]
     pub fn eta_secs(&self) -> Option<f64> {
@@ -475,8 +484,7 @@ pub fn network_label(name: &str) -> String {
 
 impl TrainPhase {
     /// In words.
-    #[must_use]
-    pub fn words(self) -> String {
+    fn words(self) -> String {
         match self {
             Self::Prepares(0, _) => "Looking at it".to_owned(),
             Self::Prepares(done, of) if done == of => "Making the network".to_owned(),

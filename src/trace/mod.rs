@@ -155,6 +155,14 @@ impl Trace {
         self.is_leaf(id) && self.runs.remove(&id).is_some()
     }
 
+    /// Numbers of the first state of a path, if one classifier judged it and the last one: those of two cannot be compared.
+    #[must_use]
+    pub fn before(&self, path: &[StateId], last: StateId) -> Option<&Numbers> {
+        let first = *path.first()?;
+        let judge = |id: StateId| self.run(id.run).map(|run| &run.settings.classifier);
+        if judge(first) == judge(last) { self.numbers(first) } else { None }
+    }
+
     /// The runs of a group, oldest first.
     pub fn group(&self, group: GroupId) -> impl Iterator<Item = &Run> {
         self.runs.values().filter(move |run| run.tag.group == Some(group))
@@ -342,6 +350,23 @@ mod tests {
 
     fn state(run: u64, iteration: u32) -> StateId {
         StateId { run: RunId(run), iteration }
+    }
+
+    #[test]
+    fn numbers_of_another_classifier_are_no_before() {
+        let (mut trace, first) = (Trace::default(), StateId { run: RunId(0), iteration: 0 });
+        let settings = RefineSettings::default();
+        let other = RefineSettings { classifier: "another".to_owned(), ..settings.clone() };
+        trace.begin(RunId(0), None, settings.clone());
+        assert!(trace.push(first, numbers(1.0)));
+        for (run, settings) in [(RunId(1), settings), (RunId(2), other)] {
+            trace.begin(run, Some(first), settings);
+            assert!(trace.push(StateId { run, iteration: 0 }, numbers(2.0)));
+        }
+        let path = [first];
+        let before = |run| trace.before(&path, StateId { run, iteration: 0 }).map(|numbers| numbers.objective[0]);
+        assert_eq!([RunId(0), RunId(1), RunId(2)].map(before), [Some(1.0), Some(1.0), None]);
+        assert!(trace.before(&[], first).is_none());
     }
 
     #[test]

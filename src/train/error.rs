@@ -47,7 +47,7 @@ pub enum TrainError {
     Keep(#[from] CheckpointError),
     /// The training has left what numbers can say.
     #[error(
-        "the loss or its gradient at step {step} is no finite number: go on from the last checkpoint with a lower rate, or with clip = 1.0 in [optimiser]"
+        "the loss or its gradient at step {step} is no finite number: take a lower rate, or clip = 1.0 in [optimiser], and go on from the last checkpoint, if there is one, or begin anew"
     )]
     NotFinite {
         /// Steps that were done before.

@@ -8,7 +8,7 @@ use super::Workbench;
 use super::generate_panel::Wish;
 use super::path_dialog::{Answer, Purpose, look, look_at_pasted};
 use crate::session::training::TrainAction;
-use crate::session::{Action, Detail};
+use crate::session::{Action, Detail, Severity};
 
 impl Workbench {
     /// A picture that is pasted is opened like one in a file.
@@ -29,6 +29,21 @@ impl Workbench {
                 let what = "there is no place for the picture in the clipboard: the folder for temporary files cannot be written to";
                 self.host.session.notices.failure(&[what.to_owned(), error.to_string()]);
             }
+        }
+    }
+
+    /// Says so where Ctrl+V brought nothing: the window system gives no event then, only that the key is let go.
+    pub(super) fn unread_paste(&mut self, ui: &Ui) {
+        let is_release = |event: &egui::Event| match event {
+            egui::Event::Key { key: egui::Key::V, pressed: false, modifiers, .. } => modifiers.command_only(),
+            _ => false,
+        };
+        let is_paste = |event: &egui::Event| matches!(event, egui::Event::Paste(_) | egui::Event::PasteImage(_));
+        let has = |is: &dyn Fn(&egui::Event) -> bool| ui.input(|input| input.events.iter().any(is));
+        self.has_pasted |= has(&is_paste);
+        if has(&is_release) && !std::mem::take(&mut self.has_pasted) {
+            let details = vec!["The clipboard holds no picture and no text, or a picture so large that it did not come in time: save that as a file, and open it with File, Open images.".to_owned()];
+            self.host.session.notices.add(Severity::Warning, "Nothing could be pasted", details);
         }
     }
 

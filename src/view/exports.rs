@@ -181,10 +181,11 @@ impl Job {
             return write_png(&pair(&origins.images, after, sample), to);
         }
         let path = self.run.map_or_else(Vec::new, |run| trace.path(run));
-        let before = path.first().and_then(|id| trace.numbers(*id));
-        let refined = state.as_ref().zip(before).zip(self.run).map(|((state, before), run)| Refined {
+        // Another classifier's logits would be no "before" of these.
+        let before = path.last().and_then(|last| trace.before(&path, *last));
+        let refined = state.as_ref().filter(|_| !path.is_empty()).zip(self.run).map(|(state, run)| Refined {
             after: &state.images,
-            logits_before: &before.logits,
+            logits_before: before.map_or(&[], |before| &before.logits),
             logits_after: &state.numbers.logits,
             trace,
             run,

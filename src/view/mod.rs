@@ -88,6 +88,8 @@ pub struct Workbench {
     looking: Option<Receiver<Answer>>,
     /// Where the picture lies that was pasted last.
     pasted: Option<tempfile::TempDir>,
+    /// Something was pasted since the key for it was last let go.
+    has_pasted: bool,
     frame: Frame,
     ending: Ending,
     asking: Asking,
@@ -123,6 +125,7 @@ impl Workbench {
             dialog: PathDialog::default(),
             looking: None,
             pasted: None,
+            has_pasted: false,
             frame: Frame::default(),
             ending: Ending::default(),
             asking: Asking::default(),
@@ -243,6 +246,7 @@ impl Workbench {
         if !covered {
             actions.extend(self.keyboard.pressed(ui.ctx()).into_iter().map(Action::Do));
         }
+        self.unread_paste(ui);
         if self.dialog.is_open() || !has_modal {
             self.pasted_picture(ui);
         }
@@ -315,7 +319,8 @@ impl Workbench {
         let shown = preview.as_ref().or(self.shown.as_ref());
         let path = session.path();
         let input = self.compare.input(session);
-        let numbers_before = path.first().filter(|_| input.is_none()).and_then(|id| session.trace().numbers(*id));
+        let last = session.shown_id().filter(|_| input.is_none());
+        let numbers_before = last.and_then(|last| session.trace().before(path, last));
         // Of the pictures that are shown: every sample's best, it may be, and not those of one state.
         let numbers_after = match &self.shown {
             _ if preview.is_some() => None,

@@ -200,6 +200,9 @@ fn steer_ui(ui: &mut Ui, training: &Training, actions: &mut Vec<Action>) {
         };
         let (pause, go_on) = (TrainAction::Steer(Steer::Pause), TrainAction::Steer(Steer::GoOn));
         match phase {
+            TrainPhase::Waits if training.step > 0 => {
+                button(ui, widgets::primary(ui, "Go on"), true, go_on, "Go on with the next step");
+            }
             TrainPhase::Waits => button(ui, widgets::primary(ui, "Start"), true, go_on, "Begin with the first step"),
             TrainPhase::Runs => {
                 let about = "Hold it after its current step; nothing is lost";
@@ -224,14 +227,14 @@ fn steer_ui(ui: &mut Ui, training: &Training, actions: &mut Vec<Action>) {
 fn progress_ui(ui: &mut Ui, training: &Training) {
     let (step, steps) = (training.step, training.steps());
     let (share, text) = match (training.phase, training.refined) {
-        (TrainPhase::Prepares(done, of), _) => (done as f32 / of.max(1) as f32, training.phase.words()),
+        (TrainPhase::Prepares(done, of), _) => (done as f32 / of.max(1) as f32, training.words()),
         (_, Some((done, of))) => {
             (done as f32 / of.max(1) as f32, format!("{done} of {} refined", counted(of, "picture")))
         }
         _ => (step as f32 / steps.max(1) as f32, format!("Step {step} of {steps}")),
     };
     ui.add(ProgressBar::new(share).desired_width(ui.available_width()).text(text));
-    let mut words = vec![training.phase.words()];
+    let mut words = vec![training.words()];
     if training.is_going() {
         words.extend(training.secs.map(|secs| format!("{} steps/s", digits((1.0 / secs.max(1e-9)) as f32))));
         words.extend(training.eta_secs().map(|secs| format!("{} left", duration(secs))));

@@ -448,6 +448,11 @@ fn a_picture_in_the_clipboard_is_opened() {
     let mut harness = workbench(root.path());
     harness.step();
     let picture = egui::ColorImage::filled([40, 30], egui::Color32::RED);
+    let modifiers = egui::Modifiers::COMMAND;
+    let release = egui::Event::Key { key: Key::V, physical_key: None, pressed: false, repeat: false, modifiers };
+    let is_told = |harness: &Harness<'static, Workbench>| {
+        session(harness).notices.list().iter().any(|notice| notice.title == "Nothing could be pasted")
+    };
     for opens_first in [false, true] {
         if opens_first {
             open_dialog(&mut harness, Key::I);
@@ -455,12 +460,17 @@ fn a_picture_in_the_clipboard_is_opened() {
         }
         let epoch = session(&harness).epoch();
         harness.event(egui::Event::PasteImage(Arc::new(picture.clone())));
+        harness.event(release.clone());
         until(&mut harness, "its picture", move |session| session.epoch() > epoch && at_rest(session));
         let origins = session(&harness).origins().unwrap();
         assert_eq!((origins.labels.len(), origins.names.as_slice()), (1, ["clipboard.png".to_owned()].as_slice()));
         assert!(origins.images.sample(0)[0] > 0.99, "it is red");
         assert!(harness.query_by_role_and_label(Role::TextInput, "Path").is_none());
     }
+    assert!(!is_told(&harness));
+    harness.event(release);
+    steps(&mut harness, 2);
+    assert!(is_told(&harness), "the clipboard was empty");
 }
 
 #[test]

@@ -217,3 +217,12 @@ fn set_aside(path: &Path) -> std::io::Result<String> {
         free.file_name().unwrap_or_default().display()
     ))
 }
+
+/// Whether the same is computed by both: the same program with the same models on the same GPU, or on some CPU.
+pub(super) fn is_the_same(one: &Provenance, other: &Provenance) -> bool {
+    let models =
+        |of: &Provenance| [&of.generator, &of.classifier].map(|info| info.as_ref().map(|info| info.sha256.clone()));
+    let device =
+        |of: &Provenance| of.device.as_ref().map(|device| if device.cpu { None } else { Some(device.name.clone()) });
+    (&one.lapidary, &one.burn, models(one), device(one)) == (&other.lapidary, &other.burn, models(other), device(other))
+}

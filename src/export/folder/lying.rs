@@ -3,7 +3,6 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use super::super::parts::UNDER_WAY;
 use super::super::{ExportError, TEMPORARY, npz};
 use super::{LOCK, NEW, PARTS};
 
@@ -17,26 +16,17 @@ pub(super) fn sweep(folder: &Path) {
     }
 }
 
+/// What has the name of something that is being written.
+pub(super) fn unfinished(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(TEMPORARY)))
+}
+
 /// Removes the folder of results that are being written.
 pub(super) fn remove_new(folder: &Path) {
     let _may_not_be_there = std::fs::remove_dir_all(folder.join(NEW));
-}
-
-/// Removes what was finished of something long, and nothing else that lies there.
-pub(super) fn remove_parts(folder: &Path) -> Result<(), ExportError> {
-    let parts = folder.join(PARTS);
-    let fail = |path: &Path, source| ExportError::Folder { path: path.to_owned(), source };
-    if !parts.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(&parts).map_err(|source| fail(&parts, source))? {
-        let path = entry.map_err(|source| fail(&parts, source))?.path();
-        if is_part(&path) {
-            std::fs::remove_file(&path).map_err(|source| fail(&path, source))?;
-        }
-    }
-    let _others_stay = std::fs::remove_dir(&parts);
-    Ok(())
 }
 
 /// Whether something finished of something long lies there for sure.
@@ -100,14 +90,6 @@ pub(super) fn matching(folder: &Path, files: &str) -> Result<Vec<String>, Export
     }
     found.sort();
     Ok(found)
-}
-
-/// Whether a file of the folder of parts is one of ours: it has the name of one and says which places it is about, or it is
-/// what was under way.
-fn is_part(path: &Path) -> bool {
-    // One that cannot be read is what a full disk or a power cut left.
-    path.file_name().is_some_and(|name| name == UNDER_WAY)
-        || is_numbered(path) && !matches!(npz::read::<i64>(path, "places"), Ok(None))
 }
 
 /// Whether a file has the name of a part.

@@ -265,7 +265,7 @@ fn what_is_unfinished_is_gone_on_with_by_the_same_command() {
     let mut out = place.begin("out", |_| {});
     let made_here = Provenance::new();
     out.set_provenance(&made_here).unwrap();
-    place.put("out/parts/00000000.npz");
+    part(&place, "out", 0, "a");
     drop(out);
     assert!(matches!(place.claim("out", |_| {}), Err(ExportError::Unfinished { .. })));
     let other = place.claim("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Resume, "b"));
@@ -283,7 +283,7 @@ fn what_is_unfinished_is_gone_on_with_by_the_same_command() {
     assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
     // As if it were killed while it tidied up.
     std::fs::write(place.at("out").join(LOCK), LOCK_TEXT).unwrap();
-    place.put("out/parts/00000000.npz");
+    part(&place, "out", 0, "a");
     let again = place.claim("out", |claim| claim.earlier = Earlier::Resume).unwrap();
     assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
     assert!(matches!(again, Claimed::Finished(_)), "{again:?}");
@@ -422,4 +422,77 @@ fn a_lost_index_does_not_hide_what_is_finished() {
     std::fs::remove_file(place.at("out/.lapidary.json")).unwrap();
     assert!(refused().contains(".lapidary.json, is missing"));
     assert!(place.at("out/parts/00000000.npz").exists());
+}
+
+/// A finished part of the work of a recipe.
+fn part(place: &Place, folder: &str, first: usize, recipe: &str) -> PathBuf {
+    let path = place.at(folder).join(PARTS).join(format!("{first:08}.npz"));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    super::super::npz::sealed(&path, recipe, |archive| {
+        super::super::npz::array(archive, "places", &[3], [0_i64, 2, 2].into_iter())
+    })
+    .unwrap();
+    path
+}
+
+#[test]
+fn what_is_finished_comes_back_when_nothing_comes_of_what_takes_its_place() {
+    let place = Place::new();
+    let overwrite =
+        |recipe: &'static str| place.begin("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Overwrite, recipe));
+    let resume =
+        |recipe: &'static str| place.claim("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Resume, recipe));
+    let out = place.begin("out", |_| {});
+    part(&place, "out", 0, "a");
+    drop(out);
+    place.put("out/parts/mine.txt");
+
+    let out = overwrite("b");
+    assert_eq!(place.names("out/parts"), ["mine.txt"]);
+    drop(out);
+    assert_eq!(place.names("out/parts"), ["00000000.npz", "mine.txt"], "stopped before anything came of it");
+    drop(resume("a").unwrap());
+
+    // A kill says nothing; who comes next finds it.
+    let out = overwrite("b");
+    std::fs::remove_file(place.at("out").join(LOCK)).unwrap();
+    std::mem::forget(out);
+    assert!(matches!(resume("a").unwrap(), Claimed::Begun(_)));
+    assert_eq!(place.names("out/parts"), ["00000000.npz", "mine.txt"]);
+
+    // Something came of it: what was set aside is forgotten.
+    let out = overwrite("b");
+    part(&place, "out", 7, "b");
+    drop(out);
+    assert_eq!(place.names("out/parts"), ["00000007.npz", "mine.txt"]);
+    assert!(place.names("out").iter().all(|name| !name.contains("-parts")), "{:?}", place.names("out"));
+    assert!(matches!(resume("a"), Err(ExportError::OtherRecipe { .. })));
+    publish(
+        &mut place.begin("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Resume, "b")),
+        &["samples.npz"],
+        true,
+    );
+    assert_eq!(place.names("out/parts"), ["mine.txt"]);
+}
+
+#[test]
+fn what_only_has_the_name_of_a_part_or_of_something_unfinished_is_somebody_elses() {
+    let place = Place::new();
+    place.finish("out", &["samples.npz"]);
+    let overwrite = || place.claim("out", |claim| claim.earlier = Earlier::Overwrite).map(drop);
+    for name in ["out/parts/00000000.npz", "out/parts/under-way.npz"] {
+        let path = place.put(name);
+        assert!(matches!(overwrite(), Err(ExportError::Foreign { path: found }) if found == path));
+        std::fs::remove_file(path).unwrap();
+    }
+    // One that was written into is no more as it was.
+    let path = part(&place, "out", 0, "a");
+    assert!(overwrite().is_ok() && path.exists());
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, [&bytes[..], b"x"].concat()).unwrap();
+    assert!(matches!(overwrite(), Err(ExportError::Foreign { .. })));
+
+    let theirs = place.put("fresh/.lapidary-out-new/x");
+    assert!(matches!(place.claim("fresh", |_| {}), Err(ExportError::Foreign { .. })));
+    assert!(theirs.exists());
 }

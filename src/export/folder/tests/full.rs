@@ -28,7 +28,7 @@ fn earlier_results_stay_until_new_ones_are_whole() {
     assert!(matches!(place.claim("out", |_| {}), Err(ExportError::Earlier { .. })), "all is as before");
     // A command that is stopped writes beside them.
     let mut out = overwrite("b");
-    place.put("out/parts/00000000.npz");
+    part(&place, "out", 0, "b");
     out.publish(names(), Extent::Part(1), write("so far")).unwrap();
     assert_eq!(out.place(false), place.at("out/unfinished"));
     drop(out);
