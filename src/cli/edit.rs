@@ -13,7 +13,7 @@ use super::maker::{Maker, part_of};
 use super::opened::{Opened, changed, labelled, stored_pictures};
 use super::refine::Described;
 use super::rehearsal::{Rehearsal, rehearse};
-use super::say::say_out;
+use super::say::{say_err, say_out};
 use super::{CliError, Outcome, RunOptions, Source, flags};
 use crate::classifier::labels::listed;
 use crate::classifier::translation;
@@ -38,6 +38,8 @@ pub struct EditOptions {
     pub run: RunOptions,
     /// A picture that is white where pixels are to be generated.
     pub mask: Option<PathBuf>,
+    /// Whether it was said how many results there are to be.
+    pub counts: bool,
 }
 
 impl EditOptions {
@@ -100,6 +102,9 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
         Some(_) if task == EditTask::Denoise && !settings.edit.add_noise => 1,
         _ => options.run.count(),
     };
+    if given.is_some_and(|n| n > 1 && options.counts && n != options.run.count()) && !options.run.quiet {
+        say_err(&format!("note: of several pictures each gives one result, so {count} are made"));
+    }
     let files = super::generate::files(count);
     let bytes = super::generate::bytes(count, generator.0.shape(), task.needs_reference());
     let (opens, mask_file) = (pictures.as_ref(), options.mask.as_deref());
@@ -397,7 +402,7 @@ mod tests {
             let mut settings = Settings::default();
             settings.edit.task = task;
             let run = RunOptions { source, ..RunOptions::new(settings) };
-            EditOptions { run, mask: mask.map(PathBuf::from) }.check()
+            EditOptions { run, mask: mask.map(PathBuf::from), counts: false }.check()
         };
         let pictures = || Source::Pictures(vec!["a.png".into()]);
         assert!(matches!(options(EditTask::Colorize, Source::Generator, None), Err(CliError::NoInput { .. })));

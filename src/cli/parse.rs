@@ -58,7 +58,8 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
             let run = run_options(matches, Job::Edit)?;
             let recorded = run.recorded.as_ref().and_then(|recorded| recorded.mask.clone());
             let recorded = recorded.filter(|_| run.settings.edit.task.needs_mask()).map(|(path, _)| path);
-            let options = EditOptions { mask: path(matches, MASK).or(recorded), run };
+            let counts = ["samples", "seeds"].iter().any(|flag| flags::given(matches, flag).is_some());
+            let options = EditOptions { mask: path(matches, MASK).or(recorded), run, counts };
             options.check()?;
             Ok(Invocation::Edit(options))
         }

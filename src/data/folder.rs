@@ -159,10 +159,38 @@ mod tests {
         let (files, note) = pictures_in(folder.path()).unwrap();
         assert_eq!(names(&files), ["after/000001.png"]);
         assert!(note.unwrap().contains("results of Lapidary 4"));
+        std::fs::create_dir_all(at("figures")).unwrap();
+        picture(&at("refined/after/000001.png"));
+        std::fs::write(at("refined/session.json"), "{\"format\": \"lapidary-session\"}").unwrap();
+        assert_eq!(
+            names(&pictures_in(folder.path()).unwrap().0),
+            ["after/000001.png"],
+            "neither is a picture of others"
+        );
         picture(&at("photo.png"));
         let (files, note) = pictures_in(folder.path()).unwrap();
         assert_eq!(names(&files), ["photo.png"], "results were written beside a picture");
         assert!(note.unwrap().contains("results of Lapidary 4"));
+    }
+
+    #[test]
+    fn several_folders_are_as_what_holds_them_and_results_are_given_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["stop/1.png", "yield/1.png"] {
+            picture(&at(name));
+        }
+        let classes = ["yield", "stop"].map(str::to_owned);
+        let mut source = super::super::PictureSource::open(&[at("stop"), at("yield")]).unwrap();
+        source.take_classes(&classes);
+        assert_eq!((source.count(), source.labels()), (2, Some(&[1, 0][..])));
+        for name in ["one", "two"] {
+            picture(&at(&format!("{name}/images/000000.png")));
+            std::fs::write(at(name).join("samples.npz"), "").unwrap();
+            std::fs::write(at(name).join("session.json"), "{\"format\": \"lapidary-session\"}").unwrap();
+        }
+        let both = super::super::PictureSource::open(&[at("one"), at("two")]);
+        assert!(matches!(both, Err(PictureError::ArchiveAmongOthers { path }) if path.ends_with("one/samples.npz")));
     }
 
     #[test]

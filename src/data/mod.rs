@@ -111,6 +111,13 @@ impl PictureSource {
             source.notes.insert(0, note);
             return Ok(source);
         }
+        // Several of them would lose their floats and their classes.
+        if let Some((path, _)) = Some(paths)
+            .filter(|paths| paths.len() > 1)
+            .and_then(|paths| paths.iter().find_map(|path| results::archive_of(path)))
+        {
+            return Err(PictureError::ArchiveAmongOthers { path });
+        }
         paths.iter().filter(|path| !path.is_dir()).try_for_each(|path| foreign::check(path))?;
         if let Some(path) = paths.iter().find(|path| npz::is_archive(path)) {
             if paths.len() > 1 {
@@ -133,6 +140,14 @@ impl PictureSource {
                     }
                     _ => error,
                 })?;
+                if paths.len() > 1 {
+                    // As if what holds all of these folders were given.
+                    let own = file_name(path);
+                    for listed in &mut found {
+                        listed.name = format!("{own}/{}", listed.name);
+                        listed.folder.get_or_insert_with(|| own.clone());
+                    }
+                }
                 files.append(&mut found);
                 notes.extend(note);
             } else {
@@ -378,12 +393,12 @@ mod tests {
         }
         let text = PictureSource::open(&folders).unwrap_err().to_string();
         assert!(text.contains("is opened alone") && text.ends_with("samples.npz"), "{text}");
-        // Where the same pictures lie one by one, these are taken.
+        // Where the same pictures lie one by one, these would have lost their classes.
         for folder in &folders {
             std::fs::create_dir(folder.join("images")).unwrap();
             image::RgbImage::new(2, 2).save(folder.join("images/000001.png")).unwrap();
         }
-        assert_eq!(PictureSource::open(&folders).unwrap().count(), 2);
+        assert_eq!(PictureSource::open(&folders).unwrap_err().to_string(), text);
     }
 
     #[test]

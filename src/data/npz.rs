@@ -191,6 +191,15 @@ impl Archive {
             ));
             converted.clear();
         }
+        let counts = |seeds: Labels| seeds.list.iter().enumerate().all(|(place, seed)| *seed == place);
+        let seeds = if is_ours { entry(&mut archive, path, SEEDS)? } else { None };
+        let are_counted = seeds.map(|seeds| array::labels(BufReader::new(seeds), n as usize).is_ok_and(counts));
+        if are_counted == Some(false) {
+            notes.push(format!(
+                "note: the seeds in {} are not taken over: its pictures are counted from 0, and random starts follow that",
+                file_name(path)
+            ));
+        }
         if !converted.is_empty() {
             notes.push(format!("note: {pictures} of {} is converted: {}", file_name(path), converted.join(", ")));
         }

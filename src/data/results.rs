@@ -11,6 +11,8 @@ pub const RESULTS_INDEX: &str = ".lapidary.json";
 const ARCHIVES: [&str; 2] = ["samples.npz", "result.npz"];
 /// Folders of the same pictures one by one, and what lies beside them.
 const MADE: [&str; 2] = ["images", "after"];
+/// How deep pictures of others are looked for.
+const DEPTH: usize = 4;
 const BESIDE: [&str; 4] = ["contact_sheet.png", "before", "parts", "unfinished"];
 
 /// What lies in a folder of results of ours that is given as pictures.
@@ -25,15 +27,20 @@ pub(super) enum Results {
 impl Results {
     /// `None` without any. They are known by their index, or by their recipe where only what is seen was copied.
     pub(super) fn of(folder: &Path) -> Option<Self> {
-        if !folder.join(RESULTS_INDEX).is_file() && !super::is_session(&folder.join("session.json")) {
+        if !Self::of_ours(folder) {
             return None;
         }
         let entries = std::fs::read_dir(folder).ok()?.flatten();
         let is_other = |entry: std::fs::DirEntry| {
             let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
-            !name.starts_with('.') && !is_written(&name) && (path.is_dir() || is_picture(&path))
+            let holds = || if path.is_dir() { holds_pictures(&path, DEPTH) } else { is_picture(&path) };
+            !name.starts_with('.') && !is_written(&name) && holds()
         };
         Some(if entries.into_iter().any(is_other) { Self::AmongOthers } else { Self::Alone })
+    }
+
+    fn of_ours(folder: &Path) -> bool {
+        folder.join(RESULTS_INDEX).is_file() || super::is_session(&folder.join("session.json"))
     }
 
     /// Whether a file or folder in it is left aside.
@@ -43,6 +50,17 @@ impl Results {
             Self::AmongOthers => is_written(name),
         }
     }
+}
+
+/// Whether pictures of others lie in a folder, or so deep below it; what Lapidary wrote there is none.
+fn holds_pictures(folder: &Path, depth: usize) -> bool {
+    if Results::of_ours(folder) {
+        return false;
+    }
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries
+        .into_iter()
+        .any(|path| if path.is_dir() { depth > 0 && holds_pictures(&path, depth - 1) } else { is_picture(&path) })
 }
 
 /// Whether we write something of this name that holds pictures.

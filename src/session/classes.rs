@@ -50,14 +50,9 @@ impl Session {
 
     /// Likewise those of the runs of a session that was opened.
     pub(super) fn refresh_names_of_runs(&mut self) {
-        let named = |classifier: String| Some((zoo::class_names(&classifier).ok()?, classifier));
-        let of_runs: BTreeMap<_, _> = self
-            .trace()
-            .runs()
-            .map(|run| run.settings.classifier.clone())
-            .filter_map(named)
-            .map(|(n, c)| (c, n))
-            .collect();
+        let classifiers = self.trace().runs().map(|run| run.settings.classifier.clone());
+        let of_runs: ClassNames =
+            classifiers.filter_map(|it| zoo::class_names(&it).ok().map(|names| (it, names))).collect();
         self.class_names.extend(of_runs.into_iter().filter(|(_, names)| !names.is_empty()));
     }
 

@@ -10,7 +10,7 @@ use crate::trace::RunId;
 use crate::worker::{JobId, MemoryEstimate, Rest};
 
 /// Weight of the newest iteration in the running mean of its duration.
-const TIMING_WEIGHT: f64 = 0.3;
+const TIMING_WEIGHT: f64 = 0.1;
 
 /// What goes on, as it is shown.
 #[derive(Debug, Clone, PartialEq)]

@@ -101,11 +101,22 @@ impl Keyboard {
     /// Before a frame takes its events: gives out what was held back, and as much of the rest as is of one kind.
     pub fn split(&mut self, ctx: &egui::Context, events: &mut Vec<Event>) {
         events.splice(0..0, self.held.drain(..));
-        let mut before = None;
+        let (mut before, mut is_down, mut has_moved) = (None, None, false);
         let is_other = |event: &Event| {
-            if matches!(event, Event::PointerMoved(_)) {
+            match event {
                 // A click counts where it was, not where the pointer went then.
-                return before == Some(Kind::Click);
+                Event::PointerMoved(_) => {
+                    has_moved = true;
+                    return is_down.is_some();
+                }
+                // What follows the pointer sees where it was pressed, and where it went, before it is let go.
+                Event::PointerButton { pressed, .. } => {
+                    let is_turn = is_down.replace(*pressed).is_some_and(|before| before != *pressed);
+                    if is_turn || has_moved && !pressed {
+                        return true;
+                    }
+                }
+                _ => {}
             }
             let Some(kind) = Kind::of(event) else { return false };
             let before = before.replace(kind);
@@ -223,7 +234,7 @@ mod tests {
         let enter = press(Key::Enter, Modifiers::NONE, false);
         let all = [click.to_vec(), keys.clone(), vec![enter, press(Key::Num1, Modifiers::NONE, false)]].concat();
         assert_eq!(frame(all).0, []);
-        assert_eq!(frame(Vec::new()).0, [], "it is drawn while it is typed into");
+        (0..2).for_each(|_| assert_eq!(frame(Vec::new()).0, [], "it is drawn while it is typed into"));
         let (verbs, now, _) = frame(Vec::new());
         assert_eq!((verbs, now), (Vec::new(), 24.0));
         // A click elsewhere comes after what was typed before it.
@@ -236,17 +247,18 @@ mod tests {
         });
         let typed_over = [typed(Key::Num3, "3"), vec![Event::PointerMoved(elsewhere)], away.to_vec()].concat();
         assert_eq!(frame([click.to_vec(), typed_over].concat()).0, []);
-        (0..3).for_each(|_| assert_eq!(frame(Vec::new()).0, []));
+        (0..6).for_each(|_| assert_eq!(frame(Vec::new()).0, []));
         assert_eq!(frame(Vec::new()).1, 3.0);
         // Escape gives it up, and does nothing else.
         frame(click.to_vec());
+        frame(Vec::new());
         assert_eq!(frame([keys.clone(), vec![press(Key::Escape, Modifiers::NONE, false)]].concat()).0, []);
         frame(Vec::new());
         assert_eq!(frame(keys), (vec![Verb::Wipe, Verb::Difference], 3.0, pos), "now they are shortcuts again");
     }
 
     #[test]
-    fn a_click_counts_where_it_was_and_a_question_mark_without_its_shift() {
+    fn a_stroke_is_seen_part_by_part_and_a_question_mark_without_its_shift() {
         let (ctx, mut keyboard) = (egui::Context::default(), Keyboard::default());
         let (here, there) = (egui::pos2(1.0, 1.0), egui::pos2(9.0, 9.0));
         let button = |pressed| Event::PointerButton {
@@ -255,13 +267,16 @@ mod tests {
             pressed,
             modifiers: Modifiers::NONE,
         };
-        let (before, behind) = ([Event::PointerMoved(here), button(true), button(false)], Event::PointerMoved(there));
-        let mut events = [&before[..], std::slice::from_ref(&behind)].concat();
+        // A stroke in one slow frame: where it begins, its way, and its end are seen one behind the other.
+        let parts =
+            [vec![Event::PointerMoved(here), button(true)], vec![Event::PointerMoved(there)], vec![button(false)]];
+        let mut events = parts.concat();
+        for part in parts {
+            keyboard.split(&ctx, &mut events);
+            assert_eq!(std::mem::take(&mut events), part);
+        }
         keyboard.split(&ctx, &mut events);
-        assert_eq!(events, before);
-        let mut events = Vec::new();
-        keyboard.split(&ctx, &mut events);
-        assert_eq!(events, [behind]);
+        assert_eq!(events, []);
         let slash = |modifiers| verbs_of(vec![press(Key::Slash, modifiers, false)]);
         assert_eq!([slash(Modifiers::NONE), slash(Modifiers::SHIFT)], [[Verb::Help], [Verb::Help]]);
     }

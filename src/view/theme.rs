@@ -69,7 +69,10 @@ pub fn tokens(ui: &egui::Ui) -> Tokens {
 /// Sets fonts, spacing and colours of both themes.
 pub fn install(ctx: &egui::Context) {
     // Where frames are slow, in software, a press and its release can be seen a second apart; it is a click all the same.
-    ctx.options_mut(|options| options.input_options.max_click_duration = 10.0);
+    ctx.options_mut(|options| {
+        options.input_options.max_click_duration = 10.0;
+        options.input_options.max_double_click_delay = 0.5;
+    });
     let dark = Visuals {
         panel_fill: Color32::from_rgb(28, 31, 36),
         window_fill: Color32::from_rgb(34, 38, 44),

@@ -12,6 +12,8 @@ use crate::units::{bytes, duration};
 /// Smallest and largest width of the progress, and what is kept free for what stands behind it, in points.
 const PROGRESS_WIDTH: (f32, f32) = (110.0, 210.0);
 const BESIDE_PROGRESS: f32 = 390.0;
+/// What a bar keeps free beside its text, in points.
+const BESIDE_TEXT: f32 = 16.0;
 
 /// Draws the bar; `memory` is the process's resident memory in bytes, `recent` are the sessions that were open last.
 pub fn top_bar_ui(
@@ -171,6 +173,10 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
         }
     };
     let width = (ui.available_width() - BESIDE_PROGRESS).clamp(PROGRESS_WIDTH.0, PROGRESS_WIDTH.1);
+    let font = egui::TextStyle::Button.resolve(ui.style());
+    let taken = ui.painter().layout_no_wrap(text.clone(), font, egui::Color32::WHITE).size().x;
+    // Where it does not fit the numbers are what counts.
+    let text = if taken + BESIDE_TEXT > width { shortened(&text) } else { text };
     let progress = match fraction {
         Some(fraction) => ui.add(egui::ProgressBar::new(fraction).desired_width(width).text(text)),
         None => {
@@ -190,6 +196,12 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
     ui.add_sized([68.0, 18.0], egui::Label::new(eta)).on_hover_text("Estimated time until the plan is done");
 }
 
+/// The numbers of what goes on, without what is counted.
+fn shortened(text: &str) -> String {
+    let rest = text.strip_prefix("Iteration ").or_else(|| text.split_once(", ").map(|(_, rest)| rest));
+    rest.filter(|rest| rest.starts_with(|first: char| first.is_ascii_digit())).unwrap_or(text).to_owned()
+}
+
 /// Device and memory, from right to left.
 fn facts_ui(ui: &mut Ui, session: &Session, memory: Option<usize>) {
     let iterates = session.iterates();
@@ -207,4 +219,23 @@ fn facts_ui(ui: &mut Ui, session: &Session, memory: Option<usize>) {
     let text = RichText::new(&device.name);
     let text = if device.software { text.color(theme::tokens(ui).warning) } else { text };
     ui.add(egui::Label::new(text).truncate()).on_hover_text(format!("Compute device: {}", device.details()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_words_do_not_fit_numbers_stay() {
+        for (text, short) in [
+            ("Iteration 1793 of 2162", "1793 of 2162"),
+            ("Iteration 5 of ∞, paused", "5 of ∞, paused"),
+            ("Making pictures, 12 of 600 steps", "12 of 600 steps"),
+            ("Held, 3 of 18 steps", "3 of 18 steps"),
+            ("12 MiB of 40 MiB, reading the generator", "12 MiB of 40 MiB, reading the generator"),
+            ("Opening", "Opening"),
+        ] {
+            assert_eq!(shortened(text), short);
+        }
+    }
 }

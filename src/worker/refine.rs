@@ -1,7 +1,7 @@
 //! A run: its first state, then one iteration per step.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::compute::ComputeSettings;
 use super::device::OpenDevice;
@@ -44,13 +44,25 @@ pub(super) struct Refine {
     first: u32,
     /// Settings that came before the first state.
     later: Option<RefineSettings>,
+    /// How long the last state waited to be taken: that is a part of how fast it goes.
+    waited: Duration,
     /// Why the labels mean nothing to the classifier, if they do not: targets that need none may be had all the same.
     foreign: Option<LabelError>,
 }
 
 impl Refine {
     pub(super) const fn new(start: Start) -> Self {
-        Self { start, classifier: None, warm: None, refiner: None, iteration: 0, first: 0, later: None, foreign: None }
+        Self {
+            start,
+            classifier: None,
+            warm: None,
+            refiner: None,
+            iteration: 0,
+            first: 0,
+            later: None,
+            waited: Duration::ZERO,
+            foreign: None,
+        }
     }
 
     /// Loads the classifier and finds out how to use it.
@@ -127,8 +139,10 @@ impl Refine {
 
     fn publish(&mut self, state: State, since: Instant, context: &mut Context<'_, '_>) {
         self.iteration = state.iteration;
-        let (state, secs) = (Arc::new(state), since.elapsed().as_secs_f64());
+        let (state, secs) = (Arc::new(state), (since.elapsed() + self.waited).as_secs_f64());
+        let since = Instant::now();
         context.publish(Event::State { job: context.job, run: self.start.run, state, secs });
+        self.waited = since.elapsed();
     }
 }
 
