@@ -4,10 +4,10 @@
 //! else's. A lock is held while work goes on. Before it begins, everything that could be destroyed is looked for. Earlier results
 //! stay until new ones are whole.
 
-mod aside;
 mod index;
 mod keep;
 mod lying;
+mod stash;
 
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
@@ -122,7 +122,7 @@ impl State {
         if let Some(path) = unfinished(folder).filter(|_| index.is_none()) {
             return foreign(path);
         }
-        let stranger = |index: &Index| aside::stranger(folder, &index.recipe);
+        let stranger = |index: &Index| stash::stranger(folder, &index.recipe);
         if let Some(path) = index.as_ref().filter(|_| claim.earlier == Earlier::Overwrite).and_then(stranger) {
             return foreign(path);
         }
@@ -190,7 +190,7 @@ impl Claim<'_> {
             Choice::Finished(folder) => {
                 // It may have been killed while it tidied up.
                 sweep(&folder);
-                aside::remove(&folder, self.recipe)?;
+                stash::remove(&folder, self.recipe)?;
                 let _may_not_be_there = std::fs::remove_file(folder.join(LOCK));
                 return Ok(Claimed::Finished(folder));
             }
@@ -233,7 +233,7 @@ impl Claim<'_> {
             (&out.lock).write_all(LOCK_TEXT.as_bytes()).map_err(fail)?;
         }
         if let Some(replaced) = &out.replaced {
-            aside::put(&out.path, replaced)?;
+            stash::put(&out.path, replaced)?;
         }
         out.index.write(&out.path)?;
         Ok(Claimed::Begun(out))
@@ -246,7 +246,7 @@ impl Claim<'_> {
     pub fn settle(&self) -> Result<(), ExportError> {
         if self.folder.is_dir() && !is_locked(self.folder) {
             let came = Index::read(self.folder).is_some_and(|index| index.finished || index.done > 0);
-            aside::end(self.folder, came)?;
+            stash::end(self.folder, came)?;
         }
         Ok(())
     }
@@ -436,7 +436,7 @@ impl OutFolder {
         self.written = true;
         self.aside.extend(self.index.end_moving(&self.path)?);
         if finished {
-            aside::remove(&self.path, &self.index.recipe)?;
+            stash::remove(&self.path, &self.index.recipe)?;
         }
         Ok(None)
     }
@@ -474,7 +474,7 @@ impl Drop for OutFolder {
         leave(&self.path);
         let parts = self.path.join(PARTS);
         let _may_not_be_empty = std::fs::remove_dir(&parts);
-        let taken_back = aside::end(&self.path, self.written);
+        let taken_back = stash::end(&self.path, self.written);
         if self.written || parts.exists() || !matches!(taken_back, Ok(false)) {
             return;
         }

@@ -82,7 +82,7 @@ pub struct Parts {
 
 impl Parts {
     /// Those that are in a folder of results as they were written there for the same `key`, from the place `start` on and without
-    /// a hole.
+    /// a hole. What has the name of one and is none gets another name.
     ///
     /// # Errors
     /// [`ExportError::Folder`] when the folder cannot be made or read.

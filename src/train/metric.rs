@@ -14,6 +14,7 @@ const FLOOR: f64 = 1e-24;
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Metric {
     /// Mean square of the difference.
+    // With braces, or serde would take any other key beside the kind.
     L2 {},
     /// Mean magnitude of the difference.
     L1 {},
@@ -95,7 +96,7 @@ impl Measure {
 /// What the loss at a noise level is multiplied by; `snr` is `sigma^-2`.
 ///
 /// # Source
-/// openai/consistency_models, `cm/karras_diffusion.py`, `get_weightings`; the gap: Song and Dhariwal 2024, table 1.
+/// openai/consistency_models, `cm/karras_diffusion.py`, `get_weightings`; the gap: locuslab/ect, `training/loss.py`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Weighting {

@@ -460,6 +460,15 @@ fn what_is_finished_comes_back_when_nothing_comes_of_what_takes_its_place() {
     assert!(matches!(resume("a").unwrap(), Claimed::Begun(_)));
     assert_eq!(place.names("out/parts"), ["00000000.npz", "mine.txt"]);
 
+    // Likewise in the middle of setting aside.
+    part(&place, "out", 2, "a");
+    let index = Index::read(&place.at("out")).unwrap();
+    stash::put(&place.at("out"), &index).unwrap();
+    part(&place, "out", 4, "a");
+    assert!(matches!(resume("a").unwrap(), Claimed::Begun(_)));
+    let all = ["00000000.npz", "00000002.npz", "00000004.npz", "mine.txt"];
+    assert_eq!(place.names("out/parts"), all);
+
     // Something came of it: what was set aside is forgotten.
     let out = overwrite("b");
     part(&place, "out", 7, "b");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::generator::GenerateSettings;
 use crate::origins::Origins;
-use crate::session::{Action, Settings, toy};
+use crate::session::{Activity, Settings, Verb, toy};
 use crate::train::{Learned, Validation};
 use crate::worker::{DeviceInfo, Event};
 

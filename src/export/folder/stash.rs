@@ -10,7 +10,7 @@ use super::lying::is_numbered;
 use super::{INDEX, PARTS};
 
 /// The folder that it is set aside in.
-const ASIDE: &str = ".lapidary-out-parts";
+const STASH: &str = ".lapidary-out-parts";
 
 /// Files of the folder of parts that have the name of one of ours.
 fn named(folder: &Path) -> Vec<PathBuf> {
@@ -46,18 +46,19 @@ pub(super) fn remove(folder: &Path, recipe: &str) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// Sets aside what was finished for the work of `index`, with that index.
+/// Sets aside what was finished for the work of `index`, with that index; a [`stranger`] was looked for before.
 pub(super) fn put(folder: &Path, index: &Index) -> Result<(), ExportError> {
-    let (parts, aside) = (folder.join(PARTS), folder.join(ASIDE));
-    let paths: Vec<PathBuf> = named(&parts).into_iter().filter(|path| is_ours(path, &index.recipe)).collect();
+    let (parts, stash) = (folder.join(PARTS), folder.join(STASH));
+    let paths = named(&parts);
     if paths.is_empty() {
         return Ok(());
     }
     let fail = |path: &Path, source| ExportError::Folder { path: path.to_owned(), source };
-    std::fs::create_dir_all(&aside).map_err(|source| fail(&aside, source))?;
-    index.write(&aside)?;
-    for path in paths {
-        let to = aside.join(path.file_name().unwrap_or_default());
+    std::fs::create_dir_all(&stash).map_err(|source| fail(&stash, source))?;
+    index.write(&stash)?;
+    // What was under way first: what a kill leaves behind says then whose it is.
+    for path in paths.into_iter().rev() {
+        let to = stash.join(path.file_name().unwrap_or_default());
         std::fs::rename(&path, to).map_err(|source| fail(&path, source))?;
     }
     let _others_stay = std::fs::remove_dir(&parts);
@@ -67,11 +68,13 @@ pub(super) fn put(folder: &Path, index: &Index) -> Result<(), ExportError> {
 /// Takes it back where nothing came of the work that took its place, and forgets it where something did; `came`: results were
 /// written. Whether it was taken back.
 pub(super) fn end(folder: &Path, came: bool) -> Result<bool, ExportError> {
-    let (parts, aside) = (folder.join(PARTS), folder.join(ASIDE));
-    let Some(index) = Index::read(&aside) else { return Ok(false) };
+    let (parts, stash) = (folder.join(PARTS), folder.join(STASH));
+    let Some(index) = Index::read(&stash) else { return Ok(false) };
     let fail = |path: &Path, source| ExportError::Folder { path: path.to_owned(), source };
-    let takes_back = !came && named(&parts).is_empty();
-    for path in named(&aside) {
+    // A kill may have left some of the same work behind.
+    let is_same = |path: &PathBuf| is_numbered(path) && is_ours(path, &index.recipe);
+    let takes_back = !came && named(&parts).iter().all(is_same);
+    for path in named(&stash) {
         if takes_back {
             std::fs::create_dir_all(&parts).map_err(|source| fail(&parts, source))?;
             let to = parts.join(path.file_name().unwrap_or_default());
@@ -83,7 +86,7 @@ pub(super) fn end(folder: &Path, came: bool) -> Result<bool, ExportError> {
     if takes_back {
         index.write(folder)?;
     }
-    let _may_be_gone = std::fs::remove_file(aside.join(INDEX));
-    let _others_stay = std::fs::remove_dir(&aside);
+    let _may_be_gone = std::fs::remove_file(stash.join(INDEX));
+    let _others_stay = std::fs::remove_dir(&stash);
     Ok(takes_back)
 }
