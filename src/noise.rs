@@ -32,6 +32,8 @@ pub enum Purpose {
     Epoch(u32),
     /// The first values of the `i`-th tensor of a network.
     Weights(u32),
+    /// Which pictures of a set are drawn, to see how a number of it varies.
+    Resample,
 }
 
 impl Purpose {
@@ -45,6 +47,7 @@ impl Purpose {
             Self::Training { step, sample } => (1 << 48) | (step as u64) << 16 | sample as u64,
             Self::Epoch(epoch) => (2 << 48) | epoch as u64,
             Self::Weights(tensor) => (3 << 48) | tensor as u64,
+            Self::Resample => 4 << 48,
         }
     }
 }

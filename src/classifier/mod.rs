@@ -101,6 +101,22 @@ impl Classifier {
         }
     }
 
+    /// What the last layer sees, the means of the last maps, and the logits that it makes of them.
+    ///
+    /// # Shapes
+    /// `x`: as in [`Self::logits`]; returns `[N, D]` and `[N, K]`.
+    ///
+    /// # Panics
+    /// When the size is another.
+    #[must_use]
+    pub fn features(&self, x: Tensor<4>) -> [Tensor<2>; 2] {
+        if let Some(plan) = &self.plan {
+            return plan.features(x);
+        }
+        let features = self.net.features((x - self.mean.clone()) / self.std.clone());
+        [features.clone(), self.net.classify(features)]
+    }
+
     /// What every step of the network and of its gradient takes with `n` pictures of `[H, W]` pixels, where it is compiled; the
     /// median of so many `rounds`.
     #[must_use]

@@ -21,7 +21,7 @@ use crate::session::host::Folders;
 use crate::session::{Provenance, Settings, changes};
 use crate::trace::{RunId, Tag};
 use crate::worker::train::{Told, TrainSettings};
-use crate::worker::{Command, DeviceInfo, Event, JobId, MemoryEstimate, Rest, Steer, Wake, Worker};
+use crate::worker::{Command, ComputeSettings, DeviceInfo, Event, JobId, MemoryEstimate, Rest, Steer, Wake, Worker};
 
 /// How often to look after the compute thread when it says nothing, in case it died without a word.
 const LOOK: Duration = Duration::from_millis(200);
@@ -35,7 +35,7 @@ pub(super) struct Driver {
     interrupts: Receiver<u8>,
     /// Keeps the channel open when no handler could be set.
     _interrupt: Sender<u8>,
-    progress: Progress,
+    pub(super) progress: Progress,
     quiet: bool,
     jobs: u64,
     /// Estimates that were said.
@@ -156,7 +156,12 @@ impl Driver {
 
     /// Shows that so many of so many pictures were read, and listens for interruptions; whether to read on.
     pub(super) fn is_reading(&mut self, done: usize, of: usize) -> bool {
-        self.progress.show_steps("reading", done as u64, of as u64, done as u64);
+        self.goes_on("reading", done, of)
+    }
+
+    /// Likewise of anything that is done here and not by the compute thread.
+    pub(super) fn goes_on(&mut self, what: &'static str, done: usize, of: usize) -> bool {
+        self.progress.show_steps(what, done as u64, of as u64, done as u64);
         self.progress.tell_line();
         if let Ok(signal) = self.interrupts.try_recv() {
             self.stop(signal);
@@ -260,6 +265,27 @@ impl Driver {
         );
         self.targets = targets;
         ended
+    }
+
+    /// Has a classifier look at pictures: features and logits, row-major; `None` when interrupted.
+    pub(super) fn measure(
+        &mut self,
+        classifier: &str,
+        images: ImageBatch,
+        compute: &ComputeSettings,
+    ) -> anyhow::Result<Option<[Vec<f32>; 2]>> {
+        let (classifier, compute, chunk) = (classifier.to_owned(), compute.clone(), self.batch);
+        let (n, mut measured) = (images.len() as u64, None);
+        // It has no iterations either.
+        self.only_judges = true;
+        let command = |job| Command::Measure { job, classifier, images, compute, chunk };
+        self.work(command, false, &mut |event, progress| {
+            if let Event::Measured { values, logits, .. } = event {
+                progress.show_steps("looking", n, n, n);
+                measured = Some([values, logits]);
+            }
+        })?;
+        Ok(measured)
     }
 
     /// Trains, or with `waits` only makes everything ready for it.

@@ -100,6 +100,32 @@ pub enum CliError {
         /// What was given.
         found: String,
     },
+    /// A table of a form that is not written.
+    #[error("{} ends with none of .csv, .json and .tex, which say how the table is written: rename it", path.display())]
+    TableFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A table that would replace a file.
+    #[error("{} is there already: give another name, or --overwrite to replace it", path.display())]
+    TableExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Pictures of another form than the other sets'.
+    #[error(
+        "{name} have {} of {}×{}, but {} of {}×{} are compared: sets of one size compare, so bring all to that size first",
+        crate::units::counted(found[0], "channel"), found[2], found[1],
+        crate::units::counted(expected[0], "channel"), expected[2], expected[1]
+    )]
+    SetShape {
+        /// The set.
+        name: String,
+        /// `[C, H, W]` of its pictures.
+        found: [usize; 3],
+        /// Of the others'.
+        expected: [usize; 3],
+    },
     /// No class.
     #[error("{found:?} is no class of {model}, which knows {known}: use these names or numbers, or all, or random")]
     Class {
@@ -285,6 +311,7 @@ impl CliError {
             | Self::Mask { .. }
             | Self::Channels { .. }
             | Self::Size(_)
+            | Self::SetShape { .. }
             | Self::Output { .. }
             | Self::Samples { .. } => 1,
             _ => 2,

@@ -10,6 +10,7 @@ mod driver;
 pub mod edit;
 mod ending;
 mod error;
+pub mod evaluate;
 mod flags;
 pub mod generate;
 pub mod inspect;
@@ -35,6 +36,7 @@ use std::path::{Path, PathBuf};
 pub use self::bench::BenchOptions;
 pub use self::edit::EditOptions;
 pub use self::error::CliError;
+pub use self::evaluate::EvaluateOptions;
 pub use self::parse::parse;
 pub use self::recorded::Recorded;
 pub use self::say::{say_err, say_out};
@@ -69,6 +71,8 @@ pub enum Invocation {
     Edit(EditOptions),
     /// Find the best noise level between two steps.
     Search(SearchOptions),
+    /// Compare sets of pictures with real ones.
+    Evaluate(EvaluateOptions),
     /// Say what a checkpoint holds.
     Inspect {
         /// Which.

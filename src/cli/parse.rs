@@ -7,6 +7,7 @@ use clap::ArgMatches;
 
 use super::bench::BenchOptions;
 use super::edit::EditOptions;
+use super::evaluate::EvaluateOptions;
 use super::flags::Use;
 use super::search::SearchOptions;
 use super::train::{self, Role, TrainOptions};
@@ -69,6 +70,10 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
         Some(("inspect", matches)) => {
             let path = path(matches, FILES).unwrap_or_default();
             Ok(Invocation::Inspect { path, json: is_on(matches, JSON) })
+        }
+        Some(("evaluate", matches)) => {
+            let limit = flags::given(matches, LIMIT.flag).map(|text| LIMIT.parse(text)).transpose()?;
+            Ok(Invocation::Evaluate(EvaluateOptions::of(matches, limit.map(|limit| limit as usize))?))
         }
         Some(("bench", matches)) => Ok(Invocation::Bench(BenchOptions::of(matches, is_on(matches, LAYERS))?)),
         Some(("train", matches)) => Ok(Invocation::Train(train_options(matches)?)),

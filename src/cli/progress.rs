@@ -58,6 +58,11 @@ impl Progress {
         self.long = Some((what, done as u64, of as u64));
     }
 
+    /// From now on it counts what each job counts.
+    pub(super) const fn count_steps(&mut self) {
+        self.long = None;
+    }
+
     /// Another job begins.
     pub(super) fn begin(&self) {
         // The speed of one job says nothing about another, unless both are parts of one.

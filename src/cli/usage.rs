@@ -52,6 +52,8 @@ pub(super) const JSON: &str = "json";
 pub(super) const LAYERS: &str = "layers";
 pub(super) const CONFIG: &str = "config";
 pub(super) const FILES: &str = "file";
+pub(super) const REFERENCE: &str = "reference";
+pub(super) const EXTRACTOR: &str = "extractor";
 
 const ABOUT: &str = "Refine generated images with an adversarially trained joint classifier-discriminator";
 const LONG_ABOUT: &str = "A consistency model makes images; a joint classifier-discriminator refines them.
@@ -64,7 +66,7 @@ Without a command a window opens. `lapidary refine`, `lapidary generate` and `la
 the same settings; a session saved in the window runs there with --session, and their session.json opens in the window.";
 
 /// Examples: the command that each belongs to, what is typed, what it does.
-const EXAMPLES: [(&str, &str, &str); 10] = [
+const EXAMPLES: [(&str, &str, &str); 11] = [
     ("refine", "refine --seeds 0..64 --iterations 20 --out out", "64 pictures, the same bytes each time"),
     (
         "refine",
@@ -101,6 +103,11 @@ const EXAMPLES: [(&str, &str, &str); 10] = [
         "train",
         "train generator --config teacher.toml --out teacher",
         "a generator from pictures; the README shows the file",
+    ),
+    (
+        "evaluate",
+        "evaluate out --reference gtsrb12_32.npz --out table.csv table.tex",
+        "how near the pictures of a refinement are to real ones, before and after it",
     ),
     ("inspect", "inspect cd_imagenet64_lpips.pt", "what a downloaded file is, and whether it opens here"),
 ];
@@ -141,6 +148,15 @@ The search narrows the range by thirds as scripts/ternary_search.py of openai/co
 there is one peak; --method all tries every --stride-th k. The script minimises the Fréchet distance to real pictures; here \
 the classifier judges, which needs no data but favours what it is sure of. Writes search.csv.";
 
+const EVALUATE_ABOUT: &str = "Compares sets of pictures with real ones in the features that a classifier sees: Fréchet distance, kernel distance (KID), \
+precision and recall, density and coverage, Inception score, and how many pictures are of their class, with 95 % intervals where \
+resampling can find them. Every further set is compared with the first, too, picture by picture where both have as many.
+
+A set is an .npz of samples, a folder of pictures, or a folder of results, which are two sets where a refinement wrote it: before and \
+after. The real pictures of a data set are those that it does not hold out for validation. All pictures are compared as files of \
+8 bits show them, at one size. Numbers compare only if the extractor, its weights, the size and the number of pictures agree; \
+the table says them all.";
+
 const TRAIN_ABOUT: &str = "Trains a network from an .npz (images uint8 N×H×W×C, labels, and perhaps is_val and class_names; or arr_0 and arr_1), from IDX files (MNIST, Fashion-MNIST) or from folders whose folders are the classes.
 
 A file says everything: pictures, network, what it is trained for, optimiser, length; the README shows one. The folder of the \
@@ -164,7 +180,7 @@ pub fn command() -> Command {
         .args(flags::generate_args())
         .args(flags::refine_args())
         .args(flags::compute_args())
-        .subcommands([generate(), refine(), edit(), search(), train_command(), inspect(), bench()])
+        .subcommands([generate(), refine(), edit(), search(), evaluate(), train_command(), inspect(), bench()])
 }
 
 /// The examples of the commands that `wanted` names.
@@ -266,6 +282,34 @@ fn search() -> Command {
         .args(flags::generate_args().filter(|arg| flags::of_sampling().all(|flag| flag != arg.get_id().as_str())))
         .args(flags::compute_args())
         .args(file_args(Vec::new()))
+}
+
+fn evaluate() -> Command {
+    let tables = "Tables to write, beside the one that is printed: .csv (a line for every number), .json (everything, class by class, too), .tex";
+    let sets = Arg::new(FILES)
+        .value_name("SET")
+        .required(true)
+        .num_args(1..)
+        .value_parser(value_parser!(PathBuf))
+        .value_hint(ValueHint::AnyPath)
+        .help("Sets of pictures: each an .npz of samples, a folder of pictures, or a folder of results");
+    let reference = "The real pictures: an .npz, IDX files, or folders";
+    let extractor = Arg::new(EXTRACTOR).long(EXTRACTOR).value_name("MODEL").help(format!(
+        "The classifier whose features are compared, best one that refined nothing [default: {}]",
+        super::evaluate::EXTRACTOR
+    ));
+    let limit = flags::flag_of(LIMIT, Some("all"))
+        .help("Take at most so many pictures of every set, the first ones [default: all]");
+    Command::new("evaluate")
+        .about("Compare sets of pictures with real ones: Fréchet distance, precision, recall and others")
+        .long_about(EVALUATE_ABOUT)
+        .after_help(after("evaluate"))
+        .arg(sets)
+        .arg(many(REFERENCE, reference).required(true))
+        .args([extractor, limit, many(OUT, tables)])
+        .arg(flags::plain_switch(OVERWRITE, "Replace tables that are there already"))
+        .arg(flags::plain_switch(QUIET, "No progress bar; the table, warnings and errors only"))
+        .args(flags::compute_args())
 }
 
 fn train_command() -> Command {

@@ -34,6 +34,8 @@ pub(super) const SAMPLES: Keys = Keys { pictures: "arr_0", labels: "arr_1" };
 /// refined, and of one that was made.
 const FLOATS: [&str; 2] = ["after", "images"];
 const SEEDS: &str = "seeds";
+/// Those before a refinement, likewise.
+const BEFORE: &str = "before";
 /// Those of a data set.
 const DATA_SET: Keys = Keys { pictures: "images", labels: "labels" };
 /// Of a data set: whether a picture is for validation, `[N]`, and what the classes are called, `[K]`.
@@ -208,6 +210,25 @@ impl Archive {
         let labels = labels.map(|labels| labels.list);
         let shape = axes.map(|axis| extents[axis]);
         Ok(Self { path: path.to_owned(), key, count: n as usize, shape, layout, labels, classes, notes })
+    }
+
+    /// The pictures that those of an archive of ours were before they were refined.
+    pub(super) fn before(&self) -> Result<Option<Self>, PictureError> {
+        let mut archive = unzip(&self.path)?;
+        if self.key != FLOATS[0] || !holds(&archive, BEFORE) {
+            return Ok(None);
+        }
+        let Some(mut entry) = entry(&mut archive, &self.path, BEFORE)? else { return Ok(None) };
+        let header = array::read_header(&mut entry);
+        let header = header.map_err(|source| broken(&self.path, &format!("the header of {BEFORE}"), source))?;
+        let is_alike = header.shape().iter().map(|extent| *extent as usize).eq(self.layout.extents)
+            && Number::of(&header.dtype()) == Some(self.layout.number)
+            && (header.order() == Order::Fortran) == self.layout.fortran;
+        if !is_alike {
+            let what = format!("{BEFORE} and {} are not of the same form", self.key);
+            return Err(refusal(&self.path, what, DAMAGED));
+        }
+        Ok(Some(Self { key: BEFORE, ..self.clone() }))
     }
 
     /// Reads the pictures at `range`, `batch` at a time, and calls `each` with them until it returns false. Returns what is

@@ -216,6 +216,40 @@ struct Marked {
     classes: Vec<String>,
 }
 
+impl PictureSource {
+    /// Likewise, of a data set: without those of its pictures that are held out for validation, where it says which. Returns
+    /// the source and, picture by picture, whether it is left out.
+    ///
+    /// # Errors
+    /// [`PictureError`], as [`Self::open`].
+    pub fn of_data_set(paths: &[PathBuf]) -> Result<(Self, Option<Vec<bool>>), PictureError> {
+        let is_archive = matches!(paths, [path] if npz::is_archive(path));
+        if !is_archive && Idx::read(paths)?.is_none() {
+            return Ok((Self::open(paths)?, None));
+        }
+        let Marked { mut source, held_out, .. } = open(paths, &[])?;
+        let held_out = held_out.filter(|marks| marks.contains(&true));
+        if let Some(marks) = &held_out {
+            let count = marks.iter().filter(|mark| **mark).count();
+            source.notes.push(format!(
+                "note: {} that the data set holds out for validation are left out",
+                counted(count, "picture")
+            ));
+        }
+        Ok((source, held_out))
+    }
+
+    /// The pictures before refinement that an archive of ours holds beside those after it; none where there are none.
+    ///
+    /// # Errors
+    /// [`PictureError`] of an archive that cannot be read.
+    pub fn before(&self) -> Result<Option<Self>, PictureError> {
+        let Kind::Archive(archive) = &self.kind else { return Ok(None) };
+        let Some(before) = archive.before()? else { return Ok(None) };
+        Ok(Some(Self { kind: Kind::Archive(before), notes: Vec::new(), ..self.clone() }))
+    }
+}
+
 /// Names of classes: those that are given, else those of the data, else their numbers; none where there are no labels.
 fn named(given: &[String], own: Option<Vec<String>>, labels: Option<&[usize]>) -> Vec<String> {
     let Some(labels) = labels else { return Vec::new() };

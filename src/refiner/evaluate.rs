@@ -283,21 +283,46 @@ pub fn logits(
     chunks: Chunks,
     device: &Device,
 ) -> Result<Vec<f32>, RefineError> {
-    let classes = classifier.num_classes();
-    let mut found = vec![0.0; images.len() * classes];
-    let chunks = chunks.joined(images.len(), most(classifier));
-    let mut rows: Vec<(usize, &mut [f32])> = found.chunks_mut(classes.max(1)).enumerate().collect();
-    chunks.each(&mut rows, |rows| {
+    let [logits] =
+        of_each(images, (chunks.joined(images.len(), most(classifier)), device), |x| [classifier.logits(x)])?;
+    Ok(logits)
+}
+
+/// What the classifier's last layer sees of every picture, `[N, D]` row-major, and its logits, `[N, K]`.
+///
+/// # Errors
+/// [`RefineError::Device`] when the device fails.
+pub fn features(
+    classifier: &Classifier,
+    images: &ImageBatch,
+    chunks: Chunks,
+    device: &Device,
+) -> Result<[Vec<f32>; 2], RefineError> {
+    of_each(images, (chunks.joined(images.len(), most(classifier)), device), |x| classifier.features(x))
+}
+
+/// What a network makes of every picture, row-major.
+fn of_each<const M: usize>(
+    images: &ImageBatch,
+    (chunks, device): (Chunks, &Device),
+    network: impl Fn(Tensor<4>) -> [Tensor<2>; M] + Sync + Send,
+) -> Result<[Vec<f32>; M], RefineError> {
+    let mut found: Vec<(usize, [Vec<f32>; M])> =
+        (0..images.len()).map(|sample| (sample, std::array::from_fn(|_| Vec::new()))).collect();
+    chunks.each(&mut found, |rows| {
         let samples: Vec<usize> = rows.iter().map(|(sample, _)| *sample).collect();
-        let x = upload(images, &chunks.filled(&samples), device);
-        let read = classifier.logits(x).try_into_data().map_err(|cause| RefineError::device(&cause))?;
-        let values = read.try_into_vec::<f32>().map_err(|cause| RefineError::device(&cause))?;
-        for ((_, row), values) in rows.iter_mut().zip(values.chunks(classes.max(1))) {
-            row.copy_from_slice(values);
+        let made = network(upload(images, &chunks.filled(&samples), device));
+        for (place, made) in made.into_iter().enumerate() {
+            let width = made.dims()[1];
+            let read = made.try_into_data().map_err(|cause| RefineError::device(&cause))?;
+            let values = read.try_into_vec::<f32>().map_err(|cause| RefineError::device(&cause))?;
+            for ((_, row), values) in rows.iter_mut().zip(values.chunks(width.max(1))) {
+                row[place] = values.to_vec();
+            }
         }
         Ok(())
     })?;
-    Ok(found)
+    Ok(std::array::from_fn(|place| found.iter().flat_map(|(_, row)| &row[place]).copied().collect()))
 }
 
 /// How many samples may go through a classifier together: one where that makes a difference.

@@ -108,6 +108,7 @@ impl Session {
             | Event::Generating { .. }
             | Event::Preview { .. }
             | Event::Generated { .. }
+            | Event::Measured { .. }
             | Event::State { .. }
             | Event::Updated { .. }
             | Event::Resting { .. }

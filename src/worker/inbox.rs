@@ -72,6 +72,7 @@ impl<'c> Inbox<'c> {
                         | Command::Generate { .. }
                         | Command::Edit { .. }
                         | Command::Refine { .. }
+                        | Command::Measure { .. }
                         | Command::Panic
                 )
             })

@@ -77,6 +77,19 @@ pub enum Command {
         #[serde(default)]
         tag: Tag,
     },
+    /// Look at pictures as a classifier does.
+    Measure {
+        /// Name of this work.
+        job: JobId,
+        /// A bundled classifier's name or a path.
+        classifier: String,
+        /// The pictures.
+        images: ImageBatch,
+        /// Where.
+        compute: ComputeSettings,
+        /// Pictures that a GPU takes at once, as in [`Self::Refine`].
+        chunk: Option<NonZeroU32>,
+    },
     /// New settings for the run, from the next iteration on; a newer update replaces one that still waits.
     Update {
         /// The run.
@@ -274,6 +287,15 @@ pub enum Event {
         origins: Arc<Origins>,
         /// Seconds that it took.
         secs: f64,
+    },
+    /// Pictures were looked at.
+    Measured {
+        /// The work.
+        job: JobId,
+        /// What the classifier's last layer sees of them, `[N, D]`, row-major.
+        values: Vec<f32>,
+        /// Its logits, `[N, K]`.
+        logits: Vec<f32>,
     },
     /// A state of a run is there.
     State {

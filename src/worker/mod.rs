@@ -14,6 +14,7 @@ mod generate;
 mod hashing;
 mod inbox;
 mod make;
+mod measure;
 mod memory;
 pub mod message;
 mod models;

@@ -10,6 +10,7 @@ use super::error::WorkError;
 use super::generate::Generate;
 use super::inbox::Inbox;
 use super::make::Make;
+use super::measure::Measure;
 use super::message::{Command, Event, JobId, Rest, Steer};
 use super::refine::{Refine, Start};
 use super::task::{Context, Sink, Step, Task};
@@ -105,6 +106,10 @@ impl<'a, 'c> Engine<'a, 'c> {
                 let chunk = chunk.map(|chunk| chunk.get() as usize);
                 let start = Start { run, origins, from, references, settings, compute, chunk };
                 self.begin(job, Refine::new(start), iterations);
+            }
+            Command::Measure { job, classifier, images, compute, chunk } => {
+                let chunk = chunk.map(|chunk| chunk.get() as usize);
+                self.begin(job, Measure::new(classifier, images, compute, chunk), None);
             }
             Command::Train { job, settings, waits } => {
                 // The old one's memory, and its hold on its folder, first.

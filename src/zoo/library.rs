@@ -28,11 +28,12 @@ macro_rules! bundled {
 }
 
 /// The demo's models; the first generator and the first classifier are the defaults.
-pub const BUNDLED: [Bundled; 4] = [
+pub const BUNDLED: [Bundled; 5] = [
     bundled!("gtsrb12-cm", "gtsrb12-cm.safetensors"),
     bundled!("gtsrb12-joint", "gtsrb12-joint.safetensors"),
     bundled!("gtsrb12-edm", "gtsrb12-edm.pt"),
     bundled!("gtsrb12-robust", "gtsrb12-robust.pt"),
+    bundled!("gtsrb12-judge", "gtsrb12-judge.safetensors"),
 ];
 
 /// A manifest and where its weights lie.

@@ -94,6 +94,9 @@ impl Toy {
             Command::Edit { job, .. } => {
                 events.push_back(Event::Failed { job, chain: vec!["the toy edits nothing".to_owned()] });
             }
+            Command::Measure { job, .. } => {
+                events.push_back(Event::Failed { job, chain: vec!["the toy looks at nothing".to_owned()] });
+            }
             Command::Refine { job, run, origins, from, settings, iterations, .. } => {
                 let iteration = from.as_ref().map_or(0, |(id, _)| id.iteration);
                 let from = from.map(|(_, images)| images);

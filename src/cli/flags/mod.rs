@@ -86,6 +86,11 @@ pub(super) fn apply(matches: &ArgMatches, settings: &mut Settings, about: Use) -
     Ok(other_norm(matches, norm, &settings.refine).into_iter().collect())
 }
 
+/// Where to compute, as it was given.
+pub(super) fn apply_compute(matches: &ArgMatches, settings: &mut Settings) -> Result<(), CliError> {
+    apply_table(matches, ComputeSettings::TABLE, &mut settings.compute)
+}
+
 fn apply_table<S: Clone>(matches: &ArgMatches, table: &[Setting<S>], settings: &mut S) -> Result<(), CliError> {
     for row in table.iter().filter(|row| row.set_by.is_none()) {
         match row.kind {

@@ -58,6 +58,8 @@ pub struct Plan {
     /// Per colour channel, `[mean, std]`.
     colours: Vec<[f32; 2]>,
     classes: usize,
+    /// Channels that the last step reads.
+    features: usize,
     /// Buffers of calls that are over.
     idle: [Mutex<Vec<Buffers>>; 2],
 }
@@ -67,7 +69,8 @@ impl Plan {
     pub(in crate::net) fn new(sketch: Sketch, arch: Arch, mean: &[f32], std: &[f32]) -> Self {
         let colours = mean.iter().zip(std).map(|(mean, std)| [*mean, *std]).collect();
         let classes = sketch.values.last().map_or(0, |made| made.channels);
-        Self { arch, programs: sketch.programs(), colours, classes, idle: Default::default() }
+        let features = sketch.steps.last().map_or(0, |step| sketch.values[step.x].channels);
+        Self { arch, programs: sketch.programs(), colours, classes, features, idle: Default::default() }
     }
 
     /// Colour channels.

@@ -74,6 +74,23 @@ impl Plan {
         Tensor::from_data(TensorData::new(map, [n, self.classes(), h, w]), &device)
     }
 
+    /// What the last step sees of a batch on the CPU, and the logits that it makes of it, without a gradient.
+    ///
+    /// # Shapes
+    /// `x`: as in [`Self::logits`]; returns `[N, D]` and `[N, K]`.
+    ///
+    /// # Panics
+    /// On another device than the one that it was compiled for.
+    #[must_use]
+    pub fn features(&self, x: Tensor<4>) -> [Tensor<2>; 2] {
+        let ([n, _, h, w], device) = (x.dims(), x.device());
+        let x = x.into_data().try_into_vec::<f32>().expect("networks compute in single precision");
+        self.evaluate_last(&x, (n, [h, w])).map(|values| {
+            let width = values.len() / n.max(1);
+            Tensor::from_data(TensorData::new(values, [n, width]), &device)
+        })
+    }
+
     /// Logits `[N, K, 1, 1]`, and what their gradient needs when that is asked for.
     fn pass(&self, x: &FlexTensor, keep: bool) -> (FlexTensor, Tape) {
         let shape: Vec<usize> = x.layout().shape().iter().copied().collect();

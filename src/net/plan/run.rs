@@ -143,6 +143,25 @@ impl Plan {
         (logits, tape)
     }
 
+    /// What the last step reads, `[N, D]`, and what it makes of it, `[N, K]`, of pictures `[N, C, H, W]`; of a plan whose last
+    /// step sees one pixel.
+    pub(super) fn evaluate_last(&self, x: &[f32], (n, size): (usize, [usize; 2])) -> [Vec<f32>; 2] {
+        let program = &self.programs.forward;
+        let mut buffers = self.take(0, n, size);
+        let shape = |end: usize| program.buffers[end].of(size);
+        let colour = |value: f32, channel: usize| (value - self.colours[channel][0]) / self.colours[channel][1];
+        let input = program.inputs[0];
+        load(x, (&mut buffers.values[input], shape(input)), (n, self.channels()), colour);
+        self.run(program, (n, size), &mut buffers, (&mut [], &[]), &mut || ());
+        let last = program.ops.last().map_or(program.output, |op| op.from);
+        // No other step came after it, so nothing else lies in its buffer.
+        let of =
+            |end: usize, channels: usize| store((&buffers.values[end], shape(end)), (n, channels), |value, _| value);
+        let found = [of(last, self.features), of(program.output, self.classes)];
+        self.give_back(0, buffers);
+        found
+    }
+
     /// The gradient `[N, C, H, W]` of the pictures that follows from the logits' `[N, K]`.
     pub(super) fn backward(&self, tape: &Tape, gradient: &[f32]) -> Vec<f32> {
         let (program, n, size) = (&self.programs.backward, tape.n, tape.size);

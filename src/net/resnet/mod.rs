@@ -136,6 +136,24 @@ impl Resnet {
     /// `x`: `[N, C, H, W]`, normalised, of any height and width that [`ResnetManifest::check_size`] accepts; returns `[N, K]`.
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
+        self.classify(self.features(x))
+    }
+
+    /// The logits of features.
+    ///
+    /// # Shapes
+    /// `features`: `[N, D]`; returns `[N, K]`.
+    #[must_use]
+    pub fn classify(&self, features: Tensor<2>) -> Tensor<2> {
+        self.fc.forward(features)
+    }
+
+    /// What the last layer sees of a batch: the means of the last maps.
+    ///
+    /// # Shapes
+    /// As [`Self::forward`]; returns `[N, D]`.
+    #[must_use]
+    pub fn features(&self, x: Tensor<4>) -> Tensor<2> {
         let curve = self.activation.curve();
         let mut h = self.stem.forward(x, None, (!self.preactivated).then_some(curve));
         if self.stem_pool {
@@ -154,8 +172,7 @@ impl Resnet {
         }
         let [n, c, height, width] = h.dims();
         let h = h.reshape([n, c, height * width]);
-        let pooled = check::call(&c, h, |c| format!("mean of {c} channels"), |_, h| h.mean_dim(2)).reshape([n, c]);
-        self.fc.forward(pooled)
+        check::call(&c, h, |c| format!("mean of {c} channels"), |_, h| h.mean_dim(2)).reshape([n, c])
     }
 
     /// The same function of pictures that are not normalised yet, compiled for this processor. `None` when the network is

@@ -1,0 +1,177 @@
+//! The Fréchet distance of two normal distributions that have the mean and the covariance of two sets of features.
+
+use nalgebra::{DMatrix, DVector};
+
+use super::{Features, MetricError};
+
+/// Pictures whose part of the covariance is summed up at once: their doubles stay in the cache.
+const BLOCK: usize = 256;
+/// A pivot that is smaller than this part of the largest is rounding.
+const RANK: f64 = 1e-15;
+
+/// Mean and covariance of features.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gaussian {
+    /// `[D]`
+    pub mean: DVector<f64>,
+    /// `[D, D]`, of a sample: divided by N - 1, as numpy's `cov`.
+    pub covariance: DMatrix<f64>,
+    /// Pictures that it was made from, if that is known.
+    pub count: Option<usize>,
+}
+
+impl Gaussian {
+    /// Of a set, in double precision, summed up in the order of its pictures.
+    ///
+    /// # Errors
+    /// [`MetricError`] for fewer than two pictures, for features that are no numbers, or for those that are all the same.
+    pub fn of(features: &Features) -> Result<Self, MetricError> {
+        features.check()?;
+        let weights = vec![1; features.len()];
+        let gaussian = Self::weighted(features, &weights)?;
+        match gaussian.covariance.trace() {
+            0.0 => Err(MetricError::Constant { count: features.len() }),
+            _ => Ok(gaussian),
+        }
+    }
+
+    /// Of a set in which picture `i` comes `weights[i]` times.
+    pub(super) fn weighted(features: &Features, weights: &[u32]) -> Result<Self, MetricError> {
+        let (width, count) = (features.width(), weights.iter().map(|weight| *weight as usize).sum::<usize>());
+        if count < 2 {
+            return Err(MetricError::TooFew { metric: "the Fréchet distance", needed: 2, found: count });
+        }
+        let mut mean = DVector::zeros(width);
+        for (place, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0) {
+            for (sum, value) in mean.iter_mut().zip(features.row(place)) {
+                *sum += f64::from(*weight) * f64::from(*value);
+            }
+        }
+        mean /= count as f64;
+        let mut covariance = DMatrix::zeros(width, width);
+        let taken: Vec<(usize, f64)> = weights.iter().map(|weight| f64::from(*weight)).enumerate().collect();
+        for block in taken.chunks(BLOCK) {
+            // Columns are pictures: one picture's values lie together, in the features as in the matrix.
+            let centred = |scale: fn(f64) -> f64| {
+                DMatrix::from_fn(width, block.len(), |row, column| {
+                    let (place, weight) = block[column];
+                    scale(weight) * (f64::from(features.row(place)[row]) - mean[row])
+                })
+            };
+            let scaled = centred(f64::sqrt);
+            covariance.gemm(1.0, &scaled, &scaled.transpose(), 1.0);
+        }
+        covariance /= (count - 1) as f64;
+        Ok(Self { mean, covariance, count: Some(count) })
+    }
+
+    /// Features of a picture.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.mean.len()
+    }
+}
+
+/// |m₁ - m₂|² + tr S₁ + tr S₂ - 2 tr (S₁ S₂)^½.
+///
+/// The trace of the root is the sum of the roots of the eigenvalues of S₁ S₂, which are those of the symmetric Lᵀ S₂ L where
+/// S₁ = L Lᵀ; also where a covariance is singular, as with fewer pictures than features.
+///
+/// # Errors
+/// [`MetricError::Width`] when they are of different networks.
+///
+/// # Source
+/// Heusel et al. 2017, equation 6; pytorch-fid `fid_score.py`, torch-fidelity `metric_fid.py`.
+pub fn frechet_distance(a: &Gaussian, b: &Gaussian) -> Result<f64, MetricError> {
+    if a.width() != b.width() {
+        return Err(MetricError::Width { a: a.width(), b: b.width() });
+    }
+    let factor = factor(&a.covariance);
+    let product = factor.transpose() * (&b.covariance * &factor);
+    let roots: f64 = product.symmetric_eigenvalues().iter().map(|value| value.max(0.0).sqrt()).sum();
+    let means = (&a.mean - &b.mean).norm_squared();
+    // Of two sets that are alike, rounding may leave less than nothing.
+    Ok((means + a.covariance.trace() + b.covariance.trace() - 2.0 * roots).max(0.0))
+}
+
+/// L with L Lᵀ = S for a positive semidefinite S: Cholesky with the largest pivot first, until what is left is rounding.
+fn factor(s: &DMatrix<f64>) -> DMatrix<f64> {
+    let n = s.nrows();
+    let mut left: Vec<f64> = s.diagonal().iter().copied().collect();
+    let largest = left.iter().copied().fold(0.0, f64::max);
+    let mut columns: Vec<DVector<f64>> = Vec::new();
+    while columns.len() < n {
+        let (pivot, value) =
+            left.iter().copied().enumerate().fold((0, 0.0), |best, (i, v)| if v > best.1 { (i, v) } else { best });
+        if value <= RANK * largest * n as f64 {
+            break;
+        }
+        let mut column = s.column(pivot).into_owned();
+        for before in &columns {
+            column.axpy(-before[pivot], before, 1.0);
+        }
+        column /= value.sqrt();
+        for (left, value) in left.iter_mut().zip(&column) {
+            *left -= value * value;
+        }
+        left[pivot] = 0.0;
+        columns.push(column);
+    }
+    if columns.is_empty() { DMatrix::zeros(n, 1) } else { DMatrix::from_columns(&columns) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::{Purpose, Stream};
+
+    fn normal(seed: u64, n: usize, width: usize) -> Features {
+        let mut features = Features::new(width, 1);
+        let values = Stream::new(seed, Purpose::Sampling(0)).normal(n * width);
+        features.extend(&values, &vec![0.0; n]);
+        features
+    }
+
+    #[test]
+    fn a_set_has_no_distance_to_itself_also_where_its_covariance_is_singular() {
+        for (n, width) in [(50, 8), (9, 20), (2, 3)] {
+            let gaussian = Gaussian::of(&normal(3, n, width)).unwrap();
+            let distance = frechet_distance(&gaussian, &gaussian).unwrap();
+            assert!(distance < 1e-10 * gaussian.covariance.trace(), "{n} of {width}: {distance}");
+        }
+    }
+
+    #[test]
+    fn of_commuting_covariances_it_is_that_of_their_deviations() {
+        let diagonal = |mean: [f64; 3], deviations: [f64; 3]| Gaussian {
+            mean: DVector::from_row_slice(&mean),
+            covariance: DMatrix::from_diagonal(&DVector::from_iterator(3, deviations.iter().map(|d| d * d))),
+            count: None,
+        };
+        let (a, b) = (diagonal([1.0, 0.0, -2.0], [2.0, 0.0, 1.0]), diagonal([0.0, 0.5, -2.0], [1.0, 3.0, 1.0]));
+        // 1 + 0.25 between the means, 1 + 9 + 0 between the deviations.
+        assert!((frechet_distance(&a, &b).unwrap() - 11.25).abs() < 1e-12);
+        assert!((frechet_distance(&b, &a).unwrap() - 11.25).abs() < 1e-12, "it is symmetric");
+    }
+
+    #[test]
+    fn a_picture_that_comes_twice_weighs_as_two() {
+        let features = normal(5, 4, 3);
+        let twice = Gaussian::of(&features.at(&[0, 1, 1, 3, 3, 3])).unwrap();
+        let weighted = Gaussian::weighted(&features, &[1, 2, 0, 3]).unwrap();
+        assert!((twice.covariance - weighted.covariance).amax() < 1e-12);
+        assert!((twice.mean - weighted.mean).amax() < 1e-12);
+    }
+
+    #[test]
+    fn what_has_no_distance_is_refused() {
+        let one = normal(1, 1, 3);
+        assert!(matches!(Gaussian::of(&one), Err(MetricError::TooFew { found: 1, .. })));
+        assert_eq!(Gaussian::of(&one.at(&[0, 0, 0])), Err(MetricError::Constant { count: 3 }));
+        let mut broken = normal(1, 5, 1);
+        broken.extend(&[f32::NAN], &[0.0]);
+        assert_eq!(Gaussian::of(&broken), Err(MetricError::NotFinite { place: 5, count: 6 }));
+        let [a, b] = [3, 4].map(|width| Gaussian::of(&normal(1, 9, width)).unwrap());
+        assert_eq!(frechet_distance(&a, &b), Err(MetricError::Width { a: 3, b: 4 }));
+    }
+}

@@ -1,0 +1,34 @@
+//! Numbers about sets of pictures, from what a network sees in them.
+//!
+//! Every set is a table of [`Features`]: one row a picture, from the layer before the classes, and its logits. The numbers of
+//! two sets are comparable only if the same network, with the same weights, saw both at the same size; and all distances
+//! shrink with the number of pictures, so they compare only among sets of one size. Nothing here reads files or runs networks.
+//!
+//! | number | compares | better | source |
+//! |---|---|---|---|
+//! | [`frechet_distance`] | mean and covariance of two sets | smaller | Heusel et al. 2017 |
+//! | [`kernel_distance`] | all moments, without bias | smaller | Binkowski et al. 2018 |
+//! | [`Neighbourhoods`] | who lies among whom: precision, recall, density, coverage | larger | Kynkäänniemi et al. 2019, Naeem et al. 2020 |
+//! | [`inception_score`] | one set with its classes | larger | Salimans et al. 2016 |
+//! | [`agreement`], [`confidence`] | every picture with its class | larger | |
+
+mod error;
+mod features;
+mod frechet;
+mod interval;
+mod kernel;
+mod neighbours;
+mod report;
+mod score;
+
+pub use self::error::MetricError;
+pub use self::features::Features;
+pub use self::frechet::{Gaussian, frechet_distance};
+pub use self::interval::{Interval, REPLICATES, resampled, resampled_means};
+pub use self::kernel::{KernelDistance, SUBSET, SUBSETS, kernel_distance};
+pub use self::neighbours::{Neighbourhoods, Neighbours};
+pub use self::report::{Metric, NEIGHBOURS, Number, PARTS, Report, Set, Sure, compare};
+pub use self::score::{Score, agreement, confidence, inception_score};
+
+/// Hears how much of how much is done, and says whether to go on.
+pub type Watch<'a> = dyn FnMut(usize, usize) -> bool + 'a;

@@ -1,0 +1,331 @@
+//! Sets of pictures against real ones, and each against the first of them: every number with its name and how sure it is.
+
+use std::collections::HashSet;
+
+use super::interval::mean;
+use super::{
+    Features, Gaussian, Interval, MetricError, Neighbours, REPLICATES, SUBSET, SUBSETS, Watch, agreement, confidence,
+    frechet_distance, inception_score, kernel_distance, resampled_means,
+};
+
+/// Neighbours of precision and recall, and of density and coverage, as their authors chose them.
+pub const NEIGHBOURS: (usize, usize) = (3, 5);
+/// Parts of a set that the Inception score is the mean over (guided-diffusion, torch-fidelity).
+pub const PARTS: usize = 10;
+/// Products that resampling a Fréchet distance may take, about a minute; larger ones have no interval.
+const AFFORDED: f64 = 2e11;
+
+/// A number about a set of pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// [`frechet_distance`] to the real pictures.
+    Frechet,
+    /// [`kernel_distance`] to the real pictures.
+    Kernel,
+    /// [`super::Neighbourhoods::precision`].
+    Precision,
+    /// [`super::Neighbourhoods::recall`].
+    Recall,
+    /// [`super::Neighbourhoods::density`].
+    Density,
+    /// [`super::Neighbourhoods::coverage`].
+    Coverage,
+    /// [`inception_score`].
+    Inception,
+    /// Mean of [`agreement`].
+    Agreement,
+    /// Mean of [`confidence`].
+    Confidence,
+}
+
+impl Metric {
+    /// All of them, in the order of a table.
+    pub const ALL: [Self; 9] = [
+        Self::Frechet,
+        Self::Kernel,
+        Self::Precision,
+        Self::Recall,
+        Self::Density,
+        Self::Coverage,
+        Self::Inception,
+        Self::Agreement,
+        Self::Confidence,
+    ];
+
+    /// Its name in files.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Frechet => "frechet_distance",
+            Self::Kernel => "kernel_distance",
+            Self::Precision => "precision",
+            Self::Recall => "recall",
+            Self::Density => "density",
+            Self::Coverage => "coverage",
+            Self::Inception => "inception_score",
+            Self::Agreement => "agreement",
+            Self::Confidence => "confidence",
+        }
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Frechet => "Fréchet distance",
+            Self::Kernel => "kernel distance",
+            Self::Precision => "precision",
+            Self::Recall => "recall",
+            Self::Density => "density",
+            Self::Coverage => "coverage",
+            Self::Inception => "Inception score",
+            Self::Agreement => "agreement",
+            Self::Confidence => "confidence",
+        }
+    }
+
+    /// Whether more of it is better.
+    #[must_use]
+    pub const fn larger_is_better(self) -> bool {
+        !matches!(self, Self::Frechet | Self::Kernel)
+    }
+}
+
+/// Pictures whose numbers are asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Set {
+    /// What it is called.
+    pub name: String,
+    /// What the extractor sees in them.
+    pub features: Features,
+    /// The class that each should have, of the extractor's, where that is known.
+    pub labels: Option<Vec<usize>>,
+}
+
+/// A number, and how sure it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sure {
+    /// The number.
+    pub value: f64,
+    /// Where it lies with 95 % confidence, if that could be found out.
+    pub interval: Option<Interval>,
+}
+
+/// One number of one set.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Number {
+    /// Which.
+    pub metric: Metric,
+    /// What it is.
+    pub of: Sure,
+    /// What it is more than that of the first set; picture by picture where both have as many.
+    pub change: Option<Sure>,
+}
+
+/// The numbers of one set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Those that can be had.
+    pub numbers: Vec<Number>,
+    /// What is to be said of them, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// The real pictures, and what all sets are compared with.
+struct Reference<'a> {
+    features: &'a Features,
+    gaussian: Gaussian,
+    neighbours: Option<Neighbours>,
+}
+
+/// A number on its way: with those of resampled sets, or of every picture.
+struct Found {
+    metric: Metric,
+    value: f64,
+    resampled: Vec<f64>,
+}
+
+/// The numbers of every set; `watch` hears how much of how much is done.
+///
+/// # Errors
+/// [`MetricError`] when the pictures, or their number, allow none.
+pub fn compare(real: &Features, sets: &[Set], watch: &mut Watch<'_>) -> Result<Vec<Report>, MetricError> {
+    let gaussian = Gaussian::of(real)?;
+    let of = 1 + sets.len() * 3;
+    let enough = NEIGHBOURS.0.max(NEIGHBOURS.1) + 1;
+    let neighbours =
+        if real.len() >= enough { Some(Neighbours::of(real, NEIGHBOURS, &mut |_, _| watch(0, of))?) } else { None };
+    let reference = Reference { features: real, gaussian, neighbours };
+    let mut first: Vec<Found> = Vec::new();
+    let mut reports = Vec::new();
+    for (place, set) in sets.iter().enumerate() {
+        let mut step = |part: usize| {
+            if watch(1 + 3 * place + part, of) { Ok(()) } else { Err(MetricError::Stopped) }
+        };
+        step(0)?;
+        let found = numbers(&reference, set, &mut step)?;
+        let is_paired = sets[0].features.len() == set.features.len();
+        let numbers = found.iter().map(|found| {
+            let before = first.iter().find(|before| before.metric == found.metric);
+            Number {
+                metric: found.metric,
+                of: sure(found.value, &found.resampled),
+                change: before.map(|before| change(before, found, is_paired)),
+            }
+        });
+        let numbers = numbers.collect();
+        reports.push(Report { numbers, notes: notes(real, set, &sets[0]) });
+        if place == 0 {
+            first = found;
+        }
+    }
+    Ok(reports)
+}
+
+fn sure(value: f64, resampled: &[f64]) -> Sure {
+    Sure { value, interval: (!resampled.is_empty()).then(|| Interval::around(value, resampled)) }
+}
+
+/// Resampled sets are the same draws for both, so their differences vary as little as those of pairs do.
+fn change(before: &Found, after: &Found, is_paired: bool) -> Sure {
+    let differences: Vec<f64> = if is_paired {
+        before.resampled.iter().zip(&after.resampled).map(|(before, after)| after - before).collect()
+    } else {
+        Vec::new()
+    };
+    sure(after.value - before.value, &differences)
+}
+
+fn numbers(
+    reference: &Reference<'_>,
+    set: &Set,
+    step: &mut dyn FnMut(usize) -> Result<(), MetricError>,
+) -> Result<Vec<Found>, MetricError> {
+    let Set { features, labels, .. } = set;
+    let plain = |metric, value| Found { metric, value, resampled: Vec::new() };
+    let distance = frechet_distance(&Gaussian::of(features)?, &reference.gaussian)?;
+    let cost = features.len() as f64 * (features.width() as f64).powi(2) * REPLICATES as f64;
+    let resampled = if cost <= AFFORDED { features.resampled_distances(&reference.gaussian)? } else { Vec::new() };
+    let mut found = vec![Found { metric: Metric::Frechet, value: distance, resampled }];
+    step(1)?;
+    let kernel = kernel_distance(reference.features, features, (SUBSETS, SUBSET), &mut |_, _| step(1).is_ok())?;
+    found.push(plain(Metric::Kernel, kernel.score.mean));
+    step(2)?;
+    if let Some(neighbours) = reference.neighbours.as_ref().filter(|_| features.len() > NEIGHBOURS.0) {
+        let among = neighbours.compare(features, &mut |_, _| step(2).is_ok())?;
+        let shares = [
+            (Metric::Precision, among.precision),
+            (Metric::Recall, among.recall),
+            (Metric::Density, among.density),
+            (Metric::Coverage, among.coverage),
+        ];
+        found.extend(shares.map(|(metric, value)| plain(metric, value)));
+    }
+    if features.len() >= PARTS {
+        found.push(plain(Metric::Inception, inception_score(features, PARTS)?.mean));
+    }
+    if let Some(labels) = labels {
+        let judged =
+            [(Metric::Agreement, agreement(features, labels)), (Metric::Confidence, confidence(features, labels))];
+        found.extend(judged.map(|(metric, of_each)| Found {
+            metric,
+            value: mean(&of_each, &vec![1; of_each.len()]),
+            resampled: resampled_means(&of_each),
+        }));
+    }
+    Ok(found)
+}
+
+/// What a reader of a set's numbers must know.
+fn notes(real: &Features, set: &Set, first: &Set) -> Vec<String> {
+    let Set { name, features, .. } = set;
+    let (n, width) = (features.len(), features.width());
+    let mut notes = Vec::new();
+    if n <= width {
+        notes.push(format!(
+            "{name} has {n} pictures, but each has {width} features: its Fréchet distance says more of how few they are than of how they look, so give more"
+        ));
+    }
+    if n != first.features.len() {
+        notes.push(format!(
+            "{name} has {n} pictures and {} has {}: Fréchet distances shrink with the number of pictures, so theirs do not compare",
+            first.name,
+            first.features.len()
+        ));
+    }
+    let distinct: HashSet<Vec<u32>> =
+        (0..n).map(|place| features.row(place).iter().map(|value| value.to_bits()).collect()).collect();
+    if distinct.len() < n {
+        notes.push(format!(
+            "{name} has {} that are there more than once",
+            crate::units::counted(n - distinct.len(), "picture")
+        ));
+    }
+    let alike = (0..n.min(real.len())).filter(|place| real.row(*place) == features.row(*place)).count();
+    if alike > 0 && alike == n.min(real.len()) {
+        notes.push(format!("{name} are the real pictures themselves"));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::{Purpose, Stream};
+
+    fn set(name: &str, seed: u64, n: usize, shift: f32) -> Set {
+        let mut features = Features::new(3, 2);
+        let values = Stream::new(seed, Purpose::Sampling(0)).normal(3 * n);
+        let values: Vec<f32> = values.iter().map(|value| value + shift).collect();
+        let logits: Vec<f32> = values.chunks(3).flat_map(|row| [row[0], -row[0]]).collect();
+        features.extend(&values, &logits);
+        Set { name: name.to_owned(), features, labels: Some(vec![0; n]) }
+    }
+
+    fn of(report: &Report, metric: Metric) -> Number {
+        *report.numbers.iter().find(|number| number.metric == metric).expect("it can be had")
+    }
+
+    #[test]
+    fn what_comes_nearer_is_seen_by_every_number_and_its_change_is_paired() {
+        let real = set("real", 1, 400, 0.0).features;
+        // The same pictures, farther away and nearer.
+        let sets = [set("before", 2, 300, 1.0), set("after", 2, 300, 0.2)];
+        let mut told = Vec::new();
+        let reports = compare(&real, &sets, &mut |done, of| {
+            told.push((done, of));
+            true
+        })
+        .unwrap();
+        assert!(told.contains(&(0, 7)) && told.contains(&(6, 7)), "{told:?}");
+        for metric in [Metric::Frechet, Metric::Kernel, Metric::Precision, Metric::Density] {
+            let (before, after) = (of(&reports[0], metric), of(&reports[1], metric));
+            let change = after.change.expect("both have it");
+            assert_eq!(change.value, after.of.value - before.of.value);
+            assert_eq!(change.value > 0.0, metric.larger_is_better(), "{metric:?}: {change:?}");
+        }
+        let frechet = of(&reports[1], Metric::Frechet);
+        let (own, change) = (frechet.of.interval.unwrap(), frechet.change.unwrap().interval.unwrap());
+        assert!(own.holds(frechet.of.value) && change.high < 0.0, "{frechet:?}");
+        assert!(reports.iter().all(|report| report.notes.is_empty() && report.numbers.len() == 9));
+        assert!(of(&reports[0], Metric::Frechet).change.is_none(), "the first has nothing before it");
+    }
+
+    #[test]
+    fn what_does_not_compare_is_said() {
+        let real = set("real", 1, 40, 0.0).features;
+        let mut twice = set("twice", 3, 12, 0.0);
+        twice.features = twice.features.at(&[0, 1, 2, 3, 4, 5, 0, 0]);
+        twice.labels = None;
+        let few = set("few", 4, 3, 0.0);
+        let itself = Set { name: "itself".to_owned(), features: real.clone(), labels: None };
+        let reports = compare(&real, &[itself, twice, few], &mut |_, _| true).unwrap();
+        assert!(reports[0].notes[0].contains("themselves") && of(&reports[0], Metric::Frechet).of.value < 1e-9);
+        assert!(reports[1].notes.iter().any(|note| note.contains("2 pictures that are there more than once")));
+        assert!(reports[1].notes.iter().any(|note| note.contains("do not compare")), "{:?}", reports[1].notes);
+        assert!(of(&reports[1], Metric::Frechet).change.unwrap().interval.is_none(), "they are no pairs");
+        assert!(reports[2].notes[0].contains("3 features"), "{:?}", reports[2].notes);
+        assert!(reports[2].numbers.iter().all(|number| number.metric != Metric::Inception), "too few for its parts");
+        assert_eq!(compare(&real, &[set("few", 4, 9, 0.0)], &mut |_, _| false), Err(MetricError::Stopped));
+    }
+}
