@@ -430,7 +430,8 @@ mod tests {
         session.apply(Event::Generated { job, origins: Arc::new(plain.clone()), secs: 0.0 });
         let heads = |origins: &Origins, peeks| Left::of(&session, origins, peeks).heads;
         assert_eq!([heads(&plain, false), heads(&plain, true)], [["before", "after"], ["before", "before"]]);
-        let edited = Edited { settings: EditSettings::default(), reference: images(0.25), mask: None };
+        let settings = EditSettings::default();
+        let edited = Edited { settings, reference: images(0.25), mask: None, is_of_one: None };
         let edited = Origins { edited: Some(edited), ..plain };
         assert_eq!(heads(&edited, false), ["input", "edited"], "until it is refined");
         let state = State { iteration: 0, images: images(0.5), numbers: Numbers::default() };
