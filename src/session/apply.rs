@@ -318,16 +318,15 @@ impl Session {
             // A session that was asked for later is what is wanted.
             DiskEvent::Images { .. } if self.work.opening().is_some() => {}
             DiskEvent::Images { images, names, labels, fits, failures, .. } => {
-                let unasked = self.work.unasked.take().filter(|_| images.is_some() && self.is_at_stake());
-                if let Some(paths) = unasked {
-                    // They were computed meanwhile.
-                    return self.ask_before(Action::OpenPictures(paths));
+                let unasked = self.work.unasked.take().filter(|_| images.is_some()).map(Action::OpenPictures);
+                if let Some(action) = unasked.filter(|action| self.would_cost(action)) {
+                    // They were computed, or a mask was painted, meanwhile.
+                    return self.ask_before(action);
                 }
                 self.tell_failures(&failures);
                 if let Some(images) = images {
                     self.abandon_work();
-                    // It was painted on other pictures.
-                    self.mask = None;
+                    self.put_mask_away();
                     self.fits = fits;
                     // An archive may hold classes of its own; else the classifier's first verdict decides.
                     let labels = labels.filter(|labels| self.are_classes(labels));
@@ -339,6 +338,16 @@ impl Session {
             }
             DiskEvent::Orphans(orphans) => self.orphans = orphans,
             DiskEvent::Failed(chain) => self.notices.failure(&chain),
+        }
+    }
+
+    /// What is painted was painted on other pictures than those that come; Undo lays it over these.
+    fn put_mask_away(&mut self) {
+        if self.record.mask.is_some() {
+            self.history.close();
+            self.history.record(|| self.record.undoable());
+            self.history.close();
+            self.record.mask = None;
         }
     }
 
@@ -372,7 +381,7 @@ impl Session {
         (self.work.label_by_verdict, self.work.estimate) = (false, None);
         let recipe = restored.origins.is_none();
         let without_runs = restored.trace.runs().next().is_none();
-        (self.history, self.mask, self.question) = (History::default(), None, None);
+        (self.history, self.question) = (History::default(), None);
         self.fits.clear();
         self.tell_differences(restored.differences);
         self.made_with = Some(restored.provenance.clone());
@@ -381,6 +390,7 @@ impl Session {
         record.provenance = Provenance { lapidary: here.lapidary, burn: here.burn, ..restored.provenance };
         (record.epoch, record.settings) = (restored.epoch, restored.settings);
         (record.origins, record.references, record.trace) = (restored.origins, restored.references, restored.trace);
+        record.mask = restored.mask;
         record.iterates = record.iterates.emptied();
         for (id, offset) in restored.index {
             record.iterates.stored(id, offset);

@@ -48,6 +48,8 @@ pub enum Fact {
     Settings(Settings),
     /// The published settings that those of the refinement come from, by their key.
     Preset(String),
+    /// The pixels that inpainting generates are now these; none when nothing is painted any more.
+    Mask(Option<Mask>),
     /// A run begins.
     Run {
         /// Its name.
@@ -374,9 +376,12 @@ fn fact_with_models(mut fact: Fact, change: &dyn Fn(&str) -> String) -> Fact {
             let models = provenance.generator.iter_mut().chain(&mut provenance.classifier);
             models.map(|info| &mut info.reference).collect()
         }
-        Fact::Preset(_) | Fact::Targets { .. } | Fact::Tag { .. } | Fact::Deleted { .. } | Fact::Saved { .. } => {
-            Vec::new()
-        }
+        Fact::Preset(_)
+        | Fact::Mask(_)
+        | Fact::Targets { .. }
+        | Fact::Tag { .. }
+        | Fact::Deleted { .. }
+        | Fact::Saved { .. } => Vec::new(),
     };
     for model in models {
         *model = change(model);
