@@ -168,7 +168,7 @@ impl Session {
             Verb::Play => self.look.play(),
             Verb::PreviousSample => self.look.step_sample(false, self.record.count()),
             Verb::NextSample => self.look.step_sample(true, self.record.count()),
-            Verb::Grid => self.look.selected = None,
+            Verb::Grid => self.look.show_grid(),
             Verb::Side => self.look.compare(Compare::Side),
             Verb::Wipe => self.look.compare(Compare::Wipe),
             Verb::Blink => self.look.compare(Compare::Blink),
@@ -292,6 +292,14 @@ impl Session {
             self.remember_preset();
         }
         self.remember_settings();
+    }
+
+    /// The grid shows these samples in this order: the next and the previous one are those of the eye.
+    pub fn arrange(&mut self, order: &[usize]) {
+        // An order of other pictures says nothing of these.
+        if order.iter().all(|sample| *sample < self.record.count()) {
+            self.look.arrange(order);
+        }
     }
 
     /// The film moves on by one iteration.

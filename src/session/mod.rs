@@ -424,7 +424,7 @@ impl Session {
             Verb::NextIteration => look.shown + 1 < look.path.len(),
             Verb::LastIteration => has_states && !(look.follow && look.shown == look.last()),
             Verb::BestIteration | Verb::Play => look.path.len() > 1,
-            Verb::PreviousSample | Verb::NextSample => self.count() > 1,
+            Verb::PreviousSample | Verb::NextSample => look.can_step_sample(self.count()),
             Verb::Grid | Verb::FitView | Verb::ActualSize | Verb::Smooth => look.selected.is_some(),
             Verb::Side | Verb::Wipe | Verb::Blink | Verb::Difference => has_origins,
             Verb::RestartCompute => work.is_dead(),

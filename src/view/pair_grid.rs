@@ -160,6 +160,26 @@ impl<'a> Left<'a> {
     }
 }
 
+impl PairGrid {
+    /// Keeps the order up, also while a picture is on the canvas in place of the grid; `id` is the state on the screen, and the
+    /// numbers are those before and after it.
+    pub fn keep_order(
+        &mut self,
+        session: &Session,
+        id: Option<StateId>,
+        numbers: (Option<&Numbers>, Option<&Numbers>),
+    ) {
+        if session.origins().is_some() {
+            self.order.update(session, id, numbers);
+        }
+    }
+
+    /// The samples that it shows, in their order.
+    pub fn samples(&self) -> &[usize] {
+        self.order.samples()
+    }
+}
+
 /// Draws the grid.
 pub fn pair_grid_ui(ui: &mut Ui, session: &Session, grid: &mut PairGrid, shown: &Shown<'_>, actions: &mut Vec<Action>) {
     let Some(origins) = session.origins() else { return };

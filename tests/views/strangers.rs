@@ -132,3 +132,24 @@ fn a_painted_mask_is_marked_in_the_title_and_asked_about_before_the_window_close
     harness.state_mut().host_mut().handle(Action::SetMask(None));
     assert!(!close(&mut harness).iter().any(is_held), "what is made again by one click is not asked about");
 }
+
+#[test]
+fn the_next_picture_on_the_canvas_is_the_next_of_the_grid() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    click(&mut harness, "Reverse the order");
+    steps(&mut harness, 2);
+    harness.state_mut().host_mut().handle(Action::Select(3));
+    steps(&mut harness, 2);
+    click(&mut harness, "Next sample");
+    assert_eq!(session(&harness).selected(), Some(2));
+    // What is computed meanwhile moves nothing.
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+    assert!(harness.query_all_by_label_contains("it/s").next().is_none(), "what rests has no speed");
+    click(&mut harness, "Next sample");
+    assert_eq!(session(&harness).selected(), Some(1));
+    click(&mut harness, "Previous sample");
+    assert_eq!(session(&harness).selected(), Some(2));
+}
