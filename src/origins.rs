@@ -36,6 +36,9 @@ pub struct Edited {
     pub reference: ImageBatch,
     /// Which pixels were to be generated.
     pub mask: Option<Mask>,
+    /// Whether all results are of one picture, or each is of its own, whatever their pixels are. `None` where that is not
+    /// known, as in files of earlier versions.
+    pub is_of_one: Option<bool>,
 }
 
 /// [`Origins`] in a file: pictures as they are, everything else as JSON, so that later versions may add fields.
@@ -56,16 +59,17 @@ struct OriginFacts {
     made_by: Option<GenerateSettings>,
     edit: Option<EditSettings>,
     mask: Option<Mask>,
+    is_of_one: Option<bool>,
 }
 
 impl From<Origins> for PackedOrigins {
     fn from(origins: Origins) -> Self {
         let Origins { images, labels, classes, seeds, names, made_by, edited } = origins;
-        let (edit, reference, mask) = match edited {
-            Some(edited) => (Some(edited.settings), Some(edited.reference), edited.mask),
-            None => (None, None, None),
+        let (edit, reference, mask, is_of_one) = match edited {
+            Some(edited) => (Some(edited.settings), Some(edited.reference), edited.mask, edited.is_of_one),
+            None => (None, None, None, None),
         };
-        let facts = OriginFacts { labels, classes, seeds, names, made_by, edit, mask };
+        let facts = OriginFacts { labels, classes, seeds, names, made_by, edit, mask, is_of_one };
         Self { images, reference, facts: serde_json::to_string(&facts).expect("facts are plain values") }
     }
 }
@@ -74,8 +78,10 @@ impl TryFrom<PackedOrigins> for Origins {
     type Error = serde_json::Error;
 
     fn try_from(packed: PackedOrigins) -> Result<Self, serde_json::Error> {
-        let OriginFacts { labels, classes, seeds, names, made_by, edit, mask } = serde_json::from_str(&packed.facts)?;
-        let edited = edit.zip(packed.reference).map(|(settings, reference)| Edited { settings, reference, mask });
+        let OriginFacts { labels, classes, seeds, names, made_by, edit, mask, is_of_one } =
+            serde_json::from_str(&packed.facts)?;
+        let edited = edit.zip(packed.reference);
+        let edited = edited.map(|(settings, reference)| Edited { settings, reference, mask, is_of_one });
         Ok(Self { images: packed.images, labels, classes, seeds, names, made_by, edited })
     }
 }
@@ -106,8 +112,12 @@ impl Origins {
     #[must_use]
     pub fn to_edit(&self, chosen: Option<usize>) -> Self {
         let images = self.edited.as_ref().map_or(&self.images, |edited| &edited.reference);
-        // Several results of one picture lie next to each other.
-        let is_new = |i: &usize| *i == 0 || images.sample(*i) != images.sample(i - 1);
+        let is_of_one = self.edited.as_ref().map_or(Some(false), |edited| edited.is_of_one);
+        // Pictures that are equal are two pictures all the same. Only where nothing else is known, neighbours with the same name
+        // and pixels are taken for results of one.
+        let resembles =
+            |i: usize| images.sample(i) == images.sample(i - 1) && self.names.get(i) == self.names.get(i - 1);
+        let is_new = |i: &usize| *i == 0 || !is_of_one.unwrap_or_else(|| resembles(*i));
         let chosen: Vec<usize> = chosen.map_or_else(|| (0..images.len()).filter(is_new).collect(), |one| vec![one]);
         let parts: Vec<_> = chosen.iter().map(|i| images.slice(*i, i + 1)).collect();
         let labels = chosen.iter().map(|i| self.labels[*i]).collect();
@@ -144,14 +154,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_edited_set_gives_back_each_picture_once() {
-        let reference = ImageBatch::new([3, 1, 1, 1], vec![0.5, 0.5, 0.25]);
-        let edited = Edited { settings: EditSettings::default(), reference, mask: None };
-        let images = ImageBatch::new([3, 1, 1, 1], vec![0.0, 0.1, 0.2]);
-        let origins = Origins { edited: Some(edited), ..Origins::opened(images, vec![7, 7, 8], Vec::new()) };
-        let found = origins.to_edit(None);
-        assert_eq!((found.images.pixels(), found.labels.as_slice()), ([0.5, 0.25].as_slice(), [7, 8].as_slice()));
-        assert_eq!(origins.to_edit(Some(1)).images.pixels(), [0.5], "the chosen one");
+    fn what_is_edited_is_each_picture_once_and_equal_ones_are_two() {
+        let batch = |values: [f32; 3]| ImageBatch::new([3, 1, 1, 1], values.to_vec());
+        let names = ["stop/a.png", "yield/b.png", "yield/c.png"].map(str::to_owned);
+        let opened = Origins::opened(batch([0.5, 0.5, 0.25]), vec![7, 6, 6], names.to_vec());
+        let all = opened.to_edit(None);
+        assert_eq!((&all.images, &all.labels, &all.names), (&opened.images, &opened.labels, &opened.names));
+        let edited = |is_of_one, names: &[String]| {
+            let reference = opened.images.clone();
+            let edited = Edited { settings: EditSettings::default(), reference, mask: None, is_of_one };
+            Origins { edited: Some(edited), ..Origins::opened(batch([0.0, 0.1, 0.2]), vec![7, 7, 8], names.to_vec()) }
+        };
+        let found = |is_of_one, names: &[String]| edited(is_of_one, names).to_edit(None).images.pixels().to_vec();
+        assert_eq!(found(Some(false), &names), [0.5, 0.5, 0.25], "each is of its own");
+        assert_eq!(found(Some(false), &[]), [0.5, 0.5, 0.25], "though it has no name");
+        assert_eq!(found(Some(true), &[]), [0.5], "all are of one");
+        // Files of earlier versions do not say.
+        assert_eq!(found(None, &names), [0.5, 0.5, 0.25]);
+        assert_eq!(found(None, &[]), [0.5, 0.25]);
+        assert_eq!(edited(Some(true), &[]).to_edit(Some(2)).images.pixels(), [0.25], "the chosen one");
+        let back: Origins =
+            serde_json::from_str(&serde_json::to_string(&edited(Some(false), &names)).unwrap()).unwrap();
+        assert_eq!(back, edited(Some(false), &names));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! the disk reports, each as late as it likes. The disk is the real one, without its thread; the compute thread is a toy.
 
 use lapidary::checkpoint::LoadReport;
+use lapidary::generator::Mask;
 use lapidary::refiner::{Keep, Objective};
 use lapidary::session::disk::DiskEvent;
 use lapidary::session::{Action, Activity, Detail, Lookup, Settings, Verb};
@@ -14,6 +15,8 @@ use self::world::{HERE, STATE_BYTES, World};
 
 #[path = "protocol/kill.rs"]
 mod kill;
+#[path = "protocol/painted.rs"]
+mod painted;
 #[path = "protocol/toy.rs"]
 mod toy;
 #[path = "protocol/world.rs"]
@@ -33,6 +36,8 @@ enum Op {
     Show(u8),
     ShowRun(u8),
     Target(u8),
+    /// So many columns are painted over; none is nothing.
+    Paint(u8),
     Open(u8),
     Save(bool),
     Recover,
@@ -82,6 +87,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         2 => any::<u8>().prop_map(Op::Show),
         1 => any::<u8>().prop_map(Op::ShowRun),
         1 => any::<u8>().prop_map(Op::Target),
+        2 => any::<u8>().prop_map(Op::Paint),
         2 => any::<u8>().prop_map(Op::Open),
         1 => any::<bool>().prop_map(Op::Save),
         1 => Just(Op::Recover),
@@ -137,6 +143,10 @@ fn happen(world: &mut World, op: &Op) {
             Action::ShowRun(run)
         }
         Op::Target(class) => Action::SetTarget { sample: 0, class: usize::from(*class) % 3 },
+        Op::Paint(columns) => {
+            let columns = u32::from(*columns) % 4;
+            Action::SetMask((columns > 0).then(|| Mask::filled(columns, 2, true)))
+        }
         Op::Open(which) => Action::OpenSession(world.file(*which)),
         Op::Save(full) => {
             let path = world.next_file();

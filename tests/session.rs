@@ -468,7 +468,8 @@ fn edited_pictures_and_targets_that_are_no_labels_come_back_from_a_file() {
     let mut second = host(home.path(), Settings::default());
     open(&mut second, &file);
     assert_eq!(*second.session.origins().unwrap(), made);
-    assert_eq!(made.edited.as_ref().unwrap().settings.task, EditTask::Stroke);
+    let edited = made.edited.as_ref().unwrap();
+    assert_eq!((edited.settings.task, edited.is_of_one), (EditTask::Stroke, Some(false)), "each is of its own");
     assert_eq!(second.session.target(0), seen);
 }
 

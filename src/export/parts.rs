@@ -332,6 +332,8 @@ impl Parts {
             settings: settings.clone(),
             reference: first(&references),
             mask,
+            // What was edited is given again when it is edited again.
+            is_of_one: None,
         });
         Ok(Origins { images: first(&images), labels, seeds, names, classes, made_by: Some(made_by.clone()), edited })
     }

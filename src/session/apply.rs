@@ -11,6 +11,7 @@ use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{SampleState, State};
 use crate::trace::{Change, Run, RunId, StateId};
+use crate::units::counted;
 use crate::worker::{Event, JobId, ModelInfo, Rest};
 
 impl Session {
@@ -63,6 +64,7 @@ impl Session {
             Event::Generated { job, origins, secs: _ } if job == current => {
                 self.fits.clear();
                 self.work.label_by_verdict = false;
+                self.tell_fewer(&origins);
                 self.set_origins(origins);
                 self.begin_run(None, Some(0));
             }
@@ -166,6 +168,16 @@ impl Session {
         self.set_origins(Arc::new(changed));
         self.begin_run(None, Some(0));
         true
+    }
+
+    /// Says how many pictures were made, where that was stopped before all were.
+    fn tell_fewer(&mut self, origins: &Origins) {
+        let (made, asked) = (origins.labels.len(), origins.made_by.as_ref().map(|made_by| made_by.samples as usize));
+        // Of edited pictures there are as many as were edited.
+        if let Some(asked) = asked.filter(|asked| *asked > made && origins.edited.is_none()) {
+            let title = format!("Stopped: {made} of {} were made", counted(asked, "picture"));
+            self.notices.add(Severity::Info, title, Vec::new());
+        }
     }
 
     /// Says why no picture moves any more.
@@ -319,16 +331,15 @@ impl Session {
             // A session that was asked for later is what is wanted.
             DiskEvent::Images { .. } if self.work.opening().is_some() => {}
             DiskEvent::Images { images, names, labels, fits, failures, .. } => {
-                let unasked = self.work.unasked.take().filter(|_| images.is_some() && self.is_at_stake());
-                if let Some(paths) = unasked {
-                    // They were computed meanwhile.
-                    return self.ask_before(Action::OpenPictures(paths));
+                let unasked = self.work.unasked.take().filter(|_| images.is_some()).map(Action::OpenPictures);
+                if let Some(action) = unasked.filter(|action| self.would_cost(action)) {
+                    // They were computed, or a mask was painted, meanwhile.
+                    return self.ask_before(action);
                 }
                 self.tell_failures(&failures);
                 if let Some(images) = images {
                     self.abandon_work();
-                    // It was painted on other pictures.
-                    self.mask = None;
+                    self.put_mask_away();
                     self.fits = fits;
                     // An archive may hold classes of its own; else the classifier's first verdict decides.
                     let labels = labels.filter(|labels| self.are_classes(labels));
@@ -340,6 +351,16 @@ impl Session {
             }
             DiskEvent::Orphans(orphans) => self.orphans = orphans,
             DiskEvent::Failed(chain) => self.notices.failure(&chain),
+        }
+    }
+
+    /// What is painted was painted on other pictures than those that come; Undo lays it over these.
+    fn put_mask_away(&mut self) {
+        if self.record.mask.is_some() {
+            self.history.close();
+            self.history.record(|| self.record.undoable());
+            self.history.close();
+            self.record.mask = None;
         }
     }
 
@@ -370,10 +391,10 @@ impl Session {
 
     fn restore(&mut self, restored: Restored) {
         self.abandon_work();
-        (self.work.label_by_verdict, self.work.estimate) = (false, None);
+        (self.work.label_by_verdict, self.work.estimate, self.work.secs_per_iteration) = (false, None, None);
         let recipe = restored.origins.is_none();
         let without_runs = restored.trace.runs().next().is_none();
-        (self.history, self.mask, self.question) = (History::default(), None, None);
+        (self.history, self.question) = (History::default(), None);
         self.fits.clear();
         self.tell_differences(restored.differences);
         self.made_with = Some(restored.provenance.clone());
@@ -382,6 +403,7 @@ impl Session {
         record.provenance = Provenance { lapidary: here.lapidary, burn: here.burn, ..restored.provenance };
         (record.epoch, record.settings) = (restored.epoch, restored.settings);
         (record.origins, record.references, record.trace) = (restored.origins, restored.references, restored.trace);
+        record.mask = restored.mask;
         record.iterates = record.iterates.emptied();
         for (id, offset) in restored.index {
             record.iterates.stored(id, offset);
@@ -420,6 +442,21 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generator::GenerateSettings;
+    use crate::session::toy;
+
+    #[test]
+    fn how_many_pictures_were_made_is_told_when_that_was_stopped() {
+        let told = |samples| {
+            let images = ImageBatch::new([2, 1, 1, 1], vec![0.5; 2]);
+            let made_by = Some(GenerateSettings { samples, ..Default::default() });
+            let (session, _) = toy::about(Origins { made_by, ..Origins::opened(images, vec![0; 2], Vec::new()) });
+            let titles = session.notices.list().iter().map(|notice| notice.title.clone());
+            titles.filter(|title| title.starts_with("Stopped")).collect::<Vec<_>>()
+        };
+        assert_eq!(told(200), ["Stopped: 2 of 200 pictures were made"]);
+        assert!(told(2).is_empty());
+    }
 
     #[test]
     fn a_model_is_compared_with_the_one_that_lay_at_its_place() {

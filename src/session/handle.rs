@@ -85,7 +85,7 @@ impl Session {
                 }
             }
             Action::Cancel => self.question = None,
-            Action::AfterSaving(question) if self.has_unsaved_iterates() => self.question = Some(*question),
+            Action::AfterSaving(question) if self.has_unsaved_work() => self.question = Some(*question),
             Action::AfterSaving(question) => self.replace(question.then),
             Action::Train(action) => self.train(action),
             // The window does that.
@@ -144,13 +144,13 @@ impl Session {
             }
             Verb::Branch => self.branch(),
             Verb::Undo => {
-                let now = self.undoable();
+                let now = self.record.undoable();
                 if let Some(before) = self.history.undo(now) {
                     self.take_back(before);
                 }
             }
             Verb::Redo => {
-                let now = self.undoable();
+                let now = self.record.undoable();
                 if let Some(after) = self.history.redo(now) {
                     self.take_back(after);
                 }
@@ -168,7 +168,7 @@ impl Session {
             Verb::Play => self.look.play(),
             Verb::PreviousSample => self.look.step_sample(false, self.record.count()),
             Verb::NextSample => self.look.step_sample(true, self.record.count()),
-            Verb::Grid => self.look.selected = None,
+            Verb::Grid => self.look.show_grid(),
             Verb::Side => self.look.compare(Compare::Side),
             Verb::Wipe => self.look.compare(Compare::Wipe),
             Verb::Blink => self.look.compare(Compare::Blink),
@@ -225,25 +225,28 @@ impl Session {
             self.notices.add(Severity::Error, "A setting was not changed", vec![error.to_string()]);
             return;
         }
-        self.history.record(|| (self.record.settings.clone(), self.mask.clone()));
+        self.history.record(|| self.record.undoable());
         self.apply_settings(settings);
     }
 
     fn set_mask(&mut self, mask: Option<Mask>) {
         let mask = mask.filter(|mask| !mask.is_empty());
-        if mask != self.mask {
-            self.history.record(|| (self.record.settings.clone(), self.mask.clone()));
-            self.mask = mask;
+        if mask != self.record.mask {
+            self.history.record(|| self.record.undoable());
+            self.take_mask(mask);
         }
     }
 
-    /// What can be taken back: settings, and what is painted.
-    fn undoable(&self) -> Undoable {
-        (self.record.settings.clone(), self.mask.clone())
+    fn take_mask(&mut self, mask: Option<Mask>) {
+        if mask != self.record.mask {
+            self.record.mask = mask;
+            self.record.touch();
+            self.remember_mask();
+        }
     }
 
     fn take_back(&mut self, (settings, mask): Undoable) {
-        self.mask = mask;
+        self.take_mask(mask);
         self.apply_settings(settings);
     }
 
@@ -291,6 +294,14 @@ impl Session {
         self.remember_settings();
     }
 
+    /// The grid shows these samples in this order: the next and the previous one are those of the eye.
+    pub fn arrange(&mut self, order: &[usize]) {
+        // An order of other pictures says nothing of these.
+        if order.iter().all(|sample| *sample < self.record.count()) {
+            self.look.arrange(order);
+        }
+    }
+
     /// The film moves on by one iteration.
     pub fn play_on(&mut self) {
         self.look.play_on();
@@ -309,7 +320,7 @@ impl Session {
     }
 
     pub(super) fn ask_before(&mut self, action: Action) {
-        if self.is_at_stake() {
+        if self.would_cost(&action) {
             self.ask_to_give_up(action);
         } else {
             self.replace(action);
@@ -340,7 +351,7 @@ impl Session {
         self.abandon_work();
         self.record.fresh(Settings { compute: self.settings().compute.clone(), ..Settings::default() });
         (self.history, self.look) = Default::default();
-        (self.mask, self.made_with, self.question) = (None, None, None);
+        (self.made_with, self.question) = (None, None);
         self.fits.clear();
         self.notices = super::Notices::default();
         (self.work.label_by_verdict, self.work.estimate, self.work.secs_per_iteration) = (false, None, None);
@@ -351,7 +362,8 @@ impl Session {
 
     fn open_images(&mut self, paths: Vec<PathBuf>, references: bool) {
         if !references {
-            self.work.unasked = (!self.is_at_stake()).then(|| paths.clone());
+            let action = Action::OpenPictures(paths.clone());
+            self.work.unasked = (!self.would_cost(&action)).then(|| paths.clone());
         }
         // They become as large as the classifier's.
         let classifier = zoo::find(&self.settings().refine.classifier);

@@ -63,8 +63,6 @@ pub struct Session {
     work: Work,
     look: Look,
     history: History,
-    /// Pixels that inpainting generates; none while nothing is painted.
-    mask: Option<Mask>,
     /// How opened pictures were fitted, one line each.
     pub fits: Vec<String>,
     class_names: ClassNames,
@@ -95,7 +93,6 @@ impl Session {
             work: Work::default(),
             look: Look::default(),
             history: History::default(),
-            mask: None,
             fits: Vec::new(),
             class_names: ClassNames::new(),
             generator_classes: Vec::new(),
@@ -150,7 +147,7 @@ impl Session {
     /// Pixels that inpainting generates; none while nothing is painted.
     #[must_use]
     pub const fn mask(&self) -> Option<&Mask> {
-        self.mask.as_ref()
+        self.record.mask.as_ref()
     }
 
     /// Number of real pictures that early stopping compares with.
@@ -352,9 +349,15 @@ impl Session {
         self.record.has_unsaved_iterates()
     }
 
+    /// Whether there is what no session file holds and no click makes again: iterates, or a painted mask.
+    #[must_use]
+    pub fn has_unsaved_work(&self) -> bool {
+        self.has_unsaved_iterates() || self.record.has_unsaved_mask()
+    }
+
     /// Whether the journal holds, or is about to hold, what is nowhere else.
     fn needs_journal(&self) -> bool {
-        self.has_unsaved_iterates() || self.work.opening().is_some()
+        self.has_unsaved_work() || self.work.opening().is_some()
     }
 
     /// Whether the compute thread has died and waits to be started again.
@@ -388,7 +391,7 @@ impl Session {
             Verb::Generate | Verb::OpenImages | Verb::OpenReferences => can_compute,
             Verb::Edit => {
                 let task = self.settings().edit.task;
-                let has_mask = !task.needs_mask() || self.mask.is_some();
+                let has_mask = !task.needs_mask() || self.record.mask.is_some();
                 can_compute && has_mask && (has_origins || !task.needs_reference())
             }
             Verb::RunOrPause => {
@@ -421,7 +424,7 @@ impl Session {
             Verb::NextIteration => look.shown + 1 < look.path.len(),
             Verb::LastIteration => has_states && !(look.follow && look.shown == look.last()),
             Verb::BestIteration | Verb::Play => look.path.len() > 1,
-            Verb::PreviousSample | Verb::NextSample => self.count() > 1,
+            Verb::PreviousSample | Verb::NextSample => look.can_step_sample(self.count()),
             Verb::Grid | Verb::FitView | Verb::ActualSize | Verb::Smooth => look.selected.is_some(),
             Verb::Side | Verb::Wipe | Verb::Blink | Verb::Difference => has_origins,
             Verb::RestartCompute => work.is_dead(),

@@ -26,6 +26,22 @@ pub struct Question {
 }
 
 impl Session {
+    /// Whether an action would cost what no file holds, or what an edit has on its way.
+    pub(super) fn would_cost(&self, action: &Action) -> bool {
+        self.is_at_stake() || self.would_cost_mask(action)
+    }
+
+    /// Whether an action puts away what was painted, though no file holds it. Made and edited pictures lie below it as those
+    /// before them did.
+    fn would_cost_mask(&self, action: &Action) -> bool {
+        let puts_away = match action {
+            Action::OpenSession(_) | Action::Recover(_) | Action::OpenPictures(_) => true,
+            Action::Do(verb) => *verb == Verb::NewSession,
+            _ => false,
+        };
+        puts_away && self.record.has_unsaved_mask()
+    }
+
     /// Whether other pictures would cost what no file holds, or what an edit has on its way.
     pub(super) fn is_at_stake(&self) -> bool {
         self.has_unsaved_iterates() || self.work.preview.is_some()
@@ -46,13 +62,15 @@ impl Session {
             Action::Do(Verb::Edit) => "edited pictures".to_owned(),
             _ => "newly generated pictures".to_owned(),
         };
-        let can_save = self.has_unsaved_iterates();
+        let has_iterates = self.has_unsaved_iterates();
+        let can_save = has_iterates || self.would_cost_mask(&then);
         let (title, what) = if can_save {
             (
                 "Unsaved work",
                 match self.file() {
                     Some(_) => "What was done last in this session is in no file. Replace the session",
-                    None => "The iterates of this session are not saved in a file. Replace them",
+                    None if has_iterates => "The iterates of this session are not saved in a file. Replace them",
+                    None => "The mask that was painted in this session is not saved in a file. Replace the session",
                 },
             )
         } else {

@@ -8,6 +8,8 @@ use super::disk::{Detail, Saving, Ticket};
 use super::document::Document;
 use super::iterates::Iterates;
 use super::provenance::Provenance;
+use super::settings::Undoable;
+use crate::generator::Mask;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{PRESETS, Preset};
@@ -22,6 +24,8 @@ pub(super) struct Record {
     pub(super) origins: Option<Arc<Origins>>,
     /// Real pictures that early stopping compares with.
     pub(super) references: Option<ImageBatch>,
+    /// Pixels that inpainting generates, painted by hand; none while nothing is painted.
+    pub(super) mask: Option<Mask>,
     pub(super) trace: Trace,
     pub(super) iterates: Iterates,
     pub(super) provenance: Provenance,
@@ -49,6 +53,7 @@ impl Record {
             preset: None,
             origins: None,
             references: None,
+            mask: None,
             trace: Trace::default(),
             iterates: Iterates::default(),
             provenance: Provenance::new(),
@@ -72,6 +77,11 @@ impl Record {
         let now = PRESETS.iter().find(|preset| preset.apply(refine) == *refine);
         self.preset = now.or_else(|| last.and_then(Preset::from_key)).or(self.preset);
         self.preset != before
+    }
+
+    /// What can be taken back: settings, and what is painted.
+    pub(super) fn undoable(&self) -> Undoable {
+        (self.settings.clone(), self.mask.clone())
     }
 
     /// Nothing yet, on the same machine: what is saved next follows on what was saved before.
@@ -122,6 +132,11 @@ impl Record {
         self.left_out || self.unsaved && (edited || self.has_iterated())
     }
 
+    /// Whether there is a mask that no session file holds: its strokes do not come again by themselves.
+    pub(super) const fn has_unsaved_mask(&self) -> bool {
+        self.unsaved && self.mask.is_some()
+    }
+
     /// Notes that a file holds it as it was, every iterate or the last of each run.
     pub(super) fn note_saved(&mut self, path: PathBuf, revision: u64, detail: Detail) {
         if detail == Detail::Full {
@@ -145,6 +160,7 @@ impl Record {
             replaces,
             document: Document::new(&self.settings, &self.provenance, self.origins.as_deref(), &self.trace, None),
             references: self.references.clone(),
+            mask: self.mask.clone(),
             last: self.trace.runs().filter_map(last).collect(),
         }
     }

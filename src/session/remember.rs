@@ -33,10 +33,18 @@ impl Session {
         self.remember(Fact::Provenance(self.record.provenance.clone()));
     }
 
+    /// What is painted, or that nothing is any more.
+    pub(super) fn remember_mask(&mut self) {
+        self.remember(Fact::Mask(self.record.mask.clone()));
+    }
+
     /// Begins the journal anew under this epoch: what it held before is void, and would only fill the disk.
     pub(super) fn rewrite_journal(&mut self) {
         self.jobs.push(DiskJob::Reset { epoch: self.epoch() });
         self.remember_start();
+        if self.record.mask.is_some() {
+            self.remember_mask();
+        }
         if let Some(references) = self.record.references.clone() {
             self.append(Entry::References(references));
         }

@@ -82,7 +82,7 @@ impl Session {
         let Settings { generate: settings, edit, compute, .. } = self.settings().clone();
         // The picture on the canvas, or all.
         let reference = self.origins().map(|origins| Arc::new(origins.to_edit(self.selected())));
-        let mask = self.mask.clone();
+        let mask = self.record.mask.clone();
         self.work.preview = Some(Preview::of(self.selected()));
         self.commands.push(Command::Edit { job, settings, edit, reference, mask, compute, previews: true });
     }

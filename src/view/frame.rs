@@ -68,13 +68,13 @@ impl Frame {
     #[must_use]
     pub fn logic(&mut self, ctx: &egui::Context, session: &Session, is_saving: bool) -> Option<Action> {
         // Pictures that were only generated are made again by one click.
-        let is_marked = session.has_unsaved_iterates() || (session.file().is_some() && session.is_unsaved());
+        let is_marked = session.has_unsaved_work() || (session.file().is_some() && session.is_unsaved());
         let title = title(session.file(), session.origins().is_some(), is_marked);
         if title != self.title {
             ctx.send_viewport_cmd(ViewportCommand::Title(title.clone()));
             self.title = title;
         }
-        let is_unsaved = session.has_unsaved_iterates();
+        let is_unsaved = session.has_unsaved_work();
         let is_asked = ctx.input(|input| input.viewport().close_requested());
         match self.leaving {
             Leaving::Closes => {}
@@ -128,6 +128,10 @@ impl Frame {
                 "{} does not hold what was done last in this session. It stays in the autosave, and the next start offers it.",
                 name.display()
             ),
+            None if !session.has_unsaved_iterates() => {
+                "No file holds the mask that was painted in this session. It stays in the autosave, and the next start offers it."
+                    .to_owned()
+            }
             None => format!(
                 "No file holds the {states} states of this session. They stay in the autosave, and the next start offers them."
             ),

@@ -36,8 +36,8 @@ impl Key {
 
 /// What the order was made for: origins, key, direction and class.
 type Made = (u64, Key, bool, Option<usize>);
-/// The state that it was made for, and whether that was every sample's best.
-type At = (Option<StateId>, bool);
+/// The state that it was made for, whether that was every sample's best, and whether there were numbers before and after it.
+type At = (Option<StateId>, bool, bool);
 
 /// Which samples are shown, in which order.
 #[derive(Debug, Default)]
@@ -56,7 +56,9 @@ impl Order {
         &self.samples
     }
 
-    /// Orders anew by the numbers of the state `id`, which is on the screen; while a run goes on, only what was asked for meanwhile, so that no picture moves while it is looked at.
+    /// Orders anew by the numbers of the state `id`, which is on the screen; while a run goes on or one picture is on the canvas,
+    /// only what was asked for meanwhile, so that no picture moves while it is looked at, and the next one is the one that
+    /// stood behind it.
     pub fn update(
         &mut self,
         session: &Session,
@@ -68,8 +70,9 @@ impl Order {
             self.class = None;
         }
         let made = (session.epoch(), self.key, self.is_reversed, self.class);
-        let at = (id, session.shows_best());
-        let is_made = self.made.is_some_and(|(as_wished, then)| as_wished == made && (session.is_busy() || then == at));
+        let at = (id, session.shows_best(), before.is_some() && after.is_some());
+        let stays = session.is_busy() || session.selected().is_some();
+        let is_made = self.made.is_some_and(|(as_wished, then)| as_wished == made && (stays || then == at));
         if is_made && !self.samples.is_empty() {
             return;
         }
@@ -143,7 +146,9 @@ mod tests {
     use super::*;
     use crate::image::ImageBatch;
     use crate::origins::Origins;
-    use crate::session::toy;
+    use crate::session::{Action, Verb, toy};
+    use crate::trace::RunId;
+    use crate::worker::{Event, Rest};
 
     #[test]
     fn samples_are_sorted_and_filtered_by_what_is_known_of_them() {
@@ -171,5 +176,29 @@ mod tests {
         assert_eq!(sorted(Key::Class, None, false), [1, 0, 2]);
         assert_eq!(sorted(Key::Gain, Some(1), false), [2, 0]);
         assert_eq!(sorted(Key::Number, Some(7), false), [0, 1, 2], "a class that is not there shows all");
+    }
+
+    #[test]
+    fn what_is_on_the_canvas_keeps_its_neighbours() {
+        let images = ImageBatch::new([3, 1, 1, 1], vec![0.0; 3]);
+        let (mut session, (job, _)) = toy::about(Origins::opened(images, vec![0; 3], Vec::new()));
+        session.apply(Event::Resting { job, rest: Rest::Finished });
+        let numbers = |delta: [f32; 3]| Numbers {
+            logits: vec![0.0; 6],
+            objective: vec![0.0; 3],
+            delta_l2: delta.to_vec(),
+            ..Default::default()
+        };
+        let (start, first, second) = (numbers([0.0; 3]), numbers([0.5, 2.0, 1.0]), numbers([3.0, 2.0, 1.0]));
+        let at = |iteration| Some(StateId { run: RunId(1), iteration });
+        let mut order = Order { key: Key::Distance, ..Order::default() };
+        order.update(&session, at(1), (Some(&start), Some(&first)));
+        assert_eq!(order.samples(), [1, 2, 0]);
+        session.handle(Action::Select(1));
+        order.update(&session, at(2), (Some(&start), Some(&second)));
+        assert_eq!(order.samples(), [1, 2, 0], "the next one is the one that stood behind it");
+        session.handle(Action::Do(Verb::Grid));
+        order.update(&session, at(2), (Some(&start), Some(&second)));
+        assert_eq!(order.samples(), [0, 1, 2]);
     }
 }

@@ -351,10 +351,17 @@ impl Workbench {
                 pair_grid::pair_grid_ui(ui, session, &mut self.grid, &shown, actions);
             }
         });
+        self.grid.keep_order(session, id, (numbers_before, numbers_after));
         self.asking.ui(ui, session, actions);
         self.frame.ui(ui, session, actions);
         overlays::help_ui(ui, &mut self.help_open);
         overlays::drop_hint_ui(ui);
+        let marked = self.host.session.focused();
+        self.host.session.arrange(self.grid.samples());
+        if self.host.session.focused() != marked {
+            // What stands beside the grid is about another picture now.
+            ui.ctx().request_repaint();
+        }
         self.dialogs(ui, wish, actions);
     }
 

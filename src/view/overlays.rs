@@ -164,16 +164,15 @@ pub fn orphans_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
 
 /// What was left behind and when, so that several can be told apart.
 fn left_behind(orphan: &Orphan) -> String {
-    let Orphan { states, file, runs, pictures, what, age_secs, .. } = orphan;
+    let Orphan { states, file, is_painted, runs, pictures, what, age_secs, .. } = orphan;
     let age = crate::units::duration(*age_secs as f64);
     let counts = [(*pictures, "picture"), (*runs, "run"), (*states, "state")].into_iter().filter(|(n, _)| *n > 0);
-    let counts: Vec<_> = counts.map(|(n, what)| counted(n, what)).collect();
+    let painted = is_painted.then(|| "a painted mask".to_owned());
+    let counts: Vec<_> = counts.map(|(n, what)| counted(n, what)).chain(painted.clone()).collect();
     if let Some(name) = file.as_deref().and_then(std::path::Path::file_name) {
-        return format!(
-            "Left behind {age} before this start: {} newer than {}",
-            counted(*states, "state"),
-            name.display()
-        );
+        let states = (*states > 0 || !is_painted).then(|| counted(*states, "state"));
+        let newer: Vec<_> = states.into_iter().chain(painted).collect();
+        return format!("Left behind {age} before this start: {} newer than {}", newer.join(", "), name.display());
     }
     let what = if what.is_empty() { String::new() } else { format!("{what}: ") };
     format!("Left behind {age} before this start: {what}{} that no file holds", counts.join(", "))
@@ -263,6 +262,7 @@ mod tests {
             folder: folder.clone(),
             states: 45,
             file: None,
+            is_painted: false,
             runs: 2,
             pictures,
             what: what.to_owned(),
@@ -275,6 +275,10 @@ mod tests {
         let newer = Orphan { states: 1, file: Some("/home/me/session.lapidary".into()), ..of("street.png", 3, 60) };
         let text = "Left behind 60 s before this start: 1 state newer than session.lapidary";
         assert_eq!(left_behind(&newer), text);
+        let text = "Left behind 60 s before this start: 1 state, a painted mask newer than session.lapidary";
+        assert_eq!(left_behind(&Orphan { is_painted: true, ..newer.clone() }), text);
+        let text = "Left behind 60 s before this start: a painted mask newer than session.lapidary";
+        assert_eq!(left_behind(&Orphan { is_painted: true, states: 0, ..newer }), text);
     }
 
     #[test]

@@ -160,6 +160,26 @@ impl<'a> Left<'a> {
     }
 }
 
+impl PairGrid {
+    /// Keeps the order up, also while a picture is on the canvas in place of the grid; `id` is the state on the screen, and the
+    /// numbers are those before and after it.
+    pub fn keep_order(
+        &mut self,
+        session: &Session,
+        id: Option<StateId>,
+        numbers: (Option<&Numbers>, Option<&Numbers>),
+    ) {
+        if session.origins().is_some() {
+            self.order.update(session, id, numbers);
+        }
+    }
+
+    /// The samples that it shows, in their order.
+    pub fn samples(&self) -> &[usize] {
+        self.order.samples()
+    }
+}
+
 /// Draws the grid.
 pub fn pair_grid_ui(ui: &mut Ui, session: &Session, grid: &mut PairGrid, shown: &Shown<'_>, actions: &mut Vec<Action>) {
     let Some(origins) = session.origins() else { return };
@@ -430,7 +450,8 @@ mod tests {
         session.apply(Event::Generated { job, origins: Arc::new(plain.clone()), secs: 0.0 });
         let heads = |origins: &Origins, peeks| Left::of(&session, origins, peeks).heads;
         assert_eq!([heads(&plain, false), heads(&plain, true)], [["before", "after"], ["before", "before"]]);
-        let edited = Edited { settings: EditSettings::default(), reference: images(0.25), mask: None };
+        let settings = EditSettings::default();
+        let edited = Edited { settings, reference: images(0.25), mask: None, is_of_one: None };
         let edited = Origins { edited: Some(edited), ..plain };
         assert_eq!(heads(&edited, false), ["input", "edited"], "until it is refined");
         let state = State { iteration: 0, images: images(0.5), numbers: Numbers::default() };

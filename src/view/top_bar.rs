@@ -188,8 +188,10 @@ fn progress_ui(ui: &mut Ui, session: &Session) {
         }
     };
     progress.on_hover_text("What is computed, read or written now, and how far it is");
-    let speed =
-        session.secs_per_iteration().map_or_else(String::new, |secs| format!("{:.1} it/s", 1.0 / secs.max(1e-9)));
+    // What rests has no speed: that of what was done last stood there as if something went on.
+    let goes_on = matches!(activity, Activity::Running | Activity::Paused);
+    let secs = session.secs_per_iteration().filter(|_| goes_on);
+    let speed = secs.map_or_else(String::new, |secs| format!("{:.1} it/s", 1.0 / secs.max(1e-9)));
     ui.add_sized([52.0, 18.0], egui::Label::new(speed))
         .on_hover_text("Iterations per second of all pictures together, running mean");
     let eta = session.eta_secs().map_or_else(String::new, |secs| format!("{} left", duration(secs)));

@@ -110,6 +110,7 @@ impl Recipe for Edit {
             settings: self.how.clone(),
             reference: source.slice(0, made),
             mask: self.mask.clone(),
+            is_of_one: Some(self.source.as_ref().is_none_or(|origins| origins.images.len() == 1)),
         });
         let (labels, seeds) = (self.labels[..made].to_vec(), self.asked().seeds()[..made].to_vec());
         let names = self.source.as_ref().map_or_else(Vec::new, |origins| {

@@ -372,6 +372,7 @@ impl World {
         let session = &self.session;
         assert_eq!(restored.origins.as_ref(), session.origins());
         assert_eq!(restored.references.as_ref(), session.references());
+        assert_eq!(restored.mask.as_ref(), session.mask());
         assert_eq!(&restored.trace, session.trace());
         let mut iterates = session.iterates().clone();
         let index: std::collections::BTreeMap<_, _> = restored.index.into_iter().collect();

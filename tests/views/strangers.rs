@@ -1,8 +1,11 @@
 //! What strangers tripped over in the window.
 
+use egui::ViewportCommand;
+use lapidary::generator::Mask;
 use lapidary::session::Detail;
 use lapidary::trace::RunId;
 
+use super::frame::{close, commands};
 use super::*;
 
 #[test]
@@ -109,4 +112,44 @@ fn the_tip_of_a_trace_lies_over_no_curve_and_a_cut_title_is_whole_in_its_tip() {
     harness.hover_at(harness.get_by_role_and_label(Role::ComboBox, "Shown run").rect().center());
     steps(&mut harness, 8);
     harness.get_by_label_contains("Run 1: 0 to 0\nAll runs of these pictures");
+}
+
+#[test]
+fn a_painted_mask_is_marked_in_the_title_and_asked_about_before_the_window_closes() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    harness.state_mut().host_mut().handle(Action::SetMask(Some(Mask::filled(32, 32, true))));
+    harness.step();
+    let is_marked =
+        |command: &ViewportCommand| matches!(command, ViewportCommand::Title(title) if title.starts_with('●'));
+    assert!(commands(&harness).iter().any(is_marked));
+    let is_held = |command: &ViewportCommand| matches!(command, ViewportCommand::CancelClose);
+    assert!(close(&mut harness).iter().any(is_held));
+    harness.get_by_label_contains("No file holds the mask");
+    click(&mut harness, "Stay");
+    steps(&mut harness, 2);
+    harness.state_mut().host_mut().handle(Action::SetMask(None));
+    assert!(!close(&mut harness).iter().any(is_held), "what is made again by one click is not asked about");
+}
+
+#[test]
+fn the_next_picture_on_the_canvas_is_the_next_of_the_grid() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    click(&mut harness, "Reverse the order");
+    steps(&mut harness, 2);
+    harness.state_mut().host_mut().handle(Action::Select(3));
+    steps(&mut harness, 2);
+    click(&mut harness, "Next sample");
+    assert_eq!(session(&harness).selected(), Some(2));
+    // What is computed meanwhile moves nothing.
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+    assert!(harness.query_all_by_label_contains("it/s").next().is_none(), "what rests has no speed");
+    click(&mut harness, "Next sample");
+    assert_eq!(session(&harness).selected(), Some(1));
+    click(&mut harness, "Previous sample");
+    assert_eq!(session(&harness).selected(), Some(2));
 }

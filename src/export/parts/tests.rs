@@ -182,8 +182,10 @@ fn made_pictures_come_back_with_all_that_is_known_of_them() {
     let edited = |first| {
         let made = origins(first);
         let mask = Some(Mask::filled(1, 1, true));
-        let edited = Edited { settings: settings.edit.clone(), reference: made.images.clone(), mask };
-        Origins { made_by: Some(settings.generate.clone()), edited: Some(edited), ..made }
+        let made_by = Some(settings.generate.clone());
+        let (settings, reference) = (settings.edit.clone(), made.images.clone());
+        let edited = Edited { settings, reference, mask, is_of_one: None };
+        Origins { made_by, edited: Some(edited), ..made }
     };
     parts.add_made((0, 2), &edited(0)).unwrap();
     parts.add_made((2, 4), &edited(2)).unwrap();

@@ -14,6 +14,7 @@ use super::journal::{JOURNAL, Journal, LOCK, folder_of, sync_folder, temporary_i
 use super::orphans::remove_taken;
 use super::raw::{MAGIC, Raw};
 use super::{Detail, Restored, Saving, recipe, v2};
+use crate::generator::Mask;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::session::document::{DOCUMENT, Document, absolute, relative};
@@ -127,6 +128,7 @@ struct Contents {
     provenance: Provenance,
     origins: Option<(Arc<Origins>, u64)>,
     references: Option<ImageBatch>,
+    mask: Option<Mask>,
     trace: Trace,
     index: BTreeMap<StateId, u64>,
 }
@@ -161,6 +163,7 @@ impl Contents {
         match fact {
             Fact::Settings(settings) if settings.check().is_ok() => self.settings = settings,
             Fact::Preset(key) => self.preset = Some(key),
+            Fact::Mask(mask) => self.mask = mask.filter(|mask| !mask.is_empty()),
             Fact::Run { id, parent, settings } => {
                 let known = parent.is_none_or(|parent| parent.run < id && self.trace.numbers(parent).is_some());
                 // The next run has a higher name.
@@ -250,7 +253,8 @@ pub(super) fn save(journal: &mut Journal, saving: &Saving, watch: &mut Watch<'_>
     zip.start_file(JOURNAL, options.compression_method(zip::CompressionMethod::Stored)).map_err(zip_fail)?;
     zip.write_all(MAGIC).map_err(fail)?;
     let facts = [Fact::Settings(document.settings), Fact::Provenance(document.provenance)].map(Entry::Fact);
-    for entry in facts.into_iter().chain(saving.references.clone().map(Entry::References)) {
+    let painted = saving.mask.clone().map(|mask| Entry::Fact(Fact::Mask(Some(mask))));
+    for entry in facts.into_iter().chain(painted).chain(saving.references.clone().map(Entry::References)) {
         entry.encode(None).write(&mut zip).map_err(fail)?;
     }
     let origins = journal.origins.as_ref().map(|(origins, _)| origins.clone());
@@ -261,7 +265,9 @@ pub(super) fn save(journal: &mut Journal, saving: &Saving, watch: &mut Watch<'_>
         let is_there = |facts: &StateFacts| saving.document.runs.iter().any(|run| run.id == facts.id().run);
         let raw = match raw.fact() {
             // Written once, above; where files lie here is nobody else's business.
-            Some(Ok(Fact::Settings(_) | Fact::Preset(_) | Fact::Provenance(_) | Fact::Saved { .. })) => return Ok(()),
+            Some(Ok(
+                Fact::Settings(_) | Fact::Preset(_) | Fact::Mask(_) | Fact::Provenance(_) | Fact::Saved { .. },
+            )) => return Ok(()),
             _ if raw.references().is_some() => return Ok(()),
             // Of a run that was deleted.
             _ if raw.state_facts().is_some_and(|facts| !is_there(&facts)) => return Ok(()),
@@ -385,6 +391,7 @@ pub(super) fn open(
         provenance: contents.provenance,
         origins: contents.origins.map(|(origins, _)| origins),
         references: contents.references,
+        mask: contents.mask,
         trace: contents.trace,
         index: contents.index.into_iter().collect(),
         shown,

@@ -48,6 +48,8 @@ pub enum Fact {
     Settings(Settings),
     /// The published settings that those of the refinement come from, by their key.
     Preset(String),
+    /// The pixels that inpainting generates are now these; none when nothing is painted any more.
+    Mask(Option<Mask>),
     /// A run begins.
     Run {
         /// Its name.
@@ -135,6 +137,7 @@ pub(super) struct OriginFacts {
     pub(super) made_by: Option<GenerateSettings>,
     pub(super) edit: Option<EditSettings>,
     pub(super) mask: Option<Mask>,
+    pub(super) is_of_one: Option<bool>,
 }
 
 impl OriginFacts {
@@ -180,6 +183,7 @@ impl Entry {
                     made_by: made_by.clone(),
                     edit: edited.as_ref().map(|edited| edited.settings.clone()),
                     mask: edited.as_ref().and_then(|edited| edited.mask.clone()),
+                    is_of_one: edited.as_ref().and_then(|edited| edited.is_of_one),
                 };
                 let source = edited.as_ref().map(|edited| (SOURCE, &edited.reference));
                 let pictures: Vec<_> = [(PIXELS, images)].into_iter().chain(source).collect();
@@ -256,11 +260,11 @@ impl Raw {
 
     /// The origins in it.
     pub(super) fn origins(&self) -> Option<Origins> {
-        let OriginFacts { labels, classes, seeds, names, made_by, edit, mask } = self.origin_facts()?;
+        let OriginFacts { labels, classes, seeds, names, made_by, edit, mask, is_of_one } = self.origin_facts()?;
         let columns = self.columns()?;
         let images = pictures(&columns, PIXELS)?;
-        let edited =
-            edit.zip(pictures(&columns, SOURCE)).map(|(settings, reference)| Edited { settings, reference, mask });
+        let edited = edit.zip(pictures(&columns, SOURCE));
+        let edited = edited.map(|(settings, reference)| Edited { settings, reference, mask, is_of_one });
         Some(Origins { images, labels, classes, seeds, names, made_by, edited })
     }
 
@@ -372,9 +376,12 @@ fn fact_with_models(mut fact: Fact, change: &dyn Fn(&str) -> String) -> Fact {
             let models = provenance.generator.iter_mut().chain(&mut provenance.classifier);
             models.map(|info| &mut info.reference).collect()
         }
-        Fact::Preset(_) | Fact::Targets { .. } | Fact::Tag { .. } | Fact::Deleted { .. } | Fact::Saved { .. } => {
-            Vec::new()
-        }
+        Fact::Preset(_)
+        | Fact::Mask(_)
+        | Fact::Targets { .. }
+        | Fact::Tag { .. }
+        | Fact::Deleted { .. }
+        | Fact::Saved { .. } => Vec::new(),
     };
     for model in models {
         *model = change(model);

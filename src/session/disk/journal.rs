@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufReader, Seek as _, SeekFrom, Write as _};
+use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,8 +33,8 @@ pub(super) struct Journal {
     /// Entries that could not be written, oldest first; tried again before the next one. The session holds the pictures
     /// anyway until they are safe, and computes no more when they are too many.
     pub(super) unwritten: VecDeque<Entry>,
-    /// Settings that are still being changed: a slider that is dragged is one entry, not sixty a second.
-    settings: Option<Fact>,
+    /// What is still being changed, settings and what is painted: a slider that is dragged is one entry, not sixty a second.
+    changing: Vec<Fact>,
     /// Whether the disk may not hold everything that was written.
     unsynced: bool,
     /// Whether it was told that the disk refuses to hold it.
@@ -59,7 +60,7 @@ impl Journal {
             epoch: 0,
             origins: None,
             unwritten: VecDeque::new(),
-            settings: None,
+            changing: Vec::new(),
             unsynced: true,
             told_unsynced: false,
             is_long: false,
@@ -69,7 +70,8 @@ impl Journal {
 
     /// Begins anew. Should the file refuse to become shorter, what it held is cut off before the next entry.
     pub(super) fn reset(&mut self, epoch: u64) -> std::io::Result<()> {
-        (self.epoch, self.origins, self.settings) = (epoch, None, None);
+        (self.epoch, self.origins) = (epoch, None);
+        self.changing.clear();
         self.unwritten.clear();
         self.length = MAGIC.len() as u64;
         self.unsynced = true;
@@ -111,12 +113,13 @@ impl Journal {
 
     /// Appends what is still unwritten, then `entry`. A disk that was full may have room again; the order stays.
     pub(super) fn append_or_keep(&mut self, entry: Entry, tell: &mut dyn FnMut(DiskEvent)) {
-        if let Entry::Fact(fact @ Fact::Settings(_)) = entry {
-            self.settings = Some(fact);
+        if let Entry::Fact(fact @ (Fact::Settings(_) | Fact::Mask(_))) = entry {
+            self.changing.retain(|other| discriminant(other) != discriminant(&fact));
+            self.changing.push(fact);
             return;
         }
         let had_failed = !self.unwritten.is_empty();
-        self.unwritten.extend(self.settings.take().map(Entry::Fact));
+        self.unwritten.extend(self.changing.drain(..).map(Entry::Fact));
         self.unwritten.push_back(entry);
         self.write_waiting(had_failed, tell);
     }
@@ -145,13 +148,13 @@ impl Journal {
 
     /// Whether there is something that [`Self::settle`] has to do.
     pub(super) fn is_unsettled(&self) -> bool {
-        self.unsynced || self.settings.is_some() || !self.unwritten.is_empty()
+        self.unsynced || !self.changing.is_empty() || !self.unwritten.is_empty()
     }
 
     /// Writes what waits, and has the disk hold what was written.
     pub(super) fn settle(&mut self, tell: &mut dyn FnMut(DiskEvent)) {
         let had_failed = !self.unwritten.is_empty();
-        self.unwritten.extend(self.settings.take().map(Entry::Fact));
+        self.unwritten.extend(self.changing.drain(..).map(Entry::Fact));
         self.write_waiting(had_failed, tell);
         if self.unsynced {
             // Once for each entry: a disk that refuses is not asked every second.
@@ -184,7 +187,8 @@ impl Journal {
     /// Goes on in `file`, which holds `length` bytes and lies at the journal's path already.
     pub(super) fn go_on_in(&mut self, (file, length): (File, u64), origins: Option<(Arc<Origins>, u64)>, epoch: u64) {
         (self.file, self.length, self.origins, self.epoch) = (file, length, origins, epoch);
-        (self.settings, self.unsynced, self.is_long) = (None, true, false);
+        (self.unsynced, self.is_long) = (true, false);
+        self.changing.clear();
         self.unwritten.clear();
     }
 }

@@ -26,6 +26,7 @@ pub use self::storage::{Disk, Storage};
 use super::Settings;
 use super::document::Document;
 use super::provenance::Provenance;
+use crate::generator::Mask;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::State;
@@ -123,6 +124,8 @@ pub struct Saving {
     pub document: Document,
     /// Real pictures that early stopping compares with.
     pub references: Option<ImageBatch>,
+    /// Pixels that inpainting generates.
+    pub mask: Option<Mask>,
     /// The states that keep their pictures in a small file.
     pub last: BTreeSet<StateId>,
 }
@@ -142,6 +145,8 @@ pub struct Restored {
     pub origins: Option<Arc<Origins>>,
     /// Real pictures that early stopping compares with.
     pub references: Option<ImageBatch>,
+    /// Pixels that inpainting generates.
+    pub mask: Option<Mask>,
     /// Its runs.
     pub trace: Trace,
     /// Where each state lies in the new journal.

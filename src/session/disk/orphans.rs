@@ -22,6 +22,8 @@ pub struct Orphan {
     pub states: usize,
     /// The session file that holds those before.
     pub file: Option<PathBuf>,
+    /// Whether it holds a painted mask that no file holds.
+    pub is_painted: bool,
     /// Runs in it.
     pub runs: usize,
     /// Pictures that it is about.
@@ -59,6 +61,7 @@ pub(super) fn find(folder: &Path) -> Option<Orphan> {
         folder: folder.to_owned(),
         states: 0,
         file: None,
+        is_painted: false,
         runs: 0,
         pictures: 0,
         what: String::new(),
@@ -84,7 +87,7 @@ fn count(file: File, orphan: &mut Orphan) -> Option<bool> {
             v2::MAGIC => v2::glance(&mut input, end),
             _ => return None,
         };
-        let Some(worth) = worth else { return Some(is_worth) };
+        let Some(worth) = worth else { return Some(is_worth || orphan.is_painted) };
         orphan.states += usize::from(worth.iteration.is_some());
         orphan.runs = (orphan.runs + usize::from(worth.begins_run)).saturating_sub(usize::from(worth.ends_run));
         if let Some((pictures, what)) = worth.origins {
@@ -94,8 +97,10 @@ fn count(file: File, orphan: &mut Orphan) -> Option<bool> {
         let is_there =
             |(path, bytes): &(String, u64)| Path::new(path).metadata().is_ok_and(|meta| meta.len() == *bytes);
         if let Some((path, _)) = worth.saved.filter(is_there) {
-            (orphan.states, orphan.file, is_worth) = (0, Some(path.into()), false);
+            (orphan.states, orphan.file, orphan.is_painted) = (0, Some(path.into()), false);
+            is_worth = false;
         }
+        orphan.is_painted = worth.is_painted.unwrap_or(orphan.is_painted);
         is_worth |= worth.is_edited || worth.iteration.is_some_and(|iteration| iteration > 0);
     }
 }
@@ -110,6 +115,7 @@ fn glance(input: &mut BufReader<File>, end: u64) -> Option<Worth> {
     let worth = Worth {
         iteration: state.map(|state| state.id().iteration),
         is_edited: origins.as_ref().is_some_and(|facts| facts.edit.is_some()),
+        is_painted: if let Some(Fact::Mask(mask)) = &fact { Some(mask.is_some()) } else { None },
         begins_run: matches!(fact, Some(Fact::Run { .. })),
         ends_run: matches!(fact, Some(Fact::Deleted { .. })),
         saved: fact.and_then(|fact| if let Fact::Saved { path, bytes } = fact { Some((path, bytes)) } else { None }),
@@ -141,6 +147,7 @@ mod tests {
 
     use super::super::{Disk, DiskEvent, DiskJob, Entry};
     use super::*;
+    use crate::generator::Mask;
     use crate::image::ImageBatch;
     use crate::origins::Origins;
     use crate::refiner::{Numbers, RefineSettings, SampleState, State};
@@ -185,6 +192,23 @@ mod tests {
         let is_there = |name: &str| root.path().join(name).exists();
         assert!(!is_there("generated") && is_there("held") && is_there("new") && is_there("a file"));
         drop(held);
+    }
+
+    #[test]
+    fn what_was_painted_is_found_until_it_is_painted_no_more() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, facts) in [("painted", &[true][..]), ("cleared", &[true, false])] {
+            let mut disk = disk(root.path(), name, 1);
+            for is_painted in facts {
+                let mask = is_painted.then(|| Mask::filled(2, 2, true));
+                disk.handle(DiskJob::Append { epoch: 0, entry: Entry::Fact(Fact::Mask(mask)) }, &mut |_| ());
+                // A stroke that goes on is written when a moment has passed.
+                disk.settle(&mut |event| panic!("{event:?}"));
+            }
+        }
+        let found = find(&root.path().join("painted"));
+        assert!(found.is_some_and(|orphan| orphan.is_painted && orphan.states == 1));
+        assert_eq!(find(&root.path().join("cleared")), None);
     }
 
     #[test]

@@ -186,6 +186,8 @@ pub(super) struct Worth {
     pub(super) iteration: Option<u32>,
     /// Whether it holds pictures that were edited: a painted mask or an opened picture does not come again by itself.
     pub(super) is_edited: bool,
+    /// Whether a mask is painted from here on, if it says so.
+    pub(super) is_painted: Option<bool>,
     /// Whether it begins a run.
     pub(super) begins_run: bool,
     /// Whether it deletes one.

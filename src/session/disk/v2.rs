@@ -89,13 +89,14 @@ impl PackedNumbers {
 
 impl PackedOrigins {
     fn unpack(self) -> Option<Origins> {
-        let super::entry::OriginFacts { labels, classes, seeds, names, made_by, edit, mask } =
+        let super::entry::OriginFacts { labels, classes, seeds, names, made_by, edit, mask, is_of_one } =
             serde_json::from_str(&self.facts).ok()?;
         let source = match self.source {
             Some(source) => Some(source.unpack()?),
             None => None,
         };
-        let edited = edit.zip(source).map(|(settings, reference)| Edited { settings, reference, mask });
+        let edited = edit.zip(source);
+        let edited = edited.map(|(settings, reference)| Edited { settings, reference, mask, is_of_one });
         Some(Origins { images: self.images.unpack()?, labels, classes, seeds, names, made_by, edited })
     }
 }

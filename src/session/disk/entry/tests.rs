@@ -25,7 +25,7 @@ fn state(iteration: u32, value: f32) -> State {
 fn edited() -> Origins {
     let images = state(0, 1.0).images;
     let settings = EditSettings { task: EditTask::Stroke, ..Default::default() };
-    let edited = Edited { settings, reference: images.resized([2, 2]), mask: None };
+    let edited = Edited { settings, reference: images.resized([2, 2]), mask: None, is_of_one: Some(false) };
     let made_by = Some(GenerateSettings { generator: "/data/mine.pt".to_owned(), ..Default::default() });
     Origins { made_by, edited: Some(edited), ..Origins::opened(images, vec![3, 4], vec!["a".into(), "b".into()]) }
 }
