@@ -142,9 +142,10 @@ fn report(error: &dyn std::error::Error) {
     }
 }
 
-/// What the libraries tell, from the level that `LAPIDARY_LOG` names; warnings otherwise.
+/// What the libraries tell, from the level that `LAPIDARY_LOG` names; warnings otherwise, also where it is empty.
 fn log_to_stderr() {
-    let filter = std::env::var("LAPIDARY_LOG").unwrap_or_else(|_| "warn".to_owned());
+    let asked = std::env::var("LAPIDARY_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = asked.unwrap_or_else(|| "warn".to_owned());
     let filter = tracing_subscriber::EnvFilter::new(filter);
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();

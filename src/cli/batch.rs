@@ -36,8 +36,8 @@ pub(super) struct Done {
     pub(super) numbers: Numbers,
     /// Iterations behind each picture, until it came to rest.
     pub(super) iterations: Vec<u32>,
-    /// Iterations behind the last state.
-    pub(super) last: u32,
+    /// The last state, whichever is kept of every picture.
+    pub(super) last: Arc<State>,
 }
 
 impl Batch<'_> {
@@ -73,11 +73,12 @@ impl Batch<'_> {
             return Ok((None, ended));
         };
         let before = judged.map_or_else(|| start.numbers.clone(), |state| state.numbers.clone());
-        let (iterations, last) = (kept.iterations().to_vec(), last.iteration);
+        let (iterations, last) = (kept.iterations().to_vec(), Arc::clone(last));
         Ok((Some(Done { before, after, numbers, iterations, last }), ended))
     }
 }
 
-fn keep(parts: &Parts, origins: &Origins, state: &State) -> Result<(), ExportError> {
+/// Keeps a state of a batch, unless one that came farther is there.
+pub(super) fn keep(parts: &Parts, origins: &Origins, state: &State) -> Result<(), ExportError> {
     parts.keep_under_way(&UnderWay { origins, now: &state.images, numbers: &state.numbers, iteration: state.iteration })
 }

@@ -137,9 +137,10 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     })
 }
 
-/// A path as one word of a shell.
+/// A path as one word of a shell, which is no flag.
 fn word(path: &Path) -> String {
     let text = path.display().to_string();
+    let text = if text.starts_with('-') { format!("./{text}") } else { text };
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
@@ -394,6 +395,13 @@ mod tests {
         assert_eq!(mask.missing(), [false, true, false, true], "what is transparent is known");
         ::image::GrayImage::new(4, 4).save(&path).unwrap();
         assert!(read_mask(&path, [2, 2], &[[1, 1]]).unwrap_err().to_string().contains("black everywhere"));
+    }
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell_and_no_flag() {
+        let word = |path: &str| word(Path::new(path));
+        assert_eq!([word("a/b.npz"), word("-a/b.npz"), word("./-a")], ["a/b.npz", "./-a/b.npz", "./-a"]);
+        assert_eq!([word("a b"), word("-it's")], ["'a b'", r"'./-it'\''s'"]);
     }
 
     #[test]

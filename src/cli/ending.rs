@@ -1,7 +1,7 @@
 //! The end of work on many pictures: what the finished batches come to is put together and told, also when it was stopped or
 //! failed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -19,6 +19,8 @@ pub(super) struct Ended {
     pub(super) driver: Driver,
     /// Pictures that are done and kept, and how many there are.
     pub(super) done: (usize, usize),
+    /// Where the batch behind them is kept as it was when the work ended, and after how many iterations.
+    pub(super) under_way: Option<(PathBuf, u64)>,
     /// No place is left.
     pub(super) at_end: bool,
     /// What was left out, or why it failed.
@@ -46,16 +48,30 @@ impl Ended {
         self,
         make: impl FnOnce(&Begun, &Driver, &Path) -> anyhow::Result<Whole<'a>>,
     ) -> anyhow::Result<Outcome> {
-        let Self { mut begun, mut driver, done: (done, of), at_end, result } = self;
+        let Self { mut begun, mut driver, done: (done, of), under_way, at_end, result } = self;
         driver.finish();
         // What is kept is of other models, or not there, so this command cannot go on with it.
-        let is_elsewhere = |error: &anyhow::Error| {
-            let error = error.downcast_ref::<ExportError>();
-            matches!(error, Some(ExportError::OtherRecipe { .. } | ExportError::Moved { .. }))
+        let (is_moved, is_other) = match result.as_ref().err().and_then(|error| error.downcast_ref::<ExportError>()) {
+            Some(ExportError::Moved { .. }) => (true, false),
+            Some(ExportError::OtherRecipe { .. }) => (false, true),
+            _ => (false, false),
         };
-        if done == 0 || result.as_ref().is_err_and(is_elsewhere) {
-            result?;
-            driver.say("stopped before the first pictures were done: nothing is written");
+        if done > 0 || is_moved {
+            begun.out.expect_parts();
+        }
+        if done == 0 || is_moved || is_other {
+            let kept = under_way.filter(|_| !is_moved && !is_other).map(told_under_way);
+            if let Err(error) = result {
+                return Err(match kept {
+                    Some(kept) => error.context(kept),
+                    None => error,
+                });
+            }
+            let kept = kept.map_or_else(
+                || "nothing is written".to_owned(),
+                |kept| format!("{kept}, to be looked at; --resume begins it anew"),
+            );
+            driver.say(&format!("stopped before the first pictures were done: {kept}"));
             return Ok(driver.stopped());
         }
         if let Some(known) = begun.out.provenance() {
@@ -84,8 +100,27 @@ impl Ended {
             || "these are written".to_owned(),
             |more| format!("the results of {} from before stay", counted(more as usize, "picture")),
         );
-        driver.say(&format!("stopped after {done} of {of} pictures; {written_are}, and --resume goes on"));
+        let and = under_way.map_or_else(String::new, |kept| format!("; {}", told_under_way(kept)));
+        driver.say(&format!("stopped after {done} of {of} pictures; {written_are}, and --resume goes on{and}"));
         driver.say_earlier(&begun.out);
         Ok(driver.stopped())
+    }
+}
+
+/// What is kept of a batch that did not end.
+pub(super) fn told_under_way((path, iterations): (PathBuf, u64)) -> String {
+    format!("the batch under way is kept after {} in {}", counted(iterations as usize, "iteration"), path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_under_way_is_named_with_its_file_and_its_iterations() {
+        let path = Path::new("out").join("parts");
+        let text = told_under_way((path.join("under-way.npz"), 1377));
+        let file = path.join("under-way.npz").display().to_string();
+        assert_eq!(text, format!("the batch under way is kept after 1377 iterations in {file}"));
     }
 }

@@ -111,7 +111,7 @@ impl Maker {
         let at_end = self.rest().is_empty();
         let Self { begun, driver, parts, all, .. } = self;
         let done = parts.count();
-        let ended = Ended { begun, driver, done: (done, all.len()), at_end, result };
+        let ended = Ended { begun, driver, done: (done, all.len()), under_way: None, at_end, result };
         ended.put_together(|begun, driver, place| {
             let Settings { generate, edit, .. } = &begun.options.settings;
             let (few, edit) = (all.len() <= MAX_TOGETHER, edits.then_some(edit));

@@ -17,8 +17,8 @@ use crate::export::{self, Parts, RefinedBatch};
 use crate::generator::GenerateSettings;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
-use crate::refiner::Target;
 use crate::refiner::settings::ITERATIONS;
+use crate::refiner::{State, Target};
 use crate::session::Settings;
 use crate::trace::Trace;
 use crate::worker::Rest;
@@ -145,10 +145,11 @@ impl Many<'_> {
         let (iterations, parts) = (self.iterations, &self.parts);
         let one = batch::Batch { settings, origins, references, iterations, parts };
         let (done, rest) = one.refine(&mut self.driver, &mut |_| {})?;
-        let Some(done) = done.filter(|_| !matches!(rest, Ok(Rest::Stopped | Rest::Paused))) else {
-            return rest.map(|_| false);
-        };
-        rest?;
+        let is_whole = matches!(rest, Ok(Rest::Finished | Rest::NothingMoves));
+        if let Some(done) = done.as_ref().filter(|_| !is_whole) {
+            self.keep_under_way(origins, &done.last);
+        }
+        let Some(done) = done.filter(|_| is_whole) else { return rest.map(|_| false) };
         self.begun.out.set_provenance(&self.driver.provenance)?;
         let targets = self.driver.targets.take().unwrap_or_else(|| origins.labels.clone());
         self.parts.add_refined(&RefinedBatch {
@@ -167,11 +168,22 @@ impl Many<'_> {
         Ok(!self.driver.interrupted)
     }
 
+    /// Keeps a batch that is not gone on with as it is now.
+    fn keep_under_way(&self, origins: &Origins, state: &State) {
+        self.driver.finish();
+        if self.parts.keeps_half(state.iteration, self.begun.out.replaces())
+            && let Err(error) = batch::keep(&self.parts, origins, state)
+        {
+            self.driver.say(&format!("warning: the batch under way cannot be kept: {error}"));
+        }
+    }
+
     /// Puts the results together; `result` has what was left out.
     fn finish(self, result: anyhow::Result<Vec<String>>, pictures: Option<&Opened>) -> anyhow::Result<Outcome> {
         let Self { begun, driver, parts, iterations, all, .. } = self;
         let at_end = parts.next(all.start) >= all.end;
-        let ended = Ended { begun, driver, done: (parts.count(), all.len()), at_end, result };
+        let (done, under_way) = ((parts.count(), all.len()), parts.under_way());
+        let ended = Ended { begun, driver, done, under_way, at_end, result };
         ended.put_together(|begun, driver, place| {
             let document = begun.refined_document(driver, place, pictures, None, &Trace::default());
             let mut tally = Tally::default();

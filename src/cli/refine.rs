@@ -11,6 +11,7 @@ use super::describe::{
     describe_compute, describe_generation, describe_labels, describe_model, describe_refinement, would_write, written,
 };
 use super::driver::Driver;
+use super::ending::told_under_way;
 use super::generate::check_sampling;
 use super::opened::{self, MAX_TOGETHER, Opened, labelled, listed_labels, stored_pictures};
 use super::rehearsal::{Rehearsal, rehearse};
@@ -154,9 +155,13 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
     }
     let Some(Done { before, after, numbers, last, .. }) = refined else {
         ended?;
-        driver.say("stopped before the first state was known: nothing is written");
+        let kept = parts
+            .under_way()
+            .map_or_else(|| "nothing is written".to_owned(), |kept| format!("{}, from before", told_under_way(kept)));
+        driver.say(&format!("stopped before the first state was known: {kept}"));
         return Ok(driver.stopped());
     };
+    let last = last.iteration;
     let complete = matches!(ended, Ok(Rest::Finished | Rest::NothingMoves));
     let place = out.place(complete);
     let begun = Begun { options: options.clone(), out, hashes, reference_hashes, mask };

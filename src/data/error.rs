@@ -40,6 +40,12 @@ pub enum PictureError {
         /// Which.
         path: PathBuf,
     },
+    /// A folder without pictures, but with an archive.
+    #[error("no picture is in this folder or below it, but this archive is: give it by its own name if its pictures are meant\n{}", path.display())]
+    ArchiveInFolder {
+        /// The archive.
+        path: PathBuf,
+    },
     /// An archive of pictures among others.
     #[error("an archive of pictures (.npz) is opened alone, but other pictures are given with it: leave them out\n{}", path.display())]
     ArchiveAmongOthers {

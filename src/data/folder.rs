@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::PictureError;
 use super::picture::is_picture;
-use super::results::Results;
+use super::results::{Results, archive_instead};
 
 /// A file among those that are opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +20,15 @@ pub(super) struct Listed {
 /// The pictures in a folder and below it, in order of their names, and a line about what is left out.
 pub(super) fn pictures_in(root: &Path) -> Result<(Vec<Listed>, Option<String>), PictureError> {
     let mut walk = Walk { root, files: Vec::new(), left_out: BTreeMap::new(), seen: HashSet::new() };
-    walk.enter(root, None).map_err(|source| PictureError::Folder { path: root.to_owned(), source })?;
+    let results = Results::of(root);
+    let within = results.as_ref().map(|results| (root, results));
+    walk.enter(root, None, within).map_err(|source| PictureError::Folder { path: root.to_owned(), source })?;
     let Walk { files, left_out, .. } = walk;
     if files.is_empty() {
-        return Err(PictureError::EmptyFolder { path: root.to_owned() });
+        return Err(match archive_instead(root) {
+            Some(path) => PictureError::ArchiveInFolder { path },
+            None => PictureError::EmptyFolder { path: root.to_owned() },
+        });
     }
     let counts: Vec<String> = left_out.iter().map(|(what, count)| format!("{what} {count}")).collect();
     let note = format!("note: left out of {}: {}", root.display(), counts.join(", "));
@@ -40,7 +45,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn enter(&mut self, folder: &Path, first: Option<&str>) -> std::io::Result<()> {
+    /// `within`: the folder of results that it is or lies in.
+    fn enter(&mut self, folder: &Path, first: Option<&str>, within: Option<(&Path, &Results)>) -> std::io::Result<()> {
         if !self.seen.insert(folder.canonicalize()?) {
             self.leave("folders met before");
             return Ok(());
@@ -48,18 +54,23 @@ impl Walk<'_> {
         let entries: std::io::Result<Vec<_>> = std::fs::read_dir(folder)?.collect();
         let mut entries: Vec<PathBuf> = entries?.iter().map(std::fs::DirEntry::path).collect();
         entries.sort();
-        let results = if folder == self.root { Results::of(folder) } else { None };
+        let is_left = |path: &Path| {
+            within.is_some_and(|(results, of)| path.strip_prefix(results).is_ok_and(|way| of.leaves(way)))
+        };
         for path in entries {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             match std::fs::metadata(&path) {
                 // macOS puts one beside every file on a foreign disk, named and ending like it.
                 _ if name.starts_with('.') => self.leave("hidden"),
-                Ok(_) if results.is_some_and(|results| results.leaves(&name)) => self.leave("results of Lapidary"),
+                Ok(_) if is_left(&path) => self.leave("results of Lapidary"),
                 Err(_) if path.is_symlink() => self.leave("links that lead nowhere"),
                 Err(_) => self.leave("not readable"),
-                Ok(meta) if meta.is_dir() && path.join("session.json").is_file() => self.leave("folders of results"),
                 Ok(meta) if meta.is_dir() => {
-                    if self.enter(&path, first.or(Some(&name))).is_err() {
+                    let results = Results::of(&path);
+                    let own = results.as_ref().map(|results| (path.as_path(), results));
+                    if results.as_ref().is_some_and(Results::are_alone) {
+                        self.leave("folders of results");
+                    } else if self.enter(&path, first.or(Some(&name)), own.or(within)).is_err() {
                         self.leave("folders that cannot be read");
                     }
                 }
@@ -112,6 +123,14 @@ mod tests {
         image::RgbImage::new(2, 2).save(path).unwrap();
     }
 
+    /// An index that says that these files of a folder were written.
+    fn index(folder: &Path, names: &[&str]) {
+        let hash = |name: &str| crate::file::sha256_of(&folder.join(name)).unwrap_or_default();
+        let files: BTreeMap<&str, String> = names.iter().map(|name| (*name, hash(name))).collect();
+        let text = serde_json::json!({ "format": super::super::RESULTS_FORMAT, "files": files }).to_string();
+        std::fs::write(folder.join(super::super::RESULTS_INDEX), text).unwrap();
+    }
+
     fn names(files: &[Listed]) -> Vec<&str> {
         files.iter().map(|file| file.name.as_str()).collect()
     }
@@ -120,12 +139,12 @@ mod tests {
     fn a_folder_gives_its_pictures_in_order_and_says_what_it_leaves_out() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        for name in ["b.png", "a.png", "deep/er/c.png", "out/before/d.png", ".hidden/e.png"] {
+        for name in ["b.png", "a.png", "deep/er/c.png", "out/after/d.png", ".hidden/e.png"] {
             picture(&at(name));
         }
         std::fs::write(at("notes.txt"), "not a picture").unwrap();
         std::fs::write(at("._a.png"), b"\0\x05\x16\x07").unwrap();
-        std::fs::write(at("out/session.json"), "{}").unwrap();
+        index(&at("out"), &["after/d.png"]);
         #[cfg(unix)]
         {
             std::os::unix::fs::symlink(folder.path(), at("deep/back")).unwrap();
@@ -155,13 +174,17 @@ mod tests {
             picture(&at(name));
         }
         assert_eq!(pictures_in(folder.path()).unwrap().0.len(), 4, "another program's");
-        std::fs::write(at("session.json"), "{\"format\": \"lapidary-session\"}").unwrap();
+        let session = "{\"format\": \"lapidary-session\"}";
+        std::fs::write(at("session.json"), session).unwrap();
+        assert_eq!(pictures_in(folder.path()).unwrap().0.len(), 4, "a recipe was copied there");
+        std::fs::write(at("result.npz"), "").unwrap();
         let (files, note) = pictures_in(folder.path()).unwrap();
         assert_eq!(names(&files), ["after/000001.png"]);
-        assert!(note.unwrap().contains("results of Lapidary 4"));
+        assert!(note.unwrap().contains("results of Lapidary 5"));
         std::fs::create_dir_all(at("figures")).unwrap();
         picture(&at("refined/after/000001.png"));
-        std::fs::write(at("refined/session.json"), "{\"format\": \"lapidary-session\"}").unwrap();
+        std::fs::write(at("refined/session.json"), session).unwrap();
+        std::fs::write(at("refined/result.npz"), "").unwrap();
         assert_eq!(
             names(&pictures_in(folder.path()).unwrap().0),
             ["after/000001.png"],
@@ -171,6 +194,69 @@ mod tests {
         let (files, note) = pictures_in(folder.path()).unwrap();
         assert_eq!(names(&files), ["photo.png"], "results were written beside a picture");
         assert!(note.unwrap().contains("results of Lapidary 4"));
+    }
+
+    #[test]
+    fn pictures_are_left_out_as_results_only_where_something_says_that_they_were_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let own = ["images/000000.png", "images/000001.png", "new.png"];
+        for name in own {
+            picture(&at(&format!("set/{name}")));
+        }
+        std::fs::write(at("set/session.json"), "{\"format\": \"lapidary-session\"}").unwrap();
+        assert_eq!(names(&pictures_in(&at("set")).unwrap().0), own);
+        assert_eq!(names(&pictures_in(folder.path()).unwrap().0), own.map(|name| format!("set/{name}")));
+        // Of what an index lists, that; in a folder that is given and below it.
+        index(&at("set"), &["images/000001.png", "contact_sheet.png"]);
+        for (root, before) in [("set", ""), (".", "set/")] {
+            let (files, note) = pictures_in(&at(root)).unwrap();
+            assert_eq!(names(&files), ["images/000000.png", "new.png"].map(|name| format!("{before}{name}")));
+            assert!(note.unwrap().contains("results of Lapidary 1"));
+        }
+        index(&at("set"), &["images/000000.png", "images/000001.png", "new.png"]);
+        assert_eq!(names(&pictures_in(&at("set")).unwrap().0), own[..2], "nothing else is there");
+        let error = pictures_in(folder.path()).unwrap_err();
+        assert!(matches!(error, PictureError::EmptyFolder { .. }), "{error}");
+    }
+
+    #[test]
+    fn of_unfinished_results_the_archive_that_holds_them_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        index(folder.path(), &[]);
+        std::fs::create_dir(folder.path().join("parts")).unwrap();
+        for name in ["00000000.npz", "under-way.npz"] {
+            let path = folder.path().join("parts").join(name);
+            std::fs::write(&path, "").unwrap();
+            let text = pictures_in(folder.path()).unwrap_err().to_string();
+            assert!(text.starts_with("no picture is in this folder or below it, but this archive is"), "{text}");
+            assert!(text.ends_with(path.to_str().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_picture_that_was_retouched_beside_the_archive_that_is_taken_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let names: Vec<String> = (0..5).map(|seed| format!("images/{seed:06}.png")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for name in &names {
+            picture(&at(name));
+        }
+        index(folder.path(), &[&names[..], &["samples.npz", "images/gone.png", "images/../notes.txt"]].concat());
+        let said = || super::super::results::changed_beside(&at("samples.npz"));
+        std::fs::write(at("notes.txt"), "not looked into").unwrap();
+        assert_eq!(said(), None);
+        let retouch = |name: &str| image::RgbImage::from_pixel(2, 2, image::Rgb([9; 3])).save(at(name)).unwrap();
+        retouch(names[3]);
+        let text = said().unwrap();
+        assert!(text.starts_with("warning: images/000003.png in ") && text.contains(" was changed since"), "{text}");
+        assert!(text.contains("the pictures of samples.npz are taken: give the file itself to use it"), "{text}");
+        for name in &names {
+            retouch(name);
+        }
+        let text = said().unwrap();
+        assert!(text.contains("000000.png, images/000001.png, images/000002.png and 2 more in "), "{text}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use self::idx::Idx;
 use self::npz::Archive;
 pub use self::npz::MAX_COUNT;
 pub use self::picture::{Picture, picture_size, read_picture};
-pub use self::results::RESULTS_INDEX;
+pub use self::results::{RESULTS_FORMAT, RESULTS_INDEX};
 pub use self::set::{DataSet, Wanted};
 use crate::image::ImageBatch;
 
@@ -107,8 +107,10 @@ impl PictureSource {
         if let [folder] = paths
             && let Some((archive, note)) = results::archive_of(folder)
         {
+            let changed = results::changed_beside(&archive);
             let mut source = Self::open(&[archive])?;
             source.notes.insert(0, note);
+            source.notes.extend(changed);
             return Ok(source);
         }
         // Several of them would lose their floats and their classes.
@@ -135,7 +137,7 @@ impl PictureSource {
             if path.is_dir() {
                 // Results of many pictures are an archive, and no pictures one by one.
                 let (mut found, note) = pictures_in(path).map_err(|error| match results::archive_of(path) {
-                    Some((path, _)) if matches!(error, PictureError::EmptyFolder { .. }) => {
+                    Some((path, _)) if matches!(error, PictureError::ArchiveInFolder { .. }) => {
                         PictureError::ArchiveAmongOthers { path }
                     }
                     _ => error,

@@ -4,6 +4,8 @@
 //!
 //! What other programs write is converted where it can mean one thing only, and a note says so.
 
+mod levels;
+
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::ops::Range;
@@ -14,6 +16,7 @@ use zip::ZipArchive;
 use zip::read::ZipFile;
 use zip::result::ZipError;
 
+use self::levels::Levels;
 use super::array::{self, LabelFault, Labels, Number};
 use super::{Batch, PictureError, file_name};
 use crate::image::{Fit, ImageBatch};
@@ -67,6 +70,8 @@ const LABELS_TO_LEARN: &str =
     "write the number of each picture's class as labels (or arr_1), or leave it out where no classes are learnt";
 const NAN_TO_LEARN: &str =
     "look at what made it, and replace it with np.nan_to_num or write the archive without the picture";
+const ABOUT_BOTH: &str =
+    "write it again with np.savez, without these floats where the levels are meant, or with them as arr_0";
 const DAMAGED: &str = "it is damaged or was cut off, so write or copy it again";
 const PACKED: &str = "write it again with np.savez or np.savez_compressed";
 
@@ -76,6 +81,8 @@ pub(super) struct Archive {
     pub(super) path: PathBuf,
     /// Name of the pictures that are taken.
     key: &'static str,
+    /// Whether they are floats of ours, beside which the same pictures lie as levels.
+    has_levels: bool,
     /// Number of pictures.
     pub(super) count: usize,
     /// `[C, H, W]` of each.
@@ -208,8 +215,8 @@ impl Archive {
         let labels = read_labels(&mut archive, (path, labels), n as usize, &mut notes)?;
         let classes = labels.as_ref().and_then(|labels| labels.columns);
         let labels = labels.map(|labels| labels.list);
-        let shape = axes.map(|axis| extents[axis]);
-        Ok(Self { path: path.to_owned(), key, count: n as usize, shape, layout, labels, classes, notes })
+        let (shape, has_levels) = (axes.map(|axis| extents[axis]), key != pictures);
+        Ok(Self { path: path.to_owned(), key, has_levels, count: n as usize, shape, layout, labels, classes, notes })
     }
 
     /// The pictures that those of an archive of ours were before they were refined.
@@ -250,6 +257,8 @@ impl Archive {
             let before = range.start as u64 * self.sample_bytes() as u64;
             std::io::copy(&mut entry.by_ref().take(before), &mut std::io::sink()).map_err(broken)?;
         }
+        let mut zip = if self.has_levels { Some(unzip(&self.path)?) } else { None };
+        let mut levels = zip.as_mut().map(|zip| Levels::open(self, zip, range.start)).transpose()?;
         let [_, height, width] = self.shape;
         let (name, native) = (file_name(&self.path), [width as u32, height as u32]);
         let fit = Fit { from: native, kept: native, to: native, flattened: false };
@@ -260,6 +269,7 @@ impl Archive {
                 Some(bytes) => self.pictures(bytes, first..end, 0, &mut cut)?,
                 None => self.pictures(&self.bytes(&mut entry, end - first)?, 0..end - first, first, &mut cut)?,
             };
+            levels.as_mut().map_or(Ok(()), |levels| levels.compare(&images, first))?;
             largest = images.pixels().iter().copied().fold(largest, f32::max);
             if end == self.count || scattered.is_some() {
                 // The end is where the checksum is compared.
@@ -369,7 +379,12 @@ fn holds(archive: &ZipArchive<BufReader<File>>, name: &str) -> bool {
 fn are_floats_of(floats: &NpyHeader, levels: &NpyHeader) -> bool {
     let &[n, height, width, channels] = levels.shape() else { return false };
     let is_single = Number::of(&floats.dtype()).is_some_and(Number::is_single);
-    is_single && floats.order() == Order::C && floats.shape() == [n, channels, height, width]
+    // What is no level of 8 bits is none of ours, and means itself.
+    let is_plain = Number::of(&levels.dtype()).is_some_and(|number| number.is_level() && number.conversion().is_none());
+    is_single
+        && is_plain
+        && [floats, levels].iter().all(|array| array.order() == Order::C)
+        && floats.shape() == [n, channels, height, width]
 }
 
 fn refusal(path: &Path, what: String, advice: &'static str) -> PictureError {

@@ -6,6 +6,7 @@
 
 mod index;
 mod keep;
+mod leaving;
 mod lying;
 mod stash;
 
@@ -14,10 +15,14 @@ use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use self::index::{Index, is_the_same};
+use self::index::{Index, difference};
 use self::keep::Reserve;
+pub use self::leaving::abandon;
+use self::leaving::leave;
 pub(super) use self::lying::{bytes_of_parts, is_numbered};
-use self::lying::{first_missing, holds_parts, is_filled, is_locked, matching, numbered, sweep, unfinished};
+use self::lying::{
+    first_missing, holds_parts, in_the_way, is_filled, is_locked, matching, numbered, sweep, unfinished,
+};
 use super::ExportError;
 use crate::data::RESULTS_INDEX as INDEX;
 use crate::session::Provenance;
@@ -130,6 +135,12 @@ impl State {
         for files in claim.files {
             names.extend(matching(folder, files)?);
         }
+        if index.as_ref().is_some_and(|index| claim.may_lie_beside(index)) {
+            names.extend(in_the_way(folder));
+            for files in claim.files {
+                names.extend(matching(folder, &format!("{BELOW}{files}"))?);
+            }
+        }
         if let Some(index) = index.as_ref().filter(|_| claim.earlier == Earlier::Overwrite) {
             names.extend(index.files.keys().filter(|name| folder.join(name).exists()).cloned());
         }
@@ -227,7 +238,8 @@ impl Claim<'_> {
         sweep(&folder);
         let index = index.unwrap_or_else(|| Index::new(self.recipe, replaced.as_ref()));
         // From here on, what fails leaves everything as it was.
-        let out = OutFolder { path: folder, made, index, replaced, written: !begins, aside: Vec::new(), lock };
+        let out =
+            OutFolder { path: folder, made, index, replaced, written: !begins, parts: false, aside: Vec::new(), lock };
         if out.lock.metadata().is_ok_and(|file| file.len() == 0) {
             let fail = |source| ExportError::Folder { path: out.path.clone(), source };
             (&out.lock).write_all(LOCK_TEXT.as_bytes()).map_err(fail)?;
@@ -279,7 +291,9 @@ impl Claim<'_> {
                     Earlier::Resume if index.recipe != self.recipe && index.finished => {
                         ExportError::OtherResult { path: folder }
                     }
-                    Earlier::Resume if index.recipe != self.recipe => ExportError::OtherRecipe { path: folder },
+                    Earlier::Resume if index.recipe != self.recipe => {
+                        ExportError::OtherRecipe { path: folder, what: index.other_recipe() }
+                    }
                     Earlier::Resume if index.finished => {
                         match index.files.keys().find(|name| !index.is_ours(&folder, name)) {
                             Some(name) => ExportError::Incomplete { path: folder.join(name) },
@@ -296,6 +310,15 @@ impl Claim<'_> {
             }
         }
         Err(ExportError::Earlier { path: self.folder.to_owned() })
+    }
+
+    /// Whether results of a command that is stopped would go to [`UNFINISHED`].
+    fn may_lie_beside(&self, index: &Index) -> bool {
+        match self.earlier {
+            Earlier::Keep => false,
+            Earlier::Overwrite => !index.files.is_empty(),
+            Earlier::Resume => index.earlier,
+        }
     }
 
     /// An input that is one of the earlier results, which would be removed.
@@ -345,6 +368,8 @@ pub struct OutFolder {
     replaced: Option<Index>,
     /// Something is there now that was not there before.
     written: bool,
+    /// Parts were finished, or may have been: see [`Self::expect_parts`].
+    parts: bool,
     /// What got another name.
     aside: Vec<String>,
     /// Held as long as this is.
@@ -376,13 +401,29 @@ impl OutFolder {
     /// [`ExportError::OtherRecipe`], or when the index cannot be written.
     pub fn set_provenance(&mut self, provenance: &Provenance) -> Result<(), ExportError> {
         match &self.index.provenance {
-            Some(known) if is_the_same(known, provenance) => Ok(()),
-            Some(_) => Err(ExportError::OtherRecipe { path: self.path.clone() }),
+            Some(known) => match difference(known, provenance) {
+                None => Ok(()),
+                Some(what) => Err(ExportError::OtherRecipe { path: self.path.clone(), what }),
+            },
+            // A disk would be said to be full where there is no folder.
+            None if !self.path.is_dir() => Err(ExportError::Moved { path: self.path.clone() }),
             None => {
                 self.index.provenance = Some(provenance.clone());
                 self.index.write(&self.path)
             }
         }
+    }
+
+    /// From now on index and folder stay, also when no part is there at the end: the user may have moved them away, and goes on
+    /// with them when they are back.
+    pub const fn expect_parts(&mut self) {
+        self.parts = true;
+    }
+
+    /// Whether this takes the place of something of an earlier command, which comes back when nothing comes of this.
+    #[must_use]
+    pub const fn replaces(&self) -> bool {
+        self.replaced.is_some()
     }
 
     /// What computed the results so far.
@@ -439,58 +480,6 @@ impl OutFolder {
             stash::remove(&self.path, &self.index.recipe)?;
         }
         Ok(None)
-    }
-
-    /// Nothing came of the work: everything is as before.
-    fn undo(&self) -> std::io::Result<()> {
-        match &self.replaced {
-            Some(index) => return index.write(&self.path).map_err(std::io::Error::other),
-            None => {
-                let _may_not_be_there = std::fs::remove_file(self.path.join(INDEX));
-            }
-        }
-        let Some(made) = &self.made else { return Ok(()) };
-        for folder in self.path.ancestors() {
-            // Not when somebody put something there meanwhile.
-            std::fs::remove_dir(folder)?;
-            if folder == made {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Removes what is half written and the lock; what is being moved is whole, and the next command ends that.
-fn leave(folder: &Path) {
-    if Index::read(folder).is_none_or(|index| index.next.is_none()) {
-        sweep(folder);
-    }
-    let _may_be_gone = std::fs::remove_file(folder.join(LOCK));
-}
-
-impl Drop for OutFolder {
-    fn drop(&mut self) {
-        leave(&self.path);
-        let parts = self.path.join(PARTS);
-        let _may_not_be_empty = std::fs::remove_dir(&parts);
-        let taken_back = stash::end(&self.path, self.written);
-        if self.written || parts.exists() || !matches!(taken_back, Ok(false)) {
-            return;
-        }
-        if let Err(error) = self.undo() {
-            tracing::debug!(%error, "something of the folder stays");
-        }
-    }
-}
-
-/// Leaves a folder that is ours because the program ends at once: what is finished stays, and nothing that says nothing.
-pub fn abandon(folder: &Path) {
-    leave(folder);
-    let _may_not_be_empty = std::fs::remove_dir(folder.join(PARTS));
-    if Index::read(folder).is_some_and(|index| index.is_bare()) && !folder.join(PARTS).exists() {
-        let _may_be_gone = std::fs::remove_file(folder.join(INDEX));
-        let _may_not_be_empty = std::fs::remove_dir(folder);
     }
 }
 

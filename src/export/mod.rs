@@ -138,6 +138,12 @@ pub enum ExportError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A finished batch is not there any more, or not as it was written.
+    #[error("this finished batch is missing or was changed since it was written: the same command with --resume makes it and those behind it anew\n{}", path.display())]
+    LostPart {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another one works there.
     #[error("another Lapidary works in this folder: wait until it is done, or choose another --out\n{}", path.display())]
     Busy {
@@ -209,10 +215,12 @@ pub enum ExportError {
         path: PathBuf,
     },
     /// What is unfinished there is of another recipe.
-    #[error("--resume goes on with the same command only, but what is in this folder was made with other settings, inputs, models or on another device: give them as before, begin anew with --overwrite, or choose another --out\n{}", path.display())]
+    #[error("--resume goes on with the same command only, but what is in this folder was made {what}: give all as before, begin anew with --overwrite, or choose another --out\n{}", path.display())]
     OtherRecipe {
         /// The folder.
         path: PathBuf,
+        /// How it was made.
+        what: String,
     },
     /// What is mounted there holds no files, such as `/proc`.
     #[error("no files can be kept there, for it is a view of the system and no disk: choose another --out\n{}", path.display())]

@@ -155,10 +155,7 @@ impl Parts {
         count: usize,
         fill: impl FnOnce(&mut zip::ZipWriter<npz::Once<&mut super::Out<'_>>>) -> std::io::Result<()>,
     ) -> Result<(), ExportError> {
-        if !self.folder.is_dir() {
-            let results = self.folder.parent().filter(|results| !results.is_dir());
-            return Err(ExportError::Moved { path: results.unwrap_or(&self.folder).to_owned() });
-        }
+        self.check_place()?;
         let path = self.path(first);
         npz::sealed(&path, &self.key, |archive| {
             fill(archive)?;
@@ -167,6 +164,15 @@ impl Parts {
         })?;
         self.list.push(Part { path, end, count });
         Ok(())
+    }
+
+    /// Their folder must be where it was.
+    fn check_place(&self) -> Result<(), ExportError> {
+        if self.folder.is_dir() {
+            return Ok(());
+        }
+        let results = self.folder.parent().filter(|results| !results.is_dir());
+        Err(ExportError::Moved { path: results.unwrap_or(&self.folder).to_owned() })
     }
 
     /// Adds pictures that were made, with the place of the first one, and that of the first one behind them.
@@ -229,6 +235,7 @@ impl Parts {
         if self.kept_iterations() > i64::from(state.iteration) && self.kept_seeds() == state.origins.seeds {
             return Ok(());
         }
+        self.check_place()?;
         let (n, Numbers { logits, objective, .. }) = (state.now.len(), state.numbers);
         npz::archive(&self.folder.join(UNDER_WAY), |archive| {
             npz::guided_diffusion(archive, state.now, Levels::Rounded, Some(&state.origins.labels))?;
@@ -239,6 +246,14 @@ impl Parts {
             npz::array(archive, "seeds", &[n], state.origins.seeds.iter().copied())?;
             npz::array(archive, "iteration", &[1], [i64::from(state.iteration)].into_iter())
         })
+    }
+
+    /// Whether a batch that is stopped after so many iterations is to be kept. Half a batch does not stand in the way of an
+    /// earlier result, which comes back where its work `replaces` one and nothing is finished, unless it took so long that it
+    /// was kept before.
+    #[must_use]
+    pub fn keeps_half(&self, iterations: u32, replaces: bool) -> bool {
+        iterations > 0 && (!replaces || self.count() > 0 || self.under_way().is_some())
     }
 
     /// The file that [`Self::keep_under_way`] wrote, and its iterations, if there are any.
@@ -276,12 +291,25 @@ impl Parts {
     /// The sums of every refined batch.
     ///
     /// # Errors
-    /// [`ExportError::Read`]
+    /// [`ExportError::LostPart`], [`ExportError::Read`]
     pub fn sums(&self) -> Result<Vec<Vec<f64>>, ExportError> {
-        self.list
+        let sums = self
+            .list
             .iter()
             .map(|part| Ok(read::<f64>(&part.path, "sums")?.map_or_else(Vec::new, |(_, sums)| sums)))
-            .collect()
+            .collect();
+        self.told_of_lost(sums)
+    }
+
+    /// What failed because one of the parts is not as it was written is told of that part, which going on makes anew.
+    fn told_of_lost<T>(&self, result: Result<T, ExportError>) -> Result<T, ExportError> {
+        result.map_err(|error| {
+            if let Err(moved) = self.check_place() {
+                return moved;
+            }
+            let is_lost = |part: &&Part| npz::check(&part.path, &self.key).is_err();
+            self.list.iter().find(is_lost).map_or(error, |part| ExportError::LostPart { path: part.path.clone() })
+        })
     }
 
     fn paths(&self) -> Vec<PathBuf> {
@@ -291,8 +319,17 @@ impl Parts {
     /// The first pictures that were made, at most `n`; `edit` says how they were edited, if they were.
     ///
     /// # Errors
-    /// [`ExportError::Read`], also when there are none.
+    /// [`ExportError::LostPart`]; [`ExportError::Read`], also when there are none.
     pub fn made(
+        &self,
+        n: usize,
+        made_by: &GenerateSettings,
+        edit: Option<&EditSettings>,
+    ) -> Result<Origins, ExportError> {
+        self.told_of_lost(self.read_made(n, made_by, edit))
+    }
+
+    fn read_made(
         &self,
         n: usize,
         made_by: &GenerateSettings,
@@ -341,10 +378,10 @@ impl Parts {
     /// Puts together what many pictures that were made come to: [`LONG_GENERATED`]. `shown` are the first of them.
     ///
     /// # Errors
-    /// [`ExportError`] of the first file that fails; those before it stay.
+    /// [`ExportError`] of the first file that fails, or of the part that it fails for; those before it stay.
     pub fn write_made(&self, folder: &Path, document: &Document, shown: &Origins) -> Result<(), ExportError> {
         let [samples, description, sheet] = LONG_GENERATED;
-        npz::join(&folder.join(samples), &self.paths(), &npz::OF_GENERATED)?;
+        self.told_of_lost(npz::join(&folder.join(samples), &self.paths(), &npz::OF_GENERATED))?;
         write_document(&folder.join(description), document)?;
         png::write(&png::sheet_of(shown, None), &folder.join(sheet))
     }
@@ -352,8 +389,12 @@ impl Parts {
     /// Puts together what a long refinement comes to: [`LONG_REFINED`].
     ///
     /// # Errors
-    /// [`ExportError`] of the first file that fails; those before it stay.
+    /// [`ExportError`] of the first file that fails, or of the part that it fails for; those before it stay.
     pub fn write_refined(&self, folder: &Path, document: &Document) -> Result<(), ExportError> {
+        self.told_of_lost(self.join_refined(folder, document))
+    }
+
+    fn join_refined(&self, folder: &Path, document: &Document) -> Result<(), ExportError> {
         let [samples, table, description, sheet] = LONG_REFINED;
         npz::join(&folder.join(samples), &self.paths(), &[npz::Join::Each("arr_0"), npz::Join::Each("arr_1")])?;
         let rows = self.list.iter().map(|part| {

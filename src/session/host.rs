@@ -1,7 +1,10 @@
 //! Session, compute thread and disk thread together: the part of the program that the window draws.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::path::PathBuf;
+
+use directories::ProjectDirs;
 
 use super::disk::{DiskEvent, DiskJob, Storage};
 use super::{Action, Activity, Session, Settings, Verb};
@@ -20,8 +23,13 @@ impl Folders {
     /// The user's folders, or those below `LAPIDARY_HOME` when that is set.
     #[must_use]
     pub fn of_user() -> Self {
-        let home = std::env::var_os("LAPIDARY_HOME").map(PathBuf::from);
-        let user = directories::ProjectDirs::from("", "", "lapidary");
+        let user = ProjectDirs::from("", "", "lapidary");
+        Self::with(std::env::var_os("LAPIDARY_HOME"), user.as_ref())
+    }
+
+    /// Likewise, with this in the variable: an empty one is as if it were not set, as empty ones of the system's are.
+    fn with(home: Option<OsString>, user: Option<&ProjectDirs>) -> Self {
+        let home = home.filter(|home| !home.is_empty()).map(PathBuf::from);
         let (cache, data) = match (home, user) {
             (Some(home), _) => (home.join("cache"), home.join("data")),
             (None, Some(user)) => (user.cache_dir().to_owned(), user.data_local_dir().to_owned()),
@@ -197,5 +205,20 @@ impl Drop for Host {
 impl std::fmt::Debug for Host {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Host").field("session", &self.session).field("folders", &self.folders).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_is_as_if_it_were_not_set() {
+        let user = ProjectDirs::from("", "", "lapidary");
+        for user in [user.as_ref(), None] {
+            assert_eq!(Folders::with(Some(OsString::new()), user), Folders::with(None, user));
+            let folders = Folders::with(Some("home".into()), user);
+            assert_eq!(folders.cache, std::path::Path::new("home").join("cache"));
+        }
     }
 }

@@ -40,6 +40,13 @@ fn pictures_of_others_and_inputs_are_never_replaced() {
     let session = ["refine", "--session", "o/session.json", "--out", "o", "--overwrite"];
     check_refused(folder.path(), &session, 1, own);
     assert!(contents(folder.path()) == before);
+    // Nor where the results of a stopped command would go.
+    std::fs::create_dir(at("o/unfinished")).unwrap();
+    std::fs::write(at("o/unfinished/result.npz"), "mine").unwrap();
+    for more in [&["--overwrite"][..], &["--overwrite", "--dry-run"]] {
+        check_refused(folder.path(), &[&ONE[..], &["o"], more].concat(), 1, other);
+    }
+    assert_eq!(std::fs::read_to_string(at("o/unfinished/result.npz")).unwrap(), "mine");
 }
 
 #[test]

@@ -199,16 +199,17 @@ fn of_an_archive_of_ours_the_floats_are_taken() {
     let path = folder.path().join("samples.npz");
     let floats: Vec<f32> = (0..60).map(|i| i as f32 / 60.0).collect();
     let pictures = |shape: &[u64]| ("images.npy", npy(shape, floats.clone()));
-    let read = |more: &[(&str, Vec<u8>)]| {
-        let arrays = [&[("arr_0.npy", npy(&[5, 2, 2, 3], levels()))][..], more].concat();
+    let read_beside = |levels: Vec<u8>, more: &[(&str, Vec<u8>)]| {
+        let arrays = [&[("arr_0.npy", npy(&[5, 2, 2, 3], levels))][..], more].concat();
         write(&path, &arrays, zip::CompressionMethod::Stored);
         let source = PictureSource::open(&[folder.path().to_owned()]).unwrap();
         (batches(&source, 1..3, 2).remove(0).images, source.notes().join("; "))
     };
+    let read = |more: &[(&str, Vec<u8>)]| read_beside(levels(), more);
     let seeds = ("seeds.npy", npy(&[5], vec![0_u64; 5]));
     std::fs::write(folder.path().join("session.json"), "{\"format\": \"lapidary-session\"}").unwrap();
     image::RgbImage::new(2, 2).save(folder.path().join("contact_sheet.png")).unwrap();
-    let (images, notes) = read(&[pictures(&[5, 3, 2, 2]), seeds.clone()]);
+    let (images, notes) = read_beside(levels_of(&floats, f32::round), &[pictures(&[5, 3, 2, 2]), seeds.clone()]);
     assert_eq!(images.pixels(), &floats[12..36]);
     assert!(notes.contains("the pictures of its samples.npz are taken"), "{notes}");
     assert!(notes.contains("as floats too (images), which are taken instead"), "{notes}");
@@ -217,6 +218,51 @@ fn of_an_archive_of_ours_the_floats_are_taken() {
     assert_eq!((level(&images), notes.contains("floats")), (41.0, false), "another program's own array");
     let (images, _) = read(&[pictures(&[5, 2, 2, 3]), seeds]);
     assert_eq!(level(&images), 41.0, "other pictures");
+}
+
+/// Levels, `[N, H, W, C]`, of floats, `[N, 3, 2, 2]`.
+fn levels_of(floats: &[f32], round: fn(f32) -> f32) -> Vec<u8> {
+    let level = |at: usize| round(255.0 * floats[at / 12 * 12 + at % 3 * 4 + at / 3 % 4]) as u8;
+    (0..floats.len()).map(level).collect()
+}
+
+#[test]
+fn an_archive_of_ours_whose_levels_are_not_those_of_its_floats_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("result.npz");
+    let floats: Vec<f32> = (0..60).map(|i| i as f32 / 60.0).collect();
+    let read = |levels: Vec<u8>, range: Range<usize>| {
+        let arrays = [
+            ("arr_0.npy", npy(&[5, 2, 2, 3], levels)),
+            ("after.npy", npy(&[5, 3, 2, 2], floats.clone())),
+            ("seeds.npy", npy(&[5], vec![0_u64, 1, 2, 3, 4])),
+        ];
+        write(&path, &arrays, zip::CompressionMethod::Stored);
+        let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
+        let mut pixels = Vec::new();
+        let read = source.for_each_batch(range, ([3, 2, 2], 2), &mut |batch| {
+            pixels.extend_from_slice(batch.images.pixels());
+            Ok::<_, PictureError>(true)
+        });
+        read.map(|_| pixels).map_err(|error| error.to_string())
+    };
+    for round in [f32::round, f32::floor] {
+        let levels = levels_of(&floats, round);
+        assert_eq!(read(levels.clone(), 0..5).unwrap(), floats, "rounded or cut, as they are written");
+        for (place, range) in [(0, 0..5), (3, 0..5), (3, 3..4), (4, 1..5)] {
+            let mut edited = levels.clone();
+            edited[place * 12 + 7] ^= 4;
+            let text = read(edited, range).unwrap_err();
+            assert!(text.contains(&format!("picture {place} is another one in arr_0 than in after")), "{text}");
+            assert!(
+                text.contains("one of both was changed") && text.contains("write it again with np.savez"),
+                "{text}"
+            );
+        }
+        let mut edited = levels;
+        edited[0] ^= 4;
+        assert_eq!(read(edited, 1..5).unwrap(), floats[12..], "what is not read is not compared");
+    }
 }
 
 #[test]

@@ -13,11 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::super::{ExportError, durably, is_result};
 use super::lying::remove_new;
 use super::{BELOW, Extent, INDEX, NEW};
+use crate::data::RESULTS_FORMAT as FORMAT;
 use crate::file::sha256_of;
 use crate::session::Provenance;
-
-/// Value of `format`.
-const FORMAT: &str = "lapidary-results";
+use crate::worker::ModelInfo;
 
 /// What a file held when it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +83,16 @@ impl Index {
     /// Whether nothing had come of the work.
     pub(super) fn is_bare(&self) -> bool {
         self.files.is_empty() && !self.finished && self.next.is_none()
+    }
+
+    /// How work of another recipe was made, as far as the index tells.
+    pub(super) fn other_recipe(&self) -> String {
+        let version = self.provenance.as_ref().map_or("", |provenance| &provenance.lapidary);
+        if ["", env!("CARGO_PKG_VERSION")].contains(&version) {
+            "by another command, or with other settings or inputs".to_owned()
+        } else {
+            format!("by Lapidary {version}, and this is {}", env!("CARGO_PKG_VERSION"))
+        }
     }
 
     /// What is known of a file: as it is, and as it will be when something is moved.
@@ -218,11 +227,32 @@ fn set_aside(path: &Path) -> std::io::Result<String> {
     ))
 }
 
-/// Whether the same is computed by both: the same program with the same models on the same GPU, or on some CPU.
-pub(super) fn is_the_same(one: &Provenance, other: &Provenance) -> bool {
-    let models =
-        |of: &Provenance| [&of.generator, &of.classifier].map(|info| info.as_ref().map(|info| info.sha256.clone()));
-    let device =
-        |of: &Provenance| of.device.as_ref().map(|device| if device.cpu { None } else { Some(device.name.clone()) });
-    (&one.lapidary, &one.burn, models(one), device(one)) == (&other.lapidary, &other.burn, models(other), device(other))
+/// How something was made whose rest would not be the same: by another version, with another model, on another GPU or on the CPU.
+/// `None` where it is the same, as it is on any CPU.
+pub(super) fn difference(then: &Provenance, now: &Provenance) -> Option<String> {
+    let version = |of: &Provenance| (of.lapidary.clone(), of.burn.clone());
+    if version(then) != version(now) {
+        return Some(format!(
+            "by Lapidary {} with burn {}, and this is Lapidary {} with burn {}",
+            then.lapidary, then.burn, now.lapidary, now.burn
+        ));
+    }
+    for (what, then, now) in
+        [("generator", &then.generator, &now.generator), ("classifier", &then.classifier, &now.classifier)]
+    {
+        let hash = |info: &Option<ModelInfo>| info.as_ref().map(|info| info.sha256.clone());
+        let name = |info: &Option<ModelInfo>| info.as_ref().map_or("none", |info| &info.reference).to_owned();
+        if hash(then) != hash(now) {
+            let (then, now) = (name(then), name(now));
+            let file = if then == now { ", whose file is another one now".to_owned() } else { format!(", not {now}") };
+            return Some(format!("with the {what} {then}{file}"));
+        }
+    }
+    let device = |of: &Provenance| match &of.device {
+        None => "no device".to_owned(),
+        Some(device) if device.cpu => "the CPU".to_owned(),
+        Some(device) => device.name.clone(),
+    };
+    let (then, now) = (device(then), device(now));
+    (then != now).then(|| format!("on {then}, not on {now}"))
 }

@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use super::super::{ExportError, TEMPORARY, npz};
-use super::{LOCK, NEW, PARTS};
+use super::{LOCK, NEW, PARTS, UNFINISHED};
 
 /// Removes what was being written when the program ended; nobody else may be at work in the folder.
 pub(super) fn sweep(folder: &Path) {
@@ -90,6 +90,13 @@ pub(super) fn matching(folder: &Path, files: &str) -> Result<Vec<String>, Export
     }
     found.sort();
     Ok(found)
+}
+
+/// The name of the folder of unfinished results, where something else has it: a file, or a link, behind which everything is
+/// somebody else's.
+pub(super) fn in_the_way(folder: &Path) -> Option<String> {
+    let meta = folder.join(UNFINISHED).symlink_metadata().ok()?;
+    (!meta.is_dir()).then(|| UNFINISHED.to_owned())
 }
 
 /// Whether a file has the name of a part.

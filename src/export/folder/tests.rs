@@ -1,6 +1,7 @@
 //! What is claimed, what is refused, and what is left of it.
 
 mod full;
+mod moved;
 mod stash;
 
 use super::index::Held;
@@ -288,6 +289,49 @@ fn what_is_unfinished_is_gone_on_with_by_the_same_command() {
     let again = place.claim("out", |claim| claim.earlier = Earlier::Resume).unwrap();
     assert_eq!(place.names("out"), [".lapidary.json", "samples.npz"]);
     assert!(matches!(again, Claimed::Finished(_)), "{again:?}");
+}
+
+#[test]
+fn whoever_cannot_go_on_learns_what_is_not_as_before() {
+    use crate::worker::{DeviceInfo, ModelInfo};
+    let device = |name: &str, cpu| {
+        let (name, backend, driver) = (name.to_owned(), String::new(), String::new());
+        Some(DeviceInfo { name, backend, cpu, software: false, driver, untuned: false, checks: Vec::new() })
+    };
+    let model = |reference: &str, sha256: &str| {
+        let (reference, title, sha256) = (reference.to_owned(), String::new(), sha256.to_owned());
+        let (classes, report) = (Vec::new(), crate::checkpoint::LoadReport::default());
+        Some(ModelInfo { reference, title, sha256, classes, sample_shape: [3, 32, 32], report })
+    };
+    let then = Provenance { device: device("GPU A", false), classifier: model("demo", "1"), ..Provenance::new() };
+    let place = Place::new();
+    let mut out = place.begin("out", |_| {});
+    out.set_provenance(&then).unwrap();
+    part(&place, "out", 0, "a");
+    for (now, said) in [
+        (Provenance { device: device("GPU B", false), ..then.clone() }, "was made on GPU A, not on GPU B: give all"),
+        (Provenance { device: device("cpu", true), ..then.clone() }, "was made on GPU A, not on the CPU: give all"),
+        (Provenance { classifier: model("mine", "2"), ..then.clone() }, "with the classifier demo, not mine: give all"),
+        (
+            Provenance { classifier: model("demo", "2"), ..then.clone() },
+            "with the classifier demo, whose file is another one now: give all",
+        ),
+        (Provenance { generator: model("demo", "2"), ..then.clone() }, "with the generator none, not demo: give all"),
+        (Provenance { lapidary: "9.9".to_owned(), ..then.clone() }, "and this is Lapidary 9.9 with burn"),
+    ] {
+        let text = out.set_provenance(&now).unwrap_err().to_string();
+        assert!(text.starts_with("--resume goes on with the same command only") && text.contains(said), "{text}");
+    }
+    assert!(out.set_provenance(&then).is_ok());
+    let resume = || place.claim("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Resume, "b"));
+    drop(out);
+    let text = resume().unwrap_err().to_string();
+    assert!(text.contains("was made by another command, or with other settings or inputs: give all"), "{text}");
+    let mut index = Index::read(&place.at("out")).unwrap();
+    index.provenance = Some(Provenance { lapidary: "0.0".to_owned(), ..then });
+    index.write(&place.at("out")).unwrap();
+    let text = resume().unwrap_err().to_string();
+    assert!(text.contains("was made by Lapidary 0.0, and this is "), "{text}");
 }
 
 #[test]

@@ -142,6 +142,57 @@ fn a_folder_that_was_moved_away_is_called_so() {
 }
 
 #[test]
+fn a_part_that_is_lost_before_the_end_is_said_to_be_made_anew_by_going_on() {
+    for is_gone in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut parts = Parts::open(folder.path(), KEY, 0).unwrap();
+        (0..4).step_by(2).for_each(|first| add(&mut parts, first));
+        let path = folder.path().join("parts/00000002.npz");
+        if is_gone {
+            std::fs::remove_file(&path).unwrap();
+        } else {
+            std::fs::write(&path, "half of it").unwrap();
+        }
+        let settings = Settings::default();
+        let failures = [
+            parts.sums().map(drop),
+            parts.made(4, &settings.generate, None).map(drop),
+            parts.write_refined(folder.path(), &document()),
+            parts.write_made(folder.path(), &document(), &origins(0)),
+        ];
+        for failure in failures {
+            let text = failure.unwrap_err().to_string();
+            assert!(text.contains("the same command with --resume makes it and those behind it anew"), "{text}");
+            assert!(text.ends_with(path.to_str().unwrap()), "{text}");
+        }
+        assert_eq!(Parts::open(folder.path(), KEY, 0).unwrap().next(0), 2, "so it does");
+    }
+    // All of them, with their folder, are somewhere else.
+    let folder = tempfile::tempdir().unwrap();
+    let mut parts = Parts::open(folder.path(), KEY, 0).unwrap();
+    add(&mut parts, 0);
+    std::fs::rename(folder.path().join("parts"), folder.path().join("away")).unwrap();
+    assert!(matches!(parts.sums(), Err(ExportError::Moved { .. })));
+    let (origins, now) = (origins(2), ImageBatch::new([2, 3, 1, 1], vec![0.5; 6]));
+    let state = UnderWay { origins: &origins, now: &now, numbers: &numbers(1.0), iteration: 7 };
+    assert!(matches!(parts.keep_under_way(&state), Err(ExportError::Moved { .. })));
+}
+
+#[test]
+fn half_a_batch_is_kept_unless_an_earlier_result_would_not_come_back_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut parts = Parts::open(folder.path(), KEY, 0).unwrap();
+    assert!(parts.keeps_half(1, false) && !parts.keeps_half(0, false), "where there is something of it");
+    assert!(!parts.keeps_half(1, true));
+    let (origins, now) = (origins(0), ImageBatch::new([2, 3, 1, 1], vec![0.5; 6]));
+    parts.keep_under_way(&UnderWay { origins: &origins, now: &now, numbers: &numbers(1.0), iteration: 7 }).unwrap();
+    assert!(parts.keeps_half(8, true), "it was kept before");
+    assert_eq!(parts.under_way(), Some((folder.path().join("parts").join(UNDER_WAY), 7)));
+    add(&mut parts, 0);
+    assert!(parts.under_way().is_none() && parts.keeps_half(8, true), "something is finished");
+}
+
+#[test]
 fn values_with_a_wrong_byte_are_not_taken() {
     let folder = tempfile::tempdir().unwrap();
     let mut parts = Parts::open(folder.path(), KEY, 0).unwrap();
