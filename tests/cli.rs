@@ -12,6 +12,8 @@ use tempfile::TempDir;
 
 #[path = "cli/boosted.rs"]
 mod boosted;
+#[path = "cli/evaluate.rs"]
+mod evaluate;
 #[path = "cli/kill.rs"]
 mod kill;
 #[path = "cli/output.rs"]

@@ -30,6 +30,8 @@ mod generator;
 mod golden;
 #[path = "values/lpips.rs"]
 mod lpips;
+#[path = "values/metrics.rs"]
+mod metrics;
 #[path = "support/models.rs"]
 mod models;
 #[path = "values/networks.rs"]

@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use lapidary::checkpoint::Weights;
 use lapidary::classifier::Classifier;
 use lapidary::generator::Generator;
+use lapidary::net::resnet::Resnet;
 use lapidary::net::unet::{Unet, UnetConfig};
 use lapidary::refiner::{Batch, Norm, Objective, RefineSettings, Refiner, State, evaluate};
 use lapidary::zoo::{self, Manifest, ManifestKind, PreconditioningName, expected, find, recognise};
@@ -349,4 +350,24 @@ fn a_legacy_file_of_half_precision_is_its_twin_rounded() {
     let found = read(generator.denoise(x, &sigmas, &case.labels()));
     // Measured with PyTorch: 1.4e-3 at most.
     assert_close("cm.denoised", &found, case.golden.values("cm.denoised"), 3e-3, 0.0);
+}
+
+#[test]
+fn the_features_of_a_compiled_network_are_what_its_last_layer_sees() {
+    for name in ["gtsrb12-judge", "gtsrb12-joint"] {
+        let (manifest, checkpoint) = crate::models::bundled(name);
+        let config = manifest.resnet().expect("a classifier");
+        let net = Resnet::load(&config, &mut Weights::new(&checkpoint), &Device::flex()).expect("it loads");
+        let classifier = crate::models::classifier(name);
+        let images = pictures(&["picture.0".to_owned(), "picture.1".to_owned()], 32);
+        let x = images.to_tensor(&Device::flex());
+        let [features, logits] = classifier.features(x.clone());
+        // The demo's classifiers have one mean and one deviation for all channels.
+        let plain = net.features((x.clone() - 0.5) / 0.25);
+        let values = |tensor: Tensor<2>| tensor.into_data().try_into_vec::<f32>().expect("floats");
+        let (found, expected) = (values(features), values(plain));
+        assert_eq!(found.len(), 2 * config.arch.widths[2]);
+        assert_mostly_close(name, &found, &expected, RESNET * largest(&expected), 0);
+        assert_eq!(values(logits), values(classifier.logits(x)), "the logits of {name} are the same to the bit");
+    }
 }
