@@ -235,7 +235,7 @@ impl Archive {
             let what = format!("{BEFORE} and {} are not of the same form", self.key);
             return Err(refusal(&self.path, what, DAMAGED));
         }
-        Ok(Some(Self { key: BEFORE, ..self.clone() }))
+        Ok(Some(Self { key: BEFORE, has_levels: false, ..self.clone() }))
     }
 
     /// Reads the pictures at `range`, `batch` at a time, and calls `each` with them until it returns false. Returns what is

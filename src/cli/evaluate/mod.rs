@@ -185,7 +185,18 @@ impl Looker<'_> {
                 classes.saturating_sub(1)
             )]);
         }
-        Ok(Some((features, labels.filter(|_| unknown.is_none()))))
+        let labels = labels.filter(|_| unknown.is_none());
+        if labels.is_some() && set.has_numbers {
+            let first = self.extractor.classes.iter().take(2).enumerate();
+            let first: Vec<String> = first.map(|(number, name)| format!("{number} {name}")).collect();
+            self.driver.note(&[format!(
+                "note: the classes of {} are numbers, taken as those of {}: {}, and so on",
+                set.name,
+                self.extractor.name,
+                first.join(", ")
+            )]);
+        }
+        Ok(Some((features, labels)))
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Pictures {
     pub(super) range: Range<usize>,
     /// Pictures that are left out.
     held_out: Option<Vec<bool>>,
+    /// Whether it says its classes by numbers, and not by names of folders.
+    pub(super) has_numbers: bool,
     /// Their own, `[C, H, W]`; files are fitted to that of others.
     pub(super) shape: Option<[usize; 3]>,
 }
@@ -27,10 +29,11 @@ impl Pictures {
         limit: Option<usize>,
         extractor: &Manifest,
     ) -> Result<Self, CliError> {
+        let has_numbers = source.has_labels();
         source.take_classes(&extractor.classes);
         let count = source.count();
         let range = Part { skip: 0, limit }.of(count).ok_or(CliError::Skip { skip: 0, count })?;
-        Ok(Self { name, shape: source.native_shape(), source, range, held_out })
+        Ok(Self { name, shape: source.native_shape(), source, range, held_out, has_numbers })
     }
 
     /// What lies at a path: of results of ours of a refinement, what was there before it, too, as a set of its own.

@@ -80,7 +80,7 @@ pub(super) fn apply(matches: &ArgMatches, settings: &mut Settings, about: Use) -
         refuse_seeds(matches)?;
     }
     apply_table(matches, RefineSettings::TABLE, &mut settings.refine)?;
-    apply_table(matches, ComputeSettings::TABLE, &mut settings.compute)?;
+    apply_compute(matches, settings)?;
     apply_lists(matches, settings, about)?;
     settings.check()?;
     Ok(other_norm(matches, norm, &settings.refine).into_iter().collect())
@@ -88,7 +88,11 @@ pub(super) fn apply(matches: &ArgMatches, settings: &mut Settings, about: Use) -
 
 /// Where to compute, as it was given.
 pub(super) fn apply_compute(matches: &ArgMatches, settings: &mut Settings) -> Result<(), CliError> {
-    apply_table(matches, ComputeSettings::TABLE, &mut settings.compute)
+    apply_table(matches, ComputeSettings::TABLE, &mut settings.compute)?;
+    if let Some(text) = given(matches, DEVICE) {
+        settings.compute.device = text.parse()?;
+    }
+    Ok(())
 }
 
 fn apply_table<S: Clone>(matches: &ArgMatches, table: &[Setting<S>], settings: &mut S) -> Result<(), CliError> {
@@ -122,7 +126,7 @@ fn apply_table<S: Clone>(matches: &ArgMatches, table: &[Setting<S>], settings: &
 
 /// What is no number, switch or choice.
 fn apply_lists(matches: &ArgMatches, settings: &mut Settings, about: Use) -> Result<(), CliError> {
-    let Settings { generate, edit, refine, compute } = settings;
+    let Settings { generate, edit, refine, .. } = settings;
     if let Some(text) = given(matches, GENERATOR) {
         text.clone_into(&mut generate.generator);
     }
@@ -151,9 +155,6 @@ fn apply_lists(matches: &ArgMatches, settings: &mut Settings, about: Use) -> Res
     if let Some(text) = given(matches, CLASSES) {
         let model = if about == Use::Opened { &refine.classifier } else { &generate.generator };
         generate.classes = parse_classes(text, model)?;
-    }
-    if let Some(text) = given(matches, DEVICE) {
-        compute.device = text.parse()?;
     }
     Ok(())
 }
