@@ -68,12 +68,15 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let RunOptions { settings, source, .. } = &options.run;
     let task = settings.edit.task;
     let generator = flags::find(&settings.generate.generator, true)?;
-    let pictures = match source {
+    let mut pictures = match source {
         Source::Pictures(paths) if task.needs_reference() => {
             Some(Opened::new(paths, options.run.part)?.strictly(options.run.strict))
         }
         _ => None,
     };
+    if let Some(pictures) = pictures.as_mut().filter(|pictures| pictures.source.has_labels()) {
+        pictures.source.take_classes(&generator.0.classes);
+    }
     check(options, &generator.0, pictures.as_ref())?;
     let sizes = match &pictures {
         Some(pictures) if options.mask.is_some() => pictures.sizes(),

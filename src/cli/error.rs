@@ -112,6 +112,12 @@ pub enum CliError {
         /// The file.
         path: PathBuf,
     },
+    /// A file of others where a table would go.
+    #[error("{} is no table of lapidary evaluate, so it is not replaced: give another name", path.display())]
+    NoTable {
+        /// The file.
+        path: PathBuf,
+    },
     /// Pictures of another form than the other sets'.
     #[error(
         "{name} have {} of {}×{}, but {} of {}×{} are compared: sets of one size compare, so bring all to that size first",

@@ -57,6 +57,10 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     }
     if let Some(pictures) = &mut pictures {
         pictures.source.take_classes(&classifier.0.classes);
+        let uses_labels = settings.refine.target != Target::PseudoLabel && settings.generate.classes == Classes::All;
+        if let Some(error) = pictures.source.foreign().filter(|_| uses_labels) {
+            return Err(CliError::Labels(error.clone()).into());
+        }
     }
     if let Some(pictures) = pictures.as_ref().filter(|_| settings.refine.target != Target::PseudoLabel) {
         pictures.check_labels(settings, &settings.refine.classifier, classifier.0.classes.len())?;

@@ -27,6 +27,8 @@ pub use self::npz::MAX_COUNT;
 pub use self::picture::{Picture, picture_size, read_picture};
 pub use self::results::{RESULTS_FORMAT, RESULTS_INDEX};
 pub use self::set::{DataSet, Wanted};
+use crate::classifier::labels::listed;
+use crate::classifier::{LabelError, translation};
 use crate::image::ImageBatch;
 
 /// Largest picture file side that is opened; larger ones would be reduced a hundredfold anyway.
@@ -84,6 +86,10 @@ pub struct PictureSource {
     kind: Kind,
     /// Class of each, if it is known.
     labels: Option<Vec<usize>>,
+    /// What the classes that they count are called, until they count those of a model.
+    names: Option<Vec<String>>,
+    /// Why the labels that it had mean nothing to the model that they were taken for.
+    foreign: Option<LabelError>,
     /// What is to be said of it, one line each.
     notes: Vec<String>,
     strict: bool,
@@ -125,9 +131,7 @@ impl PictureSource {
             if paths.len() > 1 {
                 return Err(PictureError::ArchiveAmongOthers { path: path.clone() });
             }
-            let mut archive = Archive::open(path, npz::keys_of(path)?)?;
-            let (labels, notes) = (archive.labels.take(), std::mem::take(&mut archive.notes));
-            return Ok(Self { kind: Kind::Archive(archive), labels, notes, strict: false });
+            return Ok(Self::of_archive(Archive::open(path, npz::keys_of(path)?)?));
         }
         if let Some(path) = paths.iter().find(|path| npz::is_single_array(path)) {
             return Err(PictureError::SingleArray { path: path.clone() });
@@ -156,7 +160,13 @@ impl PictureSource {
                 files.push(Listed { path: path.clone(), name: file_name(path), folder: None });
             }
         }
-        Ok(Self { kind: Kind::Files(files), labels: None, notes, strict: false })
+        Ok(Self { kind: Kind::Files(files), labels: None, names: None, foreign: None, notes, strict: false })
+    }
+
+    fn of_archive(mut archive: Archive) -> Self {
+        let (labels, names) = (archive.labels.take(), archive.names.take());
+        let notes = std::mem::take(&mut archive.notes);
+        Self { kind: Kind::Archive(archive), labels, names, foreign: None, notes, strict: false }
     }
 
     /// Likewise; when `strict`, a file that cannot be read is an error, else it is left out and told of.
@@ -165,14 +175,43 @@ impl PictureSource {
         Self { strict, ..self }
     }
 
-    /// Takes the classes of pictures from the names of the folders that they lie in, where all of these are names of
-    /// classes.
+    /// Takes the classes of pictures as those of a model that knows classes of these names: from the names of the folders that
+    /// they lie in, where all of these are names of classes, or from an archive that says what its classes are called.
     pub fn take_classes(&mut self, names: &[String]) {
-        let Kind::Files(files) = &self.kind else { return };
-        match classes_of(files, names) {
-            Ok(labels) => self.labels = Some(labels),
-            Err(note) => self.notes.extend(note),
+        if names.is_empty() {
+            return;
         }
+        if let Kind::Files(files) = &self.kind {
+            match classes_of(files, names) {
+                Ok(labels) => self.labels = Some(labels),
+                Err(note) => self.notes.extend(note),
+            }
+        } else if let (Some(own), Some(labels)) = (&self.names, &mut self.labels) {
+            match translation(own, names) {
+                // A number that is no class of its own list is told of by whoever uses it.
+                Ok(to) => labels.iter_mut().for_each(|label| *label = to.get(*label).copied().unwrap_or(*label)),
+                Err(error) => {
+                    self.notes.push(format!(
+                        "note: the pictures are of {}, which the model does not know all, so their classes are left aside",
+                        listed(own)
+                    ));
+                    (self.labels, self.foreign) = (None, Some(error));
+                }
+            }
+            self.names = None;
+        }
+    }
+
+    /// Why the labels that it had mean nothing to the model that they were taken for.
+    #[must_use]
+    pub const fn foreign(&self) -> Option<&LabelError> {
+        self.foreign.as_ref()
+    }
+
+    /// Whether it says its classes by name: by folders, or in a list.
+    #[must_use]
+    pub const fn has_names(&self) -> bool {
+        matches!(self.kind, Kind::Files(_)) || self.names.is_some()
     }
 
     /// What is to be said of it before it is read: what was left out or converted, one line each.

@@ -4,7 +4,9 @@
 //!
 //! What other programs write is converted where it can mean one thing only, and a note says so.
 
+mod before;
 mod levels;
+mod lists;
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -17,6 +19,8 @@ use zip::read::ZipFile;
 use zip::result::ZipError;
 
 use self::levels::Levels;
+pub(super) use self::lists::Set;
+use self::lists::read_names;
 use super::array::{self, LabelFault, Labels, Number};
 use super::{Batch, PictureError, file_name};
 use crate::image::{Fit, ImageBatch};
@@ -37,13 +41,8 @@ pub(super) const SAMPLES: Keys = Keys { pictures: "arr_0", labels: "arr_1" };
 /// refined, and of one that was made.
 const FLOATS: [&str; 2] = ["after", "images"];
 const SEEDS: &str = "seeds";
-/// Those before a refinement, likewise.
-const BEFORE: &str = "before";
 /// Those of a data set.
 const DATA_SET: Keys = Keys { pictures: "images", labels: "labels" };
-/// Of a data set: whether a picture is for validation, `[N]`, and what the classes are called, `[K]`.
-const HELD_OUT: &str = "is_val";
-const NAMES: &str = "class_names";
 /// Largest level of pictures that can hardly be meant so.
 const FAINT: f32 = 2.0;
 /// Most pictures that an archive may hold; their labels are kept in memory.
@@ -56,8 +55,6 @@ const MAX_CHANNELS: u64 = 4;
 const MAX_SCATTERED: usize = 1 << 30;
 /// How far a value may be outside of `[0, 1]`, as sums of rounded numbers are: a quarter of a level.
 const TOLERANCE: f32 = 0.001;
-/// Most bytes of a list beside pictures and labels.
-const MAX_LIST: u64 = 64 << 20;
 /// Names of arrays that are listed.
 const LISTED: usize = 8;
 
@@ -92,6 +89,8 @@ pub(super) struct Archive {
     pub(super) labels: Option<Vec<usize>>,
     /// How many classes they are of, where they say it.
     pub(super) classes: Option<usize>,
+    /// What these are called, if it says so.
+    pub(super) names: Option<Vec<String>>,
     /// What was converted, one line each.
     pub(super) notes: Vec<String>,
 }
@@ -215,27 +214,20 @@ impl Archive {
         let labels = read_labels(&mut archive, (path, labels), n as usize, &mut notes)?;
         let classes = labels.as_ref().and_then(|labels| labels.columns);
         let labels = labels.map(|labels| labels.list);
+        let names = read_names(&mut archive, path)?;
         let (shape, has_levels) = (axes.map(|axis| extents[axis]), key != pictures);
-        Ok(Self { path: path.to_owned(), key, has_levels, count: n as usize, shape, layout, labels, classes, notes })
-    }
-
-    /// The pictures that those of an archive of ours were before they were refined.
-    pub(super) fn before(&self) -> Result<Option<Self>, PictureError> {
-        let mut archive = unzip(&self.path)?;
-        if self.key != FLOATS[0] || !holds(&archive, BEFORE) {
-            return Ok(None);
-        }
-        let Some(mut entry) = entry(&mut archive, &self.path, BEFORE)? else { return Ok(None) };
-        let header = array::read_header(&mut entry);
-        let header = header.map_err(|source| broken(&self.path, &format!("the header of {BEFORE}"), source))?;
-        let is_alike = header.shape().iter().map(|extent| *extent as usize).eq(self.layout.extents)
-            && Number::of(&header.dtype()) == Some(self.layout.number)
-            && (header.order() == Order::Fortran) == self.layout.fortran;
-        if !is_alike {
-            let what = format!("{BEFORE} and {} are not of the same form", self.key);
-            return Err(refusal(&self.path, what, DAMAGED));
-        }
-        Ok(Some(Self { key: BEFORE, has_levels: false, ..self.clone() }))
+        Ok(Self {
+            path: path.to_owned(),
+            key,
+            has_levels,
+            count: n as usize,
+            shape,
+            layout,
+            labels,
+            classes,
+            names,
+            notes,
+        })
     }
 
     /// Reads the pictures at `range`, `batch` at a time, and calls `each` with them until it returns false. Returns what is
@@ -443,63 +435,6 @@ fn read_labels(
     let note = |from| format!("note: {key} of {} is read as class numbers: {from}", file_name(path));
     notes.extend(labels.converted.as_ref().map(note));
     Ok(Some(labels))
-}
-
-/// An archive of a data set, or of samples to learn from, and what it says beside pictures and labels.
-pub(super) struct Set {
-    pub(super) archive: Archive,
-    /// Whether each picture is held out for validation, if it says so.
-    pub(super) held_out: Option<Vec<bool>>,
-    /// What its classes are called, if it says so.
-    pub(super) names: Option<Vec<String>>,
-}
-
-impl Set {
-    /// Reads headers, labels and names.
-    pub(super) fn open(path: &Path) -> Result<Self, PictureError> {
-        let mut zip = unzip(path)?;
-        let archive = Archive::open(path, keys_among(&zip))?;
-        let mut read = |key: &'static str| -> Result<Option<Vec<u8>>, PictureError> {
-            let Some(mut entry) = entry(&mut zip, path, key)? else { return Ok(None) };
-            // One number or one name for every picture; what is longer is none of these.
-            let mut bytes = Vec::new();
-            entry.by_ref().take(MAX_LIST).read_to_end(&mut bytes).map_err(|source| broken(path, key, source))?;
-            array::read_header(&mut bytes.as_slice()).map_err(|source| broken(path, key, source))?;
-            Ok(Some(bytes))
-        };
-        let held_out = read(HELD_OUT)?.map(|bytes| marks(&bytes, path, archive.count)).transpose()?;
-        let names = |bytes: Vec<u8>| npyz::NpyFile::new(&bytes[..])?.into_vec::<String>();
-        let names = read(NAMES)?.map(names).transpose().map_err(|source| broken(path, NAMES, source))?;
-        Ok(Self { archive, held_out, names })
-    }
-}
-
-/// A truth value for every picture, which may be written as the number 0 or 1.
-fn marks(bytes: &[u8], path: &Path, count: usize) -> Result<Vec<bool>, PictureError> {
-    let unread = |source| broken(path, HELD_OUT, source);
-    let odd = |what: String| {
-        refusal(path, format!("{HELD_OUT} {what}"), "write one truth value for every picture, or leave it out")
-    };
-    let file = npyz::NpyFile::new(bytes).map_err(unread)?;
-    let marks = if matches!(file.dtype(), npyz::DType::Plain(kind) if kind.type_char() == npyz::TypeChar::Bool) {
-        file.into_vec::<bool>().map_err(unread)?
-    } else {
-        let numbers = array::labels(bytes, count).map_err(|fault| match fault {
-            LabelFault::Unreadable(source) => unread(source),
-            LabelFault::Odd(what) => odd(what),
-        })?;
-        let mark = |number: &usize| match number {
-            0 => Ok(false),
-            1 => Ok(true),
-            other => Err(odd(format!("holds {other}, which is neither 0 nor 1"))),
-        };
-        numbers.list.iter().map(mark).collect::<Result<_, _>>()?
-    };
-    if marks.len() == count {
-        Ok(marks)
-    } else {
-        Err(odd(format!("has {} values, but there are {count} pictures", marks.len())))
-    }
 }
 
 #[cfg(test)]

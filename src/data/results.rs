@@ -16,11 +16,13 @@ pub const RESULTS_INDEX: &str = ".lapidary.json";
 pub const RESULTS_FORMAT: &str = "lapidary-results";
 /// Archives of what was made, the first that is there: pictures, and refined pictures that were held at once.
 const ARCHIVES: [&str; 2] = ["samples.npz", "result.npz"];
+/// The sheet of them.
+const SHEET: &str = "contact_sheet.png";
 /// Folders of the same pictures one by one, and what lies beside them.
 const MADE: [&str; 2] = ["images", "after"];
 /// How deep pictures of others are looked for.
 const DEPTH: usize = 4;
-const BESIDE: [&str; 4] = ["contact_sheet.png", "before", "parts", "unfinished"];
+const BESIDE: [&str; 4] = [SHEET, "before", "parts", "unfinished"];
 /// Batches of unfinished results, and the one that is being refined.
 const PARTS: &str = "parts";
 const UNDER_WAY: &str = "under-way.npz";
@@ -56,7 +58,9 @@ impl Results {
     fn known(folder: &Path) -> Option<Self> {
         let written = written_in(folder);
         let is_said = || folder.join(RESULTS_INDEX).is_file() || super::is_session(&folder.join("session.json"));
-        let is_ours = written.is_some() || archive_in(folder).is_some() && is_said();
+        // What is seen of them may have been copied alone.
+        let is_seen = || archive_in(folder).is_some() || folder.join(SHEET).is_file();
+        let is_ours = written.is_some() || is_seen() && is_said();
         is_ours.then_some(Self { is_alone: false, written })
     }
 

@@ -232,7 +232,7 @@ impl PictureSource {
         if let Some(marks) = &held_out {
             let count = marks.iter().filter(|mark| **mark).count();
             source.notes.push(format!(
-                "note: {} that the data set holds out for validation are left out",
+                "note: left out are {} that the data set holds out for validation",
                 counted(count, "picture")
             ));
         }
@@ -262,16 +262,15 @@ fn open(paths: &[PathBuf], classes: &[String]) -> Result<Marked, PictureError> {
     if let Some(mut idx) = Idx::read(paths)? {
         let (labels, notes) = (idx.labels.take(), std::mem::take(&mut idx.notes));
         let (classes, held_out) = (named(classes, None, labels.as_deref()), Some(idx.held_out.clone()));
-        let source = PictureSource { kind: Kind::Idx(idx), labels, notes, strict: false };
+        let source = PictureSource { kind: Kind::Idx(idx), labels, names: None, foreign: None, notes, strict: false };
         return Ok(Marked { source, held_out, classes });
     }
     if let [path] = paths
         && npz::is_archive(path)
     {
-        let Set { mut archive, held_out, names } = Set::open(path)?;
-        let (labels, notes) = (archive.labels.take(), std::mem::take(&mut archive.notes));
-        let classes = named(classes, names, labels.as_deref());
-        let source = PictureSource { kind: Kind::Archive(archive), labels, notes, strict: false };
+        let Set { archive, held_out } = Set::open(path)?;
+        let source = PictureSource::of_archive(archive);
+        let classes = named(classes, source.names.clone(), source.labels());
         return Ok(Marked { source, held_out, classes });
     }
     let mut source = PictureSource::open(paths)?;
@@ -343,6 +342,10 @@ mod tests {
         let set = read(&path, &wanted()).unwrap();
         assert_eq!((set.shape(), set.len(), &*set.training, &*set.validation), ([1, 1, 2], 3, &[0, 2][..], &[1][..]));
         assert_eq!(set.classes, ["ab", "c"]);
+        let (source, held_out) = PictureSource::of_data_set(std::slice::from_ref(&path)).unwrap();
+        assert_eq!((source.count(), held_out), (3, Some(vec![false, true, false])));
+        assert_eq!(source.labels(), Some(&[1, 0, 1][..]));
+        assert!(source.notes().iter().any(|note| note.contains("left out are 1 picture")));
         let (pictures_read, labels_read) = set.batch(&[2, 0]);
         assert_eq!((pictures_read.pixels(), labels_read), (&[7.0 / 255.0, 8.0 / 255.0, 0.0, 1.0][..], vec![1, 1]));
         assert_eq!(

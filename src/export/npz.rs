@@ -14,6 +14,8 @@ use crate::file::Sha256;
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 
+/// What the classes are called: to a model that counts them otherwise the numbers are other classes.
+const CLASSES: &str = "class_names";
 /// From this size on an entry needs 64-bit fields; a little below 4 GiB, because headers count too.
 const LARGE_ENTRY: u64 = (1 << 32) - (1 << 16);
 
@@ -23,12 +25,13 @@ const LARGE_ENTRY: u64 = (1 << 32) - (1 << 16);
 /// |---|---|---|---|
 /// | `arr_0` | uint8 | `[N, H, W, C]` | after, rounded or truncated |
 /// | `arr_1` | int64 | `[N]` | target classes |
+/// | `class_names` | unicode | `[K]` | what the classes are called |
 /// | `before`, `after` | float32 | `[N, C, H, W]` | in `[0, 1]` |
 /// | `logits_before`, `logits_after` | float32 | `[N, K]` | the classifier's |
 /// | `seeds` | uint64 | `[N]` | |
 pub const REFINED: Exporter = Exporter { files: "result.npz", write: write_refined };
 
-/// A generated batch: `arr_0`, `arr_1`, `images` (float32) and `seeds`, as in [`REFINED`]. Edited pictures have `reference`
+/// A generated batch: `arr_0`, `arr_1`, `class_names`, `images` (float32) and `seeds`, as in [`REFINED`]. Edited pictures have `reference`
 /// (float32, what each was edited from) and perhaps `mask` (uint8, `[H, W]`, 1 where pixels were generated) as well.
 pub const GENERATED: Exporter = Exporter {
     files: "samples.npz",
@@ -39,7 +42,7 @@ fn write_refined(folder: &Path, results: &Results<'_>) -> Result<(), ExportError
     let Some(refined) = &results.refined else { return Ok(()) };
     archive(&folder.join(REFINED.files), |archive| {
         let origins = results.origins;
-        guided_diffusion(archive, refined.after, refined.levels, Some(results.targets()))?;
+        guided_diffusion(archive, refined.after, refined.levels, Some((results.targets(), refined.classes)))?;
         pictures(archive, "before", &origins.images)?;
         pictures(archive, "after", refined.after)?;
         for (name, logits) in [("logits_before", refined.logits_before), ("logits_after", refined.logits_after)] {
@@ -60,7 +63,10 @@ fn write_generated(path: &Path, origins: &Origins) -> Result<(), ExportError> {
 /// The arrays of [`GENERATED`], in their order.
 pub(super) fn generated<W: Write + Seek>(archive: &mut ZipWriter<W>, origins: &Origins) -> std::io::Result<()> {
     // An empty list means that the labels of the pictures mean nothing.
-    let labels = origins.classes.as_ref().is_none_or(|classes| !classes.is_empty()).then_some(&origins.labels[..]);
+    let labels = match origins.classes.as_deref() {
+        Some([]) => None,
+        names => Some((&origins.labels[..], names.unwrap_or_default())),
+    };
     guided_diffusion(archive, &origins.images, Levels::Rounded, labels)?;
     pictures(archive, "images", &origins.images)?;
     if let Some(edited) = &origins.edited {
@@ -82,10 +88,14 @@ pub(super) enum Join {
     Same(&'static str),
 }
 
+/// Those of a long refinement.
+pub(super) const OF_REFINED: [Join; 3] = [Join::Each("arr_0"), Join::Each("arr_1"), Join::Same(CLASSES)];
+
 /// The arrays of [`GENERATED`], in their order.
-pub(super) const OF_GENERATED: [Join; 6] = [
+pub(super) const OF_GENERATED: [Join; 7] = [
     Join::Each("arr_0"),
     Join::Each("arr_1"),
+    Join::Same(CLASSES),
     Join::Each("images"),
     Join::Each("reference"),
     Join::Same("mask"),
@@ -275,11 +285,27 @@ pub(super) fn guided_diffusion<W: Write + Seek>(
     archive: &mut ZipWriter<W>,
     images: &ImageBatch,
     levels: Levels,
-    labels: Option<&[usize]>,
+    labels: Option<(&[usize], &[String])>,
 ) -> std::io::Result<()> {
     let [n, channels, height, width] = images.shape();
     array(archive, "arr_0", &[n, height, width, channels], (0..n).flat_map(|index| levels.all(images, index)))?;
-    labels.map_or(Ok(()), |labels| array(archive, "arr_1", &[labels.len()], labels.iter().map(|label| *label as i64)))
+    let Some((labels, classes)) = labels else { return Ok(()) };
+    array(archive, "arr_1", &[labels.len()], labels.iter().map(|label| *label as i64))?;
+    if classes.is_empty() { Ok(()) } else { texts(archive, CLASSES, classes) }
+}
+
+/// Texts as NumPy holds them: as many characters of four bytes as the longest has.
+fn texts<W: Write + Seek>(archive: &mut ZipWriter<W>, name: &str, texts: &[String]) -> std::io::Result<()> {
+    let longest = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0).max(1);
+    begin_array(archive, name, 4 * (longest * texts.len()) as u64)?;
+    let kind = format!("<U{longest}").parse().map_err(std::io::Error::other)?;
+    let options = npyz::WriteOptions::new_header_only().dtype(npyz::DType::Plain(kind)).shape(&[texts.len() as u64]);
+    let out = options.writer(archive).write_header_only()?;
+    for text in texts {
+        let padded = text.chars().map(u32::from).chain(std::iter::repeat(0)).take(longest);
+        out.write_all(&padded.flat_map(u32::to_le_bytes).collect::<Vec<_>>())?;
+    }
+    Ok(())
 }
 
 pub(super) fn pictures<W: Write + Seek>(
@@ -326,7 +352,7 @@ mod tests {
         let origins = Origins {
             images: ImageBatch::new([2, 1, 1, 2], vec![0.0, 0.25, 0.5, 1.0]),
             labels: vec![3, 1],
-            classes: None,
+            classes: Some(["stop", "süd", "c", "d"].map(str::to_owned).to_vec()),
             seeds: vec![17, 18],
             names: Vec::new(),
             made_by: None,
@@ -359,6 +385,7 @@ mod tests {
         assert_eq!(std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap(), "byte by byte");
         assert_eq!(read::<u64>(&b, "seeds").unwrap(), Some((vec![2], vec![17, 18])));
         assert_eq!(read::<u64>(&b, "mask").unwrap(), None);
+        assert_eq!(read::<String>(&b, CLASSES).unwrap(), Some((vec![4], origins.classes.unwrap())));
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl Parts {
         let n = after.len();
         let shown = SHEET_OF_MANY.saturating_sub(self.count()).min(n);
         self.add(places, n, |archive| {
-            npz::guided_diffusion(archive, after, batch.levels, Some(targets))?;
+            npz::guided_diffusion(archive, after, batch.levels, Some((targets, batch.classes)))?;
             if shown > 0 {
                 npz::pictures(archive, "before", &origins.images.slice(0, shown))?;
                 npz::pictures(archive, "after", &after.slice(0, shown))?;
@@ -238,7 +238,8 @@ impl Parts {
         self.check_place()?;
         let (n, Numbers { logits, objective, .. }) = (state.now.len(), state.numbers);
         npz::archive(&self.folder.join(UNDER_WAY), |archive| {
-            npz::guided_diffusion(archive, state.now, Levels::Rounded, Some(&state.origins.labels))?;
+            let classes = state.origins.classes.as_deref().unwrap_or_default();
+            npz::guided_diffusion(archive, state.now, Levels::Rounded, Some((&state.origins.labels, classes)))?;
             npz::pictures(archive, "before", &state.origins.images)?;
             npz::pictures(archive, "after", state.now)?;
             npz::array(archive, "logits_after", &[n, logits.len() / n.max(1)], logits.iter().copied())?;
@@ -396,7 +397,7 @@ impl Parts {
 
     fn join_refined(&self, folder: &Path, document: &Document) -> Result<(), ExportError> {
         let [samples, table, description, sheet] = LONG_REFINED;
-        npz::join(&folder.join(samples), &self.paths(), &[npz::Join::Each("arr_0"), npz::Join::Each("arr_1")])?;
+        npz::join(&folder.join(samples), &self.paths(), &npz::OF_REFINED)?;
         let rows = self.list.iter().map(|part| {
             let (_, rows) = npz::read::<u8>(&part.path, "table")?.unwrap_or_default();
             Ok(rows)

@@ -7,6 +7,20 @@ use super::{
     Features, Gaussian, Interval, MetricError, Neighbours, REPLICATES, SUBSET, SUBSETS, Watch, agreement, confidence,
     frechet_distance, inception_score, kernel_distance, resampled_means,
 };
+use crate::units::counted;
+
+/// Pictures as the Inception score's parts are cut from them: in the order of a hash (FNV-1a) of what is seen of each, for those of
+/// one class often lie together, and the same pictures in another order are the same set.
+fn shuffled(features: &Features) -> Features {
+    let hash = |place: &usize| {
+        let seen = features.row(*place).iter().chain(features.logits(*place));
+        let bytes = seen.flat_map(|value| value.to_le_bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    };
+    let mut places: Vec<usize> = (0..features.len()).collect();
+    places.sort_by_cached_key(hash);
+    features.at(&places)
+}
 
 /// Neighbours of precision and recall, and of density and coverage, as their authors chose them.
 pub const NEIGHBOURS: (usize, usize) = (3, 5);
@@ -82,6 +96,13 @@ impl Metric {
             Self::Agreement => "agreement",
             Self::Confidence => "confidence",
         }
+    }
+
+    /// Without the part of the interval where it cannot lie.
+    fn possible(self, of: Sure) -> Sure {
+        let most = if matches!(self, Self::Agreement | Self::Confidence) { 1.0 } else { f64::INFINITY };
+        let cut = |Interval { low, high }| Interval { low: f64::max(low, 0.0), high: f64::min(high, most) };
+        Sure { interval: of.interval.map(cut), ..of }
     }
 
     /// Whether more of it is better.
@@ -169,7 +190,7 @@ pub fn compare(real: &Features, sets: &[Set], watch: &mut Watch<'_>) -> Result<V
             let before = first.iter().find(|before| before.metric == found.metric);
             Number {
                 metric: found.metric,
-                of: sure(found.value, &found.resampled),
+                of: found.metric.possible(sure(found.value, &found.resampled)),
                 change: before.map(|before| change(before, found, is_paired)),
             }
         });
@@ -222,7 +243,7 @@ fn numbers(
         found.extend(shares.map(|(metric, value)| plain(metric, value)));
     }
     if features.len() >= PARTS {
-        found.push(plain(Metric::Inception, inception_score(features, PARTS)?.mean));
+        found.push(plain(Metric::Inception, inception_score(&shuffled(features), PARTS)?.mean));
     }
     if let Some(labels) = labels {
         let judged =
@@ -241,6 +262,12 @@ fn notes(real: &Features, set: &Set, first: &Set) -> Vec<String> {
     let Set { name, features, .. } = set;
     let (n, width) = (features.len(), features.width());
     let mut notes = Vec::new();
+    if real.len() <= width && std::ptr::eq(set, first) {
+        notes.push(format!(
+            "there are {} real pictures, but each has {width} features: all Fréchet distances say more of how few they are, so give more",
+            real.len()
+        ));
+    }
     if n <= width {
         notes.push(format!(
             "{name} has {n} pictures, but each has {width} features: its Fréchet distance says more of how few they are than of how they look, so give more"
@@ -253,17 +280,17 @@ fn notes(real: &Features, set: &Set, first: &Set) -> Vec<String> {
             first.features.len()
         ));
     }
-    let distinct: HashSet<Vec<u32>> =
-        (0..n).map(|place| features.row(place).iter().map(|value| value.to_bits()).collect()).collect();
+    let bits = |row: &[f32]| row.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
+    let distinct: HashSet<Vec<u32>> = (0..n).map(|place| bits(features.row(place))).collect();
     if distinct.len() < n {
-        notes.push(format!(
-            "{name} has {} that are there more than once",
-            crate::units::counted(n - distinct.len(), "picture")
-        ));
+        notes.push(format!("{name} has {} that are there more than once", counted(n - distinct.len(), "picture")));
     }
-    let alike = (0..n.min(real.len())).filter(|place| real.row(*place) == features.row(*place)).count();
-    if alike > 0 && alike == n.min(real.len()) {
-        notes.push(format!("{name} are the real pictures themselves"));
+    let shared = (0..real.len()).map(|place| bits(real.row(place))).collect::<HashSet<_>>();
+    let shared = distinct.intersection(&shared).count();
+    if shared == distinct.len() {
+        notes.push(format!("the pictures of {name} are real ones, all of them"));
+    } else if shared > 0 {
+        notes.push(format!("{} of {name} are among the real ones", counted(shared, "picture")));
     }
     notes
 }
@@ -312,6 +339,18 @@ mod tests {
     }
 
     #[test]
+    fn the_same_pictures_in_another_order_are_the_same_set() {
+        let real = set("real", 1, 60, 0.0).features;
+        let one = set("one", 2, 50, 0.5);
+        let order: Vec<usize> = (0..50).rev().collect();
+        let other = Set { features: one.features.at(&order), ..one.clone() };
+        let reports = compare(&real, &[one, other], &mut |_, _| true).unwrap();
+        for metric in [Metric::Inception, Metric::Precision, Metric::Agreement] {
+            assert_eq!(of(&reports[0], metric).of.value, of(&reports[1], metric).of.value, "{metric:?}");
+        }
+    }
+
+    #[test]
     fn what_does_not_compare_is_said() {
         let real = set("real", 1, 40, 0.0).features;
         let mut twice = set("twice", 3, 12, 0.0);
@@ -319,8 +358,15 @@ mod tests {
         twice.labels = None;
         let few = set("few", 4, 3, 0.0);
         let itself = Set { name: "itself".to_owned(), features: real.clone(), labels: None };
-        let reports = compare(&real, &[itself, twice, few], &mut |_, _| true).unwrap();
-        assert!(reports[0].notes[0].contains("themselves") && of(&reports[0], Metric::Frechet).of.value < 1e-9);
+        let mut mixed = set("mixed", 9, 40, 0.0);
+        mixed.features = mixed.features.at(&(0..39).collect::<Vec<_>>());
+        mixed.features.extend(real.row(7), real.logits(7));
+        let reports = compare(&real, &[itself, twice, few, mixed], &mut |_, _| true).unwrap();
+        assert!(reports[3].notes.contains(&"1 picture of mixed are among the real ones".to_owned()));
+        assert!(
+            reports[0].notes[0].contains("are real ones, all of them")
+                && of(&reports[0], Metric::Frechet).of.value < 1e-9
+        );
         assert!(reports[1].notes.iter().any(|note| note.contains("2 pictures that are there more than once")));
         assert!(reports[1].notes.iter().any(|note| note.contains("do not compare")), "{:?}", reports[1].notes);
         assert!(of(&reports[1], Metric::Frechet).change.unwrap().interval.is_none(), "they are no pairs");

@@ -18,7 +18,7 @@ pub(super) enum WorkError {
     #[error("refining failed")]
     Refine(#[from] RefineError),
     #[error(
-        "the generator makes {generator:?} pictures (channels, height, width), but the classifier takes {channels} channels: choose models that fit each other"
+        "the pictures are {generator:?} (channels, height, width), but the classifier takes {channels} channels: choose another classifier, or pictures that fit it"
     )]
     Channels { generator: [usize; 3], channels: usize },
     #[error("class {label} is asked for, but the generator knows {classes} classes (0 to {}): choose another class", classes - 1)]

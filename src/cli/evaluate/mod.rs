@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use clap::ArgMatches;
 
 use self::sets::{Pictures, labels_of};
-use self::table::{Format, Table};
+use self::table::{Format, Table, is_table};
 use super::driver::Driver;
 use super::say::say_out;
-use super::{CliError, Outcome, flags};
+use super::{CliError, Outcome, flags, opened};
 use crate::data::PictureSource;
 use crate::image::ImageBatch;
 use crate::metrics::{Features, MetricError, Set, compare};
@@ -77,6 +77,9 @@ impl EvaluateOptions {
             if path.exists() && !self.overwrite {
                 return Err(CliError::TableExists { path: path.clone() });
             }
+            if path.exists() && !is_table(path) {
+                return Err(CliError::NoTable { path: path.clone() });
+            }
         }
         Ok(())
     }
@@ -87,6 +90,12 @@ impl EvaluateOptions {
 /// # Errors
 /// The chain from what failed to why.
 pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outcome> {
+    for path in &options.out {
+        // Whoever cannot write there learns so now, and not when all is computed.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        tempfile::tempfile_in(folder)
+            .with_context(|| format!("no table can be written there: give another --out\n{}", path.display()))?;
+    }
     let (extractor, _) = flags::find(&options.extractor, false)?;
     let (reference, held_out) = PictureSource::of_data_set(&options.reference)?;
     let reference = Pictures::new("the real pictures".to_owned(), reference, held_out, None, &extractor)?;
@@ -118,22 +127,25 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
     let hash = driver.provenance.classifier.as_ref().map_or_else(String::new, |info| info.sha256.clone());
     let table = Table {
         extractor: (&extractor.name, &hash, real.width()),
+        device: driver.device(),
         size: [shape[1], shape[2]],
         reference: (files.join(", "), real.len()),
         classes: &extractor.classes,
         sets: &seen,
         reports: &reports,
     };
-    for path in &options.out {
-        table.write(path)?;
-    }
     for note in reports.iter().flat_map(|report| &report.notes) {
         driver.say(&format!("warning: {note}"));
     }
     say_out(&table.text())?;
-    for path in &options.out {
+    // One that cannot be written keeps none of the others back.
+    let written = options.out.iter().map(|path| {
+        table.write(path)?;
         driver.note(&[format!("written: {}", path.display())]);
-    }
+        Ok(())
+    });
+    let written: Vec<anyhow::Result<()>> = written.collect();
+    written.into_iter().collect::<anyhow::Result<()>>()?;
     Ok(Outcome::Done)
 }
 
@@ -158,6 +170,7 @@ impl Looker<'_> {
             if taken.is_empty() {
                 return Ok::<_, anyhow::Error>(true);
             }
+            self.driver.note(&opened::changed(&batch.fits));
             labels.extend(labels_of(&batch, &taken));
             let images = levels(&batch.images, &taken);
             let n = images.len();

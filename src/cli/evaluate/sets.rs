@@ -29,7 +29,7 @@ impl Pictures {
         limit: Option<usize>,
         extractor: &Manifest,
     ) -> Result<Self, CliError> {
-        let has_numbers = source.has_labels();
+        let has_numbers = source.has_labels() && !source.has_names();
         source.take_classes(&extractor.classes);
         let count = source.count();
         let range = Part { skip: 0, limit }.of(count).ok_or(CliError::Skip { skip: 0, count })?;

@@ -18,6 +18,41 @@ pub(super) enum Format {
     Latex,
 }
 
+/// Header of the table for programs.
+const HEADER: [&str; 17] = [
+    "set",
+    "pictures",
+    "metric",
+    "better",
+    "value",
+    "low",
+    "high",
+    "change",
+    "change_low",
+    "change_high",
+    "extractor",
+    "extractor_sha256",
+    "features",
+    "height",
+    "width",
+    "reference",
+    "real_pictures",
+];
+
+/// Whether a file is a table that was written here, which another may replace.
+pub(super) fn is_table(path: &Path) -> bool {
+    let Ok(text) = std::fs::read_to_string(path) else { return false };
+    match Format::of(path) {
+        Some(Format::Csv) => text.starts_with(&HEADER[..3].join(",")),
+        Some(Format::Json) => serde_json::from_str::<Value>(&text)
+            .is_ok_and(|json| json["lapidary"].is_string() && json["protocol"].is_object() && json["sets"].is_array()),
+        Some(Format::Latex) => {
+            text.starts_with("% ") && text.lines().next().is_some_and(|line| line.contains(" features of "))
+        }
+        None => false,
+    }
+}
+
 impl Format {
     /// What the ending of a file's name says.
     pub(super) fn of(path: &Path) -> Option<Self> {
@@ -34,6 +69,8 @@ impl Format {
 pub(super) struct Table<'a> {
     /// Name, SHA-256 of the weights, features of a picture.
     pub(super) extractor: (&'a str, &'a str, usize),
+    /// What computed the features.
+    pub(super) device: &'a str,
     /// `[H, W]` of all pictures.
     pub(super) size: [usize; 2],
     /// The files of the real pictures, and how many these are.
@@ -61,7 +98,10 @@ fn with_interval(of: Sure, metric: Metric, signed: bool) -> String {
     let sign = if signed && of.value >= 0.0 { "+" } else { "" };
     let value = format!("{sign}{}", shown(of.value, metric));
     match of.interval {
-        Some(Interval { high, .. }) => format!("{value} ± {}", shown(high - of.value, metric)),
+        // One end may lie where the number cannot.
+        Some(Interval { low, high }) => {
+            format!("{value} ± {}", shown(f64::max(high - of.value, of.value - low), metric))
+        }
         None => value,
     }
 }
@@ -137,28 +177,9 @@ impl Table<'_> {
     /// One line for every number of every set.
     fn csv(&self) -> String {
         let mut rows = csv::Writer::from_writer(Vec::new());
-        let header = [
-            "set",
-            "pictures",
-            "metric",
-            "better",
-            "value",
-            "low",
-            "high",
-            "change",
-            "change_low",
-            "change_high",
-            "extractor",
-            "extractor_sha256",
-            "features",
-            "height",
-            "width",
-            "reference",
-            "real_pictures",
-        ];
         let (name, hash, features) = self.extractor;
         // Nothing fails that writes to memory.
-        let mut written = rows.write_record(header);
+        let mut written = rows.write_record(HEADER);
         for (place, set) in self.sets.iter().enumerate() {
             for Number { metric, of, change } in &self.reports[place].numbers {
                 let sure = |of: Option<Sure>| -> [String; 3] {
@@ -212,7 +233,7 @@ impl Table<'_> {
         });
         json!({
             "lapidary": env!("CARGO_PKG_VERSION"),
-            "extractor": { "name": name, "sha256": sha256, "features": features },
+            "extractor": { "name": name, "sha256": sha256, "features": features, "device": self.device },
             "pictures": { "height": self.size[0], "width": self.size[1], "levels": 256 },
             "reference": { "files": self.reference.0, "pictures": self.reference.1 },
             "protocol": {
@@ -307,6 +328,7 @@ mod tests {
         let classes = ["x".to_owned(), "y".to_owned()];
         let table = Table {
             extractor: ("judge", "0123456789abcdef", 2),
+            device: "a device",
             size: [8, 16],
             reference: ("real.npz".to_owned(), 12),
             classes: &classes,
@@ -341,7 +363,9 @@ mod tests {
         assert_eq!(latex.matches(" & ").count(), 3 * 9);
         for (name, expected) in [("t.csv", "set,pictures"), ("t.json", "{"), ("t.TEX", "% 2 features")] {
             let folder = tempfile::tempdir().unwrap();
+            assert!(!is_table(&folder.path().join(name)));
             table.write(&folder.path().join(name)).unwrap();
+            assert!(is_table(&folder.path().join(name)), "{name}");
             assert!(std::fs::read_to_string(folder.path().join(name)).unwrap().starts_with(expected));
         }
     }

@@ -44,6 +44,64 @@ fn batches(source: &PictureSource, range: Range<usize>, batch: usize) -> Vec<Bat
 }
 
 #[test]
+fn an_archive_of_a_refinement_holds_the_pictures_before_it_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("result.npz");
+    let floats = |add: f32| (0..60).map(|i| i as f32 / 100.0 + add).collect::<Vec<f32>>();
+    let open = |shape: &[u64], before: Vec<f32>, key: &str| {
+        let arrays = [
+            ("arr_0.npy", npy(&[5, 2, 2, 3], levels_of(&floats(0.0), f32::round))),
+            (key, npy(&[5, 3, 2, 2], floats(0.0))),
+            ("before.npy", npy(shape, before)),
+            ("seeds.npy", npy(&[5], vec![0_u64, 1, 2, 3, 4])),
+        ];
+        write(&path, &arrays, zip::CompressionMethod::Stored);
+        PictureSource::open(std::slice::from_ref(&path)).unwrap().before()
+    };
+    // Its levels are those of the pictures after it.
+    let before = open(&[5, 3, 2, 2], floats(0.25), "after.npy").unwrap().expect("they are there");
+    let all = batches(&before, 0..5, 5);
+    assert_eq!(all[0].images.pixels(), floats(0.25));
+    let text = open(&[4, 3, 2, 2], vec![0.5; 48], "after.npy").unwrap_err().to_string();
+    assert!(text.contains("before and after are not of the same form"), "{text}");
+    assert_eq!(open(&[5, 3, 2, 2], floats(0.25), "images.npy").unwrap(), None, "nothing was refined");
+}
+
+#[test]
+fn labels_go_by_the_names_of_their_classes_where_an_archive_says_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("samples.npz");
+    let names = |names: [&str; 2]| {
+        let mut bytes = Vec::new();
+        let kind = npyz::DType::Plain("<U5".parse().unwrap());
+        let options = npyz::WriteOptions::new_header_only().dtype(kind).shape(&[2]);
+        let out = options.writer(&mut bytes).write_header_only().unwrap();
+        for name in names {
+            let padded = name.chars().map(u32::from).chain(std::iter::repeat(0)).take(5);
+            out.write_all(&padded.flat_map(u32::to_le_bytes).collect::<Vec<_>>()).unwrap();
+        }
+        ("class_names.npy", bytes)
+    };
+    let pictures = ("arr_0.npy", npy(&[5, 2, 2, 3], levels()));
+    let labels = ("arr_1.npy", npy(&[5], vec![1_i64, 0, 1, 1, 0]));
+    let arrays = [pictures, labels, names(["stop", "yield"])];
+    write(&path, &arrays, zip::CompressionMethod::Stored);
+    let of = |model: &[&str]| {
+        let mut source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
+        source.take_classes(&model.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        source
+    };
+    assert_eq!(of(&[]).labels(), Some(&[1, 0, 1, 1, 0][..]), "of no model");
+    assert_eq!(of(&["stop", "yield", "go"]).labels(), Some(&[1, 0, 1, 1, 0][..]));
+    assert_eq!(of(&["yield", "go", "stop"]).labels(), Some(&[0, 2, 0, 0, 2][..]));
+    let foreign = of(&["cat", "dog"]);
+    assert!(foreign.foreign().is_some() && foreign.labels().is_none(), "others are no classes of it");
+    assert!(foreign.notes().iter().any(|note| note.contains("2 classes (stop, yield)")), "{:?}", foreign.notes());
+    write(&path, &arrays[..2], zip::CompressionMethod::Stored);
+    assert_eq!(of(&["cat", "dog"]).labels(), Some(&[1, 0, 1, 1, 0][..]), "numbers alone are numbers");
+}
+
+#[test]
 fn levels_that_hardly_differ_from_black_are_told_of() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("masks.npz");
