@@ -290,7 +290,7 @@ fn notes(real: &Features, set: &Set, first: &Set) -> Vec<String> {
     if shared == distinct.len() {
         notes.push(format!("the pictures of {name} are real ones, all of them"));
     } else if shared > 0 {
-        notes.push(format!("{} of {name} are among the real ones", counted(shared, "picture")));
+        notes.push(format!("{name} and the real pictures share {}", counted(shared, "picture")));
     }
     notes
 }
@@ -362,7 +362,7 @@ mod tests {
         mixed.features = mixed.features.at(&(0..39).collect::<Vec<_>>());
         mixed.features.extend(real.row(7), real.logits(7));
         let reports = compare(&real, &[itself, twice, few, mixed], &mut |_, _| true).unwrap();
-        assert!(reports[3].notes.contains(&"1 picture of mixed are among the real ones".to_owned()));
+        assert!(reports[3].notes.contains(&"mixed and the real pictures share 1 picture".to_owned()));
         assert!(
             reports[0].notes[0].contains("are real ones, all of them")
                 && of(&reports[0], Metric::Frechet).of.value < 1e-9

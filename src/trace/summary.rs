@@ -49,6 +49,14 @@ pub fn gain(before: f32, after: f32, target: Target) -> f32 {
     if target == Target::Untargeted { before - after } else { after - before }
 }
 
+/// ln(p / (1 - p)) of a class, from the logits: it tells sure from surer where p is 1 to all its digits.
+fn log_odds(logits: &[f32], class: usize) -> f64 {
+    let Some(own) = logits.get(class).map(|logit| f64::from(*logit)) else { return f64::NAN };
+    let others = || logits.iter().enumerate().filter(|(other, _)| *other != class).map(|(_, logit)| f64::from(*logit));
+    let most = others().fold(f64::NEG_INFINITY, f64::max);
+    if most.is_finite() { own - most - others().map(|logit| (logit - most).exp()).sum::<f64>().ln() } else { own }
+}
+
 /// Whether a [`gain`] is none but a loss.
 #[must_use]
 pub fn is_loss(gain: f32) -> bool {
@@ -71,7 +79,7 @@ pub struct Tally {
     pub probability: [Spread; 2],
     /// Distance from the origin, in the norm of the settings.
     pub distance: Spread,
-    /// Samples that became better.
+    /// Samples that became better, by however little: the odds of their target rose, or fell where they are to leave it.
     pub improved: usize,
     /// Samples on the edge of the ball; `None` without one.
     pub on_edge: Option<usize>,
@@ -88,12 +96,17 @@ impl Tally {
             targets.iter().enumerate().map(value).collect()
         };
         let [was, is] = [before, after].map(|numbers| values(numbers, Quantity::Probability));
-        let gains = was.iter().zip(&is).map(|(was, is)| gain(*was, *is, settings.target));
+        let odds = |numbers: &Numbers, sample: usize, target: usize| log_odds(numbers.logits_of(sample), target);
+        // Where a classifier is sure, the probability has no digits left to grow by.
+        let is_better = |(sample, target): &(usize, &usize)| {
+            let [was, is] = [before, after].map(|numbers| odds(numbers, *sample, **target));
+            if settings.target == Target::Untargeted { is < was } else { is > was }
+        };
         let shares: Vec<f32> = (0..targets.len()).filter_map(|sample| used_share(after, sample, settings)).collect();
         let count = |is_so: fn(f32) -> bool| shares.iter().filter(|share| is_so(**share)).count();
         Self {
             samples: targets.len(),
-            improved: gains.filter(|gain| *gain > NOTED).count(),
+            improved: targets.iter().enumerate().filter(is_better).count(),
             probability: [was, is].map(|values| Spread::of(values.into_iter())),
             distance: Spread::of(values(after, Quantity::Distance).into_iter()),
             on_edge: settings.rule.has_ball().then(|| count(|share| (EDGE..=OUTSIDE).contains(&share))),
@@ -231,7 +244,10 @@ mod tests {
         let after = numbers([1.0, -1.0, 0.0001], [3.0, 2.99, 2.5]);
         let settings = RefineSettings::default();
         let tally = Tally::of((&before, &after), &[0; 3], &settings);
-        assert_eq!((tally.samples, tally.improved, tally.on_edge), (3, 1, Some(2)), "2.99 of 3 is 99.7 %");
+        assert_eq!((tally.samples, tally.improved, tally.on_edge), (3, 2, Some(2)), "2.99 of 3 is 99.7 %");
+        // As sure as numbers of single precision can be, and surer.
+        let (sure, surer) = (numbers([30.0, 40.0, 30.0], [0.0; 3]), numbers([50.0, 30.0, 30.0], [0.0; 3]));
+        assert_eq!(Tally::of((&sure, &surer), &[0; 3], &settings).improved, 1);
         let smaller = RefineSettings { eps: 2.0, ..settings.clone() };
         let tally = Tally::of((&before, &after), &[0; 3], &smaller);
         assert_eq!((tally.on_edge, tally.outside), (Some(0), 3), "no step was made in the smaller ball yet");

@@ -68,7 +68,7 @@ fn all_ui(ui: &mut Ui, tally: &Tally) {
     let about =
         format!("Mean probability of the target class\nbefore: {}\nafter: {}", range(was, percent), range(is, percent));
     row(ui, "Mean p", format!("{} → {}", percent(was.mean), percent(is.mean)), &about);
-    let about = "Samples whose target class became more likely; away from a class, less likely";
+    let about = "Samples whose target class became more likely, by however little; away from a class, less likely";
     row(ui, "Better", format!("{improved} of {samples}"), about);
     if let Some(count) = on_edge {
         row(ui, "On the edge", format!("{count} of {samples}"), "Samples that use the whole radius");

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufReader, Seek as _, SeekFrom, Write as _};
+use std::io::{BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,9 +39,11 @@ pub(super) struct Journal {
     unsynced: bool,
     /// Whether it was told that the disk refuses to hold it.
     told_unsynced: bool,
+    /// Whether it was told that the file is gone and cannot be written anew.
+    told_gone: bool,
     /// Whether the file could not be cut off where the journal ends.
     is_long: bool,
-    _lock: File,
+    lock: File,
 }
 
 impl Journal {
@@ -63,8 +65,9 @@ impl Journal {
             changing: Vec::new(),
             unsynced: true,
             told_unsynced: false,
+            told_gone: false,
             is_long: false,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -156,6 +159,7 @@ impl Journal {
         let had_failed = !self.unwritten.is_empty();
         self.unwritten.extend(self.changing.drain(..).map(Entry::Fact));
         self.write_waiting(had_failed, tell);
+        self.come_back(tell);
         if self.unsynced {
             // Once for each entry: a disk that refuses is not asked every second.
             self.unsynced = false;
@@ -167,6 +171,43 @@ impl Journal {
                 tell(DiskEvent::Failed(crate::error::error_chain(&error)));
             }
         }
+    }
+
+    /// Writes the file anew where somebody removed it: what it held is there as long as it is open.
+    fn come_back(&mut self, tell: &mut dyn FnMut(DiskEvent)) {
+        if self.path.exists() {
+            self.told_gone = false;
+            return;
+        }
+        let restored = self.restore();
+        let was_told = std::mem::replace(&mut self.told_gone, restored.is_err());
+        match restored {
+            Ok(()) => {
+                tracing::warn!(path = ?self.path, "the autosave was removed by another program, and is written anew");
+                self.unsynced = true;
+            }
+            Err(source) if !was_told => {
+                let what = "the autosave was removed by another program and cannot be written anew, so save the session into a file";
+                let error = StorageError::Write { what, path: self.path.clone(), source };
+                tell(DiskEvent::Failed(crate::error::error_chain(&error)));
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn restore(&mut self) -> std::io::Result<()> {
+        let folder = folder_of(&self.path).to_owned();
+        std::fs::create_dir_all(&folder)?;
+        let lock = File::create(folder.join(LOCK))?;
+        lock.try_lock()?;
+        let mut copy = temporary_in(&folder)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        std::io::copy(&mut (&self.file).take(self.length), copy.as_file_mut())?;
+        let file = copy.persist(&self.path).map_err(|error| error.error)?;
+        sync_folder(&folder)?;
+        self.file = file;
+        drop(std::mem::replace(&mut self.lock, lock));
+        Ok(())
     }
 
     /// From the origins that count on, or from the first entry; and how many bytes that are.
@@ -281,6 +322,40 @@ mod tests {
             other => panic!("{other:?}"),
         });
         assert_eq!((stored, journal.unwritten.len()), (vec![0, 1, 2], 0));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_journal_that_was_removed_is_written_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("autosave");
+        let mut journal = Journal::create(&folder).unwrap();
+        journal.append_or_keep(state(0), &mut |_| ());
+        journal.settle(&mut |_| ());
+        std::fs::remove_dir_all(&folder).unwrap();
+        let mut places = Vec::new();
+        for k in 1..3 {
+            journal.append_or_keep(state(k), &mut |event| match event {
+                DiskEvent::Stored { offset, .. } => places.push(offset),
+                other => panic!("{other:?}"),
+            });
+            journal.settle(&mut |event| panic!("{event:?}"));
+        }
+        assert_eq!(std::fs::metadata(folder.join(JOURNAL)).unwrap().len(), journal.length);
+        assert!(File::open(folder.join(LOCK)).unwrap().try_lock().is_err(), "it has its owner");
+        assert_eq!(journal.read(id(2), places[1]).unwrap().iteration, 2);
+        let mut written = BufReader::new(File::open(folder.join(JOURNAL)).unwrap());
+        written.seek(SeekFrom::Start(MAGIC.len() as u64)).unwrap();
+        assert_eq!(std::iter::from_fn(|| Raw::read(&mut written)).count(), 3, "all of them");
+        // Where it cannot be, that is told once.
+        std::fs::remove_dir_all(root.path()).unwrap();
+        std::fs::write(root.path(), "in the way").unwrap();
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            journal.settle(&mut |event| told.push(event));
+        }
+        std::fs::remove_file(root.path()).unwrap();
+        assert!(matches!(&told[..], [DiskEvent::Failed(chain)] if chain[0].contains("removed by another")), "{told:?}");
     }
 
     #[test]
