@@ -176,7 +176,11 @@ mod tests {
         assert_eq!(pictures_in(folder.path()).unwrap().0.len(), 4, "another program's");
         let session = "{\"format\": \"lapidary-session\"}";
         std::fs::write(at("session.json"), session).unwrap();
-        assert_eq!(pictures_in(folder.path()).unwrap().0.len(), 4, "a recipe was copied there");
+        let (seen, _) = pictures_in(folder.path()).unwrap();
+        assert_eq!(names(&seen), ["after/000001.png"], "what is seen was copied with its recipe");
+        std::fs::remove_file(at("contact_sheet.png")).unwrap();
+        assert_eq!(pictures_in(folder.path()).unwrap().0.len(), 3, "a recipe was copied there");
+        picture(&at("contact_sheet.png"));
         std::fs::write(at("result.npz"), "").unwrap();
         let (files, note) = pictures_in(folder.path()).unwrap();
         assert_eq!(names(&files), ["after/000001.png"]);

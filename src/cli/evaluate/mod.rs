@@ -253,7 +253,11 @@ mod tests {
             let error = evaluate(args).unwrap_err();
             assert!(error.to_string().contains(expected) && error.exit_code() == 2, "{error}");
         }
-        assert!(evaluate(&["a", "--reference", "r", "--overwrite", "--out", there]).unwrap().overwrite);
+        let again = ["a", "--reference", "r", "--overwrite", "--out", there];
+        let error = evaluate(&again).unwrap_err();
+        assert!(error.to_string().contains("is no table of lapidary evaluate"), "{error}");
+        std::fs::write(there, "set,pictures,metric,better\n").unwrap();
+        assert!(evaluate(&again).unwrap().overwrite);
     }
 
     #[test]
