@@ -279,7 +279,8 @@ impl Driver {
         // It has no iterations either.
         self.only_judges = true;
         let command = |job| Command::Measure { job, classifier, images, compute, chunk };
-        self.work(command, false, &mut |event, progress| {
+        // Nothing is lost when the last step is not waited for.
+        self.work(command, true, &mut |event, progress| {
             if let Event::Measured { values, logits, .. } = event {
                 progress.show_steps("looking", n, n, n);
                 measured = Some([values, logits]);

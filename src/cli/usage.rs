@@ -293,7 +293,7 @@ fn evaluate() -> Command {
         .value_parser(value_parser!(PathBuf))
         .value_hint(ValueHint::AnyPath)
         .help("Sets of pictures: each an .npz of samples, a folder of pictures, or a folder of results");
-    let reference = "The real pictures: an .npz, a folder, or a file of IDX; given again for more";
+    let reference = "The real pictures: an .npz, a folder, or a file of IDX; given again for more folders or files";
     let extractor = Arg::new(EXTRACTOR).long(EXTRACTOR).value_name("MODEL").help(format!(
         "The classifier whose features are compared, best one that refined nothing [default: {}]",
         super::evaluate::EXTRACTOR
@@ -308,7 +308,7 @@ fn evaluate() -> Command {
         // One at a time: the sets may stand behind it.
         .arg(many(REFERENCE, reference).num_args(1).required(true))
         .args([extractor, limit, many(OUT, tables)])
-        .arg(flags::plain_switch(OVERWRITE, "Replace tables that are there already"))
+        .arg(flags::plain_switch(OVERWRITE, "Replace tables of an earlier evaluate, and nothing else"))
         .arg(flags::plain_switch(QUIET, "No progress bar; the table, warnings and errors only"))
         .args(flags::compute_args())
 }

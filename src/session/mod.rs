@@ -352,7 +352,7 @@ impl Session {
     /// Whether there is what no session file holds and no click makes again: iterates, or a painted mask.
     #[must_use]
     pub fn has_unsaved_work(&self) -> bool {
-        self.has_unsaved_iterates() || self.record.has_unsaved_mask()
+        self.has_unsaved_iterates() || self.hand_work().is_some()
     }
 
     /// Whether the journal holds, or is about to hold, what is nowhere else.
@@ -405,7 +405,9 @@ impl Session {
                 Some(opening) => !opening.stopping || !work.savings.is_empty(),
                 None => {
                     let is_held = work.paused().is_some() || matches!(self.activity(), Activity::Held { .. });
-                    self.is_busy() || is_held || !work.savings.is_empty()
+                    // Without the value of its start a run would show nothing.
+                    let values = work.only_judges() && self.activity() == Activity::Evaluating;
+                    self.is_busy() && !values || is_held || !work.savings.is_empty()
                 }
             },
             // What goes on is stopped by it; at the start there is nothing to go back from.

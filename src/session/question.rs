@@ -28,18 +28,28 @@ pub struct Question {
 impl Session {
     /// Whether an action would cost what no file holds, or what an edit has on its way.
     pub(super) fn would_cost(&self, action: &Action) -> bool {
-        self.is_at_stake() || self.would_cost_mask(action)
+        self.is_at_stake() || self.would_cost_hand_work(action)
     }
 
-    /// Whether an action puts away what was painted, though no file holds it. Made and edited pictures lie below it as those
-    /// before them did.
-    fn would_cost_mask(&self, action: &Action) -> bool {
-        let puts_away = match action {
-            Action::OpenSession(_) | Action::Recover(_) | Action::OpenPictures(_) => true,
-            Action::Do(verb) => *verb == Verb::NewSession,
-            _ => false,
+    /// What was done by hand and no file holds, in words.
+    #[must_use]
+    pub fn hand_work(&self) -> Option<&'static str> {
+        match (self.record.has_unsaved_choices(), self.record.has_unsaved_mask()) {
+            (true, _) => Some("the targets that were chosen"),
+            (_, true) => Some("the mask that was painted"),
+            _ => None,
+        }
+    }
+
+    /// Whether an action puts away what was done by hand, though no file holds it. Made and edited pictures lie below what is
+    /// painted as those before them did, but have targets of their own.
+    fn would_cost_hand_work(&self, action: &Action) -> bool {
+        let (makes, puts_away) = match action {
+            Action::OpenSession(_) | Action::Recover(_) | Action::OpenPictures(_) => (false, true),
+            Action::Do(verb) => (matches!(verb, Verb::Generate | Verb::Edit), *verb == Verb::NewSession),
+            _ => (false, false),
         };
-        puts_away && self.record.has_unsaved_mask()
+        puts_away && self.hand_work().is_some() || makes && self.record.has_unsaved_choices()
     }
 
     /// Whether other pictures would cost what no file holds, or what an edit has on its way.
@@ -63,20 +73,23 @@ impl Session {
             _ => "newly generated pictures".to_owned(),
         };
         let has_iterates = self.has_unsaved_iterates();
-        let can_save = has_iterates || self.would_cost_mask(&then);
+        let by_hand = self.hand_work().filter(|_| self.would_cost_hand_work(&then));
+        let can_save = has_iterates || by_hand.is_some();
         let (title, what) = if can_save {
             (
                 "Unsaved work",
-                match self.file() {
-                    Some(_) => "What was done last in this session is in no file. Replace the session",
-                    None if has_iterates => "The iterates of this session are not saved in a file. Replace them",
-                    None => "The mask that was painted in this session is not saved in a file. Replace the session",
+                match (self.file(), by_hand) {
+                    (Some(_), _) => "What was done last in this session is in no file. Replace the session".to_owned(),
+                    (None, Some(what)) if !has_iterates => {
+                        format!("No file holds {what} in this session. Replace the session")
+                    }
+                    _ => "The iterates of this session are not saved in a file. Replace them".to_owned(),
                 },
             )
         } else {
             (
                 "Give up the edit?",
-                "The pictures that are being edited are not finished. Give them up, and replace these",
+                "The pictures that are being edited are not finished. Give them up, and replace these".to_owned(),
             )
         };
         let yes = if can_save { "Replace" } else { "Give up" };

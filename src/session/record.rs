@@ -33,6 +33,8 @@ pub(super) struct Record {
     pub(super) file: Option<PathBuf>,
     /// Whether there is something that no session file holds.
     pub(super) unsaved: bool,
+    /// Whether targets were chosen by hand for these pictures.
+    pub(super) has_choices: bool,
     /// Whether the session file leaves out iterates that no other file holds.
     pub(super) left_out: bool,
     /// The last revision that a session file holds with every iterate.
@@ -59,6 +61,7 @@ impl Record {
             provenance: Provenance::new(),
             file: None,
             unsaved: false,
+            has_choices: false,
             left_out: false,
             whole: None,
             revision: 0,
@@ -113,6 +116,7 @@ impl Record {
         self.iterates = self.iterates.emptied();
         self.epoch = self.next_epoch();
         self.file = None;
+        self.has_choices = false;
         self.touch();
     }
 
@@ -135,6 +139,11 @@ impl Record {
     /// Whether there is a mask that no session file holds: its strokes do not come again by themselves.
     pub(super) const fn has_unsaved_mask(&self) -> bool {
         self.unsaved && self.mask.is_some()
+    }
+
+    /// Likewise targets: nobody chooses them again but by hand.
+    pub(super) const fn has_unsaved_choices(&self) -> bool {
+        self.unsaved && self.has_choices
     }
 
     /// Notes that a file holds it as it was, every iterate or the last of each run.

@@ -123,6 +123,11 @@ impl Session {
         let job = self.work.new_job();
         self.commands.push(Command::Continue { job, run: Some(run), iterations: plan.left() });
         self.work.set(Phase::Running(Going::new(run, plan)));
+        if self.look.run != Some(run) {
+            // What goes on is what is seen.
+            self.look.show_run(Some(run), &self.record.trace);
+            self.look.show(usize::MAX);
+        }
         self.look.follow = true;
     }
 
@@ -389,6 +394,7 @@ impl Session {
         labels[sample] = class;
         let classes = Some(self.class_names().to_vec()).filter(|names| !names.is_empty());
         self.set_origins(Arc::new(Origins { labels, classes, ..Origins::clone(&origins) }));
+        self.record.has_choices = true;
         if !own {
             settings.refine.target = Target::Label;
             self.edit(settings);
@@ -418,6 +424,43 @@ impl Session {
 mod tests {
     use super::*;
     use crate::session::{Action, Verb, toy};
+
+    #[test]
+    fn what_goes_on_again_is_what_is_shown_and_the_start_is_valued_whatever_is_pressed() {
+        let images = ImageBatch::new([1, 1, 1, 1], vec![0.5]);
+        let (mut session, of) = toy::about(Origins::opened(images, vec![0], Vec::new()));
+        assert!(!session.can(Verb::Stop), "a run without the value of its start would show nothing");
+        toy::come(&mut session, of, 0, &[0.0]);
+        toy::come(&mut session, of, 1, &[0.0]);
+        session.handle(Action::Do(Verb::Reset));
+        assert!(!session.can(Verb::Stop));
+        let second = (session.work.job(), session.work.run().unwrap());
+        toy::come(&mut session, second, 0, &[0.0]);
+        session.handle(Action::Do(Verb::RunOrPause));
+        session.handle(Action::Do(Verb::RunOrPause));
+        let job = session.work.job();
+        session.apply(crate::worker::Event::Resting { job, rest: crate::worker::Rest::Paused });
+        session.handle(Action::ShowRun(of.1));
+        assert_eq!((session.activity(), session.shown_id().unwrap().run), (Activity::Paused, of.1));
+        session.handle(Action::Do(Verb::RunOrPause));
+        assert_eq!((session.activity(), session.shown_id().unwrap().run), (Activity::Running, second.1));
+    }
+
+    #[test]
+    fn targets_that_were_chosen_are_asked_about_before_they_go() {
+        let images = ImageBatch::new([1, 1, 1, 1], vec![0.5]);
+        let (mut session, of) = toy::about(Origins::opened(images, vec![0], Vec::new()));
+        toy::come(&mut session, of, 0, &[0.0, 0.0]);
+        assert!(!session.has_unsaved_work());
+        session.handle(Action::SetTarget { sample: 0, class: 1 });
+        assert!(session.has_unsaved_work() && session.hand_work().is_some_and(|what| what.contains("targets")));
+        session.take_commands();
+        session.handle(Action::Do(Verb::Generate));
+        assert!(session.question().is_some_and(|question| question.can_save && question.text.contains("targets")));
+        assert!(session.take_commands().is_empty(), "nothing is made before the answer");
+        session.handle(Action::Confirm);
+        assert!(session.take_commands().iter().any(|command| matches!(command, Command::Generate { .. })));
+    }
 
     #[test]
     fn a_new_run_has_no_speed_yet_and_verbs_without_an_effect_are_grey() {

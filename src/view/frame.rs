@@ -128,6 +128,9 @@ impl Frame {
                 "{} does not hold what was done last in this session. It stays in the autosave, and the next start offers it.",
                 name.display()
             ),
+            None if !session.has_unsaved_iterates() && session.mask().is_none() => {
+                "No file holds the targets that were chosen in this session: save it first, or they are lost.".to_owned()
+            }
             None if !session.has_unsaved_iterates() => {
                 "No file holds the mask that was painted in this session. It stays in the autosave, and the next start offers it."
                     .to_owned()

@@ -256,7 +256,7 @@ mod tests {
         let again = ["a", "--reference", "r", "--overwrite", "--out", there];
         let error = evaluate(&again).unwrap_err();
         assert!(error.to_string().contains("is no table of lapidary evaluate"), "{error}");
-        std::fs::write(there, "set,pictures,metric,better\n").unwrap();
+        std::fs::write(there, table::HEADER.join(",")).unwrap();
         assert!(evaluate(&again).unwrap().overwrite);
     }
 

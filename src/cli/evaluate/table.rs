@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::export::{ExportError, atomically};
+use crate::file::sha256;
 use crate::metrics::{
     Interval, Metric, NEIGHBOURS, Number, PARTS, Report, SUBSET, SUBSETS, Set, Sure, agreement, confidence,
 };
@@ -19,7 +20,7 @@ pub(super) enum Format {
 }
 
 /// Header of the table for programs.
-const HEADER: [&str; 17] = [
+pub(super) const HEADER: [&str; 17] = [
     "set",
     "pictures",
     "metric",
@@ -39,16 +40,33 @@ const HEADER: [&str; 17] = [
     "real_pictures",
 ];
 
-/// Whether a file is a table that was written here, which another may replace.
+/// Parts of the table that says everything.
+const PARTS_OF_JSON: [&str; 6] = ["lapidary", "extractor", "pictures", "reference", "protocol", "sets"];
+
+/// Before the SHA-256 of a table for papers, on its first line.
+const SEAL: &str = "% lapidary evaluate, SHA-256 of what follows: ";
+
+/// Whether a file is a table that was written here and nothing of somebody else's, so that another may replace it.
 pub(super) fn is_table(path: &Path) -> bool {
     let Ok(text) = std::fs::read_to_string(path) else { return false };
     match Format::of(path) {
-        Some(Format::Csv) => text.starts_with(&HEADER[..3].join(",")),
-        Some(Format::Json) => serde_json::from_str::<Value>(&text)
-            .is_ok_and(|json| json["lapidary"].is_string() && json["protocol"].is_object() && json["sets"].is_array()),
-        Some(Format::Latex) => {
-            text.starts_with("% ") && text.lines().next().is_some_and(|line| line.contains(" features of "))
+        Some(Format::Csv) => {
+            let mut rows = csv::Reader::from_reader(text.as_bytes());
+            let is_header = rows.headers().is_ok_and(|header| *header == HEADER[..]);
+            let is_row = |row: Result<csv::StringRecord, csv::Error>| {
+                row.is_ok_and(|row| Metric::ALL.iter().any(|metric| row.get(2) == Some(metric.key())))
+            };
+            is_header && rows.into_records().all(is_row)
         }
+        Some(Format::Json) => serde_json::from_str::<Value>(&text).is_ok_and(|json| {
+            json.as_object().is_some_and(|json| json.len() == PARTS_OF_JSON.len())
+                && PARTS_OF_JSON.iter().all(|part| json.get(part).is_some())
+        }),
+        // Tables for papers are worked on.
+        Some(Format::Latex) => text
+            .strip_prefix(SEAL)
+            .and_then(|rest| rest.split_once('\n'))
+            .is_some_and(|(seal, body)| seal == sha256(&[body.as_bytes()])),
         None => false,
     }
 }
@@ -270,7 +288,8 @@ impl Table<'_> {
                 format!("{} ${arrow}$", metric.label())
             })
             .collect();
-        let mut text = format!("% {}\n", self.protocol());
+        // A name with a line break would end the comment.
+        let mut text = format!("% {}\n", self.protocol().replace(char::is_control, " "));
         let _infallible = writeln!(
             text,
             "\\begin{{tabular}}{{l{}}}\n\\toprule\n & {} \\\\\n\\midrule",
@@ -288,7 +307,8 @@ impl Table<'_> {
             let cells: Vec<String> = metrics.iter().map(cell).collect();
             let _infallible = writeln!(text, "{} & {} \\\\", escaped(&set.name), cells.join(" & "));
         }
-        text + "\\bottomrule\n\\end{tabular}\n"
+        text += "\\bottomrule\n\\end{tabular}\n";
+        format!("{SEAL}{}\n{text}", sha256(&[text.as_bytes()]))
     }
 }
 
@@ -361,11 +381,19 @@ mod tests {
         let latex = table.latex();
         assert!(latex.contains("\na\\_1 & $0.2500 \\pm ") && latex.contains("\\,\\%"), "{latex}");
         assert_eq!(latex.matches(" & ").count(), 3 * 9);
-        for (name, expected) in [("t.csv", "set,pictures"), ("t.json", "{"), ("t.TEX", "% 2 features")] {
+        for (name, expected) in [("t.csv", "set,pictures"), ("t.json", "{"), ("t.TEX", SEAL)] {
             let folder = tempfile::tempdir().unwrap();
             assert!(!is_table(&folder.path().join(name)));
             table.write(&folder.path().join(name)).unwrap();
             assert!(is_table(&folder.path().join(name)), "{name}");
+            let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
+            let mine = match name {
+                "t.csv" => text.replacen('\n', ",notes\n", 1),
+                "t.json" => text.replacen('{', "{\n  \"notes\": 1,", 1),
+                _ => text + "My paper\n",
+            };
+            std::fs::write(folder.path().join(name), mine).unwrap();
+            assert!(!is_table(&folder.path().join(name)), "{name} with something of the user's");
             assert!(std::fs::read_to_string(folder.path().join(name)).unwrap().starts_with(expected));
         }
     }
