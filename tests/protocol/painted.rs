@@ -65,7 +65,7 @@ fn nothing_puts_a_painted_mask_away_unasked_and_undo_brings_it_back() {
     world.check_journal();
     world.act(open);
     let text = &world.session.question().expect("it asks").text;
-    assert!(text.contains("The mask that was painted"), "{text}");
+    assert!(text.contains("the mask that was painted"), "{text}");
     world.act(Action::Confirm);
     arrive(&mut world, false);
     assert_eq!((world.tag(), world.session.mask()), (123, None), "it was painted on other pictures");
