@@ -67,17 +67,17 @@ impl Driver {
     pub(super) fn start(folders: &Folders, options: &RunOptions) -> anyhow::Result<Self> {
         let recorded =
             options.recorded.as_ref().map_or_else(Provenance::default, |recorded| recorded.provenance.clone());
-        let driver = Self { recorded, ..Self::new(folders, options.folder(), options.quiet)? };
+        let driver = Self { recorded, ..Self::new(folders, Some(options.folder()), options.quiet)? };
         driver.note(&options.notes);
         Ok(driver)
     }
 
-    /// Starts the compute thread for work whose results go to `out`.
-    pub(super) fn new(folders: &Folders, out: &Path, quiet: bool) -> anyhow::Result<Self> {
+    /// Starts the compute thread for work whose results go to the folder `out`, or to none.
+    pub(super) fn new(folders: &Folders, out: Option<&Path>, quiet: bool) -> anyhow::Result<Self> {
         let (interrupt, interrupts) = bounded(1);
         // First: threads inherit which signals they leave to another one.
         let writes = Arc::new(AtomicBool::new(false));
-        signals::listen(interrupt.clone(), out.to_owned(), Arc::clone(&writes));
+        signals::listen(interrupt.clone(), out.map(Path::to_owned), Arc::clone(&writes));
         let (waker, wakes) = bounded(1);
         let wake = wake_by(waker);
         let worker = Worker::spawn(folders.cache.clone(), wake).context("the compute thread cannot be started")?;

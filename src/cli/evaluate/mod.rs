@@ -107,7 +107,7 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
     for set in sets.iter().chain([&reference]) {
         set.check(shape)?;
     }
-    let mut driver = Driver::new(folders, Path::new(super::DEFAULT_OUT), options.quiet)?;
+    let mut driver = Driver::new(folders, None, options.quiet)?;
     let of = sets.iter().chain([&reference]).map(Pictures::count).sum();
     let mut looker = Looker { options, extractor: &extractor, driver: &mut driver, done: 0, of };
     let Some((real, _)) = looker.look(&reference, shape)? else { return Ok(driver.stopped()) };

@@ -30,7 +30,7 @@ struct Course {
 /// # Errors
 /// The chain from what failed to why; what was kept before stays.
 pub fn run(options: &TrainOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    let mut driver = Driver::new(folders, &options.out, options.quiet)?;
+    let mut driver = Driver::new(folders, Some(&options.out), options.quiet)?;
     let mut course = None;
     let (settings, dry_run) = (options.settings(), options.dry_run);
     let rest = driver.train((settings, dry_run), &mut |told, progress| match told {
