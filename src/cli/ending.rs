@@ -10,6 +10,7 @@ use super::begin::Begun;
 use super::describe::written;
 use super::driver::Driver;
 use super::say::say_out;
+use crate::data::PARTS;
 use crate::export::{ExportError, Extent};
 use crate::units::counted;
 
@@ -85,7 +86,7 @@ impl Ended {
         driver.say_kept(&mut begun.out);
         let kept = format!(
             "{done} of {of} pictures are done and kept in {}: the same command with --resume goes on behind them",
-            begun.out.path().join("parts").display()
+            begun.out.path().join(PARTS).display()
         );
         let left_out = result.with_context(|| kept.clone())?;
         let stays = put_together.with_context(|| kept)?;

@@ -25,7 +25,7 @@ use self::idx::Idx;
 use self::npz::Archive;
 pub use self::npz::MAX_COUNT;
 pub use self::picture::{Picture, picture_size, read_picture};
-pub use self::results::{RESULTS_FORMAT, RESULTS_INDEX};
+pub use self::results::{PARTS, RESULTS_FORMAT, RESULTS_INDEX, UNDER_WAY};
 pub use self::set::{DataSet, Wanted};
 use crate::classifier::labels::listed;
 use crate::classifier::{LabelError, translation};

@@ -1,8 +1,8 @@
 //! Folders of results of ours that are given as pictures: whoever gives one means what was made, and not the sheet, the pairs and
 //! the pictures before that lie beside it.
 //!
-//! What we wrote there is what the index says. Where it was not copied along, an archive of ours beside a recipe says so, and names
-//! tell. Without either, pictures are pictures, whatever they are called.
+//! What we wrote there is what the index says. Where it was not copied along, an archive of ours or the sheet beside a recipe
+//! says so, and names tell. Without either, pictures are pictures, whatever they are called.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -22,10 +22,11 @@ const SHEET: &str = "contact_sheet.png";
 const MADE: [&str; 2] = ["images", "after"];
 /// How deep pictures of others are looked for.
 const DEPTH: usize = 4;
-const BESIDE: [&str; 4] = [SHEET, "before", "parts", "unfinished"];
-/// Batches of unfinished results, and the one that is being refined.
-const PARTS: &str = "parts";
-const UNDER_WAY: &str = "under-way.npz";
+const BESIDE: [&str; 4] = [SHEET, "before", PARTS, "unfinished"];
+/// Where the batches of unfinished results lie, and the file of the one that is being refined.
+pub const PARTS: &str = "parts";
+/// See [`PARTS`].
+pub const UNDER_WAY: &str = "under-way.npz";
 /// Files that are named in a warning.
 const NAMED: usize = 3;
 

@@ -223,11 +223,9 @@ impl PictureSource {
     /// # Errors
     /// [`PictureError`], as [`Self::open`].
     pub fn of_data_set(paths: &[PathBuf]) -> Result<(Self, Option<Vec<bool>>), PictureError> {
-        let is_archive = matches!(paths, [path] if npz::is_archive(path));
-        if !is_archive && Idx::read(paths)?.is_none() {
+        let Some(Marked { mut source, held_out, .. }) = open_set(paths, &[])? else {
             return Ok((Self::open(paths)?, None));
-        }
-        let Marked { mut source, held_out, .. } = open(paths, &[])?;
+        };
         let held_out = held_out.filter(|marks| marks.contains(&true));
         if let Some(marks) = &held_out {
             let count = marks.iter().filter(|mark| **mark).count();
@@ -258,12 +256,13 @@ fn named(given: &[String], own: Option<Vec<String>>, labels: Option<&[usize]>) -
     if names.is_empty() { (0..count).map(|class| format!("class {class}")).collect() } else { names }
 }
 
-fn open(paths: &[PathBuf], classes: &[String]) -> Result<Marked, PictureError> {
+/// IDX files, or an archive; `None` for files and folders.
+fn open_set(paths: &[PathBuf], classes: &[String]) -> Result<Option<Marked>, PictureError> {
     if let Some(mut idx) = Idx::read(paths)? {
         let (labels, notes) = (idx.labels.take(), std::mem::take(&mut idx.notes));
         let (classes, held_out) = (named(classes, None, labels.as_deref()), Some(idx.held_out.clone()));
         let source = PictureSource { kind: Kind::Idx(idx), labels, names: None, foreign: None, notes, strict: false };
-        return Ok(Marked { source, held_out, classes });
+        return Ok(Some(Marked { source, held_out, classes }));
     }
     if let [path] = paths
         && npz::is_archive(path)
@@ -271,7 +270,14 @@ fn open(paths: &[PathBuf], classes: &[String]) -> Result<Marked, PictureError> {
         let Set { archive, held_out } = Set::open(path)?;
         let source = PictureSource::of_archive(archive);
         let classes = named(classes, source.names.clone(), source.labels());
-        return Ok(Marked { source, held_out, classes });
+        return Ok(Some(Marked { source, held_out, classes }));
+    }
+    Ok(None)
+}
+
+fn open(paths: &[PathBuf], classes: &[String]) -> Result<Marked, PictureError> {
+    if let Some(set) = open_set(paths, classes)? {
+        return Ok(set);
     }
     let mut source = PictureSource::open(paths)?;
     let Kind::Files(files) = &source.kind else { return Ok(Marked { source, held_out: None, classes: Vec::new() }) };

@@ -24,6 +24,7 @@ use self::lying::{
     first_missing, holds_parts, in_the_way, is_filled, is_locked, matching, numbered, sweep, unfinished,
 };
 use super::ExportError;
+pub(super) use crate::data::PARTS;
 use crate::data::RESULTS_INDEX as INDEX;
 use crate::session::Provenance;
 
@@ -32,8 +33,6 @@ const LOCK: &str = ".lapidary.lock";
 /// What a lock says to whoever finds it.
 const LOCK_TEXT: &str =
     "Lapidary works in this folder, or was killed while it did. When none runs, this file may be deleted.\n";
-/// Folder of what is finished of something long.
-pub(super) const PARTS: &str = "parts";
 /// Folder of results that are being written.
 const NEW: &str = ".lapidary-out-new";
 /// Folder of the results of a stopped command, where those of an earlier one are still there.

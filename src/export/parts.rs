@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::csv::{self, RefinedRow};
 use super::folder::{PARTS, is_numbered};
 use super::{ExportError, LONG_GENERATED, LONG_REFINED, npz, png, write_document};
+pub(super) use crate::data::UNDER_WAY;
 use crate::file::free_path;
 use crate::generator::{EditSettings, GenerateSettings, Mask};
 use crate::image::sheet::contact_sheet;
@@ -18,9 +19,6 @@ use crate::session::document::Document;
 
 /// Pairs, or pictures, on the contact sheet of more than are held at once.
 pub const SHEET_OF_MANY: usize = 64;
-/// The batch that is being refined.
-pub(super) const UNDER_WAY: &str = "under-way.npz";
-
 /// A refined batch.
 #[derive(Debug, Clone, Copy)]
 pub struct RefinedBatch<'a> {

@@ -117,3 +117,13 @@ impl Features {
         if found < needed { Err(MetricError::TooFew { metric, needed, found }) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+impl Features {
+    /// Rows of `width` features, without anything to say of their class.
+    pub(super) fn of_rows(width: usize, values: &[f32]) -> Self {
+        let mut features = Self::new(width, 1);
+        features.extend(values, &vec![0.0; values.len() / width]);
+        features
+    }
+}

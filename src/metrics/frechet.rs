@@ -16,8 +16,6 @@ pub struct Gaussian {
     pub mean: DVector<f64>,
     /// `[D, D]`, of a sample: divided by N - 1, as numpy's `cov`.
     pub covariance: DMatrix<f64>,
-    /// Pictures that it was made from, if that is known.
-    pub count: Option<usize>,
 }
 
 impl Gaussian {
@@ -52,17 +50,14 @@ impl Gaussian {
         let taken: Vec<(usize, f64)> = weights.iter().map(|weight| f64::from(*weight)).enumerate().collect();
         for block in taken.chunks(BLOCK) {
             // Columns are pictures: one picture's values lie together, in the features as in the matrix.
-            let centred = |scale: fn(f64) -> f64| {
-                DMatrix::from_fn(width, block.len(), |row, column| {
-                    let (place, weight) = block[column];
-                    scale(weight) * (f64::from(features.row(place)[row]) - mean[row])
-                })
-            };
-            let scaled = centred(f64::sqrt);
+            let scaled = DMatrix::from_fn(width, block.len(), |row, column| {
+                let (place, weight) = block[column];
+                weight.sqrt() * (f64::from(features.row(place)[row]) - mean[row])
+            });
             covariance.gemm(1.0, &scaled, &scaled.transpose(), 1.0);
         }
         covariance /= (count - 1) as f64;
-        Ok(Self { mean, covariance, count: Some(count) })
+        Ok(Self { mean, covariance })
     }
 
     /// Features of a picture.
@@ -126,10 +121,7 @@ mod tests {
     use crate::noise::{Purpose, Stream};
 
     fn normal(seed: u64, n: usize, width: usize) -> Features {
-        let mut features = Features::new(width, 1);
-        let values = Stream::new(seed, Purpose::Sampling(0)).normal(n * width);
-        features.extend(&values, &vec![0.0; n]);
-        features
+        Features::of_rows(width, &Stream::new(seed, Purpose::Sampling(0)).normal(n * width))
     }
 
     #[test]
@@ -146,7 +138,6 @@ mod tests {
         let diagonal = |mean: [f64; 3], deviations: [f64; 3]| Gaussian {
             mean: DVector::from_row_slice(&mean),
             covariance: DMatrix::from_diagonal(&DVector::from_iterator(3, deviations.iter().map(|d| d * d))),
-            count: None,
         };
         let (a, b) = (diagonal([1.0, 0.0, -2.0], [2.0, 0.0, 1.0]), diagonal([0.0, 0.5, -2.0], [1.0, 3.0, 1.0]));
         // 1 + 0.25 between the means, 1 + 9 + 0 between the deviations.

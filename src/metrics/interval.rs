@@ -4,7 +4,7 @@ use super::{Features, Gaussian, MetricError, frechet_distance};
 use crate::noise::{Purpose, Stream};
 
 /// Sets that are drawn from a set, with repetition.
-pub const REPLICATES: usize = 200;
+pub(super) const REPLICATES: usize = 200;
 /// Of a normal distribution, 95 % lie within so many deviations.
 const DEVIATIONS: f64 = 1.959_963_984_540_054;
 
@@ -18,13 +18,13 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// Around a number, as wide as it varies among resampled sets; not where their own numbers lie: a set with repetitions is
+    /// Around a number, as wide as it varies among bootstrapped sets; not where their own numbers lie: a set with repetitions is
     /// farther from everything than one without.
     #[must_use]
-    pub fn around(value: f64, resampled: &[f64]) -> Self {
-        let n = resampled.len().max(2) as f64;
-        let mean = resampled.iter().sum::<f64>() / n;
-        let variance = resampled.iter().map(|other| (other - mean) * (other - mean)).sum::<f64>() / (n - 1.0);
+    pub fn around(value: f64, bootstrapped: &[f64]) -> Self {
+        let n = bootstrapped.len().max(2) as f64;
+        let mean = bootstrapped.iter().sum::<f64>() / n;
+        let variance = bootstrapped.iter().map(|other| (other - mean) * (other - mean)).sum::<f64>() / (n - 1.0);
         let reach = DEVIATIONS * variance.sqrt();
         Self { low: value - reach, high: value + reach }
     }
@@ -36,12 +36,12 @@ impl Interval {
     }
 }
 
-/// Numbers of resampled sets: how often each of `n` pictures comes goes to `number`, the same draws for every call with the same
+/// Numbers of bootstrapped sets: how often each of `n` pictures comes goes to `number`, the same draws for every call with the same
 /// `n`. So the differences of two sets whose pictures belong together, such as before and after, are paired.
 ///
 /// # Errors
 /// What `number` returns.
-pub fn resampled<E>(n: usize, mut number: impl FnMut(&[u32]) -> Result<f64, E>) -> Result<Vec<f64>, E> {
+fn bootstrapped<E>(n: usize, mut number: impl FnMut(&[u32]) -> Result<f64, E>) -> Result<Vec<f64>, E> {
     (0..REPLICATES)
         .map(|replicate| {
             let mut stream = Stream::new(replicate as u64 + 1, Purpose::Resample);
@@ -59,19 +59,18 @@ pub(super) fn mean(numbers: &[f64], weights: &[u32]) -> f64 {
 }
 
 impl Features {
-    /// Fréchet distances of resampled sets to a reference.
+    /// Fréchet distances of bootstrapped sets to a reference.
     ///
     /// # Errors
     /// [`MetricError`]
-    pub fn resampled_distances(&self, reference: &Gaussian) -> Result<Vec<f64>, MetricError> {
-        resampled(self.len(), |weights| frechet_distance(&Gaussian::weighted(self, weights)?, reference))
+    pub(super) fn bootstrapped_distances(&self, reference: &Gaussian) -> Result<Vec<f64>, MetricError> {
+        bootstrapped(self.len(), |weights| frechet_distance(&Gaussian::weighted(self, weights)?, reference))
     }
 }
 
-/// Means of resampled numbers.
-#[must_use]
-pub fn resampled_means(numbers: &[f64]) -> Vec<f64> {
-    let means = resampled(numbers.len(), |weights| Ok::<_, std::convert::Infallible>(mean(numbers, weights)));
+/// Means of bootstrapped numbers.
+pub(super) fn bootstrapped_means(numbers: &[f64]) -> Vec<f64> {
+    let means = bootstrapped(numbers.len(), |weights| Ok::<_, std::convert::Infallible>(mean(numbers, weights)));
     means.unwrap_or_default()
 }
 
@@ -84,18 +83,14 @@ mod tests {
         let mut stream = Stream::new(seed, Purpose::Sampling(0));
         let (common, own) = (stream.normal(n * width), stream.normal(n * width));
         let after: Vec<f32> = common.iter().zip(&own).map(|(x, change)| x + 0.1 * change + shift).collect();
-        [common, after].map(|values| {
-            let mut features = Features::new(width, 1);
-            features.extend(&values, &vec![0.0; n]);
-            features
-        })
+        [common, after].map(|values| Features::of_rows(width, &values))
     }
 
     /// Of many experiments, the share whose interval of the change holds the true one.
     fn coverage(experiments: u64, truth: f64, change: impl Fn(u64) -> (f64, Vec<f64>)) -> f64 {
         let held = (0..experiments).filter(|seed| {
-            let (value, resampled) = change(1000 + seed);
-            Interval::around(value, &resampled).holds(truth)
+            let (value, bootstrapped) = change(1000 + seed);
+            Interval::around(value, &bootstrapped).holds(truth)
         });
         held.count() as f64 / experiments as f64
     }
@@ -105,7 +100,7 @@ mod tests {
         let share = coverage(2000, 0.25, |seed| {
             let [before, after] = pair(seed, 60, 1, 0.25);
             let changes: Vec<f64> = before.values().iter().zip(after.values()).map(|(a, b)| f64::from(b - a)).collect();
-            (mean(&changes, &[1; 60]), resampled_means(&changes))
+            (mean(&changes, &[1; 60]), bootstrapped_means(&changes))
         });
         // Of 2,000 experiments the share itself varies by half a per cent.
         assert!((share - 0.95).abs() < 0.02, "{share}");
@@ -117,7 +112,6 @@ mod tests {
         let reference = Gaussian {
             mean: nalgebra::DVector::from_element(width, 1.0),
             covariance: nalgebra::DMatrix::identity(width, width),
-            count: None,
         };
         // N(0, 1) and N(0.25, 1.01) to N(1, 1), in both dimensions.
         let truth = 2.0 * (0.75_f64.powi(2) + (1.01_f64.sqrt() - 1.0).powi(2)) - 2.0;
@@ -126,7 +120,7 @@ mod tests {
                 frechet_distance(&Gaussian::of(set).expect("enough"), &reference).expect("of one width")
             };
             let sets = pair(seed, 200, width, 0.25);
-            let [before, after] = sets.each_ref().map(|set| set.resampled_distances(&reference).expect("enough"));
+            let [before, after] = sets.each_ref().map(|set| set.bootstrapped_distances(&reference).expect("enough"));
             let changes = before.iter().zip(&after).map(|(before, after)| after - before).collect();
             (distance(&sets[1]) - distance(&sets[0]), changes)
         });

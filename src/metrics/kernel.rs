@@ -81,9 +81,7 @@ mod tests {
     use super::*;
 
     fn line(values: &[f32]) -> Features {
-        let mut features = Features::new(1, 1);
-        features.extend(values, &vec![0.0; values.len()]);
-        features
+        Features::of_rows(1, values)
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod score;
 pub use self::error::MetricError;
 pub use self::features::Features;
 pub use self::frechet::{Gaussian, frechet_distance};
-pub use self::interval::{Interval, REPLICATES, resampled, resampled_means};
+pub use self::interval::Interval;
 pub use self::kernel::{KernelDistance, SUBSET, SUBSETS, kernel_distance};
 pub use self::neighbours::{Neighbourhoods, Neighbours};
 pub use self::report::{Metric, NEIGHBOURS, Number, PARTS, Report, Set, Sure, compare};

@@ -172,9 +172,7 @@ mod tests {
     use crate::noise::{Purpose, Stream};
 
     fn line(values: &[f32]) -> Features {
-        let mut features = Features::new(1, 1);
-        features.extend(values, &vec![0.0; values.len()]);
-        features
+        Features::of_rows(1, values)
     }
 
     fn compare(real: &Features, samples: &Features, k: usize) -> Neighbourhoods {
@@ -194,10 +192,8 @@ mod tests {
     #[test]
     fn precision_and_recall_swap_with_the_sets_whatever_their_sizes_and_the_blocks() {
         let cloud = |seed, n: usize, shift: f32| {
-            let mut features = Features::new(3, 1);
             let values = Stream::new(seed, Purpose::Sampling(0)).normal(3 * n);
-            features.extend(&values.iter().map(|value| value + shift).collect::<Vec<_>>(), &vec![0.0; n]);
-            features
+            Features::of_rows(3, &values.iter().map(|value| value + shift).collect::<Vec<_>>())
         };
         let (a, b) = (cloud(1, 700, 0.0), cloud(2, 130, 1.5));
         let (ab, ba) = (compare(&a, &b, 3), compare(&b, &a, 3));

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::interval::mean;
+use super::interval::{REPLICATES, bootstrapped_means, mean};
 use super::{
-    Features, Gaussian, Interval, MetricError, Neighbours, REPLICATES, SUBSET, SUBSETS, Watch, agreement, confidence,
-    frechet_distance, inception_score, kernel_distance, resampled_means,
+    Features, Gaussian, Interval, MetricError, Neighbours, SUBSET, SUBSETS, Watch, agreement, confidence,
+    frechet_distance, inception_score, kernel_distance,
 };
 use crate::units::counted;
 
@@ -159,11 +159,11 @@ struct Reference<'a> {
     neighbours: Option<Neighbours>,
 }
 
-/// A number on its way: with those of resampled sets, or of every picture.
+/// A number on its way: with those of bootstrapped sets, or of every picture.
 struct Found {
     metric: Metric,
     value: f64,
-    resampled: Vec<f64>,
+    bootstrapped: Vec<f64>,
 }
 
 /// The numbers of every set; `watch` hears how much of how much is done.
@@ -190,7 +190,7 @@ pub fn compare(real: &Features, sets: &[Set], watch: &mut Watch<'_>) -> Result<V
             let before = first.iter().find(|before| before.metric == found.metric);
             Number {
                 metric: found.metric,
-                of: found.metric.possible(sure(found.value, &found.resampled)),
+                of: found.metric.possible(sure(found.value, &found.bootstrapped)),
                 change: before.map(|before| change(before, found, is_paired)),
             }
         });
@@ -203,14 +203,14 @@ pub fn compare(real: &Features, sets: &[Set], watch: &mut Watch<'_>) -> Result<V
     Ok(reports)
 }
 
-fn sure(value: f64, resampled: &[f64]) -> Sure {
-    Sure { value, interval: (!resampled.is_empty()).then(|| Interval::around(value, resampled)) }
+fn sure(value: f64, bootstrapped: &[f64]) -> Sure {
+    Sure { value, interval: (!bootstrapped.is_empty()).then(|| Interval::around(value, bootstrapped)) }
 }
 
 /// Resampled sets are the same draws for both, so their differences vary as little as those of pairs do.
 fn change(before: &Found, after: &Found, is_paired: bool) -> Sure {
     let differences: Vec<f64> = if is_paired {
-        before.resampled.iter().zip(&after.resampled).map(|(before, after)| after - before).collect()
+        before.bootstrapped.iter().zip(&after.bootstrapped).map(|(before, after)| after - before).collect()
     } else {
         Vec::new()
     };
@@ -223,11 +223,12 @@ fn numbers(
     step: &mut dyn FnMut(usize) -> Result<(), MetricError>,
 ) -> Result<Vec<Found>, MetricError> {
     let Set { features, labels, .. } = set;
-    let plain = |metric, value| Found { metric, value, resampled: Vec::new() };
+    let plain = |metric, value| Found { metric, value, bootstrapped: Vec::new() };
     let distance = frechet_distance(&Gaussian::of(features)?, &reference.gaussian)?;
     let cost = features.len() as f64 * (features.width() as f64).powi(2) * REPLICATES as f64;
-    let resampled = if cost <= AFFORDED { features.resampled_distances(&reference.gaussian)? } else { Vec::new() };
-    let mut found = vec![Found { metric: Metric::Frechet, value: distance, resampled }];
+    let bootstrapped =
+        if cost <= AFFORDED { features.bootstrapped_distances(&reference.gaussian)? } else { Vec::new() };
+    let mut found = vec![Found { metric: Metric::Frechet, value: distance, bootstrapped }];
     step(1)?;
     let kernel = kernel_distance(reference.features, features, (SUBSETS, SUBSET), &mut |_, _| step(1).is_ok())?;
     found.push(plain(Metric::Kernel, kernel.score.mean));
@@ -251,7 +252,7 @@ fn numbers(
         found.extend(judged.map(|(metric, of_each)| Found {
             metric,
             value: mean(&of_each, &vec![1; of_each.len()]),
-            resampled: resampled_means(&of_each),
+            bootstrapped: bootstrapped_means(&of_each),
         }));
     }
     Ok(found)

@@ -349,7 +349,7 @@ impl Session {
         self.record.has_unsaved_iterates()
     }
 
-    /// Whether there is what no session file holds and no click makes again: iterates, or a painted mask.
+    /// Whether there is what no session file holds and no click makes again: iterates, chosen targets, or a painted mask.
     #[must_use]
     pub fn has_unsaved_work(&self) -> bool {
         self.has_unsaved_iterates() || self.hand_work().is_some()

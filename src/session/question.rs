@@ -34,7 +34,7 @@ impl Session {
     /// What was done by hand and no file holds, in words.
     #[must_use]
     pub fn hand_work(&self) -> Option<&'static str> {
-        match (self.record.has_unsaved_choices(), self.record.has_unsaved_mask()) {
+        match (self.record.has_unsaved_targets(), self.record.has_unsaved_mask()) {
             (true, _) => Some("the targets that were chosen"),
             (_, true) => Some("the mask that was painted"),
             _ => None,
@@ -49,7 +49,7 @@ impl Session {
             Action::Do(verb) => (matches!(verb, Verb::Generate | Verb::Edit), *verb == Verb::NewSession),
             _ => (false, false),
         };
-        puts_away && self.hand_work().is_some() || makes && self.record.has_unsaved_choices()
+        puts_away && self.hand_work().is_some() || makes && self.record.has_unsaved_targets()
     }
 
     /// Whether other pictures would cost what no file holds, or what an edit has on its way.

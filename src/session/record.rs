@@ -34,7 +34,7 @@ pub(super) struct Record {
     /// Whether there is something that no session file holds.
     pub(super) unsaved: bool,
     /// Whether targets were chosen by hand for these pictures.
-    pub(super) has_choices: bool,
+    pub(super) has_chosen_targets: bool,
     /// Whether the session file leaves out iterates that no other file holds.
     pub(super) left_out: bool,
     /// The last revision that a session file holds with every iterate.
@@ -61,7 +61,7 @@ impl Record {
             provenance: Provenance::new(),
             file: None,
             unsaved: false,
-            has_choices: false,
+            has_chosen_targets: false,
             left_out: false,
             whole: None,
             revision: 0,
@@ -116,7 +116,7 @@ impl Record {
         self.iterates = self.iterates.emptied();
         self.epoch = self.next_epoch();
         self.file = None;
-        self.has_choices = false;
+        self.has_chosen_targets = false;
         self.touch();
     }
 
@@ -142,8 +142,8 @@ impl Record {
     }
 
     /// Likewise targets: nobody chooses them again but by hand.
-    pub(super) const fn has_unsaved_choices(&self) -> bool {
-        self.unsaved && self.has_choices
+    pub(super) const fn has_unsaved_targets(&self) -> bool {
+        self.unsaved && self.has_chosen_targets
     }
 
     /// Notes that a file holds it as it was, every iterate or the last of each run.

@@ -394,7 +394,7 @@ impl Session {
         labels[sample] = class;
         let classes = Some(self.class_names().to_vec()).filter(|names| !names.is_empty());
         self.set_origins(Arc::new(Origins { labels, classes, ..Origins::clone(&origins) }));
-        self.record.has_choices = true;
+        self.record.has_chosen_targets = true;
         if !own {
             settings.refine.target = Target::Label;
             self.edit(settings);

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_counted_as_better_or_at_the_edge_by_what_is_shown() {
+    fn samples_are_counted_as_better_by_however_little_and_at_the_edge_by_what_is_shown() {
         let numbers = |logits: [f32; 3], delta: [f32; 3]| Numbers {
             logits: logits.into_iter().flat_map(|logit| [logit, 0.0]).collect(),
             objective: vec![0.0; 3],

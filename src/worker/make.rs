@@ -10,7 +10,7 @@ use super::compute::ComputeSettings;
 use super::error::WorkError;
 use super::message::Event;
 use super::task::{Context, Step, Task};
-use super::warm::{WarmUp, Warmth};
+use super::warm::{self, WarmUp, Warmth};
 use crate::generator::{GenerateError, Generator, Making};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
@@ -119,11 +119,9 @@ impl<R: Recipe> Make<R> {
 
 impl<R: Recipe> Task for Make<R> {
     fn step(&mut self, context: &mut Context<'_, '_>) -> Result<Step, WorkError> {
-        if let Some(warm) = &mut self.warm {
-            match warm.step(context)? {
-                Warmth::Cold => {}
-                Warmth::Warm => self.warm = None,
-                Warmth::Elsewhere => (self.warm, self.pictures) = (None, None),
+        if let Some(warmth) = warm::go_on(&mut self.warm, context)? {
+            if warmth == Warmth::Elsewhere {
+                self.pictures = None;
             }
             return Ok(Step::Prepared);
         }

@@ -5,11 +5,14 @@ use super::error::WorkError;
 use super::message::Event;
 use super::models::Loaded;
 use super::task::{Context, Step, Task};
-use super::warm::{WarmUp, Warmth};
+use super::warm::{self, WarmUp, Warmth};
 use crate::classifier::Classifier;
 use crate::image::ImageBatch;
 use crate::refiner::evaluate::features;
 use crate::refiner::{Chunks, RefineError};
+
+/// Pictures of a step: a stop is heard between two.
+const AT_ONCE: usize = 64;
 
 /// Pictures that are looked at, a step for every few of them.
 pub(super) struct Measure {
@@ -23,9 +26,6 @@ pub(super) struct Measure {
     seen: [Vec<f32>; 2],
     done: usize,
 }
-
-/// Pictures of a step: a stop is heard between two.
-const AT_ONCE: usize = 64;
 
 impl Measure {
     pub(super) const fn new(
@@ -46,6 +46,7 @@ impl Measure {
             return Err(WorkError::Channels { generator: [c, h, w], channels });
         }
         loaded.model.check_size([h, w]).map_err(RefineError::from)?;
+        // Counted as if with a gradient, which is more than enough.
         let need = (true, loaded.model.weight_bytes(), loaded.model.activation_bytes([h, w]));
         let chunks = context.chunks(&self.compute, (n, self.chunk), need)?;
         self.warm = WarmUp::needed(context, &loaded, [c, h, w], (chunks, &open));
@@ -56,11 +57,9 @@ impl Measure {
 
 impl Task for Measure {
     fn step(&mut self, context: &mut Context<'_, '_>) -> Result<Step, WorkError> {
-        if let Some(warm) = &mut self.warm {
-            match warm.step(context)? {
-                Warmth::Cold => {}
-                Warmth::Warm => self.warm = None,
-                Warmth::Elsewhere => (self.warm, self.ready) = (None, None),
+        if let Some(warmth) = warm::go_on(&mut self.warm, context)? {
+            if warmth == Warmth::Elsewhere {
+                self.ready = None;
             }
             return Ok(Step::Prepared);
         }

@@ -9,7 +9,7 @@ use super::error::WorkError;
 use super::message::{Event, Rest};
 use super::models::Loaded;
 use super::task::{Context, Step, Task};
-use super::warm::{WarmUp, Warmth};
+use super::warm::{self, WarmUp, Warmth};
 use crate::classifier::{Classifier, LabelError};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
@@ -160,11 +160,9 @@ impl Task for Refine {
     }
 
     fn step(&mut self, context: &mut Context<'_, '_>) -> Result<Step, WorkError> {
-        if let Some(warm) = &mut self.warm {
-            match warm.step(context)? {
-                Warmth::Cold => {}
-                Warmth::Warm => self.warm = None,
-                Warmth::Elsewhere => (self.warm, self.classifier) = (None, None),
+        if let Some(warmth) = warm::go_on(&mut self.warm, context)? {
+            if warmth == Warmth::Elsewhere {
+                self.classifier = None;
             }
             return Ok(Step::Prepared);
         }

@@ -35,6 +35,23 @@ pub(super) enum Warmth {
     Elsewhere,
 }
 
+/// Takes a step of a warm-up that is on its way and forgets it when it is over; `None` when there is none, and the work itself goes
+/// on. After [`Warmth::Elsewhere`] whoever works prepares anew.
+///
+/// # Errors
+/// As [`WarmUp::step`].
+pub(super) fn go_on<M: Network>(
+    warm: &mut Option<WarmUp<M>>,
+    context: &mut Context<'_, '_>,
+) -> Result<Option<Warmth>, WorkError> {
+    let Some(on_its_way) = warm else { return Ok(None) };
+    let warmth = on_its_way.step(context)?;
+    if warmth != Warmth::Cold {
+        *warm = None;
+    }
+    Ok(Some(warmth))
+}
+
 /// Tunes the kernels of a model for one chunk shape, and checks them. Every piece is a step, so that a stop is heard between
 /// them; tuning itself cannot be interrupted.
 pub(super) struct WarmUp<M> {

@@ -15,7 +15,7 @@ pub(super) struct Pictures {
     pub(super) range: Range<usize>,
     /// Pictures that are left out.
     held_out: Option<Vec<bool>>,
-    /// Whether it says its classes by numbers, and not by names of folders.
+    /// Whether it says its classes by numbers alone: neither by folders nor with a list of names.
     pub(super) has_numbers: bool,
     /// Their own, `[C, H, W]`; files are fitted to that of others.
     pub(super) shape: Option<[usize; 3]>,
