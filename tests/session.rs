@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lapidary::classifier::probability_of;
-use lapidary::generator::EditTask;
+use lapidary::generator::{EditTask, Mask};
 use lapidary::refiner::{Keep, Objective, PRESETS, RefineSettings, Rule, State, Target};
-use lapidary::session::disk::stored_pictures;
+use lapidary::session::disk::{Stored, stored_pictures};
 use lapidary::session::host::Folders;
 use lapidary::session::{Action, Activity, Detail, Host, Lookup, Settings, Verb};
 use lapidary::worker::{Command, DeviceChoice};
@@ -144,7 +144,11 @@ fn golden_files_of_every_version_open_with_the_same_content() {
     assert_eq!((new.reference_count(), new.references()), (1, old.references()));
     for version in ["v2", "v3"] {
         let stored = stored_pictures(&golden.join(version).with_extension("lapidary")).unwrap();
-        assert_eq!((stored.0.as_ref(), stored.1.as_ref()), (old.origins(), old.references()), "{version}");
+        assert_eq!(
+            (stored.origins.as_ref(), stored.references.as_ref()),
+            (old.origins(), old.references()),
+            "{version}"
+        );
     }
     assert_eq!((new.settings().refine.eps, new.settings().generate.first_seed), (1.25, 40));
 }
@@ -185,6 +189,31 @@ fn a_saved_session_opens_with_the_same_numbers_and_pictures_and_goes_on() {
     assert_eq!(after[3].images, before[3].images, "it goes on where it was");
     assert_ne!(after[6].images, before[3].images);
     assert!(second.session.is_unsaved());
+}
+
+#[test]
+fn a_mask_that_is_painted_in_the_window_is_what_the_command_line_fills_in() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("painted.lapidary");
+    let mut host = host(home.path(), settings());
+    generate_and_run(&mut host);
+    let edit = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lapidary"));
+        command.current_dir(home.path()).args(["edit", "--task", "inpaint", "--device", "cpu", "--session"]);
+        command.arg(&file).output().unwrap()
+    };
+    save(&mut host, &file, Detail::Full);
+    let refused = edit();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("--mask"), "{said}");
+    let mut mask = Mask::filled(32, 32, false);
+    mask.paint_disc(8.0, 8.0, 4.0, true);
+    host.handle(Action::SetMask(Some(mask.clone())));
+    save(&mut host, &file, Detail::Full);
+    let Stored { origins, mask: stored, .. } = stored_pictures(&file).unwrap();
+    assert_eq!((origins.as_ref(), stored), (host.session.origins(), Some(mask)));
+    let made = edit();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 #[test]

@@ -455,11 +455,22 @@ fn copy_to(mut file: &File, path: &Path) -> std::io::Result<File> {
     Ok(copy.persist(path)?)
 }
 
-/// The pictures that a session file holds, and the real ones that it compares with; its states are not read.
+/// What a session file holds besides its states.
+#[derive(Debug)]
+pub struct Stored {
+    /// Its pictures.
+    pub origins: Option<Arc<Origins>>,
+    /// The real ones that early stopping compares with.
+    pub references: Option<ImageBatch>,
+    /// The mask that is painted over its pictures.
+    pub mask: Option<Mask>,
+}
+
+/// The pictures that a session file holds, and what belongs to them; its states are not read.
 ///
 /// # Errors
 /// [`StorageError`] when it is no session file or cannot be read.
-pub fn stored_pictures(path: &Path) -> Result<(Option<Arc<Origins>>, Option<ImageBatch>), StorageError> {
+pub fn stored_pictures(path: &Path) -> Result<Stored, StorageError> {
     let mut contents = Contents::default();
     let read = with_packed_journal(path, &mut |input, _| {
         let mut entries = Entries::new(input, path)?;
@@ -470,7 +481,10 @@ pub fn stored_pictures(path: &Path) -> Result<(Option<Arc<Origins>>, Option<Imag
         Ok(())
     });
     match read {
-        Ok(Some(())) => Ok((contents.origins.map(|(origins, _)| origins), contents.references)),
+        Ok(Some(())) => {
+            let Contents { origins, references, mask, .. } = contents;
+            Ok(Stored { origins: origins.map(|(origins, _)| origins), references, mask })
+        }
         Ok(None) | Err(Halt::Stopped) => Err(StorageError::NotASession { path: path.to_owned() }),
         Err(Halt::Failed(error)) => Err(error),
     }

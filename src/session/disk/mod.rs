@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use self::archive::stored_pictures;
+pub use self::archive::{Stored, stored_pictures};
 pub(super) use self::entry::same_pictures;
 pub use self::entry::{Entry, Fact};
 pub use self::journal::temporary_named;
