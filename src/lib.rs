@@ -24,6 +24,7 @@
 //! | [`classifier`] | normalisation, logits, energy | files, threads, clocks |
 //! | [`refiner`] | objectives, update rules, targets, the ball; one iteration | files, threads, clocks |
 //! | [`metrics`] | numbers about sets of pictures, from features: distances, shares, intervals | networks, files, clocks |
+//! | [`experiment`] | what the file of an experiment declares, and the table of what its cells gave | networks, files, clocks |
 //! | [`data`] | pictures of other programs, batch by batch: files, folders, archives | tensors, the window |
 //! | [`train`] | losses, schedules, attacks; one step of training | files, threads, clocks |
 //! | [`origins`] | the pictures that a session is about, and where they came from | devices |
@@ -69,6 +70,8 @@ pub mod classifier;
 pub mod refiner;
 
 pub mod metrics;
+
+pub mod experiment;
 
 pub mod data;
 

@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::checkpoint::CheckpointError;
 use crate::classifier::LabelError;
+use crate::experiment::ExperimentError;
 use crate::generator::TimeStepsError;
 use crate::net::resnet::OddSize;
 use crate::parameter::ParameterError;
@@ -39,6 +40,30 @@ pub enum CliError {
         found: String,
         /// What is offered.
         known: String,
+    },
+    /// An experiment's file that cannot be read.
+    #[error("the experiment's file cannot be read: check its path\n{}", path.display())]
+    ExperimentFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An experiment's file that says what cannot be.
+    #[error("the experiment cannot be begun\n{}", path.display())]
+    Experiment {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Box<ExperimentError>,
+    },
+    /// A cell of an experiment whose command is none.
+    #[error("the cell {cell:?} of the experiment cannot be begun")]
+    Cell {
+        /// Its name.
+        cell: String,
+        /// Why.
+        source: Box<CliError>,
     },
     /// No range of seeds.
     #[error("--seeds is {found:?}, but must be a range such as 0..64, its end not included, or one number: correct it")]

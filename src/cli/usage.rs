@@ -66,7 +66,7 @@ Without a command a window opens. `lapidary refine`, `lapidary generate` and `la
 the same settings; a session saved in the window runs there with --session, and their session.json opens in the window.";
 
 /// Examples: the command that each belongs to, what is typed, what it does.
-const EXAMPLES: [(&str, &str, &str); 11] = [
+const EXAMPLES: [(&str, &str, &str); 12] = [
     ("refine", "refine --seeds 0..64 --iterations 20 --out out", "64 pictures, the same bytes each time"),
     (
         "refine",
@@ -108,6 +108,11 @@ const EXAMPLES: [(&str, &str, &str); 11] = [
         "evaluate",
         "evaluate out --reference gtsrb12_32.npz --out table.csv table.tex",
         "how near the pictures of a refinement are to real ones, before and after it",
+    ),
+    (
+        "experiment",
+        "experiment examples/experiments/demo.toml",
+        "the demo's table: none, robust and joint refinement, measured",
     ),
     ("inspect", "inspect cd_imagenet64_lpips.pt", "what a downloaded file is, and whether it opens here"),
 ];
@@ -157,6 +162,13 @@ after. The real pictures of a data set are those that it does not hold out for v
 8 bits show them, at one size. Numbers compare only if the extractor, its weights, the size and the number of pictures agree; \
 the table says them all.";
 
+const EXPERIMENT_ABOUT: &str = "Compares generators and refinements by numbers, as papers do: every generator of the file with every refinement is a cell, \
+which is one `lapidary refine` with the flags that stand in the file, and all are measured as `lapidary evaluate` does.
+
+Every cell has a folder of its own with pictures, numbers and recipe. The same command goes on after whatever ended it, and \
+computes only what is new in a changed file. The tables (table.txt, .csv, .tex, .md) are written anew after every cell. Paths in \
+the file are seen from where the command runs, as on the command line; the README shows a file.";
+
 const TRAIN_ABOUT: &str = "Trains a network from an .npz (images uint8 N×H×W×C, labels, and perhaps is_val and class_names; or arr_0 and arr_1), from IDX files (MNIST, Fashion-MNIST) or from folders whose folders are the classes.
 
 A file says everything: pictures, network, what it is trained for, optimiser, length; the README shows one. The folder of the \
@@ -180,7 +192,7 @@ pub fn command() -> Command {
         .args(flags::generate_args())
         .args(flags::refine_args())
         .args(flags::compute_args())
-        .subcommands([generate(), refine(), edit(), search(), evaluate(), train_command(), inspect(), bench()])
+        .subcommands([generate(), refine(), edit(), search(), evaluate(), experiment(), train_command(), inspect(), bench()])
 }
 
 /// The examples of the commands that `wanted` names.
@@ -311,6 +323,25 @@ fn evaluate() -> Command {
         .arg(flags::plain_switch(OVERWRITE, "Replace tables of an earlier evaluate, and nothing else"))
         .arg(flags::plain_switch(QUIET, "No progress bar; the table, warnings and errors only"))
         .args(flags::compute_args())
+}
+
+fn experiment() -> Command {
+    let file = Arg::new(FILES)
+        .value_name("FILE")
+        .required(true)
+        .value_parser(value_parser!(PathBuf))
+        .value_hint(ValueHint::FilePath)
+        .help("What is compared, TOML");
+    let out = "Folder of the cells and the tables [default: the file's name without .toml]";
+    Command::new("experiment")
+        .about("Compute and measure a table: generators, refinements and numbers that a file declares")
+        .long_about(EXPERIMENT_ABOUT)
+        .after_help(format!("{}\n\n{EXIT_CODES}", examples(|command| command == "experiment")))
+        .arg(file)
+        .arg(file_arg(OUT, "DIR", out.to_owned(), ValueHint::DirPath))
+        .arg(flags::device_arg())
+        .arg(flags::plain_switch(DRY_RUN, "Say the command of every cell, and compute nothing"))
+        .arg(flags::plain_switch(QUIET, "No progress bars and no messages; the table, warnings and errors only"))
 }
 
 fn train_command() -> Command {

@@ -20,6 +20,7 @@ mod kernel;
 mod neighbours;
 mod report;
 mod score;
+pub mod words;
 
 pub use self::error::MetricError;
 pub use self::features::Features;

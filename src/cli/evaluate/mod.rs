@@ -9,11 +9,13 @@ use anyhow::Context as _;
 use clap::ArgMatches;
 
 use self::sets::{Pictures, labels_of};
+pub(super) use self::table::read as read_table;
 use self::table::{Format, Table, is_table};
 use super::driver::Driver;
 use super::say::say_out;
 use super::{CliError, Outcome, flags, opened};
 use crate::data::PictureSource;
+use crate::file::sha256_of;
 use crate::image::ImageBatch;
 use crate::metrics::{Features, MetricError, Set, compare};
 use crate::session::Settings;
@@ -45,6 +47,8 @@ pub struct EvaluateOptions {
     pub overwrite: bool,
     /// Say nothing but warnings, errors and the table.
     pub quiet: bool,
+    /// Whether the table is printed.
+    pub prints: bool,
 }
 
 impl EvaluateOptions {
@@ -63,6 +67,7 @@ impl EvaluateOptions {
             out: paths(super::usage::OUT),
             overwrite: flags::switched(matches, super::usage::OVERWRITE).unwrap_or(false),
             quiet: flags::switched(matches, super::usage::QUIET).unwrap_or(false),
+            prints: true,
         };
         options.check()?;
         Ok(options)
@@ -137,16 +142,28 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
     for note in reports.iter().flat_map(|report| &report.notes) {
         driver.say(&format!("warning: {note}"));
     }
-    say_out(&table.text())?;
+    if options.prints {
+        say_out(&table.text())?;
+    }
     // One that cannot be written keeps none of the others back.
     let written = options.out.iter().map(|path| {
         table.write(path)?;
-        driver.note(&[format!("written: {}", path.display())]);
+        if options.prints {
+            driver.note(&[format!("written: {}", path.display())]);
+        }
         Ok(())
     });
     let written: Vec<anyhow::Result<()>> = written.collect();
     written.into_iter().collect::<anyhow::Result<()>>()?;
     Ok(Outcome::Done)
+}
+
+/// SHA-256 of an extractor's weights; of a bundled one or a folder that which its manifest says.
+pub(super) fn hash_of(extractor: &str) -> anyhow::Result<String> {
+    let (manifest, path) = flags::find(extractor, false)?;
+    let weights = path.filter(|path| path.is_file()).map(|path| sha256_of(&path)).transpose();
+    let weights = weights.context("the extractor cannot be read")?;
+    Ok(weights.or(manifest.sha256).unwrap_or(manifest.name))
 }
 
 /// Has the extractor look at sets.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::export::{ExportError, atomically};
 use crate::file::sha256;
+use crate::metrics::words::{arrow, latex, latex_head, latex_number, with_interval};
 use crate::metrics::{
     Interval, Metric, NEIGHBOURS, Number, PARTS, Report, SUBSET, SUBSETS, Set, Sure, agreement, confidence,
 };
@@ -71,6 +72,27 @@ pub(super) fn is_table(path: &Path) -> bool {
     }
 }
 
+/// What a table that says everything says of every set, pictures and numbers, and how it was measured; `None` when it is none.
+pub(in crate::cli) fn read(path: &Path) -> Option<(Vec<(usize, Vec<Number>)>, String)> {
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    let sure = |value: &Value, interval: &Value| {
+        let [low, high] = [0, 1].map(|end| interval[end].as_f64());
+        let interval = low.zip(high).map(|(low, high)| Interval { low, high });
+        value.as_f64().map(|value| Sure { value, interval })
+    };
+    let number = |number: &Value| {
+        let metric = Metric::ALL.into_iter().find(|metric| number["metric"] == metric.key())?;
+        let of = sure(&number["value"], &number["interval"])?;
+        Some(Number { metric, of, change: sure(&number["change"], &number["change_interval"]) })
+    };
+    let set = |set: &Value| {
+        let numbers = set["numbers"].as_array()?.iter().filter_map(number).collect();
+        Some((usize::try_from(set["pictures"].as_u64()?).ok()?, numbers))
+    };
+    let sets: Option<Vec<_>> = json["sets"].as_array()?.iter().map(set).collect();
+    Some((sets?, json["protocol"]["sentence"].as_str()?.to_owned()))
+}
+
 impl Format {
     /// What the ending of a file's name says.
     pub(super) fn of(path: &Path) -> Option<Self> {
@@ -99,31 +121,6 @@ pub(super) struct Table<'a> {
     pub(super) reports: &'a [Report],
 }
 
-/// A number with as many digits as its interval allows, or four.
-fn shown(value: f64, metric: Metric) -> String {
-    match metric {
-        Metric::Agreement | Metric::Confidence => format!("{:.2} %", value * 100.0),
-        Metric::Kernel => format!("{value:.5}"),
-        Metric::Inception => format!("{value:.3}"),
-        Metric::Frechet | Metric::Precision | Metric::Recall | Metric::Density | Metric::Coverage => {
-            format!("{value:.4}")
-        }
-    }
-}
-
-/// Likewise, with half the width of its interval behind it.
-fn with_interval(of: Sure, metric: Metric, signed: bool) -> String {
-    let sign = if signed && of.value >= 0.0 { "+" } else { "" };
-    let value = format!("{sign}{}", shown(of.value, metric));
-    match of.interval {
-        // One end may lie where the number cannot.
-        Some(Interval { low, high }) => {
-            format!("{value} ± {}", shown(f64::max(high - of.value, of.value - low), metric))
-        }
-        None => value,
-    }
-}
-
 impl Table<'_> {
     /// What was compared by what, in one sentence.
     fn protocol(&self) -> String {
@@ -149,8 +146,7 @@ impl Table<'_> {
     pub(super) fn text(&self) -> String {
         let mut columns: Vec<Vec<String>> = vec![vec![String::new(), "pictures".to_owned()]];
         for metric in self.metrics() {
-            let arrow = if metric.larger_is_better() { '↑' } else { '↓' };
-            columns[0].push(format!("{} {arrow}", metric.label()));
+            columns[0].push(format!("{} {}", metric.label(), arrow(metric)));
         }
         for (place, set) in self.sets.iter().enumerate() {
             let mut own = vec![set.name.clone(), set.features.len().to_string()];
@@ -255,6 +251,7 @@ impl Table<'_> {
             "pictures": { "height": self.size[0], "width": self.size[1], "levels": 256 },
             "reference": { "files": self.reference.0, "pictures": self.reference.1 },
             "protocol": {
+                "sentence": self.protocol(),
                 "neighbours": { "precision_recall": NEIGHBOURS.0, "density_coverage": NEIGHBOURS.1 },
                 "kernel": { "subsets": SUBSETS, "subset": SUBSET },
                 "inception_parts": PARTS,
@@ -281,13 +278,7 @@ impl Table<'_> {
     /// Rows for the sets, in the form that papers have; wants the package booktabs.
     fn latex(&self) -> String {
         let metrics: Vec<Metric> = self.metrics().collect();
-        let head: Vec<String> = metrics
-            .iter()
-            .map(|metric| {
-                let arrow = if metric.larger_is_better() { "\\uparrow" } else { "\\downarrow" };
-                format!("{} ${arrow}$", metric.label())
-            })
-            .collect();
+        let head: Vec<String> = metrics.iter().copied().map(latex_head).collect();
         // A name with a line break would end the comment.
         let mut text = format!("% {}\n", self.protocol().replace(char::is_control, " "));
         let _infallible = writeln!(
@@ -297,34 +288,14 @@ impl Table<'_> {
             head.join(" & ")
         );
         for (place, set) in self.sets.iter().enumerate() {
-            let cell = |metric: &Metric| match self.number(place, *metric) {
-                Some(number) => format!(
-                    "${}$",
-                    with_interval(number.of, *metric, false).replace('±', "\\pm").replace(" %", "\\,\\%")
-                ),
-                None => "--".to_owned(),
-            };
+            let number = |metric: &Metric| self.number(place, *metric).map(|number| latex_number(number.of, *metric));
+            let cell = |metric: &Metric| number(metric).unwrap_or_else(|| "--".to_owned());
             let cells: Vec<String> = metrics.iter().map(cell).collect();
-            let _infallible = writeln!(text, "{} & {} \\\\", escaped(&set.name), cells.join(" & "));
+            let _infallible = writeln!(text, "{} & {} \\\\", latex(&set.name), cells.join(" & "));
         }
         text += "\\bottomrule\n\\end{tabular}\n";
         format!("{SEAL}{}\n{text}", sha256(&[text.as_bytes()]))
     }
-}
-
-/// Text that LaTeX prints as it is.
-fn escaped(text: &str) -> String {
-    text.chars().fold(String::new(), |mut escaped, c| {
-        match c {
-            '\\' => escaped.push_str("\\textbackslash{}"),
-            '~' => escaped.push_str("\\textasciitilde{}"),
-            '^' => escaped.push_str("\\textasciicircum{}"),
-            '&' | '%' | '$' | '#' | '_' | '{' | '}' => escaped.extend(['\\', c]),
-            c if c.is_control() => escaped.push(' '),
-            c => escaped.push(c),
-        }
-        escaped
-    })
 }
 
 #[cfg(test)]
@@ -381,6 +352,13 @@ mod tests {
         let latex = table.latex();
         assert!(latex.contains("\na\\_1 & $0.2500 \\pm ") && latex.contains("\\,\\%"), "{latex}");
         assert_eq!(latex.matches(" & ").count(), 3 * 9);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.json");
+        assert_eq!(read(&path), None);
+        table.write(&path).unwrap();
+        let (read, protocol) = read(&path).unwrap();
+        let expected: Vec<(usize, Vec<Number>)> = reports.iter().map(|report| (12, report.numbers.clone())).collect();
+        assert_eq!((read, protocol), (expected, table.protocol()));
         for (name, expected) in [("t.csv", "set,pictures"), ("t.json", "{"), ("t.TEX", SEAL)] {
             let folder = tempfile::tempdir().unwrap();
             assert!(!is_table(&folder.path().join(name)));
