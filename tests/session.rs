@@ -759,6 +759,21 @@ fn what_a_file_holds_is_not_said_to_be_lost_and_no_file_says_where_files_lie() {
     assert!(!bytes.windows(place.len()).any(|window| window == place), "it is nobody else's business");
     std::fs::remove_file(&file).unwrap();
     assert_eq!(offered(&newer), Some((5, None)), "the file is gone");
+    // What is recovered goes on in the file that holds what was before.
+    save(&mut first, &file, Detail::Full);
+    first.handle(Action::Do(Verb::Step));
+    settle(&mut first);
+    let newer = until(&mut first, "the state on the disk", |_| {
+        Some(crashed("again")).filter(|newer| offered(newer) == one_newer)
+    });
+    let mut next = host(&newer, Settings::default());
+    let orphan = until(&mut next, "the orphan", |host| host.session.orphans().first().cloned());
+    next.handle(Action::Recover(orphan.folder));
+    until(&mut next, "its states", |host| (host.session.file() == Some(&*file)).then_some(()));
+    assert!(next.session.is_unsaved());
+    next.handle(Action::SaveSession(file.clone(), Detail::Full));
+    until(&mut next, "the saved file", |host| (!host.session.is_unsaved() && !host.session.is_saving()).then_some(()));
+    assert!(next.session.question().is_none(), "nobody else changed it");
 }
 
 #[test]

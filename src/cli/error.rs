@@ -63,7 +63,7 @@ pub enum CliError {
         /// Its name.
         cell: String,
         /// Why.
-        source: Box<CliError>,
+        source: Box<Self>,
     },
     /// No range of seeds.
     #[error("--seeds is {found:?}, but must be a range such as 0..64, its end not included, or one number: correct it")]

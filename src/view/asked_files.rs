@@ -96,7 +96,7 @@ impl Workbench {
         let (purpose, paths, detail) = match answer {
             Answer::Files(purpose, paths, detail) => (purpose, paths, detail),
             // Everything stays as it was.
-            Answer::Refused(chain) => return self.host.session.notices.failure(&chain),
+            Answer::Refused(chain) => return self.host.session.notices.unopened(&chain),
             Answer::Model(purpose, reference) => {
                 let mut settings = self.host.session.settings().clone();
                 match purpose {

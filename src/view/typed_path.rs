@@ -128,7 +128,9 @@ mod tests {
     fn files_that_were_copied_are_named_and_other_texts_name_none() {
         let folder = tempfile::tempdir().unwrap();
         let files = ["a b.png", "c.png"].map(|name| folder.path().join(name));
-        files.iter().for_each(|file| std::fs::write(file, "").unwrap());
+        for file in &files {
+            std::fs::write(file, "").unwrap();
+        }
         let [one, other] = files.each_ref().map(|file| file.display().to_string());
         let address = format!("file://{}", one.replace(' ', "%20"));
         assert_eq!(copied(&format!("copy\n{address}\nfile://{other}\n")), files);

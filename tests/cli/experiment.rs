@@ -54,7 +54,7 @@ fn a_table_is_computed_from_nothing_and_only_what_is_new_in_its_file_afterwards(
         cells.find(|cell| cell.file_name().unwrap().to_string_lossy().starts_with(&begins)).unwrap()
     };
     let results = std::fs::read(cell(2).join("result.npz")).unwrap();
-    let own = ["refine", "--seeds", "0..12", "--iterations", "1", "--steps", "2", "--device", "cpu", "--out", "own"];
+    let own = ["refine", "--seeds", "0..12", "--iterations", "1", "--steps", "2", "--out", "own"];
     run(path, &own);
     assert!(std::fs::read(path.join("own/result.npz")).unwrap() == results, "the same bytes");
     // One more refinement is computed; what was there is left as it is, and measured once.

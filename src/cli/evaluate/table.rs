@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::experiment::Found;
 use crate::export::{ExportError, atomically};
 use crate::file::sha256;
 use crate::metrics::words::{arrow, latex, latex_head, latex_number, with_interval};
@@ -73,7 +74,7 @@ pub(super) fn is_table(path: &Path) -> bool {
 }
 
 /// What a table that says everything says of every set, pictures and numbers, and how it was measured; `None` when it is none.
-pub(in crate::cli) fn read(path: &Path) -> Option<(Vec<(usize, Vec<Number>)>, String)> {
+pub(in crate::cli) fn read(path: &Path) -> Option<(Vec<Found>, String)> {
     let json: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
     let sure = |value: &Value, interval: &Value| {
         let [low, high] = [0, 1].map(|end| interval[end].as_f64());
@@ -87,7 +88,7 @@ pub(in crate::cli) fn read(path: &Path) -> Option<(Vec<(usize, Vec<Number>)>, St
     };
     let set = |set: &Value| {
         let numbers = set["numbers"].as_array()?.iter().filter_map(number).collect();
-        Some((usize::try_from(set["pictures"].as_u64()?).ok()?, numbers))
+        Some(Found { pictures: usize::try_from(set["pictures"].as_u64()?).ok()?, numbers })
     };
     let sets: Option<Vec<_>> = json["sets"].as_array()?.iter().map(set).collect();
     Some((sets?, json["protocol"]["sentence"].as_str()?.to_owned()))
@@ -357,7 +358,8 @@ mod tests {
         assert_eq!(read(&path), None);
         table.write(&path).unwrap();
         let (read, protocol) = read(&path).unwrap();
-        let expected: Vec<(usize, Vec<Number>)> = reports.iter().map(|report| (12, report.numbers.clone())).collect();
+        let expected: Vec<Found> =
+            reports.iter().map(|report| Found { pictures: 12, numbers: report.numbers.clone() }).collect();
         assert_eq!((read, protocol), (expected, table.protocol()));
         for (name, expected) in [("t.csv", "set,pictures"), ("t.json", "{"), ("t.TEX", SEAL)] {
             let folder = tempfile::tempdir().unwrap();

@@ -122,7 +122,6 @@ impl Planned {
         }
         let (sets, protocol) = read_table(&table)
             .with_context(|| format!("the numbers that were just written cannot be read\n{}", table.display()))?;
-        let sets = sets.into_iter().map(|(pictures, numbers)| Found { pictures, numbers }).collect();
         Ok(Came::Measured { sets, protocol })
     }
 
@@ -169,8 +168,7 @@ mod tests {
 
     #[test]
     fn a_command_can_be_typed_as_it_is_said() {
-        let experiment =
-            "seeds = \"0..4\"\nname = \"n\"\nreference = [\"r.npz\"]\n[[generator]]\nname = \"a b\"\ngenerator = \"it's.pt\"";
+        let experiment = "seeds = \"0..4\"\nname = \"n\"\nreference = [\"r.npz\"]\n[[generator]]\nname = \"a b\"\ngenerator = \"it's.pt\"";
         let cells = planned(&Experiment::read(experiment).unwrap(), (Path::new("my out"), None, true)).unwrap();
         let typed = cells[0].typed();
         assert!(

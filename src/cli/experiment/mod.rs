@@ -16,12 +16,9 @@ use super::say::{say_err, say_out};
 use super::{CliError, Outcome, flags, usage};
 use crate::error::error_chain;
 use crate::experiment::{Experiment, Found, Table};
-use crate::export::{Claim, Claimed, Earlier, ExportError, Extent, OutFolder, atomically};
+use crate::export::{Claim, Claimed, Earlier, ExportError, Extent, OutFolder, TABLES, atomically};
 use crate::session::host::Folders;
 use crate::units::counted;
-
-/// The tables, and the file as it was run.
-const FILES: [&str; 5] = ["table.txt", "table.csv", "table.tex", "table.md", "experiment.toml"];
 
 /// What is compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,8 +81,8 @@ pub fn run(options: &ExperimentOptions, folders: &Folders) -> anyhow::Result<Out
         earlier: Earlier::Overwrite,
         // The tables are what the cells gave; which cells these are, their folders know.
         recipe: "experiment",
-        files: &FILES,
-        inputs: &[options.file.clone()],
+        files: &TABLES,
+        inputs: std::slice::from_ref(&options.file),
     };
     let Claimed::Begun(mut out) = claim.claim()? else { return Ok(Outcome::Done) };
     let mut found: Vec<Option<Vec<Found>>> = vec![None; options.cells.len()];
@@ -129,7 +126,7 @@ fn ended(
     if found.iter().any(Option::is_some) {
         say_out(Table::new(&options.experiment, found, protocol.to_owned()).text().trim_end())?;
         if !options.quiet {
-            let files = FILES.map(|name| options.out.join(name).display().to_string());
+            let files = TABLES.map(|name| options.out.join(name).display().to_string());
             say_err(&format!("written: {}", files.join(", ")));
         }
     }
@@ -145,9 +142,9 @@ fn write(
 ) -> anyhow::Result<()> {
     let table = Table::new(&options.experiment, found, protocol.to_owned());
     let texts = [table.text() + "\n", table.csv()?, table.latex(), table.markdown(), options.text.clone()];
-    let names = FILES.map(str::to_owned).to_vec();
+    let names = TABLES.map(str::to_owned).to_vec();
     let put = |folder: &Path| -> Result<(), ExportError> {
-        FILES.iter().zip(&texts).try_for_each(|(name, text)| {
+        TABLES.iter().zip(&texts).try_for_each(|(name, text)| {
             atomically(&folder.join(name), |file| std::io::Write::write_all(file, text.as_bytes()))
         })
     };

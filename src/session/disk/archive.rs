@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::NamedTempFile;
 
 use super::entry::{Entry, Fact, Pictures, StateFacts};
 use super::journal::{JOURNAL, Journal, LOCK, folder_of, sync_folder, temporary_in};
-use super::orphans::remove_taken;
+use super::orphans::{is_as_written, remove_taken};
 use super::raw::{MAGIC, Raw};
 use super::{Detail, Restored, Saving, recipe, v2};
 use crate::generator::Mask;
@@ -131,6 +131,8 @@ struct Contents {
     mask: Option<Mask>,
     trace: Trace,
     index: BTreeMap<StateId, u64>,
+    /// The session file that held everything before, and its length.
+    saved: Option<(PathBuf, u64)>,
 }
 
 impl Contents {
@@ -153,6 +155,7 @@ impl Contents {
         } else if let Some(origins) = raw.origins() {
             self.trace = Trace::default();
             self.index.clear();
+            self.saved = None;
             self.origins = origins.is_consistent().then(|| (Arc::new(origins), offset));
         } else if let Some(references) = raw.references() {
             self.references = Some(references).filter(|images| !images.is_empty());
@@ -186,7 +189,7 @@ impl Contents {
                     self.index.retain(|id, _| id.run != run);
                 }
             }
-            Fact::Saved { .. } => {}
+            Fact::Saved { path, bytes } => self.saved = Some((path.into(), bytes)),
             Fact::Settings(_) | Fact::Change { .. } => tracing::warn!("impossible settings were skipped"),
         }
     }
@@ -387,6 +390,7 @@ pub(super) fn open(
     Ok(Restored {
         epoch,
         path: is_packed.then(|| path.to_owned()),
+        older: contents.saved.filter(|(file, bytes)| is_as_written(file, *bytes)).map(|(file, _)| file),
         settings: contents.settings,
         provenance: contents.provenance,
         origins: contents.origins.map(|(origins, _)| origins),

@@ -137,6 +137,8 @@ pub struct Restored {
     pub epoch: u64,
     /// The file that saving replaces; none after a crash, and none for a `session.json`, which is no session file.
     pub path: Option<PathBuf>,
+    /// After a crash the session file that holds what was there before, if it is still as it was saved.
+    pub older: Option<PathBuf>,
     /// Its settings.
     pub settings: Settings,
     /// What computed it.
