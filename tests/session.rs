@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lapidary::classifier::probability_of;
 use lapidary::generator::{EditTask, Mask};
 use lapidary::refiner::{Keep, Objective, PRESETS, RefineSettings, Rule, State, Target};
-use lapidary::session::disk::{Stored, stored_pictures};
+use lapidary::session::disk::{Stored, stored_ends, stored_pictures};
 use lapidary::session::host::Folders;
 use lapidary::session::{Action, Activity, Detail, Host, Lookup, Settings, Verb};
 use lapidary::worker::{Command, DeviceChoice};
@@ -149,6 +149,12 @@ fn golden_files_of_every_version_open_with_the_same_content() {
             (old.origins(), old.references()),
             "{version}"
         );
+        let ends = stored_ends(&golden.join(version).with_extension("lapidary")).unwrap().unwrap();
+        let runs: Vec<_> = ends.runs.iter().map(|end| (end.run.last_iteration(), end.run.parent.is_some())).collect();
+        assert_eq!(runs, [(Some(2), false), (Some(2), true)], "{version}");
+        assert_eq!(Some(&ends.origins), old.origins(), "{version}");
+        assert_eq!(ends.runs[0].images, ends.runs[1].images, "{version}: both radii hold the second step");
+        assert_ne!(ends.runs[0].images, ends.origins.images, "{version}");
     }
     assert_eq!((new.settings().refine.eps, new.settings().generate.first_seed), (1.25, 40));
 }
@@ -362,6 +368,12 @@ fn a_session_saved_small_keeps_the_last_iterate_and_every_number() {
     open(&mut second, &small);
     assert_eq!(second.session.trace(), first.session.trace());
     assert_eq!(state_at(&mut second, 3), state_at(&mut first, 3));
+    for path in [&small, &full] {
+        let ends = stored_ends(path).unwrap().unwrap();
+        assert_eq!(ends.runs.len(), 1);
+        assert_eq!(ends.runs[0].images, state_at(&mut first, 3).images, "what came of it is in both");
+        assert_eq!(ends.origins.images, state_at(&mut first, 0).images);
+    }
     assert_eq!(state_at(&mut second, 0), state_at(&mut first, 0), "it is the origins, which are there");
     for place in 1..3 {
         second.handle(Action::Show(place));
@@ -409,6 +421,10 @@ fn the_best_iterate_of_every_sample_is_shown_when_it_is_kept() {
         places.push(best);
     }
     assert!(places.iter().any(|place| *place < last), "the newest is not the best of all: {places:?}");
+    let file = home.path().join("best.lapidary");
+    save(&mut host, &file, Detail::Full);
+    let ends = stored_ends(&file).unwrap().unwrap();
+    assert!(ends.runs[0].images == shown.images && !ends.runs[0].lacks_best, "who reads the file gets the best, too");
     for (sample, place) in places.into_iter().enumerate().filter(|(_, place)| *place < last) {
         // Elsewhere the state itself is shown.
         assert_eq!(shown.images.sample(sample), state_at(&mut host, place).images.sample(sample));

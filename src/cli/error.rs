@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::evaluate::EvaluateError;
 use crate::checkpoint::CheckpointError;
 use crate::classifier::LabelError;
 use crate::experiment::ExperimentError;
@@ -143,6 +144,9 @@ pub enum CliError {
         /// The file.
         path: PathBuf,
     },
+    /// Sets or real pictures that do not compare.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
     /// Pictures of another form than the other sets'.
     #[error(
         "{name} have {} of {}×{}, but {} of {}×{} are compared: sets of one size compare, so bring all to that size first",
@@ -334,6 +338,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Help(_) => 0,
+            Self::Evaluate(error) => error.exit_code(),
             Self::Checkpoint(_)
             | Self::Session(_)
             | Self::NoPictures { .. }

@@ -157,10 +157,12 @@ const EVALUATE_ABOUT: &str = "Compares sets of pictures with real ones in the fe
 precision and recall, density and coverage, Inception score, and how many pictures are of their class, with 95 % intervals where \
 resampling can find them. Every further set is compared with the first, too, picture by picture where both have as many.
 
-A set is an .npz of samples, a folder of pictures, or a folder of results, which are two sets where a refinement wrote it: before and \
-after. The real pictures of a data set are those that it does not hold out for validation. All pictures are compared as files of \
-8 bits show them, at one size. Numbers compare only if the extractor, its weights, the size and the number of pictures agree; \
-the table says them all.";
+A set is an .npz of samples, a folder of pictures, a folder of results or a session (.lapidary), which are two sets where \
+something was refined: before and after. The real pictures of a data set are those that it does not hold out for validation. \
+--reference also takes mean and covariance alone, as pytorch-fid and guided-diffusion write them (mu, sigma), which the Fréchet \
+distance needs; both it and SET take what --save-features wrote, so that nothing has to be looked at twice. All pictures are \
+compared as files of 8 bits show them, at one size. Numbers compare only if the extractor, its weights, the size and the number of \
+pictures agree; the table says them all, and its .json a hash of them (comparable).";
 
 const EXPERIMENT_ABOUT: &str = "Compares generators and refinements by numbers, as papers do: every generator of the file with every refinement is a cell, \
 which is one `lapidary refine` with the flags that stand in the file, and all are measured as `lapidary evaluate` does.
@@ -304,8 +306,14 @@ fn evaluate() -> Command {
         .num_args(1..)
         .value_parser(value_parser!(PathBuf))
         .value_hint(ValueHint::AnyPath)
-        .help("Sets of pictures: each an .npz of samples, a folder of pictures, or a folder of results");
-    let reference = "The real pictures: an .npz, a folder, or a file of IDX; given again for more folders or files";
+        .help("Sets of pictures: each an .npz of samples, a folder of pictures or of results, a session, or an .npz of --save-features");
+    let reference = "The real pictures: an .npz, a folder, a file of IDX, or what --save-features or --save-statistics wrote; or the mu and sigma of another program, alone; given again for more folders or archives";
+    let statistics = "Write mean and covariance of the real pictures there (.npz), as pytorch-fid reads them";
+    let features = "Write what is seen of every set and of the real pictures there: features, logits, labels (.npz); a folder, or a file where there is one set";
+    let kept = [
+        file_arg(super::evaluate::SAVE_STATISTICS, "FILE", statistics.to_owned(), ValueHint::FilePath),
+        file_arg(super::evaluate::SAVE_FEATURES, "PATH", features.to_owned(), ValueHint::AnyPath),
+    ];
     let extractor = Arg::new(EXTRACTOR).long(EXTRACTOR).value_name("MODEL").help(format!(
         "The classifier whose features are compared, best one that refined nothing [default: {}]",
         super::evaluate::EXTRACTOR
@@ -320,7 +328,8 @@ fn evaluate() -> Command {
         // One at a time: the sets may stand behind it.
         .arg(many(REFERENCE, reference).num_args(1).required(true))
         .args([extractor, limit, many(OUT, tables)])
-        .arg(flags::plain_switch(OVERWRITE, "Replace tables of an earlier evaluate, and nothing else"))
+        .args(kept)
+        .arg(flags::plain_switch(OVERWRITE, "Replace files of an earlier evaluate, and nothing else"))
         .arg(flags::plain_switch(QUIET, "No progress bar; the table, warnings and errors only"))
         .args(flags::compute_args())
 }

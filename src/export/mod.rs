@@ -8,6 +8,7 @@ mod folder;
 mod npz;
 mod parts;
 mod png;
+mod seen;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -17,6 +18,7 @@ pub use self::folder::{Claim, Claimed, Earlier, Extent, OutFolder, abandon};
 pub use self::parts::{Parts, RefinedBatch, SHEET_OF_MANY, UnderWay};
 
 pub use self::png::write as write_png;
+pub use self::seen::{write_features, write_statistics};
 use crate::file::{free_space, place_of};
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;

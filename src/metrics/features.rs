@@ -28,6 +28,19 @@ impl Features {
         self.logits.extend_from_slice(logits);
     }
 
+    /// Adds the pictures of another set.
+    ///
+    /// # Errors
+    /// [`MetricError::Width`] when they were seen by another network.
+    pub fn append(&mut self, other: &Self) -> Result<(), MetricError> {
+        if (self.width, self.classes) != (other.width, other.classes) {
+            return Err(MetricError::Width { a: self.width, b: other.width });
+        }
+        self.values.extend_from_slice(&other.values);
+        self.logits.extend_from_slice(&other.logits);
+        Ok(())
+    }
+
     /// Number of pictures.
     #[must_use]
     pub const fn len(&self) -> usize {

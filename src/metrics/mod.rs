@@ -2,7 +2,8 @@
 //!
 //! Every set is a table of [`Features`]: one row a picture, from the layer before the classes, and its logits. The numbers of
 //! two sets are comparable only if the same network, with the same weights, saw both at the same size; and all distances
-//! shrink with the number of pictures, so they compare only among sets of one size. Nothing here reads files or runs networks.
+//! shrink with the number of pictures, so they compare only among sets of one size. Of the [`Real`] pictures mean and covariance
+//! are enough for the Fréchet distance. Nothing here reads files or runs networks.
 //!
 //! | number | compares | better | source |
 //! |---|---|---|---|
@@ -20,6 +21,7 @@ mod kernel;
 mod neighbours;
 mod report;
 mod score;
+mod statistics;
 pub mod words;
 
 pub use self::error::MetricError;
@@ -30,6 +32,7 @@ pub use self::kernel::{KernelDistance, SUBSET, SUBSETS, kernel_distance};
 pub use self::neighbours::{Neighbourhoods, Neighbours};
 pub use self::report::{Metric, NEIGHBOURS, Number, PARTS, Report, Set, Sure, compare};
 pub use self::score::{Score, agreement, confidence, inception_score};
+pub use self::statistics::{Real, Statistics, StatisticsError};
 
 /// Hears how much of how much is done, and says whether to go on.
 pub type Watch<'a> = dyn FnMut(usize, usize) -> bool + 'a;

@@ -1,5 +1,10 @@
 //! `lapidary evaluate`: sets of pictures against real ones, in numbers.
 
+mod comparable;
+mod dumps;
+mod error;
+mod reference;
+mod session;
 mod sets;
 mod table;
 
@@ -8,32 +13,40 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::ArgMatches;
 
-use self::sets::{Pictures, labels_of};
+use self::dumps::{Files, Protocol};
+pub(super) use self::dumps::{SAVE_FEATURES, SAVE_STATISTICS};
+pub use self::error::EvaluateError;
+use self::reference::{Reference, joined, seen};
+use self::sets::{Kind, Pictures};
 pub(super) use self::table::read as read_table;
 use self::table::{Format, Table, is_table};
 use super::driver::Driver;
 use super::say::say_out;
 use super::{CliError, Outcome, flags, opened};
-use crate::data::PictureSource;
-use crate::file::sha256_of;
+use crate::data::{Digest, SeenStatistics};
+use crate::export::write_statistics;
+use crate::file::place_of;
 use crate::image::ImageBatch;
-use crate::metrics::{Features, MetricError, Set, compare};
+use crate::metrics::{Features, MetricError, Set, Statistics, compare};
 use crate::session::Settings;
 use crate::session::host::Folders;
+use crate::units::counted;
 use crate::worker::ComputeSettings;
-use crate::zoo::Manifest;
+use crate::zoo::{self, Manifest};
 
 /// What sees the pictures unless it is said: it judged no picture while the demo's other networks were trained.
 pub(super) const EXTRACTOR: &str = "gtsrb12-judge";
 /// Pictures that are looked at together.
 const BATCH: usize = 256;
+/// What the extractor does to the size of pictures: it sees them as they are.
+const RESIZE: &str = "none";
 
 /// What is evaluated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvaluateOptions {
-    /// Sets of pictures, each a folder, an archive or a picture.
+    /// Sets of pictures, each a folder, an archive, a session, a picture or what was seen of some.
     pub sets: Vec<PathBuf>,
-    /// The real pictures.
+    /// The real pictures, what was seen of them, or their mean and covariance.
     pub reference: Vec<PathBuf>,
     /// A bundled classifier's name or a path.
     pub extractor: String,
@@ -43,6 +56,10 @@ pub struct EvaluateOptions {
     pub limit: Option<usize>,
     /// Tables to write; their endings say how.
     pub out: Vec<PathBuf>,
+    /// Where mean and covariance of the real pictures go.
+    pub save_statistics: Option<PathBuf>,
+    /// Where what is seen of every set goes: a folder, or a file where there is one set.
+    pub save_features: Option<PathBuf>,
     /// Whether files that are there are replaced.
     pub overwrite: bool,
     /// Say nothing but warnings, errors and the table.
@@ -65,6 +82,8 @@ impl EvaluateOptions {
             compute: settings.compute,
             limit,
             out: paths(super::usage::OUT),
+            save_statistics: paths(SAVE_STATISTICS).into_iter().next(),
+            save_features: paths(SAVE_FEATURES).into_iter().next(),
             overwrite: flags::switched(matches, super::usage::OVERWRITE).unwrap_or(false),
             quiet: flags::switched(matches, super::usage::QUIET).unwrap_or(false),
             prints: true,
@@ -86,8 +105,32 @@ impl EvaluateOptions {
                 return Err(CliError::NoTable { path: path.clone() });
             }
         }
-        Ok(())
+        let statistics = self.save_statistics.as_deref();
+        statistics.map_or(Ok(()), |path| dumps::check_file(SAVE_STATISTICS, path, self.overwrite))
     }
+
+    /// Likewise, what only a try says: files can be written where they are to go.
+    fn check_folders(&self) -> anyhow::Result<()> {
+        let tables = self.out.iter().map(|path| (path, "no table can be written there: give another --out"));
+        let statistics = self.save_statistics.iter();
+        let statistics = statistics.map(|path| (path, "no statistics can be written there: give another name"));
+        for (path, says) in tables.chain(statistics) {
+            check_folder(folder_of(path), path, says)?;
+        }
+        let Some(path) = &self.save_features else { return Ok(()) };
+        // A folder is made when there is something to go into it.
+        let folder = if dumps::is_archive(path) { folder_of(path) } else { path };
+        let folder = place_of(folder).unwrap_or_else(|| folder.to_owned());
+        check_folder(&folder, path, "no features can be written there: give another folder or file")
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+fn check_folder(folder: &Path, path: &Path, says: &'static str) -> anyhow::Result<()> {
+    tempfile::tempfile_in(folder).map(drop).with_context(|| format!("{says}\n{}", path.display()))
 }
 
 /// Looks at every picture, compares the sets with the real pictures, and prints and writes the table.
@@ -95,32 +138,55 @@ impl EvaluateOptions {
 /// # Errors
 /// The chain from what failed to why.
 pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    for path in &options.out {
-        // Whoever cannot write there learns so now, and not when all is computed.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        tempfile::tempfile_in(folder)
-            .with_context(|| format!("no table can be written there: give another --out\n{}", path.display()))?;
-    }
+    options.check_folders()?;
     let (extractor, _) = flags::find(&options.extractor, false)?;
-    let (reference, held_out) = PictureSource::of_data_set(&options.reference)?;
-    let reference = Pictures::new("the real pictures".to_owned(), reference, held_out, None, &extractor)?;
-    let mut sets = Vec::new();
-    for path in &options.sets {
-        sets.extend(Pictures::of(path, options.limit, &extractor)?);
+    let reference = Reference::open(&options.reference, &extractor)?;
+    if options.save_statistics.is_some() {
+        reference.check_statistics()?;
     }
-    let shape = reference.shape.or_else(|| sets.iter().find_map(|set| set.shape)).unwrap_or(extractor.shape());
-    for set in sets.iter().chain([&reference]) {
-        set.check(shape)?;
-    }
+    let sets = sets::open(&options.sets, options.limit, &extractor)?;
+    let shape = reference.shape().or_else(|| sets.iter().find_map(|set| set.shape)).unwrap_or(extractor.shape());
+    sets.iter().try_for_each(|set| set.check(shape))?;
+    reference.check(shape)?;
+    let names: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
+    let files = Files::of(options.save_features.as_deref(), &names, options.overwrite)?;
+    let sha256 = weights_of(options, &extractor, folders)?;
+    let protocol = Protocol { extractor: &extractor.name, sha256: &sha256, resize: RESIZE };
+    let known: Vec<_> = sets.iter().filter_map(seen).chain(reference.seen()).collect();
+    known.iter().try_for_each(|(path, sight)| protocol.check(path, sight))?;
+
     let mut driver = Driver::new(folders, None, options.quiet)?;
-    let of = sets.iter().chain([&reference]).map(Pictures::count).sum();
-    let mut looker = Looker { options, extractor: &extractor, driver: &mut driver, done: 0, of };
-    let Some((real, _)) = looker.look(&reference, shape)? else { return Ok(driver.stopped()) };
-    let mut seen = Vec::new();
-    for set in &sets {
-        let Some((features, labels)) = looker.look(set, shape)? else { return Ok(driver.stopped()) };
-        seen.push(Set { name: set.name.clone(), features, labels });
+    driver.note(reference.assumed(&protocol, shape).as_slice());
+    let is_new = |set: &&Pictures| !matches!(set.kind, Kind::Seen(_));
+    let of = sets.iter().chain(&reference.parts).filter(is_new).map(Pictures::count).sum();
+    let mut looker = Looker { options, extractor: &extractor, reference: &reference, driver: &mut driver, done: 0, of };
+    let Some(real) = looker.look_at_all(&reference.parts, shape)? else { return Ok(driver.stopped()) };
+    let Some(looked) = looker.look_at_all(&sets, shape)? else { return Ok(driver.stopped()) };
+    let device = match (&driver.provenance.device, known.first()) {
+        (None, Some((_, sight))) => sight.device.clone(),
+        _ => driver.device().to_owned(),
+    };
+    let real = joined(real)?;
+    // Before they are compared: who cannot compare them has looked at them all the same.
+    let kept = files.sets.iter().zip(&looked).chain(files.reference.iter().zip(&real));
+    for (path, looked) in kept {
+        dumps::write(path, looked, (protocol.sight(looked, (shape, &device)), &extractor.classes))?;
+        driver.note(&[format!("written: {}", path.display())]);
     }
+    if let (Some(path), Some(real)) = (&options.save_statistics, &real) {
+        let statistics = Statistics::of(&real.features).context("the real pictures have no mean and covariance")?;
+        let sight = Some(protocol.sight(real, (shape, &device)));
+        write_statistics(path, &SeenStatistics { statistics, sight })?;
+        driver.note(&[format!("written: {}", path.display())]);
+    }
+    let (real, described) = reference.real(real)?;
+    let fitted: Vec<usize> = looked.iter().map(|looked| looked.fitted).collect();
+    let of_set = |(set, looked): (&Pictures, Looked)| {
+        let (labels, note) = labels_of(set, &looked, &extractor);
+        driver.note(note.as_slice());
+        Set { name: set.name.clone(), features: looked.features, labels }
+    };
+    let seen: Vec<Set> = sets.iter().zip(looked).map(of_set).collect();
     driver.progress.count_steps();
     let compared = compare(&real, &seen, &mut |done, of| driver.goes_on("comparing", done, of));
     driver.finish();
@@ -128,15 +194,15 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
         Err(MetricError::Stopped) => return Ok(driver.stopped()),
         found => found.context("the sets cannot be compared")?,
     };
-    let files: Vec<String> = options.reference.iter().map(|path| path.display().to_string()).collect();
-    let hash = driver.provenance.classifier.as_ref().map_or_else(String::new, |info| info.sha256.clone());
     let table = Table {
-        extractor: (&extractor.name, &hash, real.width()),
-        device: driver.device(),
+        extractor: (&extractor.name, &sha256, real.width()),
+        device: &device,
         size: [shape[1], shape[2]],
-        reference: (files.join(", "), real.len()),
+        resize: RESIZE,
+        reference: &described,
         classes: &extractor.classes,
         sets: &seen,
+        fitted: &fitted,
         reports: &reports,
     };
     for note in reports.iter().flat_map(|report| &report.notes) {
@@ -158,18 +224,38 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
     Ok(Outcome::Done)
 }
 
-/// SHA-256 of an extractor's weights; of a bundled one or a folder that which its manifest says.
-pub(super) fn hash_of(extractor: &str) -> anyhow::Result<String> {
-    let (manifest, path) = flags::find(extractor, false)?;
-    let weights = path.filter(|path| path.is_file()).map(|path| sha256_of(&path)).transpose();
-    let weights = weights.context("the extractor cannot be read")?;
-    Ok(weights.or(manifest.sha256).unwrap_or(manifest.name))
+/// SHA-256 of the weights of what looks at the pictures.
+pub(super) fn hash_of(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<String> {
+    let (extractor, _) = flags::find(&options.extractor, false)?;
+    weights_of(options, &extractor, folders)
+}
+
+/// SHA-256 of the extractor's weights: what its manifest says, which is checked when they are read, else that of its files.
+fn weights_of(options: &EvaluateOptions, extractor: &Manifest, folders: &Folders) -> anyhow::Result<String> {
+    match &extractor.sha256 {
+        Some(said) => Ok(said.to_ascii_lowercase()),
+        None => Ok(zoo::resolve(&options.extractor, &folders.cache)?.open()?.sha256(&mut |_, _| true)?),
+    }
+}
+
+/// What the extractor saw in a set.
+#[derive(Debug, Clone)]
+struct Looked {
+    features: Features,
+    labels: Option<Vec<usize>>,
+    /// What each picture is called.
+    names: Vec<String>,
+    /// Which picture each is.
+    hashes: Vec<Digest>,
+    /// Pictures that were cropped or resized.
+    fitted: usize,
 }
 
 /// Has the extractor look at sets.
 struct Looker<'a> {
     options: &'a EvaluateOptions,
     extractor: &'a Manifest,
+    reference: &'a Reference,
     driver: &'a mut Driver,
     /// Pictures of all sets that were looked at, and that there are.
     done: usize,
@@ -177,27 +263,46 @@ struct Looker<'a> {
 }
 
 impl Looker<'_> {
-    /// Features and labels of a set; `None` when interrupted.
-    fn look(&mut self, set: &Pictures, shape: [usize; 3]) -> anyhow::Result<Option<(Features, Option<Vec<usize>>)>> {
-        self.driver.note(set.source.notes());
-        let classes = self.extractor.classes.len();
-        let (mut features, mut labels) = (None, Vec::new());
-        let notes = set.source.for_each_batch(set.range.clone(), (shape, BATCH), &mut |batch| {
-            let taken: Vec<usize> = (0..batch.images.len()).filter(|i| set.takes(batch.first + i)).collect();
-            if taken.is_empty() {
-                return Ok::<_, anyhow::Error>(true);
-            }
-            self.driver.note(&opened::changed(&batch.fits));
-            labels.extend(labels_of(&batch, &taken));
-            let images = levels(&batch.images, &taken);
+    /// What is seen in sets; `None` when interrupted.
+    fn look_at_all(&mut self, sets: &[Pictures], shape: [usize; 3]) -> anyhow::Result<Option<Vec<Looked>>> {
+        let mut all = Vec::new();
+        for set in sets {
+            let Some(looked) = self.look(set, shape)? else { return Ok(None) };
+            all.push(looked);
+        }
+        Ok(Some(all))
+    }
+
+    /// Likewise, in one.
+    fn look(&mut self, set: &Pictures, shape: [usize; 3]) -> anyhow::Result<Option<Looked>> {
+        self.driver.note(&set.notes);
+        if let Kind::Seen(seen) = &set.kind {
+            let places = set.places();
+            let names = places.iter().filter_map(|place| seen.names.get(*place).cloned()).collect();
+            let labels = seen.labels.as_ref().map(|labels| places.iter().map(|place| labels[*place]).collect());
+            let hashes = places.iter().map(|place| seen.hashes[*place]).collect();
+            let looked = Looked { features: seen.features.at(&places), labels, names, hashes, fitted: 0 };
+            self.reference.check_width(looked.features.width(), &self.extractor.name)?;
+            return Ok(Some(looked));
+        }
+        let (mut features, mut labels, mut names, mut hashes) = (None, Vec::new(), Vec::new(), Vec::new());
+        let mut fits = Vec::new();
+        let notes = set.for_each_batch((shape, BATCH), &mut |batch| {
+            fits.extend(opened::changed(&batch.fits));
+            labels.extend(batch.labels.iter().flatten().copied());
+            let images = levels(&batch.images);
+            hashes.extend(digests(&images));
+            names.extend(batch.names);
             let n = images.len();
             self.driver.count_pictures("looking", (self.done, self.of), BATCH);
             let Some([values, logits]) = self.driver.measure(&self.options.extractor, images, &self.options.compute)?
             else {
-                return Ok(false);
+                return Ok::<_, anyhow::Error>(false);
             };
             self.done += n;
             let width = values.len() / n;
+            self.reference.check_width(width, &self.extractor.name)?;
+            let classes = logits.len() / n;
             features.get_or_insert_with(|| Features::new(width, classes)).extend(&values, &logits);
             Ok(true)
         })?;
@@ -206,35 +311,54 @@ impl Looker<'_> {
             return Ok(None);
         }
         let features = features.with_context(|| format!("{} hold no picture", set.name))?;
+        if let Some(first) = fits.first() {
+            self.driver.say(&format!(
+                "warning: of {}, {} changed to fit {}×{}, the first like this: {first}; numbers compare only with those of pictures that were changed in the same way",
+                set.name,
+                if fits.len() == 1 { "1 picture was".to_owned() } else { format!("{} were", counted(fits.len(), "picture")) },
+                shape[2],
+                shape[1]
+            ));
+        }
         let labels = (labels.len() == features.len()).then_some(labels);
-        let unknown = labels.as_ref().and_then(|labels| labels.iter().copied().find(|label| *label >= classes));
-        if let Some(label) = unknown {
-            self.driver.note(&[format!(
-                "note: {} have pictures of class {label}, but the extractor knows those from 0 to {}: their labels are left aside",
-                set.name,
-                classes.saturating_sub(1)
-            )]);
-        }
-        let labels = labels.filter(|_| unknown.is_none());
-        if labels.is_some() && set.has_numbers {
-            let first = self.extractor.classes.iter().take(2).enumerate();
-            let first: Vec<String> = first.map(|(number, name)| format!("{number} {name}")).collect();
-            self.driver.note(&[format!(
-                "note: the classes of {} are numbers, taken as those of {}: {}, and so on",
-                set.name,
-                self.extractor.name,
-                first.join(", ")
-            )]);
-        }
-        Ok(Some((features, labels)))
+        Ok(Some(Looked { features, labels, names, hashes, fitted: fits.len() }))
     }
 }
 
+/// The labels of a set that mean something to the extractor, and what is to be said of them.
+fn labels_of(set: &Pictures, looked: &Looked, extractor: &Manifest) -> (Option<Vec<usize>>, Option<String>) {
+    let (name, classes) = (&set.name, extractor.classes.len());
+    let Some(labels) = &looked.labels else {
+        let note = "does not say the class of every picture, so agreement and confidence cannot be had";
+        return (None, Some(format!("note: {name} {note}")));
+    };
+    if let Some(label) = labels.iter().find(|label| **label >= classes) {
+        let note = format!(
+            "note: {name} have pictures of class {label}, but the extractor knows those from 0 to {}: their labels are left aside",
+            classes.saturating_sub(1)
+        );
+        return (None, Some(note));
+    }
+    let first = extractor.classes.iter().take(2).enumerate();
+    let first: Vec<String> = first.map(|(number, name)| format!("{number} {name}")).collect();
+    let note = format!(
+        "note: the classes of {name} are numbers, taken as those of {}: {}, and so on",
+        extractor.name,
+        first.join(", ")
+    );
+    (Some(labels.clone()), set.has_numbers.then_some(note))
+}
+
 /// Pictures as an 8-bit file shows them, which is what all sets have in common.
-fn levels(images: &ImageBatch, taken: &[usize]) -> ImageBatch {
-    let [_, c, h, w] = images.shape();
-    let pixels = taken.iter().flat_map(|i| images.sample(*i)).map(|value| (value * 255.0).round() / 255.0);
-    ImageBatch::new([taken.len(), c, h, w], pixels.collect())
+fn levels(images: &ImageBatch) -> ImageBatch {
+    ImageBatch::new(images.shape(), images.pixels().iter().map(|value| (value * 255.0).round() / 255.0).collect())
+}
+
+/// Which pictures these are.
+fn digests(images: &ImageBatch) -> Vec<Digest> {
+    let [n, shape @ ..] = images.shape();
+    let level = |value: &f32| (value * 255.0).round() as u8;
+    (0..n).map(|i| Digest::of(shape, &images.sample(i).iter().map(level).collect::<Vec<u8>>())).collect()
 }
 
 #[cfg(test)]
@@ -266,10 +390,13 @@ mod tests {
             (&["a", "--reference", "r", "--out", there], "is there already"),
             (&["a"], "--reference"),
             (&["--reference", "r"], "<SET>"),
+            (&["a", "--reference", "r", "--save-statistics", "s.csv"], "give a name that ends with .npz"),
         ] {
             let error = evaluate(args).unwrap_err();
             assert!(error.to_string().contains(expected) && error.exit_code() == 2, "{error}");
         }
+        let saved = evaluate(&["a", "--save-features", "f", "--reference", "r", "--save-statistics", "s.npz"]).unwrap();
+        assert_eq!((saved.save_features, saved.save_statistics), (Some("f".into()), Some("s.npz".into())));
         let again = ["a", "--reference", "r", "--overwrite", "--out", there];
         let error = evaluate(&again).unwrap_err();
         assert!(error.to_string().contains("is no table of lapidary evaluate"), "{error}");
@@ -280,8 +407,10 @@ mod tests {
     #[test]
     fn all_pictures_are_seen_as_files_of_8_bits_show_them() {
         let images = ImageBatch::new([2, 1, 1, 2], vec![0.1, 0.5, 0.999, 0.0]);
-        let seen = levels(&images, &[1, 0]);
+        let seen = levels(&images);
         assert_eq!(seen.shape(), [2, 1, 1, 2]);
-        assert_eq!(seen.pixels(), [1.0, 0.0, 26.0 / 255.0, 128.0 / 255.0]);
+        assert_eq!(seen.pixels(), [26.0 / 255.0, 128.0 / 255.0, 1.0, 0.0]);
+        assert_eq!(digests(&images), digests(&seen), "the same picture by its levels");
+        assert_eq!(digests(&seen)[1], Digest::of([1, 1, 2], &[255, 0]));
     }
 }

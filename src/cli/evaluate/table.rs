@@ -5,6 +5,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::comparable::{protocol, short};
+use super::reference::Described;
+use crate::data::Sight;
 use crate::experiment::Found;
 use crate::export::{ExportError, atomically};
 use crate::file::sha256;
@@ -42,8 +45,15 @@ pub(super) const HEADER: [&str; 17] = [
     "real_pictures",
 ];
 
-/// Parts of the table that says everything.
-const PARTS_OF_JSON: [&str; 6] = ["lapidary", "extractor", "pictures", "reference", "protocol", "sets"];
+/// Parts of the table that says everything; all but the last ones are in those of earlier versions, too.
+const PARTS_OF_JSON: [&str; 8] =
+    ["lapidary", "extractor", "pictures", "reference", "protocol", "sets", COMPARABLE, SENTENCE];
+/// Those that are in every one.
+const PARTS_OF_ALL: usize = 6;
+/// What was compared by what.
+const SENTENCE: &str = "sentence";
+/// What decides which numbers compare.
+pub(super) const COMPARABLE: &str = "comparable";
 
 /// Before the SHA-256 of a table for papers, on its first line.
 const SEAL: &str = "% lapidary evaluate, SHA-256 of what follows: ";
@@ -61,8 +71,8 @@ pub(super) fn is_table(path: &Path) -> bool {
             is_header && rows.into_records().all(is_row)
         }
         Some(Format::Json) => serde_json::from_str::<Value>(&text).is_ok_and(|json| {
-            json.as_object().is_some_and(|json| json.len() == PARTS_OF_JSON.len())
-                && PARTS_OF_JSON.iter().all(|part| json.get(part).is_some())
+            json.as_object().is_some_and(|json| json.keys().all(|part| PARTS_OF_JSON.contains(&part.as_str())))
+                && PARTS_OF_JSON[..PARTS_OF_ALL].iter().all(|part| json.get(part).is_some())
         }),
         // Tables for papers are worked on.
         Some(Format::Latex) => text
@@ -91,7 +101,7 @@ pub(in crate::cli) fn read(path: &Path) -> Option<(Vec<Found>, String)> {
         Some(Found { pictures: usize::try_from(set["pictures"].as_u64()?).ok()?, numbers })
     };
     let sets: Option<Vec<_>> = json["sets"].as_array()?.iter().map(set).collect();
-    Some((sets?, json["protocol"]["sentence"].as_str()?.to_owned()))
+    Some((sets?, json[SENTENCE].as_str()?.to_owned()))
 }
 
 impl Format {
@@ -107,6 +117,7 @@ impl Format {
 }
 
 /// Everything that a reader of the numbers must know, and the numbers.
+#[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
     /// Name, SHA-256 of the weights, features of a picture.
     pub(super) extractor: (&'a str, &'a str, usize),
@@ -114,11 +125,15 @@ pub(super) struct Table<'a> {
     pub(super) device: &'a str,
     /// `[H, W]` of all pictures.
     pub(super) size: [usize; 2],
-    /// The files of the real pictures, and how many these are.
-    pub(super) reference: (String, usize),
+    /// What the extractor does to that size.
+    pub(super) resize: &'a str,
+    /// The real pictures.
+    pub(super) reference: &'a Described,
     /// Names of the extractor's classes.
     pub(super) classes: &'a [String],
     pub(super) sets: &'a [Set],
+    /// Pictures of every set that were cropped or resized.
+    pub(super) fitted: &'a [usize],
     pub(super) reports: &'a [Report],
 }
 
@@ -126,12 +141,11 @@ impl Table<'_> {
     /// What was compared by what, in one sentence.
     fn protocol(&self) -> String {
         let (name, hash, width) = self.extractor;
-        let (real, count) = &self.reference;
         let [height, width_of] = self.size;
         let hash = hash.get(..12).unwrap_or(hash);
         format!(
-            "{width} features of {name} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits, against {count} real ones ({real}); ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts",
-            NEIGHBOURS.0, NEIGHBOURS.1,
+            "{width} features of {name} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits, against {}; ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts in the order of a hash of what is seen",
+            self.reference, NEIGHBOURS.0, NEIGHBOURS.1,
         )
     }
 
@@ -213,8 +227,8 @@ impl Table<'_> {
                     features.to_string(),
                     self.size[0].to_string(),
                     self.size[1].to_string(),
-                    self.reference.0.clone(),
-                    self.reference.1.to_string(),
+                    self.reference.files.clone(),
+                    self.reference.count.map_or_else(String::new, |count| count.to_string()),
                 ];
                 let row = before.into_iter().chain(sure(Some(*of))).chain(sure(*change)).chain(protocol);
                 written = written.and_then(|()| rows.write_record(row.collect::<Vec<_>>()));
@@ -224,10 +238,12 @@ impl Table<'_> {
         String::from_utf8(rows.into_inner().unwrap_or_default()).unwrap_or_default()
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         let (name, sha256, features) = self.extractor;
         let interval = |sure: Sure| sure.interval.map(|interval| json!([interval.low, interval.high]));
-        let sets = self.sets.iter().zip(self.reports).map(|(set, report)| {
+        let Described { files, pictures, fitted, is_statistics, count, identity } = self.reference;
+        let comparable = self.comparable();
+        let sets = self.sets.iter().zip(self.reports).zip(self.fitted).map(|((set, report), fitted)| {
             let numbers = report.numbers.iter().map(|Number { metric, of, change }| {
                 json!({
                     "metric": metric.key(),
@@ -241,6 +257,9 @@ impl Table<'_> {
             json!({
                 "set": set.name,
                 "pictures": set.features.len(),
+                "fitted": fitted,
+                // That of all, and how many: what has the same compares, number by number.
+                "comparable": short(&json!([comparable["hash"], set.features.len()])),
                 "numbers": numbers.collect::<Vec<_>>(),
                 "classes": self.by_class(set),
                 "notes": report.notes,
@@ -249,16 +268,18 @@ impl Table<'_> {
         json!({
             "lapidary": env!("CARGO_PKG_VERSION"),
             "extractor": { "name": name, "sha256": sha256, "features": features, "device": self.device },
-            "pictures": { "height": self.size[0], "width": self.size[1], "levels": 256 },
-            "reference": { "files": self.reference.0, "pictures": self.reference.1 },
-            "protocol": {
-                "sentence": self.protocol(),
-                "neighbours": { "precision_recall": NEIGHBOURS.0, "density_coverage": NEIGHBOURS.1 },
-                "kernel": { "subsets": SUBSETS, "subset": SUBSET },
-                "inception_parts": PARTS,
-                "confidence": 0.95,
+            "pictures": { "height": self.size[0], "width": self.size[1], "levels": Sight::LEVELS },
+            "reference": {
+                "files": files,
+                "pictures": pictures,
+                "fitted": fitted,
+                "statistics": is_statistics.then(|| json!({ "pictures": count })),
+                "sha256": identity,
             },
+            "protocol": protocol(),
+            SENTENCE: self.protocol(),
             "sets": sets.collect::<Vec<_>>(),
+            COMPARABLE: comparable,
         })
     }
 
@@ -300,11 +321,11 @@ impl Table<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::metrics::{Features, compare};
+    use crate::metrics::{Features, Real, compare};
 
-    fn set(name: &str, shift: f32) -> Set {
+    pub(in crate::cli::evaluate) fn set(name: &str, shift: f32) -> Set {
         let mut features = Features::new(2, 2);
         for i in 0..12 {
             let value = (i * 7 % 12) as f32 / 12.0;
@@ -315,16 +336,18 @@ mod tests {
 
     #[test]
     fn the_same_numbers_stand_in_every_form() {
-        let (real, sets) = (set("real", 0.0).features, [set("a_1", 0.5), set("b", 0.25)]);
+        let (real, sets) = (Real::of(set("real", 0.0).features), [set("a_1", 0.5), set("b", 0.25)]);
         let reports = compare(&real, &sets, &mut |_, _| true).unwrap();
-        let classes = ["x".to_owned(), "y".to_owned()];
+        let (classes, reference) = (["x".to_owned(), "y".to_owned()], Described::of_some("real.npz", 12));
         let table = Table {
             extractor: ("judge", "0123456789abcdef", 2),
             device: "a device",
             size: [8, 16],
-            reference: ("real.npz".to_owned(), 12),
+            resize: "none",
+            reference: &reference,
             classes: &classes,
             sets: &sets,
+            fitted: &[0, 3],
             reports: &reports,
         };
         let text = table.text();
@@ -350,6 +373,7 @@ mod tests {
         assert!((number["change"].as_f64().unwrap() + 0.1875).abs() < 1e-6, "{number}");
         assert!(number["change_interval"][1].as_f64().unwrap() < 0.0);
         assert_eq!(json["sets"][0]["classes"][1]["pictures"], 6);
+        assert_eq!((&json["sets"][1]["fitted"], &json["reference"]["pictures"]), (&3.into(), &12.into()));
         let latex = table.latex();
         assert!(latex.contains("\na\\_1 & $0.2500 \\pm ") && latex.contains("\\,\\%"), "{latex}");
         assert_eq!(latex.matches(" & ").count(), 3 * 9);

@@ -111,7 +111,7 @@ impl Planned {
         let evaluations = out.join(EVALUATIONS);
         std::fs::create_dir_all(&evaluations)
             .with_context(|| format!("no folder for the numbers can be made\n{}", evaluations.display()))?;
-        let table = evaluations.join(format!("{}-{}.json", self.slug, self.key(&results)?));
+        let table = evaluations.join(format!("{}-{}.json", self.slug, self.key(&results, folders)?));
         if read_table(&table).is_none() {
             let options =
                 EvaluateOptions { out: vec![table.clone()], overwrite: true, prints: false, ..self.evaluation.clone() };
@@ -126,14 +126,14 @@ impl Planned {
     }
 
     /// Stands for all that its numbers depend on: what its results hold, the real pictures, what looks at them, and this version.
-    fn key(&self, results: &Path) -> anyhow::Result<String> {
+    fn key(&self, results: &Path, folders: &Folders) -> anyhow::Result<String> {
         let index = results.join(RESULTS_INDEX);
         let index =
             std::fs::read(&index).with_context(|| format!("the results have lost their index\n{}", index.display()))?;
         let real: Result<Vec<String>, _> =
             files(&self.evaluation.reference).iter().map(|path| sha256_of(path)).collect();
         let real = real.context("the real pictures cannot be read")?.join(" ");
-        let extractor = evaluate::hash_of(&self.evaluation.extractor)?;
+        let extractor = evaluate::hash_of(&self.evaluation, folders)?;
         let version = env!("CARGO_PKG_VERSION");
         let parts = [index.as_slice(), real.as_bytes(), extractor.as_bytes(), version.as_bytes()];
         Ok(sha256(&parts)[..8].to_owned())

@@ -79,15 +79,15 @@ enum Version {
 }
 
 /// The entries of a journal of any version that is known, as entries of today.
-struct Entries<R> {
+pub(super) struct Entries<R> {
     input: R,
     version: Version,
     /// Bytes that are good.
-    good: u64,
+    pub(super) good: u64,
 }
 
 impl<R: Read> Entries<R> {
-    fn new(mut input: R, path: &Path) -> Result<Self, StorageError> {
+    pub(super) fn new(mut input: R, path: &Path) -> Result<Self, StorageError> {
         let mut magic = [0; MAGIC.len()];
         let is_read = input.read_exact(&mut magic).is_ok();
         let version = match &magic {
@@ -101,7 +101,7 @@ impl<R: Read> Entries<R> {
         Ok(Self { input, version, good: MAGIC.len() as u64 })
     }
 
-    fn next(&mut self) -> Option<Raw> {
+    pub(super) fn next(&mut self) -> Option<Raw> {
         let Version::Two(origins) = &mut self.version else {
             let raw = Raw::read(&mut self.input)?;
             self.good += raw.len();
@@ -122,22 +122,22 @@ impl<R: Read> Entries<R> {
 
 /// What a journal holds, without the pictures of its states.
 #[derive(Default)]
-struct Contents {
+pub(super) struct Contents {
     settings: Settings,
     preset: Option<String>,
     provenance: Provenance,
-    origins: Option<(Arc<Origins>, u64)>,
+    pub(super) origins: Option<(Arc<Origins>, u64)>,
     references: Option<ImageBatch>,
     mask: Option<Mask>,
-    trace: Trace,
-    index: BTreeMap<StateId, u64>,
+    pub(super) trace: Trace,
+    pub(super) index: BTreeMap<StateId, u64>,
     /// The session file that held everything before, and its length.
     saved: Option<(PathBuf, u64)>,
 }
 
 impl Contents {
     /// Takes in an entry; what contradicts itself or what came before is left out, for files may lie.
-    fn take(&mut self, raw: &Raw, offset: u64) {
+    pub(super) fn take(&mut self, raw: &Raw, offset: u64) {
         if let Some(fact) = raw.fact() {
             match fact {
                 Ok(fact) => self.take_fact(fact),
@@ -308,7 +308,7 @@ pub(super) fn save(journal: &mut Journal, saving: &Saving, watch: &mut Watch<'_>
 ///
 /// # Errors
 /// [`StorageError`] when it cannot be read, or is a zip but no session.
-fn with_packed_journal<T>(
+pub(super) fn with_packed_journal<T>(
     path: &Path,
     read: &mut dyn FnMut(&mut dyn Read, u64) -> Result<T, Halt>,
 ) -> Result<Option<T>, Halt> {

@@ -1,10 +1,11 @@
-//! The disk side of a session: what it is asked, what it answers, and the rooms `raw` < `entry` < `journal` < `archive` < `storage`.
+//! The disk side of a session: what it is asked, what it answers, and the rooms `raw` < `entry` < `journal` < `archive` < `ends`, `storage`.
 //!
 //! Every job and every answer carries the epoch of its session, which counts what the journal is about: another set of
 //! pictures or another file is another epoch. What is not of the journal's epoch is dropped, on both sides, so that nothing of
 //! one session can reach the file of another.
 
 mod archive;
+mod ends;
 mod entry;
 mod journal;
 mod orphans;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use self::archive::{Stored, stored_pictures};
+pub use self::ends::{End, Ends, stored_ends};
 pub(super) use self::entry::same_pictures;
 pub use self::entry::{Entry, Fact};
 pub use self::journal::temporary_named;
