@@ -58,6 +58,12 @@ impl Lpips {
         names().iter().map(|stage| format!("{}.weight", stage[0])).collect()
     }
 
+    /// Names of the weights behind the stages, as richzhang/PerceptualSimilarity has them.
+    #[must_use]
+    pub fn heads() -> Vec<String> {
+        (0..DEPTHS.len()).map(|place| format!("lin{place}.model.1.weight")).collect()
+    }
+
     /// Reads the convolutions by torchvision's names for `vgg16`, of so many channels in each stage, and the weights by the names
     /// of richzhang/PerceptualSimilarity.
     ///
@@ -69,7 +75,7 @@ impl Lpips {
         device: &Device,
     ) -> Result<Self, CheckpointError> {
         let (mut stages, mut channels) = (Vec::new(), 3);
-        for (place, (names, width)) in names().into_iter().zip(widths).enumerate() {
+        for ((names, width), head) in names().into_iter().zip(widths).zip(Self::heads()) {
             let mut convs = Vec::new();
             for name in names {
                 let mut build = Build { source: &mut *vgg, device };
@@ -77,7 +83,7 @@ impl Lpips {
                 channels = *width;
             }
             let shape = [1, channels, 1, 1];
-            let values = linear.values(&format!("lin{place}.model.1.weight"), &shape)?;
+            let values = linear.values(&head, &shape)?;
             stages.push((convs, tensor(values.unwrap_or_else(|| vec![0.0; channels]), shape, device)));
         }
         Ok(Self { stages, is_reported: false })

@@ -1,5 +1,7 @@
 //! `lapidary evaluate`: sets of pictures against real ones, in numbers.
 
+mod lpips;
+mod pairs;
 mod sets;
 mod table;
 
@@ -8,6 +10,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::ArgMatches;
 
+use self::lpips::Network;
+use self::pairs::Partners;
 use self::sets::{Pictures, labels_of};
 use self::table::{Format, Table, is_table};
 use super::driver::Driver;
@@ -39,6 +43,10 @@ pub struct EvaluateOptions {
     pub compute: ComputeSettings,
     /// Most pictures of a set.
     pub limit: Option<usize>,
+    /// Whether the first set's pictures are the partners of the others'.
+    pub pairs: bool,
+    /// The files of LPIPS, or folders that hold them; without any it is not computed.
+    pub lpips: Vec<PathBuf>,
     /// Tables to write; their endings say how.
     pub out: Vec<PathBuf>,
     /// Whether files that are there are replaced.
@@ -60,6 +68,8 @@ impl EvaluateOptions {
             extractor: flags::given(matches, super::usage::EXTRACTOR).unwrap_or(EXTRACTOR).to_owned(),
             compute: settings.compute,
             limit,
+            pairs: flags::switched(matches, super::usage::PAIRS).unwrap_or(false),
+            lpips: paths(super::usage::LPIPS),
             out: paths(super::usage::OUT),
             overwrite: flags::switched(matches, super::usage::OVERWRITE).unwrap_or(false),
             quiet: flags::switched(matches, super::usage::QUIET).unwrap_or(false),
@@ -99,15 +109,31 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
     let (extractor, _) = flags::find(&options.extractor, false)?;
     let (reference, held_out) = PictureSource::of_data_set(&options.reference)?;
     let reference = Pictures::new("the real pictures".to_owned(), reference, held_out, None, &extractor)?;
-    let mut sets = Vec::new();
+    let (mut sets, mut partners) = (Vec::new(), Partners::default());
     for path in &options.sets {
-        sets.extend(Pictures::of(path, options.limit, &extractor)?);
+        let found = Pictures::of(path, options.limit, &extractor)?;
+        partners.add(found.len());
+        sets.extend(found);
+    }
+    if options.pairs {
+        partners.declare(&sets.iter().map(|set| (set.name.as_str(), set.count())).collect::<Vec<_>>())?;
+    }
+    if partners.are_none() && !options.lpips.is_empty() {
+        return Err(CliError::NoPairs.into());
     }
     let shape = reference.shape.or_else(|| sets.iter().find_map(|set| set.shape)).unwrap_or(extractor.shape());
     for set in sets.iter().chain([&reference]) {
         set.check(shape)?;
     }
     let mut driver = Driver::new(folders, None, options.quiet)?;
+    let lpips = if options.lpips.is_empty() { None } else { Network::find(&options.lpips, &mut driver)? };
+    if driver.interrupted {
+        return Ok(driver.stopped());
+    }
+    let pairing = (options, lpips.as_ref());
+    let Some(paired) = pairs::compare(&sets, &partners, shape, pairing, &mut driver)? else {
+        return Ok(driver.stopped());
+    };
     let of = sets.iter().chain([&reference]).map(Pictures::count).sum();
     let mut looker = Looker { options, extractor: &extractor, driver: &mut driver, done: 0, of };
     let Some((real, _)) = looker.look(&reference, shape)? else { return Ok(driver.stopped()) };
@@ -133,6 +159,8 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
         classes: &extractor.classes,
         sets: &seen,
         reports: &reports,
+        paired: &paired,
+        lpips: lpips.as_ref().map(|network| &network.sha256),
     };
     for note in reports.iter().flat_map(|report| &report.notes) {
         driver.say(&format!("warning: {note}"));
@@ -216,8 +244,12 @@ impl Looker<'_> {
 /// Pictures as an 8-bit file shows them, which is what all sets have in common.
 fn levels(images: &ImageBatch, taken: &[usize]) -> ImageBatch {
     let [_, c, h, w] = images.shape();
-    let pixels = taken.iter().flat_map(|i| images.sample(*i)).map(|value| (value * 255.0).round() / 255.0);
+    let pixels = taken.iter().flat_map(|i| images.sample(*i)).copied().map(level);
     ImageBatch::new([taken.len(), c, h, w], pixels.collect())
+}
+
+fn level(value: f32) -> f32 {
+    (value * 255.0).round() / 255.0
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::pairs::{self, Paired};
 use crate::export::{ExportError, atomically};
 use crate::file::sha256;
+use crate::metrics::pairs::{PIXELS_PER_DEGREE, WINDOW};
 use crate::metrics::{
-    Interval, Metric, NEIGHBOURS, Number, PARTS, Report, SUBSET, SUBSETS, Set, Sure, agreement, confidence,
+    BINS, Interval, Metric, NEIGHBOURS, Number, PARTS, Report, SUBSET, SUBSETS, Set, Sure, agreement, confidence,
 };
 
 /// How a table is written.
@@ -97,17 +99,24 @@ pub(super) struct Table<'a> {
     pub(super) classes: &'a [String],
     pub(super) sets: &'a [Set],
     pub(super) reports: &'a [Report],
+    /// Of every set how it is beside its partners, if it has some.
+    pub(super) paired: &'a [Option<Paired>],
+    /// SHA-256 of the two files of LPIPS, where it was computed.
+    pub(super) lpips: Option<&'a [String; 2]>,
 }
 
 /// A number with as many digits as its interval allows, or four.
 fn shown(value: f64, metric: Metric) -> String {
     match metric {
-        Metric::Agreement | Metric::Confidence => format!("{:.2} %", value * 100.0),
+        Metric::Agreement | Metric::Confidence | Metric::Calibration => format!("{:.2} %", value * 100.0),
+        Metric::Psnr => format!("{value:.2}"),
+        Metric::Equal => format!("{value:.0}"),
         Metric::Kernel => format!("{value:.5}"),
         Metric::Inception => format!("{value:.3}"),
         Metric::Frechet | Metric::Precision | Metric::Recall | Metric::Density | Metric::Coverage => {
             format!("{value:.4}")
         }
+        Metric::Ssim | Metric::Flip | Metric::Lpips => format!("{value:.4}"),
     }
 }
 
@@ -131,14 +140,23 @@ impl Table<'_> {
         let (real, count) = &self.reference;
         let [height, width_of] = self.size;
         let hash = hash.get(..12).unwrap_or(hash);
+        let names: Vec<&str> = self.sets.iter().map(|set| set.name.as_str()).collect();
+        let pairs = pairs::protocol(self.paired, &names, self.lpips);
         format!(
-            "{width} features of {name} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits, against {count} real ones ({real}); ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts",
+            "{width} features of {name} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits, against {count} real ones ({real}); ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts; calibration: {BINS} bins{pairs}",
             NEIGHBOURS.0, NEIGHBOURS.1,
         )
     }
 
+    /// Numbers of a set and of its pairs, each with how many of these it is of.
+    fn numbers(&self, set: usize) -> impl Iterator<Item = (usize, &Number)> {
+        let of_pairs = self.paired[set].iter().flat_map(|paired| paired.numbers.iter().map(|of| (paired.pairs, of)));
+        let pictures = self.sets[set].features.len();
+        self.reports[set].numbers.iter().map(move |of| (pictures, of)).chain(of_pairs)
+    }
+
     fn number(&self, set: usize, metric: Metric) -> Option<&Number> {
-        self.reports[set].numbers.iter().find(|number| number.metric == metric)
+        self.numbers(set).map(|(_, number)| number).find(|number| number.metric == metric)
     }
 
     fn metrics(&self) -> impl Iterator<Item = Metric> {
@@ -199,7 +217,7 @@ impl Table<'_> {
         // Nothing fails that writes to memory.
         let mut written = rows.write_record(HEADER);
         for (place, set) in self.sets.iter().enumerate() {
-            for Number { metric, of, change } in &self.reports[place].numbers {
+            for (count, Number { metric, of, change }) in self.numbers(place) {
                 let sure = |of: Option<Sure>| -> [String; 3] {
                     let end = |end: fn(Interval) -> f64| {
                         of.and_then(|of| of.interval).map_or_else(String::new, |interval| end(interval).to_string())
@@ -208,8 +226,7 @@ impl Table<'_> {
                     [value, end(|interval| interval.low), end(|interval| interval.high)]
                 };
                 let better = if metric.larger_is_better() { "larger" } else { "smaller" };
-                let before =
-                    [set.name.clone(), set.features.len().to_string(), metric.key().to_owned(), better.to_owned()];
+                let before = [set.name.clone(), count.to_string(), metric.key().to_owned(), better.to_owned()];
                 let protocol = [
                     name.to_owned(),
                     hash.to_owned(),
@@ -230,8 +247,8 @@ impl Table<'_> {
     fn json(&self) -> Value {
         let (name, sha256, features) = self.extractor;
         let interval = |sure: Sure| sure.interval.map(|interval| json!([interval.low, interval.high]));
-        let sets = self.sets.iter().zip(self.reports).map(|(set, report)| {
-            let numbers = report.numbers.iter().map(|Number { metric, of, change }| {
+        let sets = self.sets.iter().zip(self.reports).enumerate().map(|(place, (set, report))| {
+            let numbers = self.numbers(place).map(|(_, Number { metric, of, change })| {
                 json!({
                     "metric": metric.key(),
                     "better": if metric.larger_is_better() { "larger" } else { "smaller" },
@@ -245,6 +262,11 @@ impl Table<'_> {
                 "set": set.name,
                 "pictures": set.features.len(),
                 "numbers": numbers.collect::<Vec<_>>(),
+                "pairs": self.paired[place].as_ref().map(|paired| json!({
+                    "with": self.sets[paired.with].name,
+                    "pairs": paired.pairs,
+                    "equal": paired.equal,
+                })),
                 "classes": self.by_class(set),
                 "notes": report.notes,
             })
@@ -258,6 +280,10 @@ impl Table<'_> {
                 "neighbours": { "precision_recall": NEIGHBOURS.0, "density_coverage": NEIGHBOURS.1 },
                 "kernel": { "subsets": SUBSETS, "subset": SUBSET },
                 "inception_parts": PARTS,
+                "calibration_bins": BINS,
+                "ssim_window": WINDOW,
+                "flip_pixels_per_degree": PIXELS_PER_DEGREE,
+                "lpips": self.lpips.map(|[vgg, linear]| json!({ "vgg_sha256": vgg, "linear_sha256": linear })),
                 "confidence": 0.95,
             },
             "sets": sets.collect::<Vec<_>>(),
@@ -346,6 +372,12 @@ mod tests {
         let (real, sets) = (set("real", 0.0).features, [set("a_1", 0.5), set("b", 0.25)]);
         let reports = compare(&real, &sets, &mut |_, _| true).unwrap();
         let classes = ["x".to_owned(), "y".to_owned()];
+        let of_pairs = [(Metric::Psnr, 24.5, 1.5), (Metric::Flip, 0.125, 0.25), (Metric::Equal, 2.0, 0.0)];
+        let numbers = of_pairs.map(|(metric, value, reach)| {
+            let interval = (reach > 0.0).then_some(Interval { low: value - reach, high: value + reach });
+            Number { metric, of: Sure { value, interval }, change: None }
+        });
+        let paired = [None, Some(Paired { with: 0, pairs: 11, equal: 2, numbers: numbers.to_vec() })];
         let table = Table {
             extractor: ("judge", "0123456789abcdef", 2),
             device: "a device",
@@ -354,6 +386,8 @@ mod tests {
             classes: &classes,
             sets: &sets,
             reports: &reports,
+            paired: &paired,
+            lpips: None,
         };
         let text = table.text();
         let lines: Vec<&str> = text.lines().collect();
@@ -361,9 +395,16 @@ mod tests {
         assert!(lines[2].starts_with("Fréchet distance ↓") && lines[2].contains("0.2500 ± "), "{text}");
         assert!(lines[2].contains("-0.1875 ± "), "0.0625 less 0.25: {text}");
         assert!(text.contains("(SHA-256 0123456789ab…) of 16×8 pictures") && text.contains("12 real ones"), "{text}");
+        assert!(
+            text.contains("\nPSNR, dB ↑") && text.contains("   24.50 ± 1.50") && text.contains("equal pairs ↑"),
+            "{text}"
+        );
+        assert!(text.contains("pairs: b with a_1 (11 pairs)"), "{text}");
         let csv = table.csv();
         let rows: Vec<&str> = csv.lines().collect();
-        assert_eq!(rows.len(), 1 + 2 * 9, "{csv}");
+        assert_eq!(rows.len(), 1 + 2 * 10 + 3, "{csv}");
+        assert!(csv.contains("\nb,11,psnr,larger,24.5,23,26,,,,"), "{csv}");
+        assert!(csv.contains("\nb,11,equal_pairs,larger,2,,,,,,"), "{csv}");
         let value: f64 = rows[1]
             .strip_prefix("a_1,12,frechet_distance,smaller,")
             .unwrap()
@@ -378,9 +419,11 @@ mod tests {
         assert!((number["change"].as_f64().unwrap() + 0.1875).abs() < 1e-6, "{number}");
         assert!(number["change_interval"][1].as_f64().unwrap() < 0.0);
         assert_eq!(json["sets"][0]["classes"][1]["pictures"], 6);
+        assert_eq!(json["sets"][1]["pairs"], json!({ "with": "a_1", "pairs": 11, "equal": 2 }));
+        assert!(json["sets"][0]["pairs"].is_null() && json["protocol"]["lpips"].is_null());
         let latex = table.latex();
         assert!(latex.contains("\na\\_1 & $0.2500 \\pm ") && latex.contains("\\,\\%"), "{latex}");
-        assert_eq!(latex.matches(" & ").count(), 3 * 9);
+        assert_eq!(latex.matches(" & ").count(), 3 * (10 + 3));
         for (name, expected) in [("t.csv", "set,pictures"), ("t.json", "{"), ("t.TEX", SEAL)] {
             let folder = tempfile::tempdir().unwrap();
             assert!(!is_table(&folder.path().join(name)));
