@@ -15,7 +15,7 @@ use burn::tensor::{Device, Tensor};
 use super::build::{Build, Source};
 use super::footprint::weight_bytes;
 use super::layer::Conv;
-use super::{average_pool_2x2, tensor};
+use super::{average_pool_2x2, check, tensor};
 use crate::checkpoint::CheckpointError;
 
 /// Convolutions of every stage of VGG16.

@@ -11,12 +11,12 @@ use super::golden::Golden;
 /// The narrow network, as consistency models are trained with it.
 fn open(device: &Device) -> Lpips {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/lpips");
-    let [vgg, heads] =
-        ["vgg", "heads"].map(|name| Checkpoint::open(&folder.join(name).with_extension("safetensors")).unwrap());
+    let [vgg, heads] = ["vgg", "heads"]
+        .map(|name| Checkpoint::open(&folder.join(name).with_extension("safetensors")).expect("it opens"));
     let widths: Vec<usize> = Lpips::widths().iter().map(|name| vgg.tensors()[name].shape[0]).collect();
     assert_eq!(widths, [4, 6, 8, 8, 10]);
     let (mut vgg, mut heads) = (Weights::new(&vgg), Weights::new(&heads));
-    let lpips = Lpips::load(&widths, (&mut vgg, &mut heads), device).unwrap();
+    let lpips = Lpips::load(&widths, (&mut vgg, &mut heads), device).expect("it has all tensors");
     assert!(vgg.report().unused.is_empty() && heads.report().unused.is_empty(), "every tensor has its place");
     lpips
 }
