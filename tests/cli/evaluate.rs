@@ -114,6 +114,6 @@ fn after_is_compared_with_before_and_declared_sets_with_the_first_one_place_by_p
     refused(&["same", "--pairs"], 2, "but only one is given");
     refused(&["same", "--lpips", network.to_str().unwrap()], 2, "but no set has partners");
     refused(&["r", "--lpips", "same"], 1, "not one file of VGG16");
-    write_samples(&path.join("few.npz"), [5, 32, 32, 3], &[7; 5 * 3072], None);
+    write_samples(&path.join("few.npz"), [5, 32, 32, 3], &vec![7; 5 * 3072], None);
     refused(&["same", "few.npz", "--pairs"], 1, "few.npz have 5 pictures, but same have 12");
 }

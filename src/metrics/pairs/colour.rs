@@ -11,12 +11,16 @@ const TO_XYZ: [[f64; 3]; 3] = [
 ];
 /// Where CIELAB's root becomes a line, as a length of its cube.
 const DELTA: f64 = 6.0 / 29.0;
+/// The largest level of a file of 8 bits.
+const LEVELS: u8 = 255;
 
 /// Matrices between linear light and XYZ relative to white.
 #[derive(Debug, Clone)]
 pub(super) struct Colours {
     to_relative: Matrix3<f64>,
     from_relative: Matrix3<f64>,
+    /// Linear light of the 256 levels of a file, which nearly all pictures have and whose powers take long.
+    lights: Vec<f64>,
 }
 
 impl Colours {
@@ -25,14 +29,22 @@ impl Colours {
         // White is 1, 1, 1.
         let to_relative = Matrix3::from_fn(|row, column| to_xyz[(row, column)] / to_xyz.row(row).sum());
         let from_relative = to_relative.try_inverse().expect("three primaries are independent");
-        Self { to_relative, from_relative }
+        let lights = (0..=LEVELS).map(|level| light(f64::from(f32::from(level) / f32::from(LEVELS)))).collect();
+        Self { to_relative, from_relative, lights }
     }
 
     /// sRGB levels to luminance, red-green and blue-yellow, linear in light (`YCxCz`).
-    pub(super) fn opponent(&self, levels: [f64; 3]) -> [f64; 3] {
-        let relative = self.to_relative * Vector3::from(levels.map(light));
+    pub(super) fn opponent(&self, levels: [f32; 3]) -> [f64; 3] {
+        let relative = self.to_relative * Vector3::from(levels.map(|level| self.light(level)));
         let (x, y, z) = (relative.x, relative.y, relative.z);
         [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
+    }
+
+    fn light(&self, level: f32) -> f64 {
+        let nearest = (level * f32::from(LEVELS)).round();
+        let is_level = nearest / f32::from(LEVELS) == level;
+        let known = self.lights.get(nearest as usize).filter(|_| is_level);
+        known.copied().unwrap_or_else(|| light(f64::from(level)))
     }
 
     /// The opponent space to linear light in `[0, 1]`; what no screen shows is brought there.
@@ -63,7 +75,7 @@ fn root(value: f64) -> f64 {
 
 /// The distance of two colours: of lightness plus of colour (HyAB, Abasi et al. 2020).
 pub(super) fn distance(a: [f64; 3], b: [f64; 3]) -> f64 {
-    (a[0] - b[0]).abs() + libm::hypot(a[1] - b[1], a[2] - b[2])
+    (a[0] - b[0]).abs() + libm::sqrt((a[1] - b[1]).powi(2) + (a[2] - b[2]).powi(2))
 }
 
 #[cfg(test)]
@@ -80,8 +92,10 @@ mod tests {
         let colours = Colours::new();
         assert_near(colours.opponent([1.0; 3]), [100.0, 0.0, 0.0], 1e-12);
         assert_near(colours.seen([1.0; 3]), [100.0, 0.0, 0.0], 1e-12);
+        // One is a level of files.
         let levels = [0.2, 0.9, 0.03];
-        assert_near(colours.shown(colours.opponent(levels)), levels.map(light), 1e-12);
+        let expected = levels.map(|level| light(f64::from(level)));
+        assert_near(colours.shown(colours.opponent(levels)), expected, 1e-12);
     }
 
     #[test]

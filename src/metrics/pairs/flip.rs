@@ -14,9 +14,8 @@ const RED_GREEN: (f64, f64) = (1.0, 0.0053);
 const BLUE_YELLOW: [(f64, f64); 2] = [(34.1, 0.04), (13.5, 0.025)];
 /// Width of an edge or point that is looked for, in degrees.
 const FEATURE: f64 = 0.082;
-/// Exponents of the distance of colours and of features.
+/// Exponent of the distance of colours; that of features is a half.
 const COLOUR_POWER: f64 = 0.7;
-const FEATURE_POWER: f64 = 0.5;
 /// Up to this share of the largest distance of colours all is spread over that share of the errors.
 const KNEE: (f64, f64) = (0.4, 0.95);
 
@@ -98,7 +97,7 @@ impl Flip {
         let error = |i: usize| {
             let colour = self.spread(libm::pow(distance(a.colours[i], b.colours[i]), COLOUR_POWER));
             let feature = change(0, i).max(change(1, i)) * std::f64::consts::FRAC_1_SQRT_2;
-            libm::pow(colour, 1.0 - libm::pow(feature, FEATURE_POWER).min(1.0))
+            libm::pow(colour, 1.0 - libm::sqrt(feature).min(1.0))
         };
         (0..a.colours.len()).map(error).collect()
     }
@@ -117,7 +116,7 @@ impl Flip {
         let [channels, height, width] = self.shape;
         assert_eq!(picture.len(), channels * height * width, "pictures of this form");
         let count = height * width;
-        let level = |channel: usize, i: usize| f64::from(picture[channel.min(channels - 1) * count + i]);
+        let level = |channel: usize, i: usize| picture[channel.min(channels - 1) * count + i];
         let mut planes = [(); 3].map(|()| Vec::with_capacity(count));
         for i in 0..count {
             let opponent = self.colours.opponent([level(0, i), level(1, i), level(2, i)]);
@@ -143,7 +142,7 @@ impl Flip {
         [&self.edge, &self.point].map(|filter| {
             let along_rows = self.beside.along_columns(&filter.along_rows(&plane, width), width);
             let along_columns = filter.along_columns(&beside, width);
-            along_rows.iter().zip(&along_columns).map(|(x, y)| libm::hypot(*x, *y)).collect()
+            along_rows.iter().zip(&along_columns).map(|(x, y)| libm::sqrt(x * x + y * y)).collect()
         })
     }
 
