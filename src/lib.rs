@@ -23,7 +23,7 @@
 //! | [`generator`] | preconditioning, schedules, samplers, editing, noise per sample seed | files, threads, clocks |
 //! | [`classifier`] | normalisation, logits, energy | files, threads, clocks |
 //! | [`refiner`] | objectives, update rules, targets, the ball; one iteration | files, threads, clocks |
-//! | [`metrics`] | numbers about sets of pictures, from features: distances, shares, intervals | networks, files, clocks |
+//! | [`metrics`] | numbers about sets of pictures, from features: distances, shares, intervals; about pairs of pictures | networks, files, clocks |
 //! | [`experiment`] | what the file of an experiment declares, and the table of what its cells gave | networks, files, clocks |
 //! | [`data`] | pictures of other programs, batch by batch: files, folders, archives; what networks saw of them | tensors, the window |
 //! | [`train`] | losses, schedules, attacks; one step of training | files, threads, clocks |

@@ -147,6 +147,43 @@ pub enum CliError {
     /// Sets or real pictures that do not compare.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    /// One set where two are paired.
+    #[error("--pairs compares sets place by place, but only one is given: give the set of its partners before it")]
+    Pairs,
+    /// What was seen of pictures where these are compared.
+    #[error("--pairs compares pictures, but {name} holds only what was seen of some: give the pictures")]
+    PairSeen {
+        /// The set.
+        name: String,
+    },
+    /// Sets of other numbers of pictures than their partners'.
+    #[error(
+        "{name} have {}, but {first} have {expected}: --pairs compares sets place by place, so give as many, or leave it out",
+        crate::units::counted(*found, "picture")
+    )]
+    PairCounts {
+        /// The set.
+        name: String,
+        /// Pictures of it.
+        found: usize,
+        /// The set of the partners.
+        first: String,
+        /// Pictures of that.
+        expected: usize,
+    },
+    /// A distance of pairs where there are none.
+    #[error("--lpips is a distance of pairs, but no set has partners: give results of lapidary refine, or --pairs")]
+    NoPairs,
+    /// Files that LPIPS cannot be made of.
+    #[error(
+        "--lpips needs two files, torchvision's of vgg16 and vgg.pth of richzhang/PerceptualSimilarity, or a folder with both, but among these is {what}: {files}"
+    )]
+    LpipsFiles {
+        /// What is missing, or is there too often.
+        what: &'static str,
+        /// What was given.
+        files: String,
+    },
     /// Pictures of another form than the other sets'.
     #[error(
         "{name} have {} of {}×{}, but {} of {}×{} are compared: sets of one size compare, so bring all to that size first",
@@ -348,6 +385,8 @@ impl CliError {
             | Self::Channels { .. }
             | Self::Size(_)
             | Self::SetShape { .. }
+            | Self::PairCounts { .. }
+            | Self::LpipsFiles { .. }
             | Self::Output { .. }
             | Self::Samples { .. } => 1,
             _ => 2,

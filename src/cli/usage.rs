@@ -54,6 +54,8 @@ pub(super) const CONFIG: &str = "config";
 pub(super) const FILES: &str = "file";
 pub(super) const REFERENCE: &str = "reference";
 pub(super) const EXTRACTOR: &str = "extractor";
+pub(super) const PAIRS: &str = "pairs";
+pub(super) const LPIPS: &str = "lpips";
 
 const ABOUT: &str = "Refine generated images with an adversarially trained joint classifier-discriminator";
 const LONG_ABOUT: &str = "A consistency model makes images; a joint classifier-discriminator refines them.
@@ -155,7 +157,10 @@ the classifier judges, which needs no data but favours what it is sure of. Write
 
 const EVALUATE_ABOUT: &str = "Compares sets of pictures with real ones in the features that a classifier sees: Fréchet distance, kernel distance (KID), \
 precision and recall, density and coverage, Inception score, and how many pictures are of their class, with 95 % intervals where \
-resampling can find them. Every further set is compared with the first, too, picture by picture where both have as many.
+resampling can find them. Every further set is compared with the first, too, by the same draws where both have as many.
+
+After a refinement is also compared with before, picture by picture: PSNR, SSIM, FLIP, and LPIPS where --lpips names its weights. These \
+say how much was changed; --pairs compares other sets so.
 
 A set is an .npz of samples, a folder of pictures, a folder of results or a session (.lapidary), which are two sets where \
 something was refined: before and after. The real pictures of a data set are those that it does not hold out for validation. \
@@ -318,6 +323,9 @@ fn evaluate() -> Command {
         "The classifier whose features are compared, best one that refined nothing [default: {}]",
         super::evaluate::EXTRACTOR
     ));
+    let lpips = "The weights of LPIPS, for pairs: torchvision's file of vgg16 and vgg.pth of richzhang/PerceptualSimilarity, or a folder with both; given again for the second file";
+    let pairs =
+        "Every picture of the first set is the partner of that at its place in every other one: compare them, too";
     let limit = flags::flag_of(LIMIT, Some("all"))
         .help("Take at most so many pictures of every set, the first ones [default: all]");
     Command::new("evaluate")
@@ -327,7 +335,8 @@ fn evaluate() -> Command {
         .arg(sets)
         // One at a time: the sets may stand behind it.
         .arg(many(REFERENCE, reference).num_args(1).required(true))
-        .args([extractor, limit, many(OUT, tables)])
+        .args([extractor, limit, many(LPIPS, lpips).num_args(1), many(OUT, tables)])
+        .arg(flags::plain_switch(PAIRS, pairs))
         .args(kept)
         .arg(flags::plain_switch(OVERWRITE, "Replace files of an earlier evaluate, and nothing else"))
         .arg(flags::plain_switch(QUIET, "No progress bar; the table, warnings and errors only"))

@@ -12,18 +12,23 @@
 //! | [`Neighbourhoods`] | who lies among whom: precision, recall, density, coverage | larger | Kynkäänniemi et al. 2019, Naeem et al. 2020 |
 //! | [`inception_score`] | one set with its classes | larger | Salimans et al. 2016 |
 //! | [`agreement`], [`confidence`] | every picture with its class | larger | |
+//! | [`calibration_error`] | how sure a network is with how often it is right | smaller | Guo et al. 2017 |
+//! | [`pairs`] | every picture with its partner, value by value | | |
 
+mod calibration;
 mod error;
 mod features;
 mod frechet;
 mod interval;
 mod kernel;
 mod neighbours;
+pub mod pairs;
 mod report;
 mod score;
 mod statistics;
 pub mod words;
 
+pub use self::calibration::{BINS, calibration_error};
 pub use self::error::MetricError;
 pub use self::features::Features;
 pub use self::frechet::{Gaussian, frechet_distance};

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::calibration::Calibration;
 use super::interval::{REPLICATES, bootstrapped_means, mean};
 use super::{
     Features, Gaussian, Interval, MetricError, Neighbours, Real, SUBSET, SUBSETS, Watch, agreement, confidence,
@@ -52,11 +53,23 @@ pub enum Metric {
     Agreement,
     /// Mean of [`confidence`].
     Confidence,
+    /// [`super::calibration_error`].
+    Calibration,
+    /// Mean of [`super::pairs::psnr`] over the pairs that differ.
+    Psnr,
+    /// Mean of [`super::pairs::Ssim`] over the pairs.
+    Ssim,
+    /// Mean of [`super::pairs::Flip`] over the pairs.
+    Flip,
+    /// Mean of [`crate::net::lpips`] over the pairs.
+    Lpips,
+    /// Pairs of equal pictures.
+    Equal,
 }
 
 impl Metric {
     /// All of them, in the order of a table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::Frechet,
         Self::Kernel,
         Self::Precision,
@@ -66,6 +79,12 @@ impl Metric {
         Self::Inception,
         Self::Agreement,
         Self::Confidence,
+        Self::Calibration,
+        Self::Psnr,
+        Self::Ssim,
+        Self::Flip,
+        Self::Lpips,
+        Self::Equal,
     ];
 
     /// Its name in files.
@@ -81,6 +100,12 @@ impl Metric {
             Self::Inception => "inception_score",
             Self::Agreement => "agreement",
             Self::Confidence => "confidence",
+            Self::Calibration => "calibration_error",
+            Self::Psnr => "psnr",
+            Self::Ssim => "ssim",
+            Self::Flip => "flip",
+            Self::Lpips => "lpips",
+            Self::Equal => "equal_pairs",
         }
     }
 
@@ -97,20 +122,28 @@ impl Metric {
             Self::Inception => "Inception score",
             Self::Agreement => "agreement",
             Self::Confidence => "confidence",
+            Self::Calibration => "calibration error",
+            Self::Psnr => "PSNR, dB",
+            Self::Ssim => "SSIM",
+            Self::Flip => "FLIP",
+            Self::Lpips => "LPIPS",
+            Self::Equal => "equal pairs",
         }
     }
 
     /// Without the part of the interval where it cannot lie.
-    fn possible(self, of: Sure) -> Sure {
-        let most = if matches!(self, Self::Agreement | Self::Confidence) { 1.0 } else { f64::INFINITY };
-        let cut = |Interval { low, high }| Interval { low: f64::max(low, 0.0), high: f64::min(high, most) };
+    pub(super) fn possible(self, of: Sure) -> Sure {
+        let least = if matches!(self, Self::Ssim) { -1.0 } else { 0.0 };
+        let is_share = matches!(self, Self::Agreement | Self::Confidence | Self::Calibration | Self::Ssim | Self::Flip);
+        let most = if is_share { 1.0 } else { f64::INFINITY };
+        let cut = |Interval { low, high }| Interval { low: f64::max(low, least), high: f64::min(high, most) };
         Sure { interval: of.interval.map(cut), ..of }
     }
 
-    /// Whether more of it is better.
+    /// Whether more of it is better; of pairs, nearer to the partner.
     #[must_use]
     pub const fn larger_is_better(self) -> bool {
-        !matches!(self, Self::Frechet | Self::Kernel)
+        !matches!(self, Self::Frechet | Self::Kernel | Self::Calibration | Self::Flip | Self::Lpips)
     }
 }
 
@@ -259,6 +292,12 @@ fn numbers(
             value: mean(&of_each, &vec![1; of_each.len()]),
             bootstrapped: bootstrapped_means(&of_each),
         }));
+        let calibration = Calibration::of(features, labels);
+        found.push(Found {
+            metric: Metric::Calibration,
+            value: calibration.value(),
+            bootstrapped: calibration.bootstrapped(),
+        });
     }
     Ok(found)
 }
@@ -361,7 +400,7 @@ mod tests {
         let frechet = of(&reports[1], Metric::Frechet);
         let (own, change) = (frechet.of.interval.unwrap(), frechet.change.unwrap().interval.unwrap());
         assert!(own.holds(frechet.of.value) && change.high < 0.0, "{frechet:?}");
-        assert!(reports.iter().all(|report| report.notes.is_empty() && report.numbers.len() == 9));
+        assert!(reports.iter().all(|report| report.notes.is_empty() && report.numbers.len() == 10));
         assert!(of(&reports[0], Metric::Frechet).change.is_none(), "the first has nothing before it");
     }
 

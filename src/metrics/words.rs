@@ -5,12 +5,15 @@ use super::{Interval, Metric, Sure};
 /// A number with as many digits as tables have.
 fn shown(value: f64, metric: Metric) -> String {
     match metric {
-        Metric::Agreement | Metric::Confidence => format!("{:.2} %", value * 100.0),
+        Metric::Agreement | Metric::Confidence | Metric::Calibration => format!("{:.2} %", value * 100.0),
+        Metric::Psnr => format!("{value:.2}"),
+        Metric::Equal => format!("{value:.0}"),
         Metric::Kernel => format!("{value:.5}"),
         Metric::Inception => format!("{value:.3}"),
         Metric::Frechet | Metric::Precision | Metric::Recall | Metric::Density | Metric::Coverage => {
             format!("{value:.4}")
         }
+        Metric::Ssim | Metric::Flip | Metric::Lpips => format!("{value:.4}"),
     }
 }
 

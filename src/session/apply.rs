@@ -111,6 +111,7 @@ impl Session {
             | Event::Preview { .. }
             | Event::Generated { .. }
             | Event::Measured { .. }
+            | Event::Compared { .. }
             | Event::State { .. }
             | Event::Updated { .. }
             | Event::Resting { .. }

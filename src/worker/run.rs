@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 
+use super::compare::Compare;
 use super::edit::Edit;
 use super::error::WorkError;
 use super::generate::Generate;
@@ -110,6 +111,10 @@ impl<'a, 'c> Engine<'a, 'c> {
             Command::Measure { job, classifier, images, compute, chunk } => {
                 let chunk = chunk.map(|chunk| chunk.get() as usize);
                 self.begin(job, Measure::new(classifier, images, compute, chunk), None);
+            }
+            Command::Compare { job, lpips, pairs, compute, chunk } => {
+                let chunk = chunk.map(|chunk| chunk.get() as usize);
+                self.begin(job, Compare::new(lpips, pairs, compute, chunk), None);
             }
             Command::Train { job, settings, waits } => {
                 // The old one's memory, and its hold on its folder, first.

@@ -63,6 +63,7 @@ fn a_refinement_is_compared_with_real_pictures_before_and_after() {
     let change = after["value"].as_f64().unwrap() - before["value"].as_f64().unwrap();
     assert!(change != 0.0 && (after["change"].as_f64().unwrap() - change).abs() < 1e-9);
     assert!(number(1, "agreement")["value"].as_f64().unwrap() > 0.9, "the judge knows the demo's classes");
+    assert!(number(1, "calibration_error")["value"].as_f64().unwrap() < 0.5);
     // Classes of other names are none of the pictures'.
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let manifest = std::fs::read_to_string(model.join("gtsrb12-judge.toml")).unwrap();
@@ -236,4 +237,49 @@ fn what_does_not_belong_together_is_refused_in_one_sentence() {
     let whole = std::fs::read(path.join("seen/some.npz")).unwrap();
     std::fs::write(path.join("cut.npz"), &whole[..whole.len() / 2]).unwrap();
     refused(1, &real(&["cut.npz"]), "its list of arrays cannot be read");
+}
+
+#[test]
+fn after_is_compared_with_before_and_declared_sets_with_the_first_one_place_by_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    run(path, &["refine", "--seeds", "0..12", "--iterations", "2", "--out", "r"]);
+    run(path, &["generate", "--seeds", "0..12", "--out", "same"]);
+    run(path, &["generate", "--seeds", "100..112", "--out", "other"]);
+    let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/lpips");
+    let evaluate = |args: &[&str], says: &[&str]| -> serde_json::Value {
+        let common = ["evaluate", "--reference", "other", "--device", "cpu", "--overwrite"];
+        let output = lapidary(path, &[&common[..], args, &["--out", "t.json", "t.csv", "t.tex"]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let said = stdout(&output);
+        assert!(says.iter().all(|says| said.contains(says)), "{said}");
+        serde_json::from_slice(&std::fs::read(path.join("t.json")).unwrap()).unwrap()
+    };
+    let number = |table: &serde_json::Value, set: usize, metric: &str| {
+        let numbers = table["sets"][set]["numbers"].as_array().unwrap();
+        numbers.iter().find(|number| number["metric"] == metric).map(|number| number["value"].as_f64().unwrap())
+    };
+    let plain = evaluate(&["r"], &["r after with r before (12 pairs)", "PSNR, dB ↑", "SSIM ↑", "FLIP ↓"]);
+    assert!(number(&plain, 1, "psnr").unwrap() > 15.0 && number(&plain, 0, "psnr").is_none());
+    assert!((0.0..0.5).contains(&number(&plain, 1, "flip").unwrap()));
+    assert_eq!((number(&plain, 1, "lpips"), number(&plain, 1, "equal_pairs")), (None, None));
+    let lpips = ["r", "same", "other", "--pairs", "--lpips", network.to_str().unwrap()];
+    let table = evaluate(&lpips, &["same with r before", "other with r before", "LPIPS ↓", "equal pairs ↑"]);
+    assert_eq!(number(&table, 1, "ssim"), number(&plain, 1, "ssim"));
+    assert_eq!(table["sets"][2]["pairs"], serde_json::json!({ "with": "r before", "pairs": 12, "equal": 12 }));
+    assert_eq!(["flip", "lpips", "equal_pairs"].map(|metric| number(&table, 2, metric).unwrap()), [0.0, 0.0, 12.0]);
+    assert_eq!(number(&table, 2, "psnr"), None, "it has no end");
+    for metric in ["flip", "lpips"] {
+        let of = |set: usize| number(&table, set, metric).unwrap();
+        assert!(0.0 < of(1) && of(1) < of(3), "{metric}: other pictures are farther away than refined ones");
+    }
+    assert_eq!(table["protocol"]["lpips"]["vgg_sha256"].as_str().unwrap().len(), 64);
+    assert!(std::fs::read_to_string(path.join("t.csv")).unwrap().contains("\nr after,12,lpips,smaller,"));
+    let common = ["evaluate", "--reference", "other", "--device", "cpu"];
+    let refused = |args: &[&str], code, says: &str| check_refused(path, &[&common[..], args].concat(), code, says);
+    refused(&["same", "--pairs"], 2, "but only one is given");
+    refused(&["same", "--lpips", network.to_str().unwrap()], 2, "but no set has partners");
+    refused(&["r", "--lpips", "same"], 1, "not one file of VGG16");
+    write_samples(&path.join("few.npz"), [5, 32, 32, 3], &vec![7; 5 * 3072], None);
+    refused(&["same", "few.npz", "--pairs"], 1, "few.npz have 5 pictures, but same have 12");
 }

@@ -6,7 +6,8 @@ use super::reference::Described;
 use super::table::Table;
 use crate::data::Sight;
 use crate::file::sha256;
-use crate::metrics::{NEIGHBOURS, PARTS, SUBSET, SUBSETS};
+use crate::metrics::pairs::{PIXELS_PER_DEGREE, WINDOW};
+use crate::metrics::{BINS, NEIGHBOURS, PARTS, SUBSET, SUBSETS};
 
 /// Digits of a hash that says so.
 const HASH: usize = 16;
@@ -25,20 +26,24 @@ impl Table<'_> {
             "width": self.size[1],
             "levels": Sight::LEVELS,
             "real": { "sha256": identity, "pictures": pictures, "statistics": is_statistics, "count": count },
-            "protocol": protocol(),
+            "protocol": protocol(self.lpips),
         });
         all["hash"] = short(&all);
         all
     }
 }
 
-/// How numbers are computed, where there is a choice.
-pub(super) fn protocol() -> Value {
+/// How numbers are computed, where there is a choice. `lpips`: SHA-256 of its two files.
+pub(super) fn protocol(lpips: Option<&[String; 2]>) -> Value {
     json!({
         "neighbours": { "precision_recall": NEIGHBOURS.0, "density_coverage": NEIGHBOURS.1 },
         "kernel": { "subsets": SUBSETS, "subset": SUBSET },
         "inception_parts": PARTS,
         "inception_order": "FNV-1a of features and logits",
+        "calibration_bins": BINS,
+        "ssim_window": WINDOW,
+        "flip_pixels_per_degree": PIXELS_PER_DEGREE,
+        "lpips": lpips.map(|[vgg, linear]| json!({ "vgg_sha256": vgg, "linear_sha256": linear })),
         "confidence": 0.95,
     })
 }
@@ -70,6 +75,8 @@ mod tests {
             sets: &sets,
             fitted: &[0],
             reports: &reports,
+            paired: &[None],
+            lpips: None,
         };
         let hashes = |table: &Table<'_>| {
             let json = table.json();

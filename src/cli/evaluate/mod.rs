@@ -3,6 +3,8 @@
 mod comparable;
 mod dumps;
 mod error;
+mod lpips;
+mod pairs;
 mod reference;
 mod session;
 mod sets;
@@ -16,6 +18,7 @@ use clap::ArgMatches;
 use self::dumps::{Files, Protocol};
 pub(super) use self::dumps::{SAVE_FEATURES, SAVE_STATISTICS};
 pub use self::error::EvaluateError;
+use self::lpips::Network;
 use self::reference::{Reference, joined, seen};
 use self::sets::{Kind, Pictures};
 pub(super) use self::table::read as read_table;
@@ -54,6 +57,10 @@ pub struct EvaluateOptions {
     pub compute: ComputeSettings,
     /// Most pictures of a set.
     pub limit: Option<usize>,
+    /// Whether the first set's pictures are the partners of the others'.
+    pub pairs: bool,
+    /// The files of LPIPS, or folders that hold them; without any it is not computed.
+    pub lpips: Vec<PathBuf>,
     /// Tables to write; their endings say how.
     pub out: Vec<PathBuf>,
     /// Where mean and covariance of the real pictures go.
@@ -81,6 +88,8 @@ impl EvaluateOptions {
             extractor: flags::given(matches, super::usage::EXTRACTOR).unwrap_or(EXTRACTOR).to_owned(),
             compute: settings.compute,
             limit,
+            pairs: flags::switched(matches, super::usage::PAIRS).unwrap_or(false),
+            lpips: paths(super::usage::LPIPS),
             out: paths(super::usage::OUT),
             save_statistics: paths(SAVE_STATISTICS).into_iter().next(),
             save_features: paths(SAVE_FEATURES).into_iter().next(),
@@ -144,7 +153,16 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
     if options.save_statistics.is_some() {
         reference.check_statistics()?;
     }
-    let sets = sets::open(&options.sets, options.limit, &extractor)?;
+    let (sets, mut partners) = sets::open(&options.sets, options.limit, &extractor)?;
+    if options.pairs {
+        if let Some(seen) = sets.iter().find(|set| matches!(set.kind, Kind::Seen(_))) {
+            return Err(CliError::PairSeen { name: seen.name.clone() }.into());
+        }
+        partners.declare(&sets.iter().map(|set| (set.name.as_str(), set.count())).collect::<Vec<_>>())?;
+    }
+    if partners.are_none() && !options.lpips.is_empty() {
+        return Err(CliError::NoPairs.into());
+    }
     let shape = reference.shape().or_else(|| sets.iter().find_map(|set| set.shape)).unwrap_or(extractor.shape());
     sets.iter().try_for_each(|set| set.check(shape))?;
     reference.check(shape)?;
@@ -156,6 +174,14 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
     known.iter().try_for_each(|(path, sight)| protocol.check(path, sight))?;
 
     let mut driver = Driver::new(folders, None, options.quiet)?;
+    let lpips = if options.lpips.is_empty() { None } else { Network::find(&options.lpips, &mut driver)? };
+    if driver.interrupted {
+        return Ok(driver.stopped());
+    }
+    let pairing = (options, lpips.as_ref());
+    let Some(paired) = pairs::compare(&sets, &partners, shape, pairing, &mut driver)? else {
+        return Ok(driver.stopped());
+    };
     driver.note(reference.assumed(&protocol, shape).as_slice());
     let is_new = |set: &&Pictures| !matches!(set.kind, Kind::Seen(_));
     let of = sets.iter().chain(&reference.parts).filter(is_new).map(Pictures::count).sum();
@@ -204,6 +230,8 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
         sets: &seen,
         fitted: &fitted,
         reports: &reports,
+        paired: &paired,
+        lpips: lpips.as_ref().map(|network| &network.sha256),
     };
     for note in reports.iter().flat_map(|report| &report.notes) {
         driver.say(&format!("warning: {note}"));
@@ -351,7 +379,7 @@ fn labels_of(set: &Pictures, looked: &Looked, extractor: &Manifest) -> (Option<V
 
 /// Pictures as an 8-bit file shows them, which is what all sets have in common.
 fn levels(images: &ImageBatch) -> ImageBatch {
-    ImageBatch::new(images.shape(), images.pixels().iter().map(|value| (value * 255.0).round() / 255.0).collect())
+    ImageBatch::new(images.shape(), images.pixels().iter().copied().map(level).collect())
 }
 
 /// Which pictures these are.
@@ -359,6 +387,10 @@ fn digests(images: &ImageBatch) -> Vec<Digest> {
     let [n, shape @ ..] = images.shape();
     let level = |value: &f32| (value * 255.0).round() as u8;
     (0..n).map(|i| Digest::of(shape, &images.sample(i).iter().map(level).collect::<Vec<u8>>())).collect()
+}
+
+fn level(value: f32) -> f32 {
+    (value * 255.0).round() / 255.0
 }
 
 #[cfg(test)]

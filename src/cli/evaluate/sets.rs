@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::error::EvaluateError;
+use super::pairs::Partners;
 use super::{CliError, session};
 use crate::classifier::translation;
 use crate::data::{
@@ -53,13 +54,17 @@ pub(super) struct Held {
     pub(super) labels: Option<Vec<usize>>,
 }
 
-/// All sets.
+/// All sets, and which of them are partners of each other.
 ///
 /// # Errors
 /// What keeps one of them from being read, or that one is given twice.
-pub(super) fn open(paths: &[PathBuf], limit: Option<usize>, extractor: &Manifest) -> anyhow::Result<Vec<Pictures>> {
+pub(super) fn open(
+    paths: &[PathBuf],
+    limit: Option<usize>,
+    extractor: &Manifest,
+) -> anyhow::Result<(Vec<Pictures>, Partners)> {
     let mut given: Vec<(&PathBuf, Vec<PathBuf>)> = Vec::new();
-    let mut sets = Vec::new();
+    let (mut sets, mut partners) = (Vec::new(), Partners::default());
     for path in paths {
         let own = Pictures::of(path, limit, extractor)?;
         let files = own.first().map_or_else(Vec::new, |set| real_files(&set.files));
@@ -67,9 +72,10 @@ pub(super) fn open(paths: &[PathBuf], limit: Option<usize>, extractor: &Manifest
             return Err(EvaluateError::SetTwice { first: (*first).clone(), path: path.clone() }.told());
         }
         given.push((path, files));
+        partners.add(own.len());
         sets.extend(own);
     }
-    Ok(sets)
+    Ok((sets, partners))
 }
 
 /// Files as the system knows them, however they were named.

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::comparable::{protocol, short};
+use super::pairs::{self, Paired};
 use super::reference::Described;
 use crate::data::Sight;
 use crate::experiment::Found;
@@ -13,7 +14,7 @@ use crate::export::{ExportError, atomically};
 use crate::file::sha256;
 use crate::metrics::words::{arrow, latex, latex_head, latex_number, with_interval};
 use crate::metrics::{
-    Interval, Metric, NEIGHBOURS, Number, PARTS, Report, SUBSET, SUBSETS, Set, Sure, agreement, confidence,
+    BINS, Interval, Metric, NEIGHBOURS, Number, PARTS, Report, SUBSET, SUBSETS, Set, Sure, agreement, confidence,
 };
 
 /// How a table is written.
@@ -135,6 +136,10 @@ pub(super) struct Table<'a> {
     /// Pictures of every set that were cropped or resized.
     pub(super) fitted: &'a [usize],
     pub(super) reports: &'a [Report],
+    /// Of every set how it is beside its partners, if it has some.
+    pub(super) paired: &'a [Option<Paired>],
+    /// SHA-256 of the two files of LPIPS, where it was computed.
+    pub(super) lpips: Option<&'a [String; 2]>,
 }
 
 impl Table<'_> {
@@ -143,14 +148,23 @@ impl Table<'_> {
         let (name, hash, width) = self.extractor;
         let [height, width_of] = self.size;
         let hash = hash.get(..12).unwrap_or(hash);
+        let names: Vec<&str> = self.sets.iter().map(|set| set.name.as_str()).collect();
+        let pairs = pairs::protocol(self.paired, &names, self.lpips);
         format!(
-            "{width} features of {name} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits, against {}; ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts in the order of a hash of what is seen",
+            "{width} features of {name} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits, against {}; ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts in the order of a hash of what is seen; calibration: {BINS} bins{pairs}",
             self.reference, NEIGHBOURS.0, NEIGHBOURS.1,
         )
     }
 
+    /// Numbers of a set and of its pairs, each with how many of these it is of.
+    fn numbers(&self, set: usize) -> impl Iterator<Item = (usize, &Number)> {
+        let of_pairs = self.paired[set].iter().flat_map(|paired| paired.numbers.iter().map(|of| (paired.pairs, of)));
+        let pictures = self.sets[set].features.len();
+        self.reports[set].numbers.iter().map(move |of| (pictures, of)).chain(of_pairs)
+    }
+
     fn number(&self, set: usize, metric: Metric) -> Option<&Number> {
-        self.reports[set].numbers.iter().find(|number| number.metric == metric)
+        self.numbers(set).map(|(_, number)| number).find(|number| number.metric == metric)
     }
 
     fn metrics(&self) -> impl Iterator<Item = Metric> {
@@ -210,7 +224,7 @@ impl Table<'_> {
         // Nothing fails that writes to memory.
         let mut written = rows.write_record(HEADER);
         for (place, set) in self.sets.iter().enumerate() {
-            for Number { metric, of, change } in &self.reports[place].numbers {
+            for (count, Number { metric, of, change }) in self.numbers(place) {
                 let sure = |of: Option<Sure>| -> [String; 3] {
                     let end = |end: fn(Interval) -> f64| {
                         of.and_then(|of| of.interval).map_or_else(String::new, |interval| end(interval).to_string())
@@ -219,8 +233,7 @@ impl Table<'_> {
                     [value, end(|interval| interval.low), end(|interval| interval.high)]
                 };
                 let better = if metric.larger_is_better() { "larger" } else { "smaller" };
-                let before =
-                    [set.name.clone(), set.features.len().to_string(), metric.key().to_owned(), better.to_owned()];
+                let before = [set.name.clone(), count.to_string(), metric.key().to_owned(), better.to_owned()];
                 let protocol = [
                     name.to_owned(),
                     hash.to_owned(),
@@ -243,8 +256,9 @@ impl Table<'_> {
         let interval = |sure: Sure| sure.interval.map(|interval| json!([interval.low, interval.high]));
         let Described { files, pictures, fitted, is_statistics, count, identity } = self.reference;
         let comparable = self.comparable();
-        let sets = self.sets.iter().zip(self.reports).zip(self.fitted).map(|((set, report), fitted)| {
-            let numbers = report.numbers.iter().map(|Number { metric, of, change }| {
+        let sets = self.sets.iter().zip(self.reports).zip(self.fitted).enumerate();
+        let sets = sets.map(|(place, ((set, report), fitted))| {
+            let numbers = self.numbers(place).map(|(_, Number { metric, of, change })| {
                 json!({
                     "metric": metric.key(),
                     "better": if metric.larger_is_better() { "larger" } else { "smaller" },
@@ -261,6 +275,11 @@ impl Table<'_> {
                 // That of all, and how many: what has the same compares, number by number.
                 "comparable": short(&json!([comparable["hash"], set.features.len()])),
                 "numbers": numbers.collect::<Vec<_>>(),
+                "pairs": self.paired[place].as_ref().map(|paired| json!({
+                    "with": self.sets[paired.with].name,
+                    "pairs": paired.pairs,
+                    "equal": paired.equal,
+                })),
                 "classes": self.by_class(set),
                 "notes": report.notes,
             })
@@ -276,7 +295,7 @@ impl Table<'_> {
                 "statistics": is_statistics.then(|| json!({ "pictures": count })),
                 "sha256": identity,
             },
-            "protocol": protocol(),
+            "protocol": protocol(self.lpips),
             SENTENCE: self.protocol(),
             "sets": sets.collect::<Vec<_>>(),
             COMPARABLE: comparable,
@@ -339,6 +358,12 @@ pub(super) mod tests {
         let (real, sets) = (Real::of(set("real", 0.0).features), [set("a_1", 0.5), set("b", 0.25)]);
         let reports = compare(&real, &sets, &mut |_, _| true).unwrap();
         let (classes, reference) = (["x".to_owned(), "y".to_owned()], Described::of_some("real.npz", 12));
+        let of_pairs = [(Metric::Psnr, 24.5, 1.5), (Metric::Flip, 0.125, 0.25), (Metric::Equal, 2.0, 0.0)];
+        let numbers = of_pairs.map(|(metric, value, reach)| {
+            let interval = (reach > 0.0).then_some(Interval { low: value - reach, high: value + reach });
+            Number { metric, of: Sure { value, interval }, change: None }
+        });
+        let paired = [None, Some(Paired { with: 0, pairs: 11, equal: 2, numbers: numbers.to_vec() })];
         let table = Table {
             extractor: ("judge", "0123456789abcdef", 2),
             device: "a device",
@@ -349,6 +374,8 @@ pub(super) mod tests {
             sets: &sets,
             fitted: &[0, 3],
             reports: &reports,
+            paired: &paired,
+            lpips: None,
         };
         let text = table.text();
         let lines: Vec<&str> = text.lines().collect();
@@ -356,9 +383,16 @@ pub(super) mod tests {
         assert!(lines[2].starts_with("Fréchet distance ↓") && lines[2].contains("0.2500 ± "), "{text}");
         assert!(lines[2].contains("-0.1875 ± "), "0.0625 less 0.25: {text}");
         assert!(text.contains("(SHA-256 0123456789ab…) of 16×8 pictures") && text.contains("12 real ones"), "{text}");
+        assert!(
+            text.contains("\nPSNR, dB ↑") && text.contains("   24.50 ± 1.50") && text.contains("equal pairs ↑"),
+            "{text}"
+        );
+        assert!(text.contains("pairs: b with a_1 (11 pairs)"), "{text}");
         let csv = table.csv();
         let rows: Vec<&str> = csv.lines().collect();
-        assert_eq!(rows.len(), 1 + 2 * 9, "{csv}");
+        assert_eq!(rows.len(), 1 + 2 * 10 + 3, "{csv}");
+        assert!(csv.contains("\nb,11,psnr,larger,24.5,23,26,,,,"), "{csv}");
+        assert!(csv.contains("\nb,11,equal_pairs,larger,2,,,,,,"), "{csv}");
         let value: f64 = rows[1]
             .strip_prefix("a_1,12,frechet_distance,smaller,")
             .unwrap()
@@ -374,16 +408,19 @@ pub(super) mod tests {
         assert!(number["change_interval"][1].as_f64().unwrap() < 0.0);
         assert_eq!(json["sets"][0]["classes"][1]["pictures"], 6);
         assert_eq!((&json["sets"][1]["fitted"], &json["reference"]["pictures"]), (&3.into(), &12.into()));
+        assert_eq!(json["sets"][1]["pairs"], json!({ "with": "a_1", "pairs": 11, "equal": 2 }));
+        assert!(json["sets"][0]["pairs"].is_null() && json["protocol"]["lpips"].is_null());
         let latex = table.latex();
         assert!(latex.contains("\na\\_1 & $0.2500 \\pm ") && latex.contains("\\,\\%"), "{latex}");
-        assert_eq!(latex.matches(" & ").count(), 3 * 9);
+        assert_eq!(latex.matches(" & ").count(), 3 * (10 + 3));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.json");
         assert_eq!(read(&path), None);
         table.write(&path).unwrap();
         let (read, protocol) = read(&path).unwrap();
-        let expected: Vec<Found> =
-            reports.iter().map(|report| Found { pictures: 12, numbers: report.numbers.clone() }).collect();
+        let expected: Vec<Found> = (0..2)
+            .map(|set| Found { pictures: 12, numbers: table.numbers(set).map(|(_, of)| *of).collect() })
+            .collect();
         assert_eq!((read, protocol), (expected, table.protocol()));
         for (name, expected) in [("t.csv", "set,pictures"), ("t.json", "{"), ("t.TEX", SEAL)] {
             let folder = tempfile::tempdir().unwrap();
