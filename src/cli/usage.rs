@@ -8,6 +8,7 @@ use super::bench::{TIMED, TOGETHER};
 use super::search::{GRID, Method, Metric, STRIDE};
 use super::{DEFAULT_OUT, flags, train};
 use crate::data::MAX_COUNT;
+use crate::export::MAX_SHARDS;
 use crate::generator::settings::SAMPLES;
 use crate::parameter::{Parameter, number};
 use crate::zoo::{BUNDLED, ManifestKind, bundled_manifest};
@@ -44,6 +45,7 @@ pub(super) const SESSION: &str = "session";
 pub(super) const OUT: &str = "out";
 pub(super) const OVERWRITE: &str = "overwrite";
 pub(super) const RESUME: &str = "resume";
+pub(super) const SHARD: &str = "shard";
 pub(super) const TRUNCATE: &str = "truncate";
 pub(super) const DRY_RUN: &str = "dry-run";
 pub(super) const QUIET: &str = "quiet";
@@ -66,7 +68,7 @@ Without a command a window opens. `lapidary refine`, `lapidary generate` and `la
 the same settings; a session saved in the window runs there with --session, and their session.json opens in the window.";
 
 /// Examples: the command that each belongs to, what is typed, what it does.
-const EXAMPLES: [(&str, &str, &str); 11] = [
+const EXAMPLES: [(&str, &str, &str); 12] = [
     ("refine", "refine --seeds 0..64 --iterations 20 --out out", "64 pictures, the same bytes each time"),
     (
         "refine",
@@ -88,6 +90,11 @@ const EXAMPLES: [(&str, &str, &str); 11] = [
         "generate",
         "generate --seeds 0..16 --ts 0,22,39/40",
         "pictures only, with two sampling steps at published noise levels",
+    ),
+    (
+        "merge",
+        "merge out-*-of-8 --out out",
+        "what eight runs with --shard 1/8 to --shard 8/8 and --out out made, to the bytes of one run",
     ),
     (
         "edit",
@@ -112,7 +119,7 @@ const EXAMPLES: [(&str, &str, &str); 11] = [
     ("inspect", "inspect cd_imagenet64_lpips.pt", "what a downloaded file is, and whether it opens here"),
 ];
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 129 hung up, 130 stopped with Ctrl-C, 143 by the system (what was done is written).";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 75 another Lapidary works there (try again later), 129 hung up, 130 stopped with Ctrl-C, 143 by the system (what was done is written).";
 
 const GENERATE_ABOUT: &str = "Generates pictures and writes them as PNG files, a contact sheet, float arrays (samples.npz) and a recipe (session.json).";
 
@@ -157,6 +164,11 @@ after. The real pictures of a data set are those that it does not hold out for v
 8 bits show them, at one size. Numbers compare only if the extractor, its weights, the size and the number of pictures agree; \
 the table says them all.";
 
+const MERGE_ABOUT: &str = "Puts together what the runs of one command with --shard 1/N to --shard N/N made, on one machine or on many: the files are those of the same command without --shard, byte by byte.
+
+The folders are given in any order. One that is missing, given twice, unfinished, of other settings, inputs or models, or made on \
+another device is named, and nothing is written. The folders stay as they are; when all is done, they may be deleted.";
+
 const TRAIN_ABOUT: &str = "Trains a network from an .npz (images uint8 N×H×W×C, labels, and perhaps is_val and class_names; or arr_0 and arr_1), from IDX files (MNIST, Fashion-MNIST) or from folders whose folders are the classes.
 
 A file says everything: pictures, network, what it is trained for, optimiser, length; the README shows one. The folder of the \
@@ -180,7 +192,7 @@ pub fn command() -> Command {
         .args(flags::generate_args())
         .args(flags::refine_args())
         .args(flags::compute_args())
-        .subcommands([generate(), refine(), edit(), search(), evaluate(), train_command(), inspect(), bench()])
+        .subcommands([generate(), refine(), edit(), search(), merge(), evaluate(), train_command(), inspect(), bench()])
 }
 
 /// The examples of the commands that `wanted` names.
@@ -209,7 +221,7 @@ fn generate() -> Command {
         .args(flags::generate_args())
         .mut_arg(SAMPLES.flag, samples)
         .args(flags::compute_args())
-        .args(file_args(Vec::new()))
+        .args(file_args(vec![shard()]))
 }
 
 fn refine() -> Command {
@@ -225,6 +237,7 @@ fn refine() -> Command {
             TRUNCATE,
             "Cut levels in the .npz down instead of rounding them, as the scripts of BIGRoC and Golan et al. 2024 do",
         ),
+        shard(),
     ];
     let pictures = "The same as --input, or a session instead of --session";
     Command::new("refine")
@@ -282,6 +295,28 @@ fn search() -> Command {
         .args(flags::generate_args().filter(|arg| flags::of_sampling().all(|flag| flag != arg.get_id().as_str())))
         .args(flags::compute_args())
         .args(file_args(Vec::new()))
+}
+
+fn merge() -> Command {
+    let shards = Arg::new(FILES)
+        .value_name("SHARD")
+        .required(true)
+        .num_args(1..)
+        .value_parser(value_parser!(PathBuf))
+        .value_hint(ValueHint::DirPath)
+        .help("The folders of all shards, in any order");
+    let [out, overwrite, _] = out_args();
+    Command::new("merge")
+        .about("Put together what several runs with --shard made")
+        .long_about(MERGE_ABOUT)
+        .after_help(format!("{}\n\n{EXIT_CODES}", examples(|command| command == "merge")))
+        .arg(shards)
+        .args([out, overwrite])
+        .arg(
+            flags::plain_switch(RESUME, "Be content when all was put together there before; begin when it was not")
+                .conflicts_with(OVERWRITE),
+        )
+        .arg(flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"))
 }
 
 fn evaluate() -> Command {
@@ -391,8 +426,21 @@ fn bench() -> Command {
 /// Where pictures and settings come from and where results go; `own` are those of one command.
 fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
     let session = "A .lapidary file or session.json whose settings are the starting point; other flags override them";
+    let [out, overwrite, resume] = out_args();
     let shared = [
         file_arg(SESSION, "FILE", session.to_owned(), ValueHint::FilePath),
+        out,
+        overwrite,
+        resume,
+        flags::plain_switch(DRY_RUN, "Look at all that would be read, say what would be done, and write nothing"),
+        flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"),
+    ];
+    own.into_iter().chain(shared).map(|arg| arg.help_heading("Files"))
+}
+
+/// Where results go, and what is done with what is there.
+fn out_args() -> [Arg; 3] {
+    [
         file_arg(
             OUT,
             "DIR",
@@ -410,10 +458,14 @@ fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
             "Go on with what the same command left unfinished there; begin when there is nothing",
         )
         .conflicts_with(OVERWRITE),
-        flags::plain_switch(DRY_RUN, "Look at all that would be read, say what would be done, and write nothing"),
-        flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"),
-    ];
-    own.into_iter().chain(shared).map(|arg| arg.help_heading("Files"))
+    ]
+}
+
+/// Which of several runs that share the work this is.
+fn shard() -> Arg {
+    Arg::new(SHARD).long(SHARD).value_name("K/N").help(format!(
+        "Make the K-th of N parts of the work only, in a folder of its own: --out with -K-of-N behind it; `lapidary merge` puts all N together [N up to {MAX_SHARDS}]"
+    ))
 }
 
 fn file_arg(flag: &'static str, value: &'static str, help: String, hint: ValueHint) -> Arg {

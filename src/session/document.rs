@@ -102,6 +102,17 @@ pub struct Sample {
     pub name: String,
 }
 
+impl Sample {
+    /// What is listed of pictures.
+    #[must_use]
+    pub fn all(origins: &Origins) -> Vec<Self> {
+        let name = |i: usize| origins.names.get(i).cloned().unwrap_or_default();
+        (0..origins.labels.len())
+            .map(|i| Self { seed: origins.seeds[i], label: origins.labels[i], name: name(i) })
+            .collect()
+    }
+}
+
 /// One run, without its numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunSummary {
@@ -135,12 +146,7 @@ impl Document {
             // Settings may have been edited since; the recipe is that of the pictures.
             settings.generate = made_by.clone();
         }
-        let samples = origins.map_or_else(Vec::new, |origins| {
-            let name = |i: usize| origins.names.get(i).cloned().unwrap_or_default();
-            (0..origins.labels.len())
-                .map(|i| Sample { seed: origins.seeds[i], label: origins.labels[i], name: name(i) })
-                .collect()
-        });
+        let samples = origins.map_or_else(Vec::new, Sample::all);
         let runs: Vec<RunSummary> = trace
             .runs()
             .map(|run| {
@@ -324,7 +330,7 @@ pub fn relative_file(file: &Path, folder: &Path) -> String {
     }
 }
 
-fn absolute_path(path: &Path) -> PathBuf {
+pub(super) fn absolute_path(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
