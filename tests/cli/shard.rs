@@ -55,7 +55,7 @@ fn refined_pictures_of_an_archive_are_those_of_one_run() {
     let folder = tempfile::tempdir().unwrap();
     samples(&folder.path().join("in.npz"), 7);
     let args = ["refine", "--input", "in.npz", "--skip", "1", "--iterations", "2", "--batch", "2"];
-    check_merged(folder.path(), &args, 2, &[2, 1]);
+    check_merged(folder.path(), &[&args[..], &["--norm", "linf", "--radius", "6/255"]].concat(), 2, &[2, 1]);
     // Another setting, and an input that is another one now.
     let other = ["refine", "--input", "in.npz", "--skip", "1", "--iterations", "1", "--batch", "2"];
     run(folder.path(), &[&other[..], &["--out", "o", "--shard", "1/2"]].concat());

@@ -53,7 +53,10 @@ impl Place {
 
     fn document(&self, made: &Made, listed: Option<&Origins>, folder: &Path) -> Document {
         let provenance = Provenance { lapidary: made.version.to_owned(), ..Provenance::default() };
-        let new = Document::new(&Settings::default(), &provenance, listed, &Trace::default(), Some(folder));
+        let mut settings = Settings::default();
+        // Read from a file and written again it must be the same.
+        settings.refine.eps = 3.0 / 255.0;
+        let new = Document::new(&settings, &provenance, listed, &Trace::default(), Some(folder));
         let files: Vec<PathBuf> = made.input.iter().map(|name| self.at(name)).collect();
         let inputs = files.iter().map(|file| crate::session::document::relative_file(file, folder)).collect();
         Document { inputs, input_hashes: hashes(&files, &mut |_, _| ()), ..new }
