@@ -399,20 +399,6 @@ impl OutFolder {
         &self.index.recipe
     }
 
-    /// What this is a share of, where several runs make the results.
-    #[must_use]
-    pub const fn share(&self) -> Option<&Share> {
-        self.index.share.as_ref()
-    }
-
-    /// Says that all places of the share are done, and that so many pictures came of it: its batches stay when what is written
-    /// about them is finished.
-    pub const fn end_share(&mut self, pictures: usize) {
-        if let Some(share) = &mut self.index.share {
-            share.ended = Some(pictures);
-        }
-    }
-
     /// Warnings about files that got another name because somebody wrote into them, each once.
     #[must_use]
     pub fn take_warnings(&mut self) -> Vec<String> {

@@ -1,12 +1,30 @@
-//! A folder with a share of something long, as whoever puts all shares together sees it: nothing in it is changed.
+//! A folder with a share of something long: as whoever makes it sees it, and as whoever puts all shares together does, who changes
+//! nothing in it.
 
 use std::path::{Path, PathBuf};
 
 use super::super::parts::{Part, batches_in};
 use super::super::share::Share;
+use super::OutFolder;
 use super::index::{Index, difference};
 use super::lying::{bytes_of_parts, is_locked};
 use crate::session::Provenance;
+
+impl OutFolder {
+    /// What this is a share of, where several runs make the results.
+    #[must_use]
+    pub const fn share(&self) -> Option<&Share> {
+        self.index.share.as_ref()
+    }
+
+    /// Says that all places of the share are done, and that so many pictures came of it: its batches stay when what is written
+    /// about them is finished.
+    pub const fn end_share(&mut self, pictures: usize) {
+        if let Some(share) = &mut self.index.share {
+            share.ended = Some(pictures);
+        }
+    }
+}
 
 /// A folder with a share.
 #[derive(Debug, Clone)]
