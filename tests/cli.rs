@@ -22,6 +22,8 @@ mod kill;
 mod output;
 #[path = "cli/results.rs"]
 mod results;
+#[path = "cli/shard.rs"]
+mod shard;
 #[path = "cli/train.rs"]
 mod train;
 
@@ -613,7 +615,8 @@ fn a_dry_run_compares_with_the_session_as_the_run_does() {
 #[test]
 fn help_is_on_the_output_and_no_error() {
     let folder = tempfile::tempdir().unwrap();
-    let commands = ["refine", "generate", "edit", "search", "inspect", "bench"].map(|command| vec![command, "--help"]);
+    let commands =
+        ["refine", "generate", "edit", "search", "merge", "inspect", "bench"].map(|command| vec![command, "--help"]);
     for args in commands.into_iter().chain([vec!["--help"], vec!["--version"]]) {
         let args = args.as_slice();
         let output = lapidary(folder.path(), args);

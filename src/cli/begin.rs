@@ -10,7 +10,7 @@ use super::opened::{Opened, relative_to};
 use super::progress::Progress;
 use super::say::say_err;
 use super::{RunOptions, Source};
-use crate::export::{self, Claim, Claimed, Earlier, OutFolder};
+use crate::export::{self, Claim, Claimed, Earlier, OutFolder, Share};
 use crate::file::{hex, sha256_of};
 use crate::image::Levels;
 use crate::origins::Origins;
@@ -34,6 +34,8 @@ pub(super) struct Job<'a> {
     pub(super) mask: Option<&'a Path>,
     /// Bytes that it writes at least.
     pub(super) bytes: u64,
+    /// What it is a share of, where several runs do the work.
+    pub(super) share: Option<&'a Share>,
 }
 
 /// A command that may begin.
@@ -140,7 +142,15 @@ impl Job<'_> {
     fn claim<'c>(&'c self, options: &'c RunOptions, inputs: &'c [PathBuf], recipe: &'c str) -> Claim<'c> {
         let RunOptions { out, earlier, .. } = options;
         let folder = options.folder();
-        Claim { folder, numbered: out.is_none(), earlier: *earlier, recipe, files: self.files, inputs }
+        Claim {
+            folder,
+            numbered: out.is_none(),
+            earlier: *earlier,
+            recipe,
+            share: self.share,
+            files: self.files,
+            inputs,
+        }
     }
 
     /// Bytes on the disk, with index, lock and folders.
@@ -168,7 +178,8 @@ impl Job<'_> {
     }
 
     /// Stands for everything that the results depend on and that can be known before: settings and what the inputs hold. Where
-    /// the inputs are is no matter; whether models are the same is looked at when they are read.
+    /// the inputs are is no matter; whether models are the same is looked at when they are read. It is that of the whole, also
+    /// where several runs share the work.
     fn recipe(&self, options: &RunOptions, (hashes, references): &(Vec<String>, Vec<String>)) -> String {
         let RunOptions { settings, source, part, relabel, levels, count, .. } = options;
         let stored = match source {
@@ -189,7 +200,8 @@ impl Job<'_> {
     }
 }
 
-fn say_finished(folder: &Path) {
+/// Says that everything was done before.
+pub(super) fn say_finished(folder: &Path) {
     say_err(&format!("nothing is left to do: the results are in {}", folder.display()));
 }
 
@@ -210,7 +222,7 @@ mod tests {
         };
         let recipe = |path: PathBuf, settings: &Settings| {
             let opened = Opened::new(&[path], super::super::Part::default()).unwrap();
-            let job = Job { command: "refine", files: &[], pictures: Some(&opened), mask: None, bytes: 0 };
+            let job = Job { command: "refine", files: &[], pictures: Some(&opened), mask: None, bytes: 0, share: None };
             let options = RunOptions::new(settings.clone());
             job.recipe(&options, &job.hashes(&options))
         };

@@ -150,9 +150,9 @@ impl Driver {
     }
 
     /// Pictures to be made for `n` that are wanted: a GPU gets the last batch of something long in the shape of the others,
-    /// for which its kernels are tuned.
+    /// for which its kernels are tuned. Where that batch is the first of a run, it is not known yet whether it is for one.
     pub(super) fn filled(&self, n: usize) -> usize {
-        let gpu = self.provenance.device.as_ref().is_some_and(|device| !device.cpu);
+        let gpu = self.provenance.device.as_ref().is_none_or(|device| !device.cpu);
         self.batch.filter(|_| gpu).map_or(n, |batch| n.max(batch.get() as usize))
     }
 

@@ -112,7 +112,7 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let files = super::generate::files(count);
     let bytes = super::generate::bytes(count, generator.0.shape(), task.needs_reference());
     let (opens, mask_file) = (pictures.as_ref(), options.mask.as_deref());
-    let job = Job { command: "edit", files: &files, pictures: opens, mask: mask_file, bytes };
+    let job = Job { command: "edit", files: &files, pictures: opens, mask: mask_file, bytes, share: None };
     if options.run.dry_run {
         let Some(Rehearsal { out, .. }) = rehearse(&options.run, &job, &[&generator], generator.0.shape())? else {
             return Ok(Outcome::Done);
@@ -142,7 +142,7 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
 }
 
 /// A path as one word of a shell, which is no flag.
-fn word(path: &Path) -> String {
+pub(super) fn word(path: &Path) -> String {
     let text = path.display().to_string();
     let text = if text.starts_with('-') { format!("./{text}") } else { text };
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);

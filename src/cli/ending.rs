@@ -60,7 +60,11 @@ impl Ended {
         if done > 0 || is_moved {
             begun.out.expect_parts();
         }
-        if done == 0 || is_moved || is_other {
+        let complete = result.is_ok() && (at_end || !driver.interrupted);
+        let is_share = begun.out.share().is_some();
+        // A share may have none that can be read.
+        let is_nothing = done == 0 && !(is_share && complete);
+        if is_nothing || is_moved || is_other {
             let kept = under_way.filter(|_| !is_moved && !is_other).map(told_under_way);
             if let Err(error) = result {
                 return Err(match kept {
@@ -78,16 +82,25 @@ impl Ended {
         if let Some(known) = begun.out.provenance() {
             driver.provenance = known.clone();
         }
-        let complete = result.is_ok() && (at_end || !driver.interrupted);
+        let kept = format!(
+            "{done} of {of} pictures are done and kept in {}: the same command with --resume goes on behind them",
+            begun.out.path().join(PARTS).display()
+        );
+        if is_share && !complete {
+            // Its batches are all there is of it.
+            result.with_context(|| kept.clone())?;
+            let and = under_way.map_or_else(String::new, |kept| format!("; {}", told_under_way(kept)));
+            driver.say(&format!("stopped: {kept}{and}"));
+            return Ok(driver.stopped());
+        }
+        if is_share {
+            begun.out.end_share(done);
+        }
         let place = begun.out.place(complete);
         let Whole { files, names, write, said, hint } = make(&begun, &driver, &place)?;
         let extent = if complete { Extent::Whole } else { Extent::Part(done as u64) };
         let put_together = begun.out.publish(names, extent, write);
         driver.say_kept(&mut begun.out);
-        let kept = format!(
-            "{done} of {of} pictures are done and kept in {}: the same command with --resume goes on behind them",
-            begun.out.path().join(PARTS).display()
-        );
         let left_out = result.with_context(|| kept.clone())?;
         let stays = put_together.with_context(|| kept)?;
         driver.note(&left_out);

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::evaluate::EvaluateError;
+use super::merge::MergeError;
 use crate::checkpoint::CheckpointError;
 use crate::classifier::LabelError;
 use crate::experiment::ExperimentError;
+use crate::export::ExportError;
 use crate::generator::TimeStepsError;
 use crate::net::resnet::OddSize;
 use crate::parameter::ParameterError;
@@ -99,6 +101,15 @@ pub enum CliError {
     /// Sides that the classifier cannot halve.
     #[error(transparent)]
     Size(#[from] OddSize),
+    /// No shard of shards.
+    #[error(
+        "--shard is {found:?}, but must be which of how many runs this is, such as 2/8, from 1/8 to 8/8 and of at most {}: correct it",
+        crate::export::MAX_SHARDS
+    )]
+    Shard {
+        /// What was given.
+        found: String,
+    },
     /// Too many seeds.
     #[error(
         "--seeds is {found:?}, which are {count} pictures, but one run makes at most {}: make the rest in further runs, each with an --out of its own",
@@ -392,6 +403,15 @@ impl CliError {
             _ => 2,
         }
     }
+}
+
+/// The exit code of what failed while it was done: 75 where another one works there, for that is worth another try, else 1.
+#[must_use]
+pub fn exit_code_of(error: &anyhow::Error) -> u8 {
+    let at_work = matches!(error.downcast_ref(), Some(ExportError::Busy { .. }))
+        || matches!(error.downcast_ref(), Some(MergeError::Busy { .. }));
+    // `EX_TEMPFAIL` of sysexits.h.
+    if at_work { 75 } else { 1 }
 }
 
 impl CliError {

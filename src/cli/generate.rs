@@ -12,8 +12,8 @@ use super::maker::Maker;
 use super::opened::MAX_TOGETHER;
 use super::rehearsal::{Rehearsal, rehearse};
 use super::say::say_out;
-use super::{Outcome, RunOptions, flags};
-use crate::export;
+use super::{Outcome, RunOptions, flags, shard};
+use crate::export::{self, Share};
 use crate::generator::{Classes, GenerateSettings, Plan};
 use crate::session::host::Folders;
 use crate::units::counted;
@@ -29,27 +29,39 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     if let Some(recorded) = &options.recorded {
         recorded.check_samples(&options.settings.generate, generator.classes.len())?;
     }
-    let (count, files) = (options.count(), files(options.count()));
-    let bytes = bytes(count, generator.shape(), false);
-    let job = Job { command: "generate", files: &files, pictures: None, mask: None, bytes };
+    let count = options.count();
+    let batch = together(options.settings.compute.batch, count);
+    let share = options.shard.map(|shard| Share::new(shard, "generate", 0..count, batch));
+    if !shard::has_work(share.as_ref()) {
+        return Ok(Outcome::Done);
+    }
+    let files = if share.is_some() { export::SHARED.to_vec() } else { files(count) };
+    let bytes = shard::bytes(share.as_ref(), bytes(count, generator.shape(), false));
+    let share = share.as_ref();
+    let job = Job { command: "generate", files: &files, pictures: None, mask: None, bytes, share };
     if options.dry_run {
         let model = (generator, path);
         let Some(Rehearsal { out, .. }) = rehearse(options, &job, &[&model], model.0.shape())? else {
             return Ok(Outcome::Done);
         };
-        say_out(&plan(options, (&model.0, model.1.as_deref()), &out, &files))?;
+        say_out(&plan(options, (&model.0, model.1.as_deref()), share, (&out, &files)))?;
         return Ok(Outcome::Done);
     }
     let Some(begun) = job.begin(options)? else { return Ok(Outcome::Done) };
     let driver = Driver::start(folders, &begun.options)?;
-    let batch = options.settings.compute.batch as usize;
     let mut maker = Maker::new(begun, driver, ("generating", 0..count), batch)?;
+    maker.count();
     let ended = windows(maker.rest(), maker.batch).try_for_each(|places| {
         let (settings, _) = maker.settings(&places);
         maker.make(places, |driver| driver.generate(&settings)).map(drop)
     });
     let say = |done, device: &str| format!("{} on {device}", counted(done, "picture"));
     maker.finish(ended.map(|()| Vec::new()), None, false, say, |_| String::new())
+}
+
+/// Pictures of every batch of so many but the last: fewer than a batch are a batch of their own.
+pub(super) fn together(batch: u32, count: usize) -> usize {
+    (batch as usize).clamp(1, count.max(1))
 }
 
 /// Places in batches.
@@ -88,13 +100,18 @@ pub(super) fn check_sampling(settings: &GenerateSettings, generator: &Manifest) 
     Ok(())
 }
 
-fn plan(options: &RunOptions, (generator, path): (&Manifest, Option<&Path>), out: &Path, files: &[&str]) -> String {
+fn plan(
+    options: &RunOptions,
+    (generator, path): (&Manifest, Option<&Path>),
+    share: Option<&Share>,
+    (out, files): (&Path, &[&str]),
+) -> String {
     let RunOptions { settings, notes, .. } = options;
-    let lines = [
-        describe_model("generator", &settings.generate.generator, generator, path),
-        describe_generation(&settings.generate, options.count(), generator),
-        describe_compute(settings),
-        would_write(out, files),
-    ];
-    notes.iter().cloned().chain(lines).collect::<Vec<_>>().join("\n")
+    let mut lines = notes.clone();
+    lines.push(describe_model("generator", &settings.generate.generator, generator, path));
+    lines.push(describe_generation(&settings.generate, options.count(), generator));
+    lines.extend(share.map(shard::describe));
+    lines.push(describe_compute(settings));
+    lines.push(would_write(out, files));
+    lines.join("\n")
 }

@@ -8,10 +8,13 @@ use super::Outcome;
 use super::begin::Begun;
 use super::driver::Driver;
 use super::ending::{Ended, Whole};
+use super::generate::files;
 use super::opened::{MAX_TOGETHER, Opened};
+use super::shard;
 use crate::export::{self, ExportError, Parts, Results};
 use crate::origins::{Edited, Origins};
 use crate::session::Settings;
+use crate::session::document::Document;
 use crate::trace::Trace;
 
 /// Makes pictures batch by batch.
@@ -23,6 +26,8 @@ pub(super) struct Maker {
     what: &'static str,
     /// Places of all pictures, those before the first of which were left out.
     all: Range<usize>,
+    /// Those of them that are made here.
+    own: Range<usize>,
     /// Pictures of every batch but the last.
     pub(super) batch: usize,
 }
@@ -35,14 +40,20 @@ impl Maker {
         (what, all): (&'static str, Range<usize>),
         batch: usize,
     ) -> Result<Self, ExportError> {
-        let parts = Parts::open(begun.out.path(), begun.out.recipe(), all.start)?;
+        let own = begun.out.share().map_or_else(|| all.clone(), |share| share.own.clone());
+        let parts = Parts::open(begun.out.path(), begun.out.recipe(), own.start)?;
         driver.note(parts.warnings());
-        Ok(Self { begun, driver, parts, what, batch: batch.clamp(1, all.len().max(1)), all })
+        Ok(Self { begun, driver, parts, what, batch: batch.clamp(1, all.len().max(1)), all, own })
+    }
+
+    /// From now on the progress counts pictures.
+    pub(super) fn count(&mut self) {
+        self.driver.count_pictures(self.what, (self.parts.count(), self.own.len()), self.batch);
     }
 
     /// Places of what is left to do.
     pub(super) fn rest(&self) -> Range<usize> {
-        self.parts.next(self.all.start).min(self.all.end)..self.all.end
+        self.parts.next(self.own.start).min(self.own.end)..self.own.end
     }
 
     /// Forgets what is unfinished, where the rest cannot be made by itself.
@@ -69,7 +80,7 @@ impl Maker {
         if self.driver.interrupted {
             return Ok(false);
         }
-        self.driver.count_pictures(self.what, (self.parts.count(), self.all.len()), self.batch);
+        self.count();
         // What could not be read before the batch is behind it as well.
         let start = self.rest().start.min(places.start);
         if let Some(made) = make(&mut self.driver)? {
@@ -109,33 +120,58 @@ impl Maker {
         hint: impl FnOnce(&Path) -> String,
     ) -> anyhow::Result<Outcome> {
         let at_end = self.rest().is_empty();
-        let Self { begun, driver, parts, all, .. } = self;
+        let Self { begun, driver, parts, all, own, .. } = self;
         let done = parts.count();
-        let ended = Ended { begun, driver, done: (done, all.len()), under_way: None, at_end, result };
+        let ended = Ended { begun, driver, done: (done, own.len()), under_way: None, at_end, result };
         ended.put_together(|begun, driver, place| {
+            if let Some(share) = begun.out.share() {
+                let document = begun.document(driver, place, pictures, None, &Trace::default());
+                return Ok(shard::kept(share, place, document, (done, driver.device())));
+            }
             let Settings { generate, edit, .. } = &begun.options.settings;
-            let (few, edit) = (all.len() <= MAX_TOGETHER, edits.then_some(edit));
-            let shown = parts.made(if few { MAX_TOGETHER } else { export::SHEET_OF_MANY }, generate, edit)?;
+            let edit = edits.then_some(edit);
+            let shown = parts.made(shown_of(all.len()), generate, edit)?;
             let recorded = begun.options.recorded.as_ref();
             if let Some(text) = recorded.and_then(|recorded| recorded.compare_samples(&shown)) {
                 driver.say(&format!("warning: {text}"));
             }
-            let mut document = begun.document(driver, place, pictures, few.then_some(&shown), &Trace::default());
+            let listed = Some(&shown).filter(|_| are_listed(all.len()));
+            let mut document = begun.document(driver, place, pictures, listed, &Trace::default());
             // An interpolation was made of nothing, but is an edit all the same.
             document.edited = edit.cloned();
-            let files = if few { export::files(&export::GENERATED) } else { export::LONG_GENERATED.to_vec() };
-            let names = export::names(&files, &shown.seeds);
-            let parts = &parts;
-            let write = Box::new(move |folder: &Path| {
-                if few {
-                    Results { origins: &shown, document: &document, refined: None }.write(folder)
-                } else {
-                    parts.write_made(folder, &document, &shown)
-                }
-            });
-            Ok(Whole { files, names, write, said: say(done, driver.device()), hint: hint(place) })
+            Ok(whole_of(&parts, all.len(), (shown, document), (say(done, driver.device()), hint(place))))
         })
     }
+}
+
+/// Whether so many pictures are held at once, and therefore listed and written one by one.
+pub(super) const fn are_listed(count: usize) -> bool {
+    count <= MAX_TOGETHER
+}
+
+/// How many of so many pictures are shown: all where they are held at once, else those on the sheet.
+pub(super) const fn shown_of(count: usize) -> usize {
+    if are_listed(count) { MAX_TOGETHER } else { export::SHEET_OF_MANY }
+}
+
+/// What `count` pictures that were made come to, of which there are batches, the first ones to be shown, and a description; what
+/// is said of them, and what to do with them.
+pub(super) fn whole_of(
+    parts: &Parts,
+    count: usize,
+    (shown, document): (Origins, Document),
+    (said, hint): (String, String),
+) -> Whole<'_> {
+    let files = files(count);
+    let names = export::names(&files, &shown.seeds);
+    let write = Box::new(move |folder: &Path| {
+        if are_listed(count) {
+            Results { origins: &shown, document: &document, refined: None }.write(folder)
+        } else {
+            parts.write_made(folder, &document, &shown)
+        }
+    });
+    Whole { files, names, write, said, hint }
 }
 
 /// Some of the pictures, with all that is known of them.

@@ -4,22 +4,22 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::Outcome;
-use super::batch;
 use super::begin::Begun;
 use super::driver::Driver;
 use super::ending::{Ended, Whole};
-use super::generate::windows;
+use super::generate::{together, windows};
 use super::opened::{self, Opened, labelled, listed_labels, origins_of};
 use super::tally::Tally;
+use super::{Outcome, batch, shard};
 use crate::data::Batch;
-use crate::export::{self, Parts, RefinedBatch};
+use crate::export::{self, ExportError, Parts, RefinedBatch};
 use crate::generator::GenerateSettings;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::settings::ITERATIONS;
 use crate::refiner::{State, Target};
 use crate::session::Settings;
+use crate::session::document::Document;
 use crate::trace::Trace;
 use crate::worker::Rest;
 use crate::zoo::Manifest;
@@ -32,8 +32,8 @@ struct Many<'a> {
     iterations: u32,
     classifier: &'a Manifest,
     references: Option<ImageBatch>,
-    /// Places of all pictures.
-    all: Range<usize>,
+    /// Places of the pictures that are refined here.
+    own: Range<usize>,
     /// Pictures of every batch but the last.
     batch: usize,
 }
@@ -56,12 +56,12 @@ pub(super) fn run(
     }
     let references = opened::references(&options.references, classifier.shape(), &mut driver)?;
     let iterations = settings.refine.iterations.map_or(ITERATIONS.default as u32, std::num::NonZeroU32::get);
-    let parts = Parts::open(begun.out.path(), begun.out.recipe(), all.start)?;
+    let batch = together(settings.compute.batch, all.len());
+    let own = begun.out.share().map_or(all, |share| share.own.clone());
+    let parts = Parts::open(begun.out.path(), begun.out.recipe(), own.start)?;
     driver.note(parts.warnings());
-    // Fewer pictures than a batch are a batch of their own.
-    let batch = (settings.compute.batch as usize).clamp(1, all.len().max(1));
-    let rest = parts.next(all.start).min(all.end)..all.end;
-    let mut many = Many { begun, driver, parts, iterations, classifier, references, all, batch };
+    let rest = parts.next(own.start).min(own.end)..own.end;
+    let mut many = Many { begun, driver, parts, iterations, classifier, references, own, batch };
     let ended = match pictures {
         Some(pictures) => {
             pictures.for_each_batch(rest, (classifier.shape(), batch), &mut |read| many.refine_opened(&read))
@@ -106,7 +106,7 @@ impl Many<'_> {
             _ => {}
         }
         // What could not be read before the batch is behind it as well.
-        let places = self.parts.next(self.all.start)..batch.first + n;
+        let places = self.parts.next(self.own.start)..batch.first + n;
         self.refine(&settings, &origins, labels.as_deref(), places)
     }
 
@@ -129,7 +129,7 @@ impl Many<'_> {
     }
 
     fn count(&mut self) {
-        self.driver.count_pictures("refining", (self.parts.count(), self.all.len()), self.batch);
+        self.driver.count_pictures("refining", (self.parts.count(), self.own.len()), self.batch);
     }
 
     /// Refines one batch and puts it on the disk. A half-refined one would spoil the set.
@@ -180,23 +180,33 @@ impl Many<'_> {
 
     /// Puts the results together; `result` has what was left out.
     fn finish(self, result: anyhow::Result<Vec<String>>, pictures: Option<&Opened>) -> anyhow::Result<Outcome> {
-        let Self { begun, driver, parts, iterations, all, .. } = self;
-        let at_end = parts.next(all.start) >= all.end;
-        let (done, under_way) = ((parts.count(), all.len()), parts.under_way());
+        let Self { begun, driver, parts, iterations, own, .. } = self;
+        let at_end = parts.next(own.start) >= own.end;
+        let (done, under_way) = ((parts.count(), own.len()), parts.under_way());
         let ended = Ended { begun, driver, done, under_way, at_end, result };
         ended.put_together(|begun, driver, place| {
             let document = begun.refined_document(driver, place, pictures, None, &Trace::default());
-            let mut tally = Tally::default();
-            for sums in parts.sums()? {
-                tally.add_sums(&sums);
+            if let Some(share) = begun.out.share() {
+                return Ok(shard::kept(share, place, document, (parts.count(), driver.device())));
             }
-            let (files, names) = (export::LONG_REFINED.to_vec(), export::names(&export::LONG_REFINED, &[]));
-            let parts = &parts;
-            let write = Box::new(move |folder: &Path| parts.write_refined(folder, &document));
-            let said = tally.describe(iterations, driver.device(), &begun.options.settings);
-            Ok(Whole { files, names, write, said, hint: String::new() })
+            Ok(whole_of(&parts, document, (iterations, driver.device(), &begun.options.settings))?)
         })
     }
+}
+
+/// What refined pictures come to, of which there are batches and a description; behind so many iterations, on this device.
+pub(super) fn whole_of<'a>(
+    parts: &'a Parts,
+    document: Document,
+    (iterations, device, settings): (u32, &str, &Settings),
+) -> Result<Whole<'a>, ExportError> {
+    let mut tally = Tally::default();
+    for sums in parts.sums()? {
+        tally.add_sums(&sums);
+    }
+    let (files, names) = (export::LONG_REFINED.to_vec(), export::names(&export::LONG_REFINED, &[]));
+    let write = Box::new(move |folder: &Path| parts.write_refined(folder, &document));
+    Ok(Whole { files, names, write, said: tally.describe(iterations, device, settings), hint: String::new() })
 }
 
 /// The references of `n` pictures, the first of which has the place `first`: picture i has reference i mod their number.

@@ -18,6 +18,7 @@ pub mod inspect;
 mod kept;
 mod maker;
 mod many;
+pub mod merge;
 mod opened;
 mod parse;
 mod progress;
@@ -27,6 +28,7 @@ mod rehearsal;
 mod say;
 pub mod search;
 mod searched;
+mod shard;
 mod signals;
 mod tally;
 pub mod train;
@@ -36,9 +38,10 @@ use std::path::{Path, PathBuf};
 
 pub use self::bench::BenchOptions;
 pub use self::edit::EditOptions;
-pub use self::error::CliError;
+pub use self::error::{CliError, exit_code_of};
 pub use self::evaluate::EvaluateOptions;
 pub use self::experiment::ExperimentOptions;
+pub use self::merge::MergeOptions;
 pub use self::parse::parse;
 pub use self::recorded::Recorded;
 pub use self::say::{say_err, say_out};
@@ -46,7 +49,7 @@ pub use self::search::SearchOptions;
 pub use self::train::TrainOptions;
 pub use self::usage::command;
 pub use crate::data::Part;
-pub use crate::export::Earlier;
+pub use crate::export::{Earlier, Shard};
 use crate::generator::GenerateSettings;
 use crate::image::Levels;
 use crate::parameter::ParameterError;
@@ -73,6 +76,8 @@ pub enum Invocation {
     Edit(EditOptions),
     /// Find the best noise level between two steps.
     Search(SearchOptions),
+    /// Put together what several runs made.
+    Merge(MergeOptions),
     /// Compare sets of pictures with real ones.
     Evaluate(EvaluateOptions),
     /// Compute, measure and compare what a file declares.
@@ -142,6 +147,8 @@ pub struct RunOptions {
     pub out: Option<PathBuf>,
     /// What is done with earlier results in that folder.
     pub earlier: Earlier,
+    /// Which of several runs that share the work this is.
+    pub shard: Option<Shard>,
     /// Only say what would be done.
     pub dry_run: bool,
     /// Say nothing but warnings and errors.
@@ -167,6 +174,7 @@ impl RunOptions {
             recorded: None,
             out: None,
             earlier: Earlier::Keep,
+            shard: None,
             dry_run: false,
             quiet: false,
             strict: false,

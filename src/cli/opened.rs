@@ -89,16 +89,16 @@ impl Opened {
         Self { source: self.source.strictly(strict), strict, ..self }
     }
 
-    /// Reads what is left of them, as [`PictureSource::for_each_batch`]. Where others were done before, it is no fault when
-    /// none of the rest can be read.
+    /// Reads some of them, as [`PictureSource::for_each_batch`], in the batches that all of them have. Where others are done
+    /// before or elsewhere, it is no fault when none of these can be read.
     pub(super) fn for_each_batch(
         &self,
         rest: Range<usize>,
         form: ([usize; 3], usize),
         each: &mut dyn FnMut(Batch) -> anyhow::Result<bool>,
     ) -> anyhow::Result<Vec<String>> {
-        let may_be_left_out = rest.start > self.range.start && !self.strict && self.source.native_size().is_none();
-        match self.source.for_each_batch(rest, form, each) {
+        let may_be_left_out = rest != self.range && !self.strict && self.source.native_size().is_none();
+        match self.source.for_each_batch_from(self.range.start, rest, form, each) {
             Err(error) if may_be_left_out => error.downcast::<PictureError>().map(|error| vec![error.left_out()]),
             ended => ended,
         }

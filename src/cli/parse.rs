@@ -10,13 +10,14 @@ use super::edit::EditOptions;
 use super::evaluate::EvaluateOptions;
 use super::experiment::ExperimentOptions;
 use super::flags::Use;
+use super::merge::MergeOptions;
 use super::search::SearchOptions;
 use super::train::{self, Role, TrainOptions};
 use super::usage::{
     CONFIG, DRY_RUN, FILES, INPUT, JSON, LAYERS, LIMIT, MASK, OUT, OVERWRITE, QUIET, REFERENCES, RESUME, SESSION, SKIP,
     STRICT, TRUNCATE, command,
 };
-use super::{CliError, Invocation, Job, Part, RunOptions, Source, WindowOptions, flags};
+use super::{CliError, Invocation, Job, Part, RunOptions, Source, WindowOptions, flags, shard};
 use crate::export::Earlier;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{EditSettings, EditTask};
@@ -72,6 +73,7 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
             let path = path(matches, FILES).unwrap_or_default();
             Ok(Invocation::Inspect { path, json: is_on(matches, JSON) })
         }
+        Some(("merge", matches)) => Ok(Invocation::Merge(MergeOptions::of(matches))),
         Some(("evaluate", matches)) => {
             let limit = flags::given(matches, LIMIT.flag).map(|text| LIMIT.parse(text)).transpose()?;
             Ok(Invocation::Evaluate(EvaluateOptions::of(matches, limit.map(|limit| limit as usize))?))
@@ -279,6 +281,10 @@ fn run_options(matches: &ArgMatches, job: Job) -> Result<RunOptions, CliError> {
         options.levels = if truncate { Levels::Truncated } else { Levels::Rounded };
     }
     options.out = path(matches, OUT);
+    options.shard = shard::given(matches)?;
+    if let Some(shard) = options.shard {
+        options.out = Some(shard::folder_of(options.out.as_deref(), shard));
+    }
     options.earlier = match (is_on(matches, RESUME), is_on(matches, OVERWRITE)) {
         (true, _) => Earlier::Resume,
         (_, true) => Earlier::Overwrite,

@@ -12,13 +12,13 @@ use super::describe::{
 };
 use super::driver::Driver;
 use super::ending::told_under_way;
-use super::generate::check_sampling;
+use super::generate::{check_sampling, together};
 use super::opened::{self, MAX_TOGETHER, Opened, labelled, listed_labels, stored_pictures};
 use super::rehearsal::{Rehearsal, rehearse};
 use super::say::say_out;
 use super::tally::{RUN, Tally, stopped};
-use super::{CliError, Outcome, RunOptions, Source, flags, many};
-use crate::export::{self, Extent, Parts, Refined, Results};
+use super::{CliError, Outcome, RunOptions, Source, flags, many, shard};
+use crate::export::{self, Extent, Parts, Refined, Results, Share};
 use crate::generator::Classes;
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
@@ -78,19 +78,30 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let streams = pictures.as_ref().is_some_and(Opened::streams);
     // A session file holds no more than are held at once.
     let long = streams || places.len() > MAX_TOGETHER && !matches!(source, Source::Stored(_));
-    let files = if long { export::LONG_REFINED.to_vec() } else { export::files(&export::REFINED) };
+    // Pictures that are held at once are one batch.
+    let batch = if long { together(settings.compute.batch, places.len()) } else { places.len() };
+    let share = options.shard.map(|shard| Share::new(shard, "refine", places.clone(), batch));
+    if !shard::has_work(share.as_ref()) {
+        return Ok(Outcome::Done);
+    }
+    let files = match &share {
+        Some(_) if long => export::SHARED.to_vec(),
+        _ if long => export::LONG_REFINED.to_vec(),
+        _ => export::files(&export::REFINED),
+    };
     let size = pictures.as_ref().and_then(|pictures| pictures.source.native_size());
     let [channels, height, width] = classifier.0.shape();
     let values = size.map_or(channels * height * width, |[height, width]| channels * height * width) as u64;
     let n = places.len() as u64;
     let bytes = if long {
         // Levels twice, once in batches and once put together; floats of those on the sheet, which is about as large as they are.
-        n * (2 * values + 200) + n.min(export::SHEET_OF_MANY as u64) * 10 * values
+        shard::bytes(share.as_ref(), n * (2 * values + 200) + n.min(export::SHEET_OF_MANY as u64) * 10 * values)
     } else {
         // Levels and floats, three pictures of which one is enlarged, and their part of the sheet.
         n * (15 * values + 3 * BLOCK / 2)
     };
-    let job = Job { command: "refine", files: &files, pictures: pictures.as_ref(), mask: None, bytes };
+    let share = share.as_ref();
+    let job = Job { command: "refine", files: &files, pictures: pictures.as_ref(), mask: None, bytes, share };
     if options.dry_run {
         if let Source::Stored(path) = source {
             stored(path, options, &classifier.0)?;
@@ -103,7 +114,7 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
         if pictures.is_some() && !long {
             listed_or_recorded(options, (places.start, readable), &classifier.0)?;
         }
-        say_out(&plan(options, generator.as_ref(), &classifier, pictures.as_ref(), (&out, &files)))?;
+        say_out(&plan(options, generator.as_ref(), &classifier, (pictures.as_ref(), share), (&out, &files)))?;
         return Ok(Outcome::Done);
     }
     let Some(begun) = job.begin(options)? else { return Ok(Outcome::Done) };
@@ -323,7 +334,7 @@ fn plan(
     options: &RunOptions,
     generator: Option<&Described>,
     (classifier, classifier_path): &Described,
-    pictures: Option<&Opened>,
+    (pictures, share): (Option<&Opened>, Option<&Share>),
     (out, files): (&Path, &[&str]),
 ) -> String {
     let RunOptions { settings, source, notes, references, .. } = options;
@@ -351,6 +362,7 @@ fn plan(
     if options.levels == Levels::Truncated {
         lines.push(format!("{:<11}cut down in the .npz instead of rounded", "levels"));
     }
+    lines.extend(share.map(shard::describe));
     lines.push(describe_compute(settings));
     lines.push(would_write(out, files));
     lines.join("\n")

@@ -177,7 +177,7 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     }
     let SearchOptions { metric, method, grid, stride, .. } = options;
     let command = format!("search {metric:?} {method:?} {grid} {stride}");
-    let job = Job { command: &command, files: &[TABLE], pictures: None, mask: None, bytes: 0 };
+    let job = Job { command: &command, files: &[TABLE], pictures: None, mask: None, bytes: 0, share: None };
     if options.run.dry_run {
         let Some(Rehearsal { out, .. }) =
             rehearse(&options.run, &job, &[&generator, &classifier], generator.0.shape())?

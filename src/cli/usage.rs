@@ -1,13 +1,20 @@
 //! The command line's description: commands, their flags, examples.
 
+mod about;
+
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 
+use self::about::{
+    ABOUT, EDIT_ABOUT, EVALUATE_ABOUT, EXAMPLES, EXIT_CODES, EXPERIMENT_ABOUT, GENERATE_ABOUT, INSPECT_ABOUT,
+    LONG_ABOUT, MERGE_ABOUT, REFINE_ABOUT, SEARCH_ABOUT, TRAIN_ABOUT,
+};
 use super::bench::{TIMED, TOGETHER};
 use super::search::{GRID, Method, Metric, STRIDE};
 use super::{DEFAULT_OUT, flags, train};
 use crate::data::MAX_COUNT;
+use crate::export::MAX_SHARDS;
 use crate::generator::settings::SAMPLES;
 use crate::parameter::{Parameter, number};
 use crate::zoo::{BUNDLED, ManifestKind, bundled_manifest};
@@ -44,6 +51,7 @@ pub(super) const SESSION: &str = "session";
 pub(super) const OUT: &str = "out";
 pub(super) const OVERWRITE: &str = "overwrite";
 pub(super) const RESUME: &str = "resume";
+pub(super) const SHARD: &str = "shard";
 pub(super) const TRUNCATE: &str = "truncate";
 pub(super) const DRY_RUN: &str = "dry-run";
 pub(super) const QUIET: &str = "quiet";
@@ -56,133 +64,6 @@ pub(super) const REFERENCE: &str = "reference";
 pub(super) const EXTRACTOR: &str = "extractor";
 pub(super) const PAIRS: &str = "pairs";
 pub(super) const LPIPS: &str = "lpips";
-
-const ABOUT: &str = "Refine generated images with an adversarially trained joint classifier-discriminator";
-const LONG_ABOUT: &str = "A consistency model makes images; a joint classifier-discriminator refines them.
-
-Every iteration moves each image a small step (step size α) in the direction in which the objective grows fastest, by \
-default the logit f_y of its class y, and brings it back into a ball (radius ε) around the generated image. What you \
-choose is how far it may go, how fast, and what grows. Start with the defaults; the formulas below can wait.
-
-Without a command a window opens. `lapidary refine`, `lapidary generate` and `lapidary edit` do the same job without one, with \
-the same settings; a session saved in the window runs there with --session, and their session.json opens in the window.";
-
-/// Examples: the command that each belongs to, what is typed, what it does.
-const EXAMPLES: [(&str, &str, &str); 12] = [
-    ("refine", "refine --seeds 0..64 --iterations 20 --out out", "64 pictures, the same bytes each time"),
-    (
-        "refine",
-        "refine --classes stop,yield --norm linf --radius 8/255 --step-size 0.1x",
-        "two classes; no value changes by more than 8/255; each step is a tenth of that",
-    ),
-    (
-        "refine",
-        "refine --input photos/ --radius 1",
-        "your own pictures, each towards the class that the classifier sees in it",
-    ),
-    (
-        "refine",
-        "refine --input samples.npz --preset bigroc-adm-g-256 --truncate --out boosted",
-        "50,000 samples of another program, batch by batch, with the settings of a paper",
-    ),
-    ("refine", "refine --session figure3.lapidary --dry-run", "what a saved session would do, without doing it"),
-    (
-        "generate",
-        "generate --seeds 0..16 --ts 0,22,39/40",
-        "pictures only, with two sampling steps at published noise levels",
-    ),
-    (
-        "edit",
-        "edit --task inpaint --input photo.png --mask mask.png --samples 8",
-        "eight ways to fill in what is white in the mask",
-    ),
-    (
-        "search",
-        "search --seeds 0..64 --grid 40",
-        "the best noise level between the two steps, for this generator and this classifier",
-    ),
-    (
-        "train",
-        "train generator --config teacher.toml --out teacher",
-        "a generator from pictures; the README shows the file",
-    ),
-    (
-        "evaluate",
-        "evaluate out --reference gtsrb12_32.npz --out table.csv table.tex",
-        "how near the pictures of a refinement are to real ones, before and after it",
-    ),
-    (
-        "experiment",
-        "experiment examples/experiments/demo.toml",
-        "the demo's table: none, robust and joint refinement, measured",
-    ),
-    ("inspect", "inspect cd_imagenet64_lpips.pt", "what a downloaded file is, and whether it opens here"),
-];
-
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 129 hung up, 130 stopped with Ctrl-C, 143 by the system (what was done is written).";
-
-const GENERATE_ABOUT: &str = "Generates pictures and writes them as PNG files, a contact sheet, float arrays (samples.npz) and a recipe (session.json).";
-
-const REFINE_ABOUT: &str = "Generates or opens pictures, refines them, and writes pairs and a contact sheet (PNG), float arrays (result.npz), every number of every iteration (trace.csv) and a recipe (session.json).
-
-An .npz archive as guided-diffusion writes them (arr_0 uint8 N×H×W×3, arr_1 int64 classes), or more than 256 files, are \
-refined batch by batch at any length, an archive's pictures at their own size, and so are more than 256 seeds; then \
-samples.npz (the same keys, after), refined.csv (one row per picture), a sheet of the first 64 pairs and the recipe are written. \
-Lapidary's own result.npz, and the samples.npz of generate and edit, hold the same pictures as floats, which are taken instead of \
-arr_0; that of a long refinement holds arr_0 and arr_1 only. A folder of its results means what was made there.
-
-Start with the defaults, which are the demo's best setting: no formula below has to be understood for that. Then change one \
-thing at a time, the radius first. Ctrl-C stops after the current iteration and writes what is done. Every finished \
- batch is kept in parts/ until all are done: whatever ended the program, the same command with --resume goes on behind them.";
-
-const EDIT_ABOUT: &str = "Makes pictures from pictures with the generator, without any training for it: fills in what a mask leaves open, colours, adds detail, turns strokes into pictures, removes noise, or goes from one seed to another (Song et al. 2023, appendix D).
-
-One picture gives --samples results, several give one each. Pictures are cropped to their centre, in the generator's form, and resized to \
-its resolution, the mask likewise. Each has the class that --classes says, by default the one that the classifier \
-sees in it. Writes PNG files, a contact sheet with each picture beside what it was made from, float arrays (samples.npz) \
-and a recipe (session.json); `lapidary refine --input` refines samples.npz.";
-
-const INSPECT_ABOUT: &str = "Says what a checkpoint holds: its format, tensors, architecture, and whether it opens here.
-
-A generator that opens is used with `lapidary generate --generator FILE`, a classifier with `lapidary refine --classifier FILE`. \
-What could not be known from the file and was assumed stands behind \"note\"; where that is wrong, save the manifest at the end \
-beside the file under the name that stands above it, and change it. Where the file does not open, the line \"opens\" says why and \
-what to do.";
-
-const SEARCH_ABOUT: &str = "Finds the noise level between the two steps of a consistency model that the classifier likes best: --ts 0,k,N-1/N is tried for different k, and the pictures of --seeds are judged.
-
-The search narrows the range by thirds as scripts/ternary_search.py of openai/consistency_models does, which is right when \
-there is one peak; --method all tries every --stride-th k. The script minimises the Fréchet distance to real pictures; here \
-the classifier judges, which needs no data but favours what it is sure of. Writes search.csv.";
-
-const EVALUATE_ABOUT: &str = "Compares sets of pictures with real ones in the features that a classifier sees: Fréchet distance, kernel distance (KID), \
-precision and recall, density and coverage, Inception score, and how many pictures are of their class, with 95 % intervals where \
-resampling can find them. Every further set is compared with the first, too, by the same draws where both have as many.
-
-After a refinement is also compared with before, picture by picture: PSNR, SSIM, FLIP, and LPIPS where --lpips names its weights. These \
-say how much was changed; --pairs compares other sets so.
-
-A set is an .npz of samples, a folder of pictures, a folder of results or a session (.lapidary), which are two sets where \
-something was refined: before and after. The real pictures of a data set are those that it does not hold out for validation. \
---reference also takes mean and covariance alone, as pytorch-fid and guided-diffusion write them (mu, sigma), which the Fréchet \
-distance needs; both it and SET take what --save-features wrote, so that nothing has to be looked at twice. All pictures are \
-compared as files of 8 bits show them, at one size. Numbers compare only if the extractor, its weights, the size and the number of \
-pictures agree; the table says them all, and its .json a hash of them (comparable).";
-
-const EXPERIMENT_ABOUT: &str = "Compares generators and refinements by numbers, as papers do: every generator of the file with every refinement is a cell, \
-which is one `lapidary refine` with the flags that stand in the file, and all are measured as `lapidary evaluate` does.
-
-Every cell has a folder of its own with pictures, numbers and recipe. The same command goes on after whatever ended it, and \
-computes only what is new in a changed file. The tables (table.txt, .csv, .tex, .md) are written anew after every cell. Paths in \
-the file are seen from where the command runs, as on the command line; the README shows a file.";
-
-const TRAIN_ABOUT: &str = "Trains a network from an .npz (images uint8 N×H×W×C, labels, and perhaps is_val and class_names; or arr_0 and arr_1), from IDX files (MNIST, Fashion-MNIST) or from folders whose folders are the classes.
-
-A file says everything: pictures, network, what it is trained for, optimiser, length; the README shows one. The folder of the \
-training gets it back with every value (config.toml), a table of the steps (metrics.csv; the same for TensorBoard), sheets of \
-what a generator makes (samples/) and checkpoints: weights and their averages as .safetensors with a manifest, used by their \
-path like any other model. Ctrl-C keeps what is done; after it, or whatever else ended the program, --resume goes on to the \
-identical next step.";
 
 /// The command line's description.
 #[must_use]
@@ -199,7 +80,8 @@ pub fn command() -> Command {
         .args(flags::generate_args())
         .args(flags::refine_args())
         .args(flags::compute_args())
-        .subcommands([generate(), refine(), edit(), search(), evaluate(), experiment(), train_command(), inspect(), bench()])
+        .subcommands([generate(), refine(), edit(), search(), merge(), evaluate(), experiment()])
+        .subcommands([train_command(), inspect(), bench()])
 }
 
 /// The examples of the commands that `wanted` names.
@@ -228,7 +110,7 @@ fn generate() -> Command {
         .args(flags::generate_args())
         .mut_arg(SAMPLES.flag, samples)
         .args(flags::compute_args())
-        .args(file_args(Vec::new()))
+        .args(file_args(vec![shard()]))
 }
 
 fn refine() -> Command {
@@ -244,6 +126,7 @@ fn refine() -> Command {
             TRUNCATE,
             "Cut levels in the .npz down instead of rounding them, as the scripts of BIGRoC and Golan et al. 2024 do",
         ),
+        shard(),
     ];
     let pictures = "The same as --input, or a session instead of --session";
     Command::new("refine")
@@ -301,6 +184,28 @@ fn search() -> Command {
         .args(flags::generate_args().filter(|arg| flags::of_sampling().all(|flag| flag != arg.get_id().as_str())))
         .args(flags::compute_args())
         .args(file_args(Vec::new()))
+}
+
+fn merge() -> Command {
+    let shards = Arg::new(FILES)
+        .value_name("SHARD")
+        .required(true)
+        .num_args(1..)
+        .value_parser(value_parser!(PathBuf))
+        .value_hint(ValueHint::DirPath)
+        .help("The folders of all shards, in any order");
+    let [out, overwrite, _] = out_args();
+    Command::new("merge")
+        .about("Put together what several runs with --shard made")
+        .long_about(MERGE_ABOUT)
+        .after_help(format!("{}\n\n{EXIT_CODES}", examples(|command| command == "merge")))
+        .arg(shards)
+        .args([out, overwrite])
+        .arg(
+            flags::plain_switch(RESUME, "Be content when all was put together there before; begin when it was not")
+                .conflicts_with(OVERWRITE),
+        )
+        .arg(flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"))
 }
 
 fn evaluate() -> Command {
@@ -440,8 +345,21 @@ fn bench() -> Command {
 /// Where pictures and settings come from and where results go; `own` are those of one command.
 fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
     let session = "A .lapidary file or session.json whose settings are the starting point; other flags override them";
+    let [out, overwrite, resume] = out_args();
     let shared = [
         file_arg(SESSION, "FILE", session.to_owned(), ValueHint::FilePath),
+        out,
+        overwrite,
+        resume,
+        flags::plain_switch(DRY_RUN, "Look at all that would be read, say what would be done, and write nothing"),
+        flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"),
+    ];
+    own.into_iter().chain(shared).map(|arg| arg.help_heading("Files"))
+}
+
+/// Where results go, and what is done with what is there.
+fn out_args() -> [Arg; 3] {
+    [
         file_arg(
             OUT,
             "DIR",
@@ -459,10 +377,14 @@ fn file_args(own: Vec<Arg>) -> impl Iterator<Item = Arg> {
             "Go on with what the same command left unfinished there; begin when there is nothing",
         )
         .conflicts_with(OVERWRITE),
-        flags::plain_switch(DRY_RUN, "Look at all that would be read, say what would be done, and write nothing"),
-        flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"),
-    ];
-    own.into_iter().chain(shared).map(|arg| arg.help_heading("Files"))
+    ]
+}
+
+/// Which of several runs that share the work this is.
+fn shard() -> Arg {
+    Arg::new(SHARD).long(SHARD).value_name("K/N").help(format!(
+        "Make the K-th of N parts of the work only, in a folder of its own: --out with -K-of-N behind it; `lapidary merge` puts all N together [N up to {MAX_SHARDS}]"
+    ))
 }
 
 fn file_arg(flag: &'static str, value: &'static str, help: String, hint: ValueHint) -> Arg {

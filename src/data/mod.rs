@@ -293,6 +293,21 @@ impl PictureSource {
     pub fn for_each_batch<E: From<PictureError>>(
         &self,
         range: Range<usize>,
+        form: ([usize; 3], usize),
+        each: &mut dyn FnMut(Batch) -> Result<bool, E>,
+    ) -> Result<Vec<String>, E> {
+        self.for_each_batch_from(range.start, range, form, each)
+    }
+
+    /// Likewise, some of those that begin at the place `first`: batches end so many places behind it whatever can be read, so
+    /// that a part of them has the batches of the whole.
+    ///
+    /// # Errors
+    /// As [`Self::for_each_batch`].
+    pub fn for_each_batch_from<E: From<PictureError>>(
+        &self,
+        first: usize,
+        range: Range<usize>,
         (shape, batch): ([usize; 3], usize),
         each: &mut dyn FnMut(Batch) -> Result<bool, E>,
     ) -> Result<Vec<String>, E> {
@@ -315,10 +330,10 @@ impl PictureSource {
                 Err(error) => left_out.push((place, error)),
             }
             let ended = left_out.last().is_some_and(|(last, _)| *last == place);
-            if ended || run.len() == batch || place + 1 == range.end {
-                let first = place + usize::from(!ended) - run.len();
+            if ended || (place + 1).abs_diff(first).is_multiple_of(batch) || place + 1 == range.end {
+                let begins = place + usize::from(!ended) - run.len();
                 any |= !run.is_empty();
-                if !run.is_empty() && !each(join(first, std::mem::take(&mut run)))? {
+                if !run.is_empty() && !each(join(begins, std::mem::take(&mut run)))? {
                     break;
                 }
             }
@@ -476,8 +491,17 @@ mod tests {
             Ok::<_, PictureError>(true)
         };
         let told = source.for_each_batch(0..9, ([3, 2, 2], 3), each).unwrap();
-        let wanted = [(0, "stop/a.png", vec![1]), (2, "stop/c.pngyield/d.pngyield/e.png", vec![1, 0, 0])];
+        let wanted =
+            [(0, "stop/a.png", vec![1]), (2, "stop/c.png", vec![1]), (3, "yield/d.pngyield/e.png", vec![0, 0])];
         assert_eq!(batches, wanted.map(|(first, names, labels)| (first, names.to_owned(), labels)), "places stay");
+        // Whoever begins later, even within one, has the batches of the whole.
+        let mut later = Vec::new();
+        let each = &mut |batch: Batch| {
+            later.push((batch.first, batch.names.len()));
+            Ok::<_, PictureError>(true)
+        };
+        source.for_each_batch_from(0, 2..9, ([3, 2, 2], 3), each).unwrap();
+        assert_eq!(later, [(2, 1), (3, 2)]);
         assert!(told.len() == 1 && told[0].contains("b.png is left out: this is a text file"), "{told:?}");
         let strict = source.strictly(true);
         assert!(strict.for_each_batch(0..9, ([3, 2, 2], 2), &mut |_| Ok::<_, PictureError>(true)).is_err());

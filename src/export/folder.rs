@@ -8,6 +8,7 @@ mod index;
 mod keep;
 mod leaving;
 mod lying;
+mod shared;
 mod stash;
 
 use std::collections::BTreeSet;
@@ -23,7 +24,9 @@ pub(super) use self::lying::{bytes_of_parts, is_numbered};
 use self::lying::{
     first_missing, holds_parts, in_the_way, is_filled, is_locked, matching, numbered, sweep, unfinished,
 };
+pub use self::shared::ShareFolder;
 use super::ExportError;
+use super::share::Share;
 pub(super) use crate::data::PARTS;
 use crate::data::RESULTS_INDEX as INDEX;
 use crate::session::Provenance;
@@ -72,6 +75,8 @@ pub struct Claim<'a> {
     pub earlier: Earlier,
     /// Stands for everything that the results depend on.
     pub recipe: &'a str,
+    /// What this is a share of, where several runs make the results.
+    pub share: Option<&'a Share>,
     /// What will be written, as [`super::Exporter::files`] says it.
     pub files: &'a [&'a str],
     /// What is read and must stay.
@@ -200,7 +205,9 @@ impl Claim<'_> {
             Choice::Finished(folder) => {
                 // It may have been killed while it tidied up.
                 sweep(&folder);
-                stash::remove(&folder, self.recipe)?;
+                if Index::read(&folder).is_none_or(|index| !index.keeps_parts()) {
+                    stash::remove(&folder, self.recipe)?;
+                }
                 let _may_not_be_there = std::fs::remove_file(folder.join(LOCK));
                 return Ok(Claimed::Finished(folder));
             }
@@ -235,7 +242,7 @@ impl Claim<'_> {
             return Ok(claimed);
         }
         sweep(&folder);
-        let index = index.unwrap_or_else(|| Index::new(self.recipe, replaced.as_ref()));
+        let index = index.unwrap_or_else(|| Index::new(self.recipe, self.share, replaced.as_ref()));
         // From here on, what fails leaves everything as it was.
         let out =
             OutFolder { path: folder, made, index, replaced, written: !begins, parts: false, aside: Vec::new(), lock };
@@ -287,15 +294,19 @@ impl Claim<'_> {
                         Some(path) => ExportError::Input { path },
                         None => return Ok(Choice::Begin { folder, replaced: Some(index) }),
                     },
-                    Earlier::Resume if index.recipe != self.recipe && index.finished => {
+                    Earlier::Resume if !index.is_of(self) && index.finished => {
                         ExportError::OtherResult { path: folder }
                     }
-                    Earlier::Resume if index.recipe != self.recipe => {
-                        ExportError::OtherRecipe { path: folder, what: index.other_recipe() }
+                    Earlier::Resume if !index.is_of(self) => {
+                        ExportError::OtherRecipe { path: folder, what: index.other_recipe(self.recipe) }
                     }
                     Earlier::Resume if index.finished => {
                         match index.files.keys().find(|name| !index.is_ours(&folder, name)) {
                             Some(name) => ExportError::Incomplete { path: folder.join(name) },
+                            // A batch of a share that was lost is made again.
+                            None if shared::lacks_parts(&folder, &index) => {
+                                return Ok(Choice::GoOn { folder, index });
+                            }
                             None => return Ok(Choice::Finished(folder)),
                         }
                     }
@@ -475,7 +486,7 @@ impl OutFolder {
         self.index.begin_moving(&self.path, names, extent)?;
         self.written = true;
         self.aside.extend(self.index.end_moving(&self.path)?);
-        if finished {
+        if finished && !self.index.keeps_parts() {
             stash::remove(&self.path, &self.index.recipe)?;
         }
         Ok(None)

@@ -9,16 +9,17 @@ mod npz;
 mod parts;
 mod png;
 mod seen;
+mod share;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-pub use self::folder::{Claim, Claimed, Earlier, Extent, OutFolder, abandon};
+pub use self::folder::{Claim, Claimed, Earlier, Extent, OutFolder, ShareFolder, abandon};
 pub use self::parts::{Parts, RefinedBatch, SHEET_OF_MANY, UnderWay};
-
 pub use self::png::write as write_png;
 pub use self::seen::{write_features, write_statistics};
+pub use self::share::{MAX_SHARDS, Shard, Share};
 use crate::file::{free_space, place_of};
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
@@ -65,6 +66,9 @@ pub const LONG_REFINED: [&str; 4] = [npz::GENERATED.files, csv::REFINED, DOCUMEN
 
 /// What is written of many generated or edited pictures, likewise.
 pub const LONG_GENERATED: [&str; 3] = [npz::GENERATED.files, DOCUMENT.files, png::SHEET.files];
+
+/// What a share of something long writes, beside its [`Parts`].
+pub const SHARED: [&str; 1] = [DOCUMENT.files];
 
 /// What a search writes.
 pub const SEARCHED: &str = "search.csv";
@@ -384,7 +388,7 @@ impl Results<'_> {
 ///
 /// # Errors
 /// [`ExportError::Write`]
-fn write_document(path: &Path, document: &Document) -> Result<(), ExportError> {
+pub fn write_document(path: &Path, document: &Document) -> Result<(), ExportError> {
     durably(path, |out| out.write_all(document.to_json().as_bytes()))
 }
 

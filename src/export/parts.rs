@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::csv::{self, RefinedRow};
-use super::folder::{PARTS, is_numbered};
+use super::folder::{PARTS, ShareFolder, is_numbered};
 use super::{ExportError, LONG_GENERATED, LONG_REFINED, npz, png, write_document};
 pub(super) use crate::data::UNDER_WAY;
 use crate::file::free_path;
@@ -60,12 +60,50 @@ pub struct UnderWay<'a> {
 }
 
 /// A finished batch.
-#[derive(Debug)]
-struct Part {
+#[derive(Debug, Clone)]
+pub(super) struct Part {
     path: PathBuf,
     /// The place behind its last picture.
     end: usize,
     count: usize,
+}
+
+impl Part {
+    /// The place behind its last picture.
+    pub(super) const fn end(&self) -> usize {
+        self.end
+    }
+
+    /// Number of its pictures.
+    pub(super) const fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// Where the batch lies that begins with this place.
+fn path_of(folder: &Path, first: usize) -> PathBuf {
+    folder.join(format!("{first:08}.npz"))
+}
+
+/// The batches in a folder of results that are as they were written for `key`, from the place `start` on and without a hole, and
+/// what has the name of one and is none. Nothing is changed.
+pub(super) fn batches_in(results: &Path, key: &str, start: usize) -> std::io::Result<(Vec<Part>, Vec<PathBuf>)> {
+    let folder = results.join(PARTS);
+    let entries: std::io::Result<Vec<_>> = std::fs::read_dir(&folder)?.collect();
+    let mut paths: Vec<PathBuf> = entries?.iter().map(std::fs::DirEntry::path).collect();
+    paths.sort();
+    let (mut list, mut strangers): (Vec<Part>, _) = (Vec::new(), Vec::new());
+    for path in paths.into_iter().filter(|path| is_numbered(path)) {
+        let places = npz::check(&path, key).and_then(|()| npz::read::<i64>(&path, "places"));
+        let places = places.ok().flatten().unwrap_or_default().1;
+        let [first, end, count] = [0, 1, 2].map(|i| places.get(i).map_or(0, |place| *place as usize));
+        if places.is_empty() || path != path_of(&folder, first) {
+            strangers.push(path);
+        } else if first == list.last().map_or(start, Part::end) {
+            list.push(Part { path, end, count });
+        }
+    }
+    Ok((list, strangers))
 }
 
 /// Finished batches, in order.
@@ -88,40 +126,33 @@ impl Parts {
         let folder = results.join(PARTS);
         let fail = |source| ExportError::Folder { path: folder.clone(), source };
         std::fs::create_dir_all(&folder).map_err(fail)?;
-        let entries: std::io::Result<Vec<_>> = std::fs::read_dir(&folder).map_err(fail)?.collect();
-        let mut paths: Vec<PathBuf> = entries.map_err(fail)?.iter().map(std::fs::DirEntry::path).collect();
-        paths.sort();
-        let mut parts = Self { folder, key: key.to_owned(), list: Vec::new(), warnings: Vec::new() };
-        for path in paths.into_iter().filter(|path| is_numbered(path)) {
-            let places = npz::check(&path, key).and_then(|()| npz::read::<i64>(&path, "places"));
-            let places = places.ok().flatten().unwrap_or_default().1;
-            let [first, end, count] = [0, 1, 2].map(|i| places.get(i).map_or(0, |place| *place as usize));
-            if places.is_empty() || path != parts.path(first) {
-                // Somebody wrote into it, or it was somewhere else.
-                let kept = free_path(&path);
-                let became = match std::fs::rename(&path, &kept) {
-                    Ok(()) => format!("it is kept as {}, and ", kept.file_name().unwrap_or_default().display()),
-                    Err(_) => String::new(),
-                };
-                let said =
-                    format!("warning: {} is not what was written there, so {became}it is made anew", path.display());
-                parts.warnings.push(said);
-            } else if first == parts.next(start) {
-                parts.list.push(Part { path, end, count });
-            }
-        }
-        Ok(parts)
+        let (list, strangers) = batches_in(results, key, start).map_err(fail)?;
+        // Somebody wrote into them, or they were somewhere else.
+        let set_aside = |path: PathBuf| {
+            let kept = free_path(&path);
+            let became = match std::fs::rename(&path, &kept) {
+                Ok(()) => format!("it is kept as {}, and ", kept.file_name().unwrap_or_default().display()),
+                Err(_) => String::new(),
+            };
+            format!("warning: {} is not what was written there, so {became}it is made anew", path.display())
+        };
+        let warnings = strangers.into_iter().map(set_aside).collect();
+        Ok(Self { folder, key: key.to_owned(), list, warnings })
+    }
+
+    /// Those of all shares of something long, which stay where they are; `results` is the folder that they are put together in.
+    /// The shares are in the order of their places.
+    #[must_use]
+    pub fn of_shares(results: &Path, shares: &[ShareFolder]) -> Self {
+        let key = shares.first().map_or_else(String::new, |share| share.recipe().to_owned());
+        let list = shares.iter().flat_map(|share| share.batches.iter().cloned()).collect();
+        Self { folder: results.to_owned(), key, list, warnings: Vec::new() }
     }
 
     /// What is to be said of those that are not taken.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
-    }
-
-    /// Where the part lies that begins with this place.
-    fn path(&self, first: usize) -> PathBuf {
-        self.folder.join(format!("{first:08}.npz"))
     }
 
     /// The place to go on at.
@@ -154,7 +185,7 @@ impl Parts {
         fill: impl FnOnce(&mut zip::ZipWriter<npz::Once<&mut super::Out<'_>>>) -> std::io::Result<()>,
     ) -> Result<(), ExportError> {
         self.check_place()?;
-        let path = self.path(first);
+        let path = path_of(&self.folder, first);
         npz::sealed(&path, &self.key, |archive| {
             fill(archive)?;
             let places = [first, end, count];
@@ -411,7 +442,12 @@ impl Parts {
         if before.is_empty() {
             return Ok(());
         }
-        let pairs = contact_sheet(&ImageBatch::concat(&before), Some(&ImageBatch::concat(&after)));
+        // The first of every share were kept.
+        let first = |images: &[ImageBatch]| {
+            let images = ImageBatch::concat(images);
+            if images.len() > SHEET_OF_MANY { images.slice(0, SHEET_OF_MANY) } else { images }
+        };
+        let pairs = contact_sheet(&first(&before), Some(&first(&after)));
         png::write(&pairs, &folder.join(sheet))
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::StorageError;
+use super::moved::absolute_path;
 use super::provenance::Provenance;
 use super::settings::Settings;
 use crate::data::Part;
@@ -102,6 +103,17 @@ pub struct Sample {
     pub name: String,
 }
 
+impl Sample {
+    /// What is listed of pictures.
+    #[must_use]
+    pub fn all(origins: &Origins) -> Vec<Self> {
+        let name = |i: usize| origins.names.get(i).cloned().unwrap_or_default();
+        (0..origins.labels.len())
+            .map(|i| Self { seed: origins.seeds[i], label: origins.labels[i], name: name(i) })
+            .collect()
+    }
+}
+
 /// One run, without its numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunSummary {
@@ -135,12 +147,7 @@ impl Document {
             // Settings may have been edited since; the recipe is that of the pictures.
             settings.generate = made_by.clone();
         }
-        let samples = origins.map_or_else(Vec::new, |origins| {
-            let name = |i: usize| origins.names.get(i).cloned().unwrap_or_default();
-            (0..origins.labels.len())
-                .map(|i| Sample { seed: origins.seeds[i], label: origins.labels[i], name: name(i) })
-                .collect()
-        });
+        let samples = origins.map_or_else(Vec::new, Sample::all);
         let runs: Vec<RunSummary> = trace
             .runs()
             .map(|run| {
@@ -322,10 +329,6 @@ pub fn relative_file(file: &Path, folder: &Path) -> String {
             &pathdiff::diff_paths(absolute_path(file), absolute_path(folder)).unwrap_or_else(|| file.to_owned()),
         ),
     }
-}
-
-fn absolute_path(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// What a path begins with whose bytes are no text, and which are therefore written as in an address, `%E9` for one of them.

@@ -14,6 +14,7 @@ mod handle;
 pub mod host;
 pub mod iterates;
 mod look;
+mod moved;
 pub mod notice;
 mod preview;
 mod provenance;

@@ -128,6 +128,12 @@ mod tests {
         settings.compute.device = crate::worker::DeviceChoice::Named("RTX".to_owned());
         let text = serde_json::to_string(&settings).unwrap();
         assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
+        for levels in 1..=255 {
+            // To the last bit, or a session would not give its own results again.
+            settings.refine.eps = f64::from(levels) / 255.0;
+            let text = serde_json::to_string(&settings).unwrap();
+            assert_eq!(serde_json::from_str::<Settings>(&text).unwrap().refine.eps, f64::from(levels) / 255.0);
+        }
         let partial: Settings = serde_json::from_str(r#"{"refine": {"eps": 2.0}}"#).unwrap();
         assert_eq!(partial.refine.eps, 2.0);
         assert_eq!(partial.generate, GenerateSettings::default());

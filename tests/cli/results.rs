@@ -93,7 +93,7 @@ fn what_fails_leaves_no_folder_and_what_is_at_work_is_left_alone() {
     std::fs::create_dir(at("o")).unwrap();
     let lock = std::fs::File::create(at("o/.lapidary.lock")).unwrap();
     lock.lock().unwrap();
-    check_refused(folder.path(), &[&ONE[..], &["o"]].concat(), 1, "another Lapidary works in this folder");
+    check_refused(folder.path(), &[&ONE[..], &["o"]].concat(), 75, "another Lapidary works in this folder");
     drop(lock);
     run(folder.path(), &[&ONE[..], &["o"]].concat());
 }

@@ -81,6 +81,7 @@ pub fn run(options: &ExperimentOptions, folders: &Folders) -> anyhow::Result<Out
         earlier: Earlier::Overwrite,
         // The tables are what the cells gave; which cells these are, their folders know.
         recipe: "experiment",
+        share: None,
         files: &TABLES,
         inputs: std::slice::from_ref(&options.file),
     };

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::super::share::Share;
 use super::super::{ExportError, durably, is_result};
 use super::lying::remove_new;
-use super::{BELOW, Extent, INDEX, NEW};
+use super::{BELOW, Claim, Extent, INDEX, NEW};
 use crate::data::RESULTS_FORMAT as FORMAT;
 use crate::file::sha256_of;
 use crate::session::Provenance;
@@ -36,11 +37,14 @@ pub(super) struct Index {
     format: String,
     /// What the work is, or was: see [`super::Claim::recipe`].
     pub(super) recipe: String,
+    /// Which share of the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) share: Option<Share>,
     pub(super) finished: bool,
     /// The results that are there are of an earlier command, and stay until the new ones are whole.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) earlier: bool,
-    /// What computes it, while it is unfinished.
+    /// What computes it, while it is unfinished or a share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) provenance: Option<Provenance>,
     /// How much the results hold, where they are not all.
@@ -55,10 +59,22 @@ pub(super) struct Index {
 
 impl Index {
     /// Of work that begins, where an earlier index says what is there.
-    pub(super) fn new(recipe: &str, replaced: Option<&Self>) -> Self {
+    pub(super) fn new(recipe: &str, share: Option<&Share>, replaced: Option<&Self>) -> Self {
         let files = replaced.map_or_else(BTreeMap::new, |index| index.files.clone());
         let (format, recipe, earlier) = (FORMAT.to_owned(), recipe.to_owned(), !files.is_empty());
-        Self { format, recipe, finished: false, earlier, provenance: None, done: 0, files, next: None }
+        let share = share.cloned();
+        Self { format, recipe, share, finished: false, earlier, provenance: None, done: 0, files, next: None }
+    }
+
+    /// Whether the work is what is claimed for.
+    pub(super) fn is_of(&self, claim: &Claim<'_>) -> bool {
+        let shard = |share: &Share| share.shard;
+        self.recipe == claim.recipe && self.share.as_ref().map(shard) == claim.share.map(shard)
+    }
+
+    /// Whether batches stay when the work is finished, for they wait to be put together with others.
+    pub(super) fn keeps_parts(&self) -> bool {
+        self.share.as_ref().is_some_and(|share| share.ended.is_some())
     }
 
     /// The index of a folder; `None` without one that can be read.
@@ -85,8 +101,14 @@ impl Index {
         self.files.is_empty() && !self.finished && self.next.is_none()
     }
 
-    /// How work of another recipe was made, as far as the index tells.
-    pub(super) fn other_recipe(&self) -> String {
+    /// How work of another recipe, or another share of the same, was made, as far as the index tells.
+    pub(super) fn other_recipe(&self, recipe: &str) -> String {
+        if self.recipe == recipe {
+            return self
+                .share
+                .as_ref()
+                .map_or_else(|| "without --shard".to_owned(), |share| format!("with --shard {}", share.shard));
+        }
         let version = self.provenance.as_ref().map_or("", |provenance| &provenance.lapidary);
         if ["", env!("CARGO_PKG_VERSION")].contains(&version) {
             "by another command, or with other settings or inputs".to_owned()
@@ -146,7 +168,7 @@ impl Index {
                 files.insert(name, Held::Hash(hash));
             }
         }
-        let provenance = self.provenance.clone().filter(|_| !finished);
+        let provenance = self.provenance.clone().filter(|_| !finished || self.share.is_some());
         let next = Self { finished, earlier: stays, provenance, done, files, next: None, ..self.clone() };
         self.next = Some(Box::new(next));
         // Nothing is moved unless the index on the disk says so.

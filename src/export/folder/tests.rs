@@ -56,7 +56,7 @@ impl Place {
 }
 
 fn plain(folder: &Path) -> Claim<'_> {
-    Claim { folder, numbered: false, earlier: Earlier::Keep, recipe: "a", files: FILES, inputs: &[] }
+    Claim { folder, numbered: false, earlier: Earlier::Keep, recipe: "a", share: None, files: FILES, inputs: &[] }
 }
 
 fn publish(out: &mut OutFolder, names: &[&str], finished: bool) {
@@ -95,7 +95,15 @@ fn an_input_is_never_where_results_go() {
         let inputs = [place.at(name)];
         for earlier in [Earlier::Keep, Earlier::Overwrite, Earlier::Resume] {
             let folder = place.at("out");
-            let claim = Claim { folder: &folder, numbered: false, earlier, recipe: "a", files: FILES, inputs: &inputs };
+            let claim = Claim {
+                folder: &folder,
+                numbered: false,
+                earlier,
+                recipe: "a",
+                share: None,
+                files: FILES,
+                inputs: &inputs,
+            };
             assert!(matches!(claim.look(), Err(ExportError::Input { .. })), "{name}");
         }
     }
@@ -240,7 +248,10 @@ fn without_a_choice_of_the_users_the_next_number_is_taken() {
     place.put("out-2/pair_000009.png");
     let next = |earlier| {
         let folder = place.at("out");
-        Claim { folder: &folder, numbered: true, earlier, recipe: "a", files: FILES, inputs: &[] }.look().unwrap().0
+        Claim { folder: &folder, numbered: true, earlier, recipe: "a", share: None, files: FILES, inputs: &[] }
+            .look()
+            .unwrap()
+            .0
     };
     assert_eq!(next(Earlier::Keep), place.at("out-3"));
     assert_eq!(next(Earlier::Overwrite), place.at("out"));

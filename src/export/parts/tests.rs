@@ -254,3 +254,36 @@ fn made_pictures_come_back_with_all_that_is_known_of_them() {
     parts.clear().unwrap();
     assert!(parts.made(3, &settings.generate, None).is_err());
 }
+
+#[test]
+fn batches_of_shares_come_to_what_those_of_one_run_come_to() {
+    use crate::export::{Claim, Claimed, Earlier, SHARED, Shard, Share};
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    // More than are on the sheet.
+    let all = 0..132;
+    let mut whole = Parts::open(&at("whole"), KEY, 0).unwrap();
+    all.clone().step_by(2).for_each(|first| add(&mut whole, first));
+    whole.write_refined(&at("whole"), &document()).unwrap();
+    // The first share has all of the sheet, or not even half of it.
+    for n in [2, 5] {
+        let share = |shard: Shard| {
+            let (folder, share) = (at(&format!("{}-of-{n}", shard.k)), Share::new(shard, "refine", all.clone(), 2));
+            let (earlier, recipe, share) = (Earlier::Keep, KEY, Some(&share));
+            let claim = Claim { folder: &folder, numbered: false, earlier, recipe, share, files: &SHARED, inputs: &[] };
+            let Claimed::Begun(out) = claim.claim().unwrap() else { panic!("nothing was there") };
+            let own = out.share().unwrap().own.clone();
+            let mut parts = Parts::open(&folder, KEY, own.start).unwrap();
+            own.step_by(2).for_each(|first| add(&mut parts, first));
+            ShareFolder::read(&folder).unwrap()
+        };
+        let shares: Vec<ShareFolder> = Shard::all(n).map(share).collect();
+        assert_eq!(shares.iter().map(ShareFolder::pictures).sum::<usize>(), 132);
+        assert!(shares.iter().all(|share| share.left() > 0), "nobody said that they are done");
+        let parts = Parts::of_shares(&at("whole"), &shares);
+        let merged = tempfile::tempdir().unwrap();
+        parts.write_refined(merged.path(), &document()).unwrap();
+        assert!(contents(&at("whole")) == contents(merged.path()), "{n}: byte by byte");
+        assert_eq!(parts.sums().unwrap(), whole.sums().unwrap());
+    }
+}
