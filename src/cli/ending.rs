@@ -9,7 +9,6 @@ use super::Outcome;
 use super::begin::Begun;
 use super::describe::written;
 use super::driver::Driver;
-use super::say::say_out;
 use crate::data::PARTS;
 use crate::export::{ExportError, Extent};
 use crate::units::counted;
@@ -104,8 +103,8 @@ impl Ended {
         let left_out = result.with_context(|| kept.clone())?;
         let stays = put_together.with_context(|| kept)?;
         driver.note(&left_out);
-        if !begun.options.quiet && stays.is_none() {
-            say_out(&format!("{said}\n{}{hint}", written(&place, &files)))?;
+        if stays.is_none() {
+            begun.options.tell(&format!("{said}\n{}{hint}", written(&place, &files)))?;
         }
         if complete {
             return Ok(Outcome::Done);

@@ -153,6 +153,8 @@ pub struct RunOptions {
     pub dry_run: bool,
     /// Say nothing but warnings and errors.
     pub quiet: bool,
+    /// One of several commands whose output is another: what it says goes to the errors.
+    pub aside: bool,
     /// Stop at a picture that cannot be read.
     pub strict: bool,
     /// What the user should know first, one line each.
@@ -177,6 +179,7 @@ impl RunOptions {
             shard: None,
             dry_run: false,
             quiet: false,
+            aside: false,
             strict: false,
             notes: Vec::new(),
         }
@@ -231,6 +234,18 @@ impl RunOptions {
         let flags::Saved { settings, source, references, part, levels, count, recorded, notes } = saved;
         let recorded = Some(Box::new(recorded));
         Ok((Self { part, references, levels, count, recorded, notes, ..Self::new(settings) }, source))
+    }
+
+    /// Says what came of it.
+    fn tell(&self, text: &str) -> Result<(), CliError> {
+        match (self.quiet, self.aside) {
+            (true, _) => Ok(()),
+            (false, true) => {
+                say_err(text);
+                Ok(())
+            }
+            (false, false) => say_out(text),
+        }
     }
 
     /// Pictures to be made.

@@ -133,7 +133,7 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
 /// Refines pictures that are held at once, with every number of every iteration.
 fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: &Manifest) -> anyhow::Result<Outcome> {
     let Begun { options, mut out, hashes, reference_hashes, mask } = begun;
-    let RunOptions { settings, source, quiet, .. } = &options;
+    let RunOptions { settings, source, .. } = &options;
     let mut references = opened::references(&options.references, classifier.shape(), &mut driver)?;
     let origins = match (source, pictures) {
         (Source::Stored(path), _) => {
@@ -214,10 +214,10 @@ fn few(begun: Begun, mut driver: Driver, pictures: Option<&Opened>, classifier: 
         },
     );
     let rest = ended.with_context(|| format!("refining failed after {last} of {planned}; {written_are}"))?;
-    if !*quiet && stays.is_none() {
+    if stays.is_none() {
         let tally = Tally::of(&before, &numbers, results.targets());
         let files = written(&place, &export::files(&export::REFINED));
-        say_out(&format!("{}\n{files}", tally.describe(last, driver.device(), settings)))?;
+        options.tell(&format!("{}\n{files}", tally.describe(last, driver.device(), settings)))?;
     }
     if rest == Rest::NothingMoves && stopped(&numbers) < after.len() {
         driver.say(&format!(

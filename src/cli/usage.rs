@@ -263,6 +263,9 @@ fn experiment() -> Command {
         .arg(file)
         .arg(file_arg(OUT, "DIR", out.to_owned(), ValueHint::DirPath))
         .arg(flags::device_arg())
+        .arg(shard().help(
+            "Compute the K-th of N parts of the cells only; when all N are done, the same command without it writes the table",
+        ))
         .arg(flags::plain_switch(DRY_RUN, "Say the command of every cell, and compute nothing"))
         .arg(flags::plain_switch(QUIET, "No progress bars and no messages; the table, warnings and errors only"))
 }

@@ -34,6 +34,11 @@ fn a_table_is_computed_from_nothing_and_only_what_is_new_in_its_file_afterwards(
         stdout(&planned).contains("small: 2 cells in small\nCM, steps 1 / joint\n    lapidary refine --seeds=0..12")
     );
     assert!(!path.join("small").exists(), "a dry run writes nothing");
+    // One of two runs computes one of the two cells, and no table.
+    let shard = lapidary(path, &[&experiment[..], &["--shard", "2/2"]].concat());
+    assert!(shard.status.success() && stdout(&shard).is_empty(), "{}", stderr(&shard));
+    assert!(stderr(&shard).contains("shard 2/2: 1 cell done; once all shards are"), "{}", stderr(&shard));
+    assert_eq!(std::fs::read_dir(path.join("small/cells")).unwrap().count(), 1);
     let output = lapidary(path, &experiment);
     assert!(output.status.success(), "{}", stderr(&output));
     let lines =

@@ -63,7 +63,10 @@ pub(super) fn planned(
             let folder = out.join(CELLS).join(&slug);
             let place = ["--resume".to_owned(), "--out".to_owned(), folder.display().to_string()];
             let command: Vec<String> = own.into_iter().chain(quiet.clone()).chain(place).collect();
-            let invocation = understood(&command).map_err(&wrong)?;
+            let mut invocation = understood(&command).map_err(&wrong)?;
+            if let Invocation::Refine(options) | Invocation::Generate(options) = &mut invocation {
+                options.aside = true;
+            }
             let reference =
                 experiment.reference.iter().flat_map(|path| ["--reference".into(), path.display().to_string()]);
             let extractor = experiment.extractor.iter().map(|extractor| format!("--extractor={extractor}"));

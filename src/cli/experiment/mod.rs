@@ -13,10 +13,10 @@ use clap::ArgMatches;
 
 use self::cells::{Came, Planned, planned};
 use super::say::{say_err, say_out};
-use super::{CliError, Outcome, flags, usage};
+use super::{CliError, Outcome, flags, shard, usage};
 use crate::error::error_chain;
 use crate::experiment::{Experiment, Found, Table};
-use crate::export::{Claim, Claimed, Earlier, ExportError, Extent, OutFolder, TABLES, atomically};
+use crate::export::{Claim, Claimed, Earlier, ExportError, Extent, OutFolder, Shard, TABLES, atomically};
 use crate::session::host::Folders;
 use crate::units::counted;
 
@@ -33,6 +33,8 @@ pub struct ExperimentOptions {
     pub out: PathBuf,
     /// Every cell's command.
     cells: Vec<Planned>,
+    /// Which of several runs this is, each of which computes some of the cells.
+    shard: Option<Shard>,
     /// Only say what would be done.
     pub dry_run: bool,
     /// Say nothing but warnings, errors and the table.
@@ -54,13 +56,42 @@ impl ExperimentOptions {
         let device = flags::given(matches, flags::DEVICE);
         let cells = planned(&experiment, (&out, device, quiet))?;
         let dry_run = flags::switched(matches, usage::DRY_RUN).unwrap_or(false);
-        Ok(Self { file, text, experiment, out, cells, dry_run, quiet })
+        let shard = shard::given(matches)?;
+        Ok(Self { file, text, experiment, out, cells, shard, dry_run, quiet })
+    }
+
+    /// Whether a cell is this run's.
+    fn is_own(&self, place: usize) -> bool {
+        self.shard.is_none_or(|Shard { k, n }| place as u64 % u64::from(n) == u64::from(k) - 1)
+    }
+
+    /// The folder of the tables; a shard writes none, for several work there at once.
+    fn claimed(&self) -> Result<Option<OutFolder>, ExportError> {
+        let claim = Claim {
+            folder: &self.out,
+            numbered: false,
+            earlier: Earlier::Overwrite,
+            // The tables are what the cells gave; which cells these are, their folders know.
+            recipe: "experiment",
+            share: None,
+            files: &TABLES,
+            inputs: std::slice::from_ref(&self.file),
+        };
+        if self.shard.is_some() {
+            return Ok(None);
+        }
+        Ok(match claim.claim()? {
+            Claimed::Begun(out) => Some(out),
+            // It is asked for anew, so there is always something to do.
+            Claimed::Finished(_) => None,
+        })
     }
 
     /// What would be done, a line for every cell.
     fn plan(&self) -> String {
         let line = |cell: &Planned| format!("{}\n    {}", cell.title, cell.typed());
-        let lines: Vec<String> = self.cells.iter().map(line).collect();
+        let own = self.cells.iter().enumerate().filter(|(place, _)| self.is_own(*place));
+        let lines: Vec<String> = own.map(|(_, cell)| line(cell)).collect();
         let cells = counted(lines.len(), "cell");
         format!("{}: {cells} in {}\n{}", self.experiment.name, self.out.display(), lines.join("\n"))
     }
@@ -75,27 +106,19 @@ pub fn run(options: &ExperimentOptions, folders: &Folders) -> anyhow::Result<Out
         say_out(&options.plan())?;
         return Ok(Outcome::Done);
     }
-    let claim = Claim {
-        folder: &options.out,
-        numbered: false,
-        earlier: Earlier::Overwrite,
-        // The tables are what the cells gave; which cells these are, their folders know.
-        recipe: "experiment",
-        share: None,
-        files: &TABLES,
-        inputs: std::slice::from_ref(&options.file),
-    };
-    let Claimed::Begun(mut out) = claim.claim()? else { return Ok(Outcome::Done) };
+    let mut out = options.claimed()?;
     let mut found: Vec<Option<Vec<Found>>> = vec![None; options.cells.len()];
     let (mut protocol, mut failed) = (String::new(), Vec::new());
-    for (place, cell) in options.cells.iter().enumerate() {
+    for (place, cell) in options.cells.iter().enumerate().filter(|(place, _)| options.is_own(*place)) {
         if !options.quiet {
             say_err(&format!("cell {} of {}: {}", place + 1, options.cells.len(), cell.title));
         }
         match cell.measure(&options.out, folders) {
             Ok(Came::Measured { sets, protocol: by }) => {
                 (protocol, found[place]) = (by, Some(sets));
-                write(options, &found, &protocol, &mut out)?;
+                if let Some(out) = &mut out {
+                    write(options, &found, &protocol, out)?;
+                }
             }
             Ok(Came::Stopped(stopped)) => {
                 say_err(&format!("stopped in cell {}; the same command goes on there", place + 1));
@@ -124,7 +147,13 @@ fn ended(
     protocol: &str,
     outcome: Outcome,
 ) -> anyhow::Result<Outcome> {
-    if found.iter().any(Option::is_some) {
+    if let Some(shard) = options.shard {
+        let done = found.iter().filter(|found| found.is_some()).count();
+        say_err(&format!(
+            "shard {shard}: {} done; once all shards are, the same command without --shard writes the table",
+            counted(done, "cell")
+        ));
+    } else if found.iter().any(Option::is_some) {
         say_out(Table::new(&options.experiment, found, protocol.to_owned()).text().trim_end())?;
         if !options.quiet {
             let files = TABLES.map(|name| options.out.join(name).display().to_string());
