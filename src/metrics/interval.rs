@@ -1,10 +1,12 @@
 //! How sure a number is: what it would be of other sets of pictures like these.
 
-use super::{Features, Gaussian, MetricError, frechet_distance};
+use super::{Features, Gaussian, MetricError, Sure, frechet_distance};
 use crate::noise::{Purpose, Stream};
 
 /// Sets that are drawn from a set, with repetition.
 pub(super) const REPLICATES: usize = 200;
+/// Pairs from which an interval means something: of fewer, draws with repetition are too much alike.
+pub const FEW: usize = 8;
 /// Of a normal distribution, 95 % lie within so many deviations.
 const DEVIATIONS: f64 = 1.959_963_984_540_054;
 
@@ -74,6 +76,15 @@ pub(super) fn bootstrapped_means(numbers: &[f64]) -> Vec<f64> {
     means.unwrap_or_default()
 }
 
+/// Mean of the changes of single pictures, with its interval where there are [`FEW`] or more; those that are no numbers are left out.
+#[must_use]
+pub fn mean_change(changes: &[f64]) -> Sure {
+    let changes: Vec<f64> = changes.iter().copied().filter(|change| change.is_finite()).collect();
+    let value = mean(&changes, &vec![1; changes.len()]);
+    let interval = (changes.len() >= FEW).then(|| Interval::around(value, &bootstrapped_means(&changes)));
+    Sure { value, interval }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +115,18 @@ mod tests {
         });
         // Of 2,000 experiments the share itself varies by half a per cent.
         assert!((share - 0.95).abs() < 0.02, "{share}");
+    }
+
+    #[test]
+    fn of_few_pictures_no_change_is_sure_and_what_is_no_number_does_not_count() {
+        assert!(mean_change(&[]).value.is_nan());
+        let few = mean_change(&[1.0, f64::NAN, 2.0]);
+        assert_eq!((few.value, few.interval), (1.5, None));
+        let all: Vec<f64> = (0..16).map(f64::from).collect();
+        let Sure { value, interval } = mean_change(&all);
+        let Interval { low, high } = interval.unwrap();
+        // The deviation of the mean of sixteen is a fourth of theirs, 4.76.
+        assert!(value == 7.5 && (1.5..3.0).contains(&(high - value)) && (high - value - (value - low)).abs() < 1e-9);
     }
 
     #[test]

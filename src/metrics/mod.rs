@@ -32,7 +32,7 @@ pub use self::calibration::{BINS, calibration_error};
 pub use self::error::MetricError;
 pub use self::features::Features;
 pub use self::frechet::{Gaussian, frechet_distance};
-pub use self::interval::Interval;
+pub use self::interval::{FEW, Interval, mean_change};
 pub use self::kernel::{KernelDistance, SUBSET, SUBSETS, kernel_distance};
 pub use self::neighbours::{Neighbourhoods, Neighbours};
 pub use self::report::{Metric, NEIGHBOURS, Number, PARTS, Report, Set, Sure, compare};

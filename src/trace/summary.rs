@@ -1,6 +1,7 @@
 //! All samples at once: how a number is spread over them, how many became better, how many are held by the ball.
 
 use super::{Quantity, Run, RunId, StateId, Trace, as_done};
+use crate::metrics::{Sure, mean_change};
 use crate::parameter::{Affects, Kind, Setting, captions, marks, names};
 use crate::refiner::{Numbers, RefineSettings, Target};
 
@@ -77,6 +78,8 @@ pub struct Tally {
     pub samples: usize,
     /// Probability of the target at the start, and at the state.
     pub probability: [Spread; 2],
+    /// Mean change of the probability, sample by sample.
+    pub change: Sure,
     /// Distance from the origin, in the norm of the settings.
     pub distance: Spread,
     /// Samples that became better, by however little: the odds of their target rose, or fell where they are to leave it.
@@ -104,8 +107,10 @@ impl Tally {
         };
         let shares: Vec<f32> = (0..targets.len()).filter_map(|sample| used_share(after, sample, settings)).collect();
         let count = |is_so: fn(f32) -> bool| shares.iter().filter(|share| is_so(**share)).count();
+        let changes: Vec<f64> = was.iter().zip(&is).map(|(was, is)| f64::from(is - was)).collect();
         Self {
             samples: targets.len(),
+            change: mean_change(&changes),
             improved: targets.iter().enumerate().filter(is_better).count(),
             probability: [was, is].map(|values| Spread::of(values.into_iter())),
             distance: Spread::of(values(after, Quantity::Distance).into_iter()),

@@ -6,6 +6,7 @@ use super::canvas::Readout;
 use super::widgets::{digits, percent, row};
 use super::{theme, widgets};
 use crate::classifier::probabilities;
+use crate::metrics::{FEW, Sure};
 use crate::parameter::Choosable as _;
 use crate::refiner::{Numbers, RefineSettings, SampleState, Target};
 use crate::session::{Action, Activity, Session};
@@ -60,7 +61,7 @@ pub fn sample_panel_ui(
 
 /// All samples together.
 fn all_ui(ui: &mut Ui, tally: &Tally) {
-    let Tally { samples, probability: [was, is], distance, improved, on_edge, outside } = *tally;
+    let Tally { samples, probability: [was, is], change, distance, improved, on_edge, outside } = *tally;
     let range = |spread: Spread, words: fn(f32) -> String| {
         format!("median {}, eight of ten from {} to {}", words(spread.median), words(spread.low), words(spread.high))
     };
@@ -68,6 +69,10 @@ fn all_ui(ui: &mut Ui, tally: &Tally) {
     let about =
         format!("Mean probability of the target class\nbefore: {}\nafter: {}", range(was, percent), range(is, percent));
     row(ui, "Mean p", format!("{} → {}", percent(was.mean), percent(is.mean)), &about);
+    let about = format!(
+        "Mean of every sample's own change; ± is half a 95 % interval (200 draws of the samples with repetition), which needs {FEW} samples: where it is wider than the change, that may be chance"
+    );
+    row(ui, "Change of p", in_points(change), &about);
     let about = "Samples whose target class became more likely, by however little; away from a class, less likely";
     row(ui, "Better", format!("{improved} of {samples}"), about);
     if let Some(count) = on_edge {
@@ -78,6 +83,15 @@ fn all_ui(ui: &mut Ui, tally: &Tally) {
         row(ui, "Outside the ball", format!("{outside} of {samples}"), about);
     }
     row(ui, "Mean ‖δ‖", digits(distance.mean), &range(distance, digits));
+}
+
+/// A change of a share, in percentage points.
+fn in_points(change: Sure) -> String {
+    let points = format!("{:+.1}", 100.0 * change.value);
+    match change.interval {
+        Some(interval) => format!("{points} ± {:.1} pp", 100.0 * (interval.high - change.value)),
+        None => format!("{points} pp"),
+    }
 }
 
 fn target_ui(ui: &mut Ui, session: &Session, sample: usize, target: usize, actions: &mut Vec<Action>) {

@@ -300,7 +300,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = pictures(folder.path(), &[[32, 32], [32, 32]]);
         let again = folder.path().join(".").join("1.png");
-        assert_eq!(open(&files, None, &extractor()).unwrap().len(), 2);
+        assert_eq!(open(&files, None, &extractor()).unwrap().0.len(), 2);
         let error = open(&[files[0].clone(), files[1].clone(), again], None, &extractor()).unwrap_err().to_string();
         assert!(error.contains("are the same pictures"), "{error}");
     }
