@@ -223,6 +223,9 @@ fn slug(name: &str) -> String {
 fn variants(what: &'static str, declared: &[DeclaredVariant]) -> Result<Vec<Variant>, ExperimentError> {
     let mut all: Vec<Variant> = Vec::new();
     for DeclaredVariant { name, each, flags } in declared {
+        if slug(name).is_empty() {
+            return Err(ExperimentError::NoName { what, name: name.clone() });
+        }
         let first = Variant { name: name.clone(), flags: flags_of(name, flags)? };
         let mut own = vec![first];
         for (flag, values) in each {
@@ -231,9 +234,6 @@ fn variants(what: &'static str, declared: &[DeclaredVariant]) -> Result<Vec<Vari
             own = with_each(&own, flag, values)?;
         }
         for variant in own {
-            if slug(&variant.name).is_empty() {
-                return Err(ExperimentError::NoName { what, name: variant.name });
-            }
             // Folders are named after them, and some file systems know no upper case.
             let is_same = |other: &Variant| slug(&other.name) == slug(&variant.name);
             if all.iter().any(is_same) || what == "refinement" && slug(&variant.name) == NONE {

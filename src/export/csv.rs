@@ -109,9 +109,14 @@ fn row(
         list(&numbers.clipped),
         numbers.state.get(sample).copied().unwrap_or_default().words().key.to_owned(),
         origins.names.get(sample).cloned().unwrap_or_default(),
-        classes.get(origins.labels[sample]).cloned().unwrap_or_default(),
+        label_names(origins, classes).get(origins.labels[sample]).cloned().unwrap_or_default(),
         classifier.to_owned(),
     ]
+}
+
+/// The names that labels count: those of a generator's pictures are its own, which a classifier may count otherwise.
+pub(super) fn label_names<'a>(origins: &'a Origins, classes: &'a [String]) -> &'a [String] {
+    origins.classes.as_deref().unwrap_or(classes)
 }
 
 /// A model's name, or that of its file: where it lies is nobody else's business.
@@ -142,6 +147,8 @@ pub(super) struct RefinedRow<'a> {
     pub name: &'a str,
     /// Class names.
     pub classes: &'a [String],
+    /// The names that labels count.
+    pub label_classes: &'a [String],
 }
 
 impl RefinedRow<'_> {
@@ -163,7 +170,7 @@ impl RefinedRow<'_> {
             self.iterations.to_string(),
             self.after.state.get(self.sample).copied().unwrap_or_default().words().key.to_owned(),
             self.name.to_owned(),
-            self.label.and_then(|label| self.classes.get(label)).cloned().unwrap_or_default(),
+            self.label.and_then(|label| self.label_classes.get(label)).cloned().unwrap_or_default(),
             self.classes.get(self.target).cloned().unwrap_or_default(),
             self.seed.to_string(),
         ]
@@ -245,5 +252,11 @@ mod tests {
         let row = table.records().nth(2).unwrap().unwrap();
         assert_eq!([&row[3], &row[4], &row[5]], ["1", "0", "stop"], "the target is not the label");
         assert_eq!(row[8].parse::<f32>().unwrap(), 0.0, "energy of the target");
+        // A generator that counts its classes otherwise.
+        let made = Origins { classes: Some(vec!["yield".to_owned(), "stop".to_owned()]), ..origins };
+        write(&path, &trace, RunId(1), &made, &["stop".to_owned(), "yield".to_owned()]).unwrap();
+        let mut table = ::csv::Reader::from_path(&path).unwrap();
+        let row = table.records().nth(2).unwrap().unwrap();
+        assert_eq!([&row[3], &row[16], &row[4], &row[5]], ["1", "stop", "0", "stop"]);
     }
 }

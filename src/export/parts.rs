@@ -248,6 +248,7 @@ impl Parts {
                 iterations: batch.iterations[sample],
                 name: origins.names.get(sample).map_or("", String::as_str),
                 classes: batch.classes,
+                label_classes: csv::label_names(origins, batch.classes),
             }))?;
             npz::array(archive, "table", &[rows.len()], rows.iter().copied())
         })?;

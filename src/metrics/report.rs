@@ -431,7 +431,7 @@ mod tests {
         let reports = compare(&real, &[itself, twice, few, mixed], &mut |_, _| true).unwrap();
         assert!(reports[3].notes.contains(&"mixed and the real pictures share 1 picture".to_owned()));
         assert!(
-            reports[0].notes[0].contains("are real ones, all of them")
+            reports[0].notes.iter().any(|note| note.contains("are real ones, all of them"))
                 && of(&reports[0], Metric::Frechet).of.value < 1e-9
         );
         assert!(reports[1].notes.iter().any(|note| note.contains("2 pictures that are there more than once")));
@@ -441,6 +441,7 @@ mod tests {
         assert!(reports[2].numbers.iter().all(|number| number.metric != Metric::Inception), "too few for its parts");
         assert_eq!(compare(&real, &[set("few", 4, 9, 0.0)], &mut |_, _| false), Err(MetricError::Stopped));
     }
+
     #[test]
     fn statistics_give_a_distance_and_what_needs_pictures_takes_those_that_are_here() {
         let all = set("all", 1, 400, 0.0).features;
@@ -451,7 +452,10 @@ mod tests {
         let alone = Real::of_statistics(statistics.clone(), None);
         let found = compare(&alone, &sets, &mut |_, _| true).unwrap();
         let metrics: Vec<Metric> = found[0].numbers.iter().map(|number| number.metric).collect();
-        assert_eq!(metrics, [Metric::Frechet, Metric::Inception, Metric::Agreement, Metric::Confidence]);
+        assert_eq!(
+            metrics,
+            [Metric::Frechet, Metric::Inception, Metric::Agreement, Metric::Confidence, Metric::Calibration]
+        );
         assert_eq!(of(&found[0], Metric::Frechet).of, distance, "also its interval");
         let some = all.at(&(0..20).collect::<Vec<_>>());
         let both = compare(&Real::of_statistics(statistics.clone(), Some(some.clone())), &sets, &mut |_, _| true);

@@ -355,6 +355,7 @@ impl Session {
                 }
             }
             DiskEvent::Orphans(orphans) => self.orphans = orphans,
+            DiskEvent::Taken(folder) => self.orphans.retain(|orphan| orphan.folder != folder),
             DiskEvent::Failed(chain) => self.notices.failure(&chain),
         }
     }

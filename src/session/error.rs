@@ -17,6 +17,12 @@ pub enum StorageError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// What a crash left behind and another program has taken.
+    #[error("another window has recovered this already, or is doing so: what was left behind is there\n{}", path.display())]
+    Taken {
+        /// The folder that it was in.
+        path: PathBuf,
+    },
     /// The folder to save to is not there.
     #[error("the session cannot be saved: its folder is not there; make it first, or choose another one\n{}", path.display())]
     NoFolder {

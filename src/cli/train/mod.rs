@@ -8,6 +8,7 @@ use std::time::Instant;
 pub use self::options::{DEFAULT_OUT, TrainOptions};
 use super::Outcome;
 use super::driver::Driver;
+use super::edit::word;
 use super::say::say_out;
 use crate::session::host::Folders;
 use crate::units::{counted, duration};
@@ -105,7 +106,7 @@ fn end(driver: &Driver, options: &TrainOptions, course: Course) -> anyhow::Resul
         driver.say(&format!(
             "`lapidary train {} --resume --out {}` goes on, with more steps in its config.toml if all are done",
             options.role.word(),
-            options.out.display()
+            word(&options.out)
         ));
     }
     Ok(())

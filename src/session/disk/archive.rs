@@ -2,7 +2,7 @@
 //! as it is; only facts are read and written anew, for paths of models are relative in a file.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{BufReader, BufWriter, Read, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -414,9 +414,15 @@ fn recover(journal: &mut Journal, folder: &Path, epoch: u64, watch: &mut Watch<'
     // Held until the folder is gone, so that no other window takes it too.
     let lock = File::open(folder.join(LOCK));
     if let Ok(lock) = &lock {
-        lock.try_lock().map_err(|error| read(error.into()))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => StorageError::Taken { path: folder.to_owned() },
+            TryLockError::Error(source) => read(source),
+        })?;
     }
-    let file = File::options().read(true).write(true).open(&path).map_err(read)?;
+    let file = File::options().read(true).write(true).open(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => StorageError::Taken { path: folder.to_owned() },
+        _ => read(error),
+    })?;
     let length = file.metadata().map_err(read)?.len();
     watch.begin(length)?;
     let mut entries = Entries::new(BufReader::with_capacity(1 << 20, &file), &path)?;

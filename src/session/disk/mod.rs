@@ -254,6 +254,8 @@ pub enum DiskEvent {
     },
     /// Journals that crashes left behind.
     Orphans(Vec<Orphan>),
+    /// What a crash left behind in this folder is not there any more.
+    Taken(PathBuf),
     /// Something failed: what, and why.
     Failed(Vec<String>),
 }

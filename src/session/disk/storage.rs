@@ -316,6 +316,9 @@ impl Disk {
                 *known = restored.older.as_deref().and_then(stamped);
             }
         }
+        if let Err(Halt::Failed(StorageError::Taken { path })) = &opened {
+            publish(DiskEvent::Taken(path.clone()));
+        }
         publish(match opened {
             Ok(restored) => DiskEvent::Opened { ticket, restored: Box::new(restored) },
             Err(halt) => refused(ticket, halt),
