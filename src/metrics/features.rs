@@ -2,20 +2,22 @@
 
 use super::MetricError;
 
-/// Features and logits, one row of each per picture.
+/// Features and logits, one row of each per picture, and features place by place where the network has some.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Features {
     width: usize,
     classes: usize,
     values: Vec<f32>,
     logits: Vec<f32>,
+    /// Without logits.
+    spatial: Option<Box<Self>>,
 }
 
 impl Features {
     /// None yet, of so many numbers and classes a picture.
     #[must_use]
     pub const fn new(width: usize, classes: usize) -> Self {
-        Self { width, classes, values: Vec::new(), logits: Vec::new() }
+        Self { width, classes, values: Vec::new(), logits: Vec::new(), spatial: None }
     }
 
     /// Adds pictures: `[N, width]` features and `[N, classes]` logits, row-major.
@@ -26,6 +28,24 @@ impl Features {
         assert_eq!(values.len() / self.width.max(1), logits.len() / self.classes.max(1), "one row of each per picture");
         self.values.extend_from_slice(values);
         self.logits.extend_from_slice(logits);
+    }
+
+    /// Adds what is seen place by place of pictures that [`Self::extend`] added: `[N, width]`, row-major.
+    ///
+    /// # Panics
+    /// When the width changes, or when then not every picture has a row.
+    pub fn extend_spatial(&mut self, values: &[f32], width: usize) {
+        let count = self.len();
+        let spatial = self.spatial.get_or_insert_with(|| Box::new(Self::new(width, 0)));
+        assert_eq!(spatial.width, width, "one width for all");
+        spatial.values.extend_from_slice(values);
+        assert_eq!(spatial.len(), count, "one row per picture");
+    }
+
+    /// What is seen of the pictures place by place.
+    #[must_use]
+    pub fn spatial(&self) -> Option<&Self> {
+        self.spatial.as_deref()
     }
 
     /// Number of pictures.
@@ -85,7 +105,8 @@ impl Features {
     /// When there is no such picture.
     #[must_use]
     pub fn at(&self, places: &[usize]) -> Self {
-        let mut some = Self::new(self.width, self.classes);
+        let spatial = self.spatial.as_ref().map(|spatial| Box::new(spatial.at(places)));
+        let mut some = Self { spatial, ..Self::new(self.width, self.classes) };
         for place in places {
             some.values.extend_from_slice(self.row(*place));
             some.logits.extend_from_slice(self.logits(*place));
@@ -125,5 +146,31 @@ impl Features {
         let mut features = Self::new(width, 1);
         features.extend(values, &vec![0.0; values.len() / width]);
         features
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seen_place_by_place_stays_with_its_picture() {
+        let mut features = Features::of_rows(1, &[1.0, 2.0]);
+        assert_eq!(features.spatial(), None);
+        features.extend_spatial(&[10.0, 11.0, 20.0, 21.0], 2);
+        features.extend(&[3.0], &[0.0]);
+        features.extend_spatial(&[30.0, 31.0], 2);
+        let some = features.at(&[2, 0, 2]);
+        let spatial = some.spatial().expect("it is taken along");
+        assert_eq!((some.values(), spatial.width()), (&[3.0, 1.0, 3.0][..], 2));
+        assert_eq!(spatial.values(), [30.0, 31.0, 10.0, 11.0, 30.0, 31.0]);
+        assert_eq!(spatial.check(), Ok(()));
+    }
+
+    #[test]
+    #[should_panic(expected = "one row per picture")]
+    fn a_picture_without_its_places_is_refused() {
+        let mut features = Features::of_rows(1, &[1.0, 2.0]);
+        features.extend_spatial(&[10.0, 11.0], 2);
     }
 }

@@ -34,6 +34,9 @@ const AFFORDED: f64 = 2e11;
 pub enum Metric {
     /// [`frechet_distance`] to the real pictures.
     Frechet,
+    /// [`frechet_distance`] to the real pictures in [`Features::spatial`]: sFID where the extractor is Inception-2015 (Nash et
+    /// al. 2021).
+    SpatialFrechet,
     /// [`kernel_distance`] to the real pictures.
     Kernel,
     /// [`super::Neighbourhoods::precision`].
@@ -54,8 +57,9 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order of a table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Frechet,
+        Self::SpatialFrechet,
         Self::Kernel,
         Self::Precision,
         Self::Recall,
@@ -71,6 +75,7 @@ impl Metric {
     pub const fn key(self) -> &'static str {
         match self {
             Self::Frechet => "frechet_distance",
+            Self::SpatialFrechet => "spatial_frechet_distance",
             Self::Kernel => "kernel_distance",
             Self::Precision => "precision",
             Self::Recall => "recall",
@@ -87,6 +92,7 @@ impl Metric {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Frechet => "Fréchet distance",
+            Self::SpatialFrechet => "spatial Fréchet distance",
             Self::Kernel => "kernel distance",
             Self::Precision => "precision",
             Self::Recall => "recall",
@@ -108,7 +114,7 @@ impl Metric {
     /// Whether more of it is better.
     #[must_use]
     pub const fn larger_is_better(self) -> bool {
-        !matches!(self, Self::Frechet | Self::Kernel)
+        !matches!(self, Self::Frechet | Self::SpatialFrechet | Self::Kernel)
     }
 }
 
@@ -156,6 +162,8 @@ pub struct Report {
 struct Reference<'a> {
     features: &'a Features,
     gaussian: Gaussian,
+    /// Of what is seen place by place.
+    spatial: Option<Gaussian>,
     neighbours: Option<Neighbours>,
 }
 
@@ -172,11 +180,12 @@ struct Found {
 /// [`MetricError`] when the pictures, or their number, allow none.
 pub fn compare(real: &Features, sets: &[Set], watch: &mut Watch<'_>) -> Result<Vec<Report>, MetricError> {
     let gaussian = Gaussian::of(real)?;
+    let spatial = real.spatial().map(Gaussian::of).transpose()?;
     let of = 1 + sets.len() * 3;
     let enough = NEIGHBOURS.0.max(NEIGHBOURS.1) + 1;
     let neighbours =
         if real.len() >= enough { Some(Neighbours::of(real, NEIGHBOURS, &mut |_, _| watch(0, of))?) } else { None };
-    let reference = Reference { features: real, gaussian, neighbours };
+    let reference = Reference { features: real, gaussian, spatial, neighbours };
     let mut first: Vec<Found> = Vec::new();
     let mut reports = Vec::new();
     for (place, set) in sets.iter().enumerate() {
@@ -229,6 +238,9 @@ fn numbers(
     let bootstrapped =
         if cost <= AFFORDED { features.bootstrapped_distances(&reference.gaussian)? } else { Vec::new() };
     let mut found = vec![Found { metric: Metric::Frechet, value: distance, bootstrapped }];
+    if let (Some(spatial), Some(reference)) = (features.spatial(), &reference.spatial) {
+        found.push(plain(Metric::SpatialFrechet, frechet_distance(&Gaussian::of(spatial)?, reference)?));
+    }
     step(1)?;
     let kernel = kernel_distance(reference.features, features, (SUBSETS, SUBSET), &mut |_, _| step(1).is_ok())?;
     found.push(plain(Metric::Kernel, kernel.score.mean));
@@ -337,6 +349,26 @@ mod tests {
         assert!(own.holds(frechet.of.value) && change.high < 0.0, "{frechet:?}");
         assert!(reports.iter().all(|report| report.notes.is_empty() && report.numbers.len() == 9));
         assert!(of(&reports[0], Metric::Frechet).change.is_none(), "the first has nothing before it");
+    }
+
+    #[test]
+    fn what_is_seen_place_by_place_has_a_distance_of_its_own() {
+        let with = |seed: u64, shift: f32| {
+            let mut set = set("set", seed, 60, 0.0);
+            let places: Vec<f32> = Stream::new(seed + 9, Purpose::Sampling(0)).normal(2 * 60);
+            let places: Vec<f32> = places.iter().map(|place| place + shift).collect();
+            set.features.extend_spatial(&places, 2);
+            set
+        };
+        let (real, near, far) = (with(1, 0.0), with(1, 0.0), with(1, 3.0));
+        let reports = compare(&real.features, &[near, far, set("bare", 3, 60, 0.0)], &mut |_, _| true).unwrap();
+        let [near, far] = [0, 1].map(|place: usize| of(&reports[place], Metric::SpatialFrechet));
+        // Both means are 3 away, and nothing else is different.
+        assert!(near.of.value < 1e-9 && (far.of.value - 18.0).abs() < 1e-4, "{near:?}, {far:?}");
+        let change = far.change.expect("both have it");
+        assert!(change.value > 0.0 && !Metric::SpatialFrechet.larger_is_better());
+        assert_eq!(of(&reports[0], Metric::Frechet).of.value, of(&reports[1], Metric::Frechet).of.value);
+        assert!(reports[2].numbers.iter().all(|number| number.metric != Metric::SpatialFrechet), "it has none");
     }
 
     #[test]
