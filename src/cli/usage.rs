@@ -10,7 +10,7 @@ use super::{DEFAULT_OUT, flags, train};
 use crate::data::MAX_COUNT;
 use crate::generator::settings::SAMPLES;
 use crate::parameter::{Parameter, number};
-use crate::zoo::{BUNDLED, ManifestKind, bundled_manifest};
+use crate::zoo::{BUNDLED, InceptionDialect, ManifestKind, bundled_manifest};
 
 /// Pictures that are left out first.
 pub(super) const SKIP: Parameter = Parameter {
@@ -54,6 +54,7 @@ pub(super) const CONFIG: &str = "config";
 pub(super) const FILES: &str = "file";
 pub(super) const REFERENCE: &str = "reference";
 pub(super) const EXTRACTOR: &str = "extractor";
+pub(super) const DIALECT: &str = "dialect";
 
 const ABOUT: &str = "Refine generated images with an adversarially trained joint classifier-discriminator";
 const LONG_ABOUT: &str = "A consistency model makes images; a joint classifier-discriminator refines them.
@@ -155,7 +156,11 @@ resampling can find them. Every further set is compared with the first, too, pic
 A set is an .npz of samples, a folder of pictures, or a folder of results, which are two sets where a refinement wrote it: before and \
 after. The real pictures of a data set are those that it does not hold out for validation. All pictures are compared as files of \
 8 bits show them, at one size. Numbers compare only if the extractor, its weights, the size and the number of pictures agree; \
-the table says them all.";
+the table says them all.
+
+For the numbers of papers give --extractor the Inception-2015 that they use, which you get yourself: \
+pt_inception-2015-12-05-6726825d.pth of pytorch-fid, weights-inception-2015-12-05-6726825d.pth of torch-fidelity, or NVIDIA's \
+inception-2015-12-05.pt. Each program resizes pictures in its own way; --dialect says whose way is taken.";
 
 const TRAIN_ABOUT: &str = "Trains a network from an .npz (images uint8 N×H×W×C, labels, and perhaps is_val and class_names; or arr_0 and arr_1), from IDX files (MNIST, Fashion-MNIST) or from folders whose folders are the classes.
 
@@ -295,9 +300,14 @@ fn evaluate() -> Command {
         .help("Sets of pictures: each an .npz of samples, a folder of pictures, or a folder of results");
     let reference = "The real pictures: an .npz, a folder, or a file of IDX; given again for more folders or files";
     let extractor = Arg::new(EXTRACTOR).long(EXTRACTOR).value_name("MODEL").help(format!(
-        "The classifier whose features are compared, best one that refined nothing [default: {}]",
+        "The network whose features are compared: a classifier, best one that refined nothing, or a file of Inception-2015 [default: {}]",
         super::evaluate::EXTRACTOR
     ));
+    let dialect = Arg::new(DIALECT)
+        .long(DIALECT)
+        .value_name("DIALECT")
+        .value_parser(InceptionDialect::ALL.map(InceptionDialect::key))
+        .help("How pictures come to Inception-2015 [default: that of the file: pytorch-fid for pt_…, tensorflow for weights-…, clean for NVIDIA's]");
     let limit = flags::flag_of(LIMIT, Some("all"))
         .help("Take at most so many pictures of every set, the first ones [default: all]");
     Command::new("evaluate")
@@ -307,7 +317,7 @@ fn evaluate() -> Command {
         .arg(sets)
         // One at a time: the sets may stand behind it.
         .arg(many(REFERENCE, reference).num_args(1).required(true))
-        .args([extractor, limit, many(OUT, tables)])
+        .args([extractor, dialect, limit, many(OUT, tables)])
         .arg(flags::plain_switch(OVERWRITE, "Replace tables of an earlier evaluate, and nothing else"))
         .arg(flags::plain_switch(QUIET, "No progress bar; the table, warnings and errors only"))
         .args(flags::compute_args())

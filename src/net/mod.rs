@@ -16,6 +16,7 @@ mod build;
 pub mod check;
 mod conv;
 mod footprint;
+pub mod inception;
 #[cfg(test)]
 mod laws;
 mod layer;

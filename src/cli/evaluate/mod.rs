@@ -1,5 +1,6 @@
 //! `lapidary evaluate`: sets of pictures against real ones, in numbers.
 
+mod extractor;
 mod sets;
 mod table;
 
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::ArgMatches;
 
+use self::extractor::Extractor;
 use self::sets::{Pictures, labels_of};
 use self::table::{Format, Table, is_table};
 use super::driver::Driver;
@@ -19,7 +21,7 @@ use crate::metrics::{Features, MetricError, Set, compare};
 use crate::session::Settings;
 use crate::session::host::Folders;
 use crate::worker::ComputeSettings;
-use crate::zoo::Manifest;
+use crate::zoo::InceptionDialect;
 
 /// What sees the pictures unless it is said: it judged no picture while the demo's other networks were trained.
 pub(super) const EXTRACTOR: &str = "gtsrb12-judge";
@@ -33,8 +35,10 @@ pub struct EvaluateOptions {
     pub sets: Vec<PathBuf>,
     /// The real pictures.
     pub reference: Vec<PathBuf>,
-    /// A bundled classifier's name or a path.
+    /// A bundled classifier's name, or the path of a classifier or of Inception-2015.
     pub extractor: String,
+    /// How pictures come to Inception-2015; none for the way of its file.
+    pub dialect: Option<InceptionDialect>,
     /// Where to compute.
     pub compute: ComputeSettings,
     /// Most pictures of a set.
@@ -58,6 +62,7 @@ impl EvaluateOptions {
             sets: paths(super::usage::FILES),
             reference: paths(super::usage::REFERENCE),
             extractor: flags::given(matches, super::usage::EXTRACTOR).unwrap_or(EXTRACTOR).to_owned(),
+            dialect: flags::given(matches, super::usage::DIALECT).and_then(InceptionDialect::of),
             compute: settings.compute,
             limit,
             out: paths(super::usage::OUT),
@@ -96,24 +101,26 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
         tempfile::tempfile_in(folder)
             .with_context(|| format!("no table can be written there: give another --out\n{}", path.display()))?;
     }
-    let (extractor, _) = flags::find(&options.extractor, false)?;
+    let seen_by = Extractor::find(options)?;
+    let extractor = &seen_by.manifest;
     let (reference, held_out) = PictureSource::of_data_set(&options.reference)?;
-    let reference = Pictures::new("the real pictures".to_owned(), reference, held_out, None, &extractor)?;
+    let reference = Pictures::new("the real pictures".to_owned(), reference, held_out, None, extractor)?;
     let mut sets = Vec::new();
     for path in &options.sets {
-        sets.extend(Pictures::of(path, options.limit, &extractor)?);
+        sets.extend(Pictures::of(path, options.limit, extractor)?);
     }
-    let shape = reference.shape.or_else(|| sets.iter().find_map(|set| set.shape)).unwrap_or(extractor.shape());
+    let fixed = reference.shape.or_else(|| sets.iter().find_map(|set| set.shape));
+    let shape = fixed.or_else(|| seen_by.runs(&reference, fixed).first().map(|run| run.1)).unwrap_or(extractor.shape());
     for set in sets.iter().chain([&reference]) {
         set.check(shape)?;
     }
     let mut driver = Driver::new(folders, None, options.quiet)?;
     let of = sets.iter().chain([&reference]).map(Pictures::count).sum();
-    let mut looker = Looker { options, extractor: &extractor, driver: &mut driver, done: 0, of };
-    let Some((real, _)) = looker.look(&reference, shape)? else { return Ok(driver.stopped()) };
+    let mut looker = Looker { options, extractor: &seen_by, driver: &mut driver, fixed, done: 0, of };
+    let Some((real, _)) = looker.look(&reference)? else { return Ok(driver.stopped()) };
     let mut seen = Vec::new();
     for set in &sets {
-        let Some((features, labels)) = looker.look(set, shape)? else { return Ok(driver.stopped()) };
+        let Some((features, labels)) = looker.look(set)? else { return Ok(driver.stopped()) };
         seen.push(Set { name: set.name.clone(), features, labels });
     }
     driver.progress.count_steps();
@@ -125,8 +132,10 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
     };
     let files: Vec<String> = options.reference.iter().map(|path| path.display().to_string()).collect();
     let hash = driver.provenance.classifier.as_ref().map_or_else(String::new, |info| info.sha256.clone());
+    driver.note(&seen_by.note(&hash).into_iter().collect::<Vec<_>>());
     let table = Table {
         extractor: (&extractor.name, &hash, real.width()),
+        dialect: seen_by.dialect,
         device: driver.device(),
         size: [shape[1], shape[2]],
         reference: (files.join(", "), real.len()),
@@ -152,8 +161,10 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
 /// Has the extractor look at sets.
 struct Looker<'a> {
     options: &'a EvaluateOptions,
-    extractor: &'a Manifest,
+    extractor: &'a Extractor,
     driver: &'a mut Driver,
+    /// `[C, H, W]` of all pictures, where an archive says it.
+    fixed: Option<[usize; 3]>,
     /// Pictures of all sets that were looked at, and that there are.
     done: usize,
     of: usize,
@@ -161,35 +172,55 @@ struct Looker<'a> {
 
 impl Looker<'_> {
     /// Features and labels of a set; `None` when interrupted.
-    fn look(&mut self, set: &Pictures, shape: [usize; 3]) -> anyhow::Result<Option<(Features, Option<Vec<usize>>)>> {
+    fn look(&mut self, set: &Pictures) -> anyhow::Result<Option<(Features, Option<Vec<usize>>)>> {
         self.driver.note(set.source.notes());
-        let classes = self.extractor.classes.len();
-        let (mut features, mut labels) = (None, Vec::new());
-        let notes = set.source.for_each_batch(set.range.clone(), (shape, BATCH), &mut |batch| {
-            let taken: Vec<usize> = (0..batch.images.len()).filter(|i| set.takes(batch.first + i)).collect();
-            if taken.is_empty() {
-                return Ok::<_, anyhow::Error>(true);
+        let Extractor { manifest: extractor, dialect } = self.extractor;
+        let classes = extractor.classes.len();
+        let (mut features, mut labels, mut notes) = (None, Vec::new(), Vec::new());
+        let runs = self.extractor.runs(set, self.fixed);
+        if let (Some(first), true) = (runs.first(), runs.iter().any(|run| run.1 != runs[0].1)) {
+            let [_, height, width] = first.1;
+            self.driver.note(&[format!(
+                "note: {} have several sizes, the first {width}×{height}, and each comes to the extractor at its own",
+                set.name
+            )]);
+        }
+        for (range, shape) in runs {
+            let said = set.source.for_each_batch(range, (shape, BATCH), &mut |batch| {
+                let taken: Vec<usize> = (0..batch.images.len()).filter(|i| set.takes(batch.first + i)).collect();
+                if taken.is_empty() {
+                    return Ok::<_, anyhow::Error>(true);
+                }
+                self.driver.note(&opened::changed(&batch.fits));
+                labels.extend(labels_of(&batch, &taken));
+                let images = levels(&batch.images, &taken);
+                let n = images.len();
+                self.driver.count_pictures("looking", (self.done, self.of), BATCH);
+                let model = (self.options.extractor.as_str(), *dialect);
+                let Some([values, logits, spatial]) = self.driver.measure(model, images, &self.options.compute)? else {
+                    return Ok(false);
+                };
+                self.done += n;
+                // The outputs of an extractor are nobody's classes.
+                let [width, outputs, places] = [&values, &logits, &spatial].map(|seen| seen.len() / n);
+                let features = features.get_or_insert_with(|| Features::new(width, outputs));
+                features.extend(&values, &logits);
+                if places > 0 {
+                    features.extend_spatial(&spatial, places);
+                }
+                Ok(true)
+            })?;
+            notes.extend(said);
+            if self.driver.interrupted {
+                break;
             }
-            self.driver.note(&opened::changed(&batch.fits));
-            labels.extend(labels_of(&batch, &taken));
-            let images = levels(&batch.images, &taken);
-            let n = images.len();
-            self.driver.count_pictures("looking", (self.done, self.of), BATCH);
-            let Some([values, logits]) = self.driver.measure(&self.options.extractor, images, &self.options.compute)?
-            else {
-                return Ok(false);
-            };
-            self.done += n;
-            let width = values.len() / n;
-            features.get_or_insert_with(|| Features::new(width, classes)).extend(&values, &logits);
-            Ok(true)
-        })?;
+        }
         self.driver.note(&notes);
         if self.driver.interrupted {
             return Ok(None);
         }
         let features = features.with_context(|| format!("{} hold no picture", set.name))?;
-        let labels = (labels.len() == features.len()).then_some(labels);
+        let labels = (classes > 0 && labels.len() == features.len()).then_some(labels);
         let unknown = labels.as_ref().and_then(|labels| labels.iter().copied().find(|label| *label >= classes));
         if let Some(label) = unknown {
             self.driver.note(&[format!(
@@ -200,12 +231,12 @@ impl Looker<'_> {
         }
         let labels = labels.filter(|_| unknown.is_none());
         if labels.is_some() && set.has_numbers {
-            let first = self.extractor.classes.iter().take(2).enumerate();
+            let first = extractor.classes.iter().take(2).enumerate();
             let first: Vec<String> = first.map(|(number, name)| format!("{number} {name}")).collect();
             self.driver.note(&[format!(
                 "note: the classes of {} are numbers, taken as those of {}: {}, and so on",
                 set.name,
-                self.extractor.name,
+                extractor.name,
                 first.join(", ")
             )]);
         }
@@ -244,8 +275,12 @@ mod tests {
         assert_eq!(options.sets, [PathBuf::from("a.npz"), PathBuf::from("b")]);
         assert_eq!((options.reference, options.limit), (vec![PathBuf::from("real.npz")], Some(100)));
         assert_eq!((options.extractor.as_str(), options.compute.device), (EXTRACTOR, DeviceChoice::Cpu));
+        assert_eq!(options.dialect, None);
+        let options = evaluate(&["a", "--reference", "r", "--dialect", "tensorflow"]).unwrap();
+        assert_eq!(options.dialect, Some(InceptionDialect::Tensorflow));
         for (args, expected) in [
-            (&["a", "--reference", "r", "--out", "table.xls"][..], "table.xls ends with none of"),
+            (&["a", "--reference", "r", "--dialect", "legacy"][..], "legacy"),
+            (&["a", "--reference", "r", "--out", "table.xls"], "table.xls ends with none of"),
             (&["a", "--reference", "r", "--out", there], "is there already"),
             (&["a"], "--reference"),
             (&["--reference", "r"], "<SET>"),

@@ -10,6 +10,7 @@ use crate::file::sha256;
 use crate::metrics::{
     Interval, Metric, NEIGHBOURS, Number, PARTS, Report, SUBSET, SUBSETS, Set, Sure, agreement, confidence,
 };
+use crate::zoo::InceptionDialect;
 
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub(super) enum Format {
 }
 
 /// Header of the table for programs.
-pub(super) const HEADER: [&str; 17] = [
+pub(super) const HEADER: [&str; 18] = [
     "set",
     "pictures",
     "metric",
@@ -33,6 +34,7 @@ pub(super) const HEADER: [&str; 17] = [
     "change_high",
     "extractor",
     "extractor_sha256",
+    "dialect",
     "features",
     "height",
     "width",
@@ -87,6 +89,8 @@ impl Format {
 pub(super) struct Table<'a> {
     /// Name, SHA-256 of the weights, features of a picture.
     pub(super) extractor: (&'a str, &'a str, usize),
+    /// The way that pictures took to it, where there are several.
+    pub(super) dialect: Option<InceptionDialect>,
     /// What computed the features.
     pub(super) device: &'a str,
     /// `[H, W]` of all pictures.
@@ -105,7 +109,12 @@ fn shown(value: f64, metric: Metric) -> String {
         Metric::Agreement | Metric::Confidence => format!("{:.2} %", value * 100.0),
         Metric::Kernel => format!("{value:.5}"),
         Metric::Inception => format!("{value:.3}"),
-        Metric::Frechet | Metric::Precision | Metric::Recall | Metric::Density | Metric::Coverage => {
+        Metric::Frechet
+        | Metric::SpatialFrechet
+        | Metric::Precision
+        | Metric::Recall
+        | Metric::Density
+        | Metric::Coverage => {
             format!("{value:.4}")
         }
     }
@@ -131,8 +140,13 @@ impl Table<'_> {
         let (real, count) = &self.reference;
         let [height, width_of] = self.size;
         let hash = hash.get(..12).unwrap_or(hash);
+        let way = self.dialect.map_or_else(String::new, |dialect| {
+            let (resize, scaling) = (dialect.resize_in_words(), dialect.scaling_in_words());
+            format!(" in the dialect {}, {resize}, {scaling}", dialect.key())
+        });
+        let logits = if self.dialect.is_some() { ", of outputs without their bias" } else { "" };
         format!(
-            "{width} features of {name} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits, against {count} real ones ({real}); ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts",
+            "{width} features of {name}{way} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits, against {count} real ones ({real}); ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts{logits}",
             NEIGHBOURS.0, NEIGHBOURS.1,
         )
     }
@@ -213,6 +227,7 @@ impl Table<'_> {
                 let protocol = [
                     name.to_owned(),
                     hash.to_owned(),
+                    self.dialect.map_or("", InceptionDialect::key).to_owned(),
                     features.to_string(),
                     self.size[0].to_string(),
                     self.size[1].to_string(),
@@ -249,9 +264,23 @@ impl Table<'_> {
                 "notes": report.notes,
             })
         });
+        let dialect = self.dialect.map(|dialect| {
+            json!({
+                "name": dialect.key(),
+                "resize": dialect.resize_in_words(),
+                "scaling": dialect.scaling_in_words(),
+                "logits": "without bias",
+            })
+        });
         json!({
             "lapidary": env!("CARGO_PKG_VERSION"),
-            "extractor": { "name": name, "sha256": sha256, "features": features, "device": self.device },
+            "extractor": {
+                "name": name,
+                "sha256": sha256,
+                "dialect": dialect,
+                "features": features,
+                "device": self.device,
+            },
             "pictures": { "height": self.size[0], "width": self.size[1], "levels": 256 },
             "reference": { "files": self.reference.0, "pictures": self.reference.1 },
             "protocol": {
@@ -348,6 +377,7 @@ mod tests {
         let classes = ["x".to_owned(), "y".to_owned()];
         let table = Table {
             extractor: ("judge", "0123456789abcdef", 2),
+            dialect: None,
             device: "a device",
             size: [8, 16],
             reference: ("real.npz".to_owned(), 12),
@@ -378,6 +408,13 @@ mod tests {
         assert!((number["change"].as_f64().unwrap() + 0.1875).abs() < 1e-6, "{number}");
         assert!(number["change_interval"][1].as_f64().unwrap() < 0.0);
         assert_eq!(json["sets"][0]["classes"][1]["pictures"], 6);
+        let inception = Table { dialect: Some(InceptionDialect::PytorchFid), classes: &[], ..table };
+        let way = "judge in the dialect pytorch-fid, bilinear to 299×299 as PyTorch, 2 level / 255 - 1 (SHA-256 0123";
+        assert!(inception.text().contains(way) && inception.text().contains("10 parts, of outputs without their bias"));
+        assert!(inception.csv().contains(",judge,0123456789abcdef,pytorch-fid,2,8,16,"), "{}", inception.csv());
+        assert_eq!(inception.json()["extractor"]["dialect"]["name"], "pytorch-fid");
+        assert_eq!(json["extractor"]["dialect"], Value::Null);
+        let table = Table { dialect: None, classes: &classes, ..inception };
         let latex = table.latex();
         assert!(latex.contains("\na\\_1 & $0.2500 \\pm ") && latex.contains("\\,\\%"), "{latex}");
         assert_eq!(latex.matches(" & ").count(), 3 * 9);
