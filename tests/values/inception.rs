@@ -23,7 +23,8 @@ const EVERY: [(&str, usize); 3] = [("features", 8), ("logits", 9), ("spatial", 1
 
 /// A picture of hashed levels of 8 bits.
 fn picture(name: &str, [h, w]: [usize; 2]) -> ImageBatch {
-    let levels = bits(&format!("picture.{name}")).take(3 * h * w).map(|k| (k / 65_536.0).floor());
+    let name = format!("picture.{name}");
+    let levels = bits(&name).take(3 * h * w).map(|k| (k / 65_536.0).floor());
     ImageBatch::new([1, 3, h, w], levels.map(|level| level / 255.0).collect())
 }
 
