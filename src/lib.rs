@@ -23,8 +23,9 @@
 //! | [`generator`] | preconditioning, schedules, samplers, editing, noise per sample seed | files, threads, clocks |
 //! | [`classifier`] | normalisation, logits, energy; the extractor that sets of pictures are compared by | files, threads, clocks |
 //! | [`refiner`] | objectives, update rules, targets, the ball; one iteration | files, threads, clocks |
-//! | [`metrics`] | numbers about sets of pictures, from features: distances, shares, intervals | networks, files, clocks |
-//! | [`data`] | pictures of other programs, batch by batch: files, folders, archives | tensors, the window |
+//! | [`metrics`] | numbers about sets of pictures, from features: distances, shares, intervals; about pairs of pictures | networks, files, clocks |
+//! | [`experiment`] | what the file of an experiment declares, and the table of what its cells gave | networks, files, clocks |
+//! | [`data`] | pictures of other programs, batch by batch: files, folders, archives; what networks saw of them | tensors, the window |
 //! | [`train`] | losses, schedules, attacks; one step of training | files, threads, clocks |
 //! | [`origins`] | the pictures that a session is about, and where they came from | devices |
 //! | [`trace`] | the tree of runs: numbers per state | pictures, devices |
@@ -69,6 +70,8 @@ pub mod classifier;
 pub mod refiner;
 
 pub mod metrics;
+
+pub mod experiment;
 
 pub mod data;
 

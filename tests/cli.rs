@@ -14,6 +14,8 @@ use tempfile::TempDir;
 mod boosted;
 #[path = "cli/evaluate.rs"]
 mod evaluate;
+#[path = "cli/experiment.rs"]
+mod experiment;
 #[path = "cli/kill.rs"]
 mod kill;
 #[path = "cli/output.rs"]

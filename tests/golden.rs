@@ -38,6 +38,8 @@ mod metrics;
 mod models;
 #[path = "values/networks.rs"]
 mod networks;
+#[path = "values/pairs.rs"]
+mod pairs;
 #[path = "values/refiner.rs"]
 mod refiner;
 #[path = "support/strays.rs"]

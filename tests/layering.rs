@@ -18,6 +18,7 @@ const ORDER: &[&[&str]] = &[
     &["classifier"],
     &["refiner"],
     &["metrics"],
+    &["experiment"],
     &["data"],
     &["train"],
     &["origins", "trace"],

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lapidary::classifier::probability_of;
-use lapidary::generator::EditTask;
+use lapidary::generator::{EditTask, Mask};
 use lapidary::refiner::{Keep, Objective, PRESETS, RefineSettings, Rule, State, Target};
-use lapidary::session::disk::stored_pictures;
+use lapidary::session::disk::{Stored, stored_ends, stored_pictures};
 use lapidary::session::host::Folders;
 use lapidary::session::{Action, Activity, Detail, Host, Lookup, Settings, Verb};
 use lapidary::worker::{Command, DeviceChoice};
@@ -144,7 +144,17 @@ fn golden_files_of_every_version_open_with_the_same_content() {
     assert_eq!((new.reference_count(), new.references()), (1, old.references()));
     for version in ["v2", "v3"] {
         let stored = stored_pictures(&golden.join(version).with_extension("lapidary")).unwrap();
-        assert_eq!((stored.0.as_ref(), stored.1.as_ref()), (old.origins(), old.references()), "{version}");
+        assert_eq!(
+            (stored.origins.as_ref(), stored.references.as_ref()),
+            (old.origins(), old.references()),
+            "{version}"
+        );
+        let ends = stored_ends(&golden.join(version).with_extension("lapidary")).unwrap().unwrap();
+        let runs: Vec<_> = ends.runs.iter().map(|end| (end.run.last_iteration(), end.run.parent.is_some())).collect();
+        assert_eq!(runs, [(Some(2), false), (Some(2), true)], "{version}");
+        assert_eq!(Some(&ends.origins), old.origins(), "{version}");
+        assert_eq!(ends.runs[0].images, ends.runs[1].images, "{version}: both radii hold the second step");
+        assert_ne!(ends.runs[0].images, ends.origins.images, "{version}");
     }
     assert_eq!((new.settings().refine.eps, new.settings().generate.first_seed), (1.25, 40));
 }
@@ -185,6 +195,31 @@ fn a_saved_session_opens_with_the_same_numbers_and_pictures_and_goes_on() {
     assert_eq!(after[3].images, before[3].images, "it goes on where it was");
     assert_ne!(after[6].images, before[3].images);
     assert!(second.session.is_unsaved());
+}
+
+#[test]
+fn a_mask_that_is_painted_in_the_window_is_what_the_command_line_fills_in() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("painted.lapidary");
+    let mut host = host(home.path(), settings());
+    generate_and_run(&mut host);
+    let edit = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lapidary"));
+        command.current_dir(home.path()).args(["edit", "--task", "inpaint", "--device", "cpu", "--session"]);
+        command.arg(&file).output().unwrap()
+    };
+    save(&mut host, &file, Detail::Full);
+    let refused = edit();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("--mask"), "{said}");
+    let mut mask = Mask::filled(32, 32, false);
+    mask.paint_disc(8.0, 8.0, 4.0, true);
+    host.handle(Action::SetMask(Some(mask.clone())));
+    save(&mut host, &file, Detail::Full);
+    let Stored { origins, mask: stored, .. } = stored_pictures(&file).unwrap();
+    assert_eq!((origins.as_ref(), stored), (host.session.origins(), Some(mask)));
+    let made = edit();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 #[test]
@@ -333,6 +368,12 @@ fn a_session_saved_small_keeps_the_last_iterate_and_every_number() {
     open(&mut second, &small);
     assert_eq!(second.session.trace(), first.session.trace());
     assert_eq!(state_at(&mut second, 3), state_at(&mut first, 3));
+    for path in [&small, &full] {
+        let ends = stored_ends(path).unwrap().unwrap();
+        assert_eq!(ends.runs.len(), 1);
+        assert_eq!(ends.runs[0].images, state_at(&mut first, 3).images, "what came of it is in both");
+        assert_eq!(ends.origins.images, state_at(&mut first, 0).images);
+    }
     assert_eq!(state_at(&mut second, 0), state_at(&mut first, 0), "it is the origins, which are there");
     for place in 1..3 {
         second.handle(Action::Show(place));
@@ -380,6 +421,10 @@ fn the_best_iterate_of_every_sample_is_shown_when_it_is_kept() {
         places.push(best);
     }
     assert!(places.iter().any(|place| *place < last), "the newest is not the best of all: {places:?}");
+    let file = home.path().join("best.lapidary");
+    save(&mut host, &file, Detail::Full);
+    let ends = stored_ends(&file).unwrap().unwrap();
+    assert!(ends.runs[0].images == shown.images && !ends.runs[0].lacks_best, "who reads the file gets the best, too");
     for (sample, place) in places.into_iter().enumerate().filter(|(_, place)| *place < last) {
         // Elsewhere the state itself is shown.
         assert_eq!(shown.images.sample(sample), state_at(&mut host, place).images.sample(sample));
@@ -730,6 +775,21 @@ fn what_a_file_holds_is_not_said_to_be_lost_and_no_file_says_where_files_lie() {
     assert!(!bytes.windows(place.len()).any(|window| window == place), "it is nobody else's business");
     std::fs::remove_file(&file).unwrap();
     assert_eq!(offered(&newer), Some((5, None)), "the file is gone");
+    // What is recovered goes on in the file that holds what was before.
+    save(&mut first, &file, Detail::Full);
+    first.handle(Action::Do(Verb::Step));
+    settle(&mut first);
+    let newer = until(&mut first, "the state on the disk", |_| {
+        Some(crashed("again")).filter(|newer| offered(newer) == one_newer)
+    });
+    let mut next = host(&newer, Settings::default());
+    let orphan = until(&mut next, "the orphan", |host| host.session.orphans().first().cloned());
+    next.handle(Action::Recover(orphan.folder));
+    until(&mut next, "its states", |host| (host.session.file() == Some(&*file)).then_some(()));
+    assert!(next.session.is_unsaved());
+    next.handle(Action::SaveSession(file.clone(), Detail::Full));
+    until(&mut next, "the saved file", |host| (!host.session.is_unsaved() && !host.session.is_saving()).then_some(()));
+    assert!(next.session.question().is_none(), "nobody else changed it");
 }
 
 #[test]

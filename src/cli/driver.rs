@@ -21,7 +21,9 @@ use crate::session::host::Folders;
 use crate::session::{Provenance, Settings, changes};
 use crate::trace::{RunId, Tag};
 use crate::worker::train::{Told, TrainSettings};
-use crate::worker::{Command, ComputeSettings, DeviceInfo, Event, JobId, MemoryEstimate, Rest, Steer, Wake, Worker};
+use crate::worker::{
+    Command, ComputeSettings, DeviceInfo, Event, JobId, LpipsFiles, MemoryEstimate, Rest, Steer, Wake, Worker,
+};
 use crate::zoo::InceptionDialect;
 
 /// How often to look after the compute thread when it says nothing, in case it died without a word.
@@ -289,6 +291,24 @@ impl Driver {
             }
         })?;
         Ok(measured)
+    }
+
+    /// LPIPS of pictures and their partners, in the same order; `None` when interrupted.
+    pub(super) fn distances(
+        &mut self,
+        lpips: &LpipsFiles,
+        pairs: [ImageBatch; 2],
+        compute: &ComputeSettings,
+    ) -> anyhow::Result<Option<Vec<f32>>> {
+        let (lpips, compute, chunk) = (lpips.clone(), compute.clone(), self.batch);
+        let mut found = None;
+        let command = |job| Command::Compare { job, lpips, pairs, compute, chunk };
+        self.work(command, true, &mut |event, _| {
+            if let Event::Compared { distances, .. } = event {
+                found = Some(distances);
+            }
+        })?;
+        Ok(found)
     }
 
     /// Trains, or with `waits` only makes everything ready for it.

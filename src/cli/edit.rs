@@ -89,9 +89,10 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let mask = options.mask.as_deref().map(|path| read_mask(path, generator.0.size(), &sizes)).transpose()?;
     let (stored, mask) = match source {
         Source::Stored(path) if task.needs_reference() => {
-            let (origins, _) = stored_pictures(path)?;
-            let stored = origins.edited.as_ref().and_then(|edited| edited.mask.clone());
-            (Some(origins.to_edit(None)), mask.or(stored))
+            let (origins, stored) = stored_pictures(path)?;
+            // What is painted now is newer than what the pictures were made with.
+            let own = stored.mask.or_else(|| origins.edited.as_ref().and_then(|edited| edited.mask.clone()));
+            (Some(origins.to_edit(None)), mask.or(own))
         }
         _ => (None, mask),
     };

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::evaluate::EvaluateError;
 use crate::checkpoint::CheckpointError;
 use crate::classifier::LabelError;
+use crate::experiment::ExperimentError;
 use crate::generator::TimeStepsError;
 use crate::net::resnet::OddSize;
 use crate::parameter::ParameterError;
@@ -39,6 +41,30 @@ pub enum CliError {
         found: String,
         /// What is offered.
         known: String,
+    },
+    /// An experiment's file that cannot be read.
+    #[error("the experiment's file cannot be read: check its path\n{}", path.display())]
+    ExperimentFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An experiment's file that says what cannot be.
+    #[error("the experiment cannot be begun\n{}", path.display())]
+    Experiment {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Box<ExperimentError>,
+    },
+    /// A cell of an experiment whose command is none.
+    #[error("the cell {cell:?} of the experiment cannot be begun")]
+    Cell {
+        /// Its name.
+        cell: String,
+        /// Why.
+        source: Box<Self>,
     },
     /// No range of seeds.
     #[error("--seeds is {found:?}, but must be a range such as 0..64, its end not included, or one number: correct it")]
@@ -125,6 +151,46 @@ pub enum CliError {
     NoTable {
         /// The file.
         path: PathBuf,
+    },
+    /// Sets or real pictures that do not compare.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// One set where two are paired.
+    #[error("--pairs compares sets place by place, but only one is given: give the set of its partners before it")]
+    Pairs,
+    /// What was seen of pictures where these are compared.
+    #[error("--pairs compares pictures, but {name} holds only what was seen of some: give the pictures")]
+    PairSeen {
+        /// The set.
+        name: String,
+    },
+    /// Sets of other numbers of pictures than their partners'.
+    #[error(
+        "{name} have {}, but {first} have {expected}: --pairs compares sets place by place, so give as many, or leave it out",
+        crate::units::counted(*found, "picture")
+    )]
+    PairCounts {
+        /// The set.
+        name: String,
+        /// Pictures of it.
+        found: usize,
+        /// The set of the partners.
+        first: String,
+        /// Pictures of that.
+        expected: usize,
+    },
+    /// A distance of pairs where there are none.
+    #[error("--lpips is a distance of pairs, but no set has partners: give results of lapidary refine, or --pairs")]
+    NoPairs,
+    /// Files that LPIPS cannot be made of.
+    #[error(
+        "--lpips needs two files, torchvision's of vgg16 and vgg.pth of richzhang/PerceptualSimilarity, or a folder with both, but among these is {what}: {files}"
+    )]
+    LpipsFiles {
+        /// What is missing, or is there too often.
+        what: &'static str,
+        /// What was given.
+        files: String,
     },
     /// Pictures of another form than the other sets'.
     #[error(
@@ -317,6 +383,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Help(_) => 0,
+            Self::Evaluate(error) => error.exit_code(),
             Self::Checkpoint(_)
             | Self::Session(_)
             | Self::NoPictures { .. }
@@ -326,6 +393,8 @@ impl CliError {
             | Self::Channels { .. }
             | Self::Size(_)
             | Self::SetShape { .. }
+            | Self::PairCounts { .. }
+            | Self::LpipsFiles { .. }
             | Self::Output { .. }
             | Self::Samples { .. } => 1,
             _ => 2,

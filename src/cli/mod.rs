@@ -11,6 +11,7 @@ pub mod edit;
 mod ending;
 mod error;
 pub mod evaluate;
+pub mod experiment;
 mod flags;
 pub mod generate;
 pub mod inspect;
@@ -37,6 +38,7 @@ pub use self::bench::BenchOptions;
 pub use self::edit::EditOptions;
 pub use self::error::CliError;
 pub use self::evaluate::EvaluateOptions;
+pub use self::experiment::ExperimentOptions;
 pub use self::parse::parse;
 pub use self::recorded::Recorded;
 pub use self::say::{say_err, say_out};
@@ -73,6 +75,8 @@ pub enum Invocation {
     Search(SearchOptions),
     /// Compare sets of pictures with real ones.
     Evaluate(EvaluateOptions),
+    /// Compute, measure and compare what a file declares.
+    Experiment(ExperimentOptions),
     /// Say what a checkpoint holds.
     Inspect {
         /// Which.

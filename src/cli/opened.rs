@@ -14,9 +14,10 @@ use crate::generator::{Classes, GenerateSettings};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State, Target};
+use crate::session::Settings;
 use crate::session::changes::hashes;
+use crate::session::disk::{self, Stored};
 use crate::session::document::relative_file;
-use crate::session::{Settings, disk};
 use crate::trace::RunId;
 
 /// Most pictures that are held at once.
@@ -292,11 +293,12 @@ pub(super) fn references(
 }
 
 /// Pictures that a session file holds, and the real ones that it compares with.
-pub(super) fn stored_pictures(path: &Path) -> anyhow::Result<(Arc<Origins>, Option<ImageBatch>)> {
-    let (origins, references) = disk::stored_pictures(path)?;
+pub(super) fn stored_pictures(path: &Path) -> anyhow::Result<(Arc<Origins>, Stored)> {
+    let mut stored = disk::stored_pictures(path)?;
+    let origins = stored.origins.take();
     let origins = origins
         .with_context(|| format!("the session holds no pictures: give some with --input\n{}", path.display()))?;
-    Ok((origins, references))
+    Ok((origins, stored))
 }
 
 #[cfg(test)]

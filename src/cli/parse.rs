@@ -8,6 +8,7 @@ use clap::ArgMatches;
 use super::bench::BenchOptions;
 use super::edit::EditOptions;
 use super::evaluate::EvaluateOptions;
+use super::experiment::ExperimentOptions;
 use super::flags::Use;
 use super::search::SearchOptions;
 use super::train::{self, Role, TrainOptions};
@@ -75,6 +76,7 @@ pub fn parse<T: Into<OsString> + Clone>(args: impl IntoIterator<Item = T>) -> Re
             let limit = flags::given(matches, LIMIT.flag).map(|text| LIMIT.parse(text)).transpose()?;
             Ok(Invocation::Evaluate(EvaluateOptions::of(matches, limit.map(|limit| limit as usize))?))
         }
+        Some(("experiment", matches)) => Ok(Invocation::Experiment(ExperimentOptions::of(matches)?)),
         Some(("bench", matches)) => Ok(Invocation::Bench(BenchOptions::of(matches, is_on(matches, LAYERS))?)),
         Some(("train", matches)) => Ok(Invocation::Train(train_options(matches)?)),
         _ => Ok(Invocation::Window { options: window_options(&matches)? }),

@@ -298,7 +298,8 @@ fn stored(
     classifier: &Manifest,
 ) -> anyhow::Result<(Arc<Origins>, Option<ImageBatch>)> {
     let RunOptions { settings: Settings { generate, refine, .. }, references, relabel, .. } = options;
-    let (mut origins, real) = stored_pictures(path)?;
+    let (mut origins, stored) = stored_pictures(path)?;
+    let real = stored.references;
     if refine.early_stop && references.is_empty() && real.is_none() {
         return Err(CliError::NoReferences.into());
     }

@@ -55,6 +55,8 @@ pub(super) const FILES: &str = "file";
 pub(super) const REFERENCE: &str = "reference";
 pub(super) const EXTRACTOR: &str = "extractor";
 pub(super) const DIALECT: &str = "dialect";
+pub(super) const PAIRS: &str = "pairs";
+pub(super) const LPIPS: &str = "lpips";
 
 const ABOUT: &str = "Refine generated images with an adversarially trained joint classifier-discriminator";
 const LONG_ABOUT: &str = "A consistency model makes images; a joint classifier-discriminator refines them.
@@ -67,7 +69,7 @@ Without a command a window opens. `lapidary refine`, `lapidary generate` and `la
 the same settings; a session saved in the window runs there with --session, and their session.json opens in the window.";
 
 /// Examples: the command that each belongs to, what is typed, what it does.
-const EXAMPLES: [(&str, &str, &str); 11] = [
+const EXAMPLES: [(&str, &str, &str); 12] = [
     ("refine", "refine --seeds 0..64 --iterations 20 --out out", "64 pictures, the same bytes each time"),
     (
         "refine",
@@ -110,6 +112,11 @@ const EXAMPLES: [(&str, &str, &str); 11] = [
         "evaluate out --reference gtsrb12_32.npz --out table.csv table.tex",
         "how near the pictures of a refinement are to real ones, before and after it",
     ),
+    (
+        "experiment",
+        "experiment examples/experiments/demo.toml",
+        "the demo's table: none, robust and joint refinement, measured",
+    ),
     ("inspect", "inspect cd_imagenet64_lpips.pt", "what a downloaded file is, and whether it opens here"),
 ];
 
@@ -151,16 +158,28 @@ the classifier judges, which needs no data but favours what it is sure of. Write
 
 const EVALUATE_ABOUT: &str = "Compares sets of pictures with real ones in the features that a classifier sees: Fréchet distance, kernel distance (KID), \
 precision and recall, density and coverage, Inception score, and how many pictures are of their class, with 95 % intervals where \
-resampling can find them. Every further set is compared with the first, too, picture by picture where both have as many.
+resampling can find them. Every further set is compared with the first, too, by the same draws where both have as many.
 
-A set is an .npz of samples, a folder of pictures, or a folder of results, which are two sets where a refinement wrote it: before and \
-after. The real pictures of a data set are those that it does not hold out for validation. All pictures are compared as files of \
-8 bits show them, at one size. Numbers compare only if the extractor, its weights, the size and the number of pictures agree; \
-the table says them all.
+After a refinement is also compared with before, picture by picture: PSNR, SSIM, FLIP, and LPIPS where --lpips names its weights. These \
+say how much was changed; --pairs compares other sets so.
+
+A set is an .npz of samples, a folder of pictures, a folder of results or a session (.lapidary), which are two sets where \
+something was refined: before and after. The real pictures of a data set are those that it does not hold out for validation. \
+--reference also takes mean and covariance alone, as pytorch-fid and guided-diffusion write them (mu, sigma), which the Fréchet \
+distance needs; both it and SET take what --save-features wrote, so that nothing has to be looked at twice. All pictures are \
+compared as files of 8 bits show them, at one size, but for Inception-2015, which every picture comes to at its own. Numbers compare \
+only if the extractor, its weights, the dialect, the size and the number of pictures agree; the table says them all, and its .json a hash of them (comparable).
 
 For the numbers of papers give --extractor the Inception-2015 that they use, which you get yourself: \
 pt_inception-2015-12-05-6726825d.pth of pytorch-fid, weights-inception-2015-12-05-6726825d.pth of torch-fidelity, or NVIDIA's \
 inception-2015-12-05.pt. Each program resizes pictures in its own way; --dialect says whose way is taken.";
+
+const EXPERIMENT_ABOUT: &str = "Compares generators and refinements by numbers, as papers do: every generator of the file with every refinement is a cell, \
+which is one `lapidary refine` with the flags that stand in the file, and all are measured as `lapidary evaluate` does.
+
+Every cell has a folder of its own with pictures, numbers and recipe. The same command goes on after whatever ended it, and \
+computes only what is new in a changed file. The tables (table.txt, .csv, .tex, .md) are written anew after every cell. Paths in \
+the file are seen from where the command runs, as on the command line; the README shows a file.";
 
 const TRAIN_ABOUT: &str = "Trains a network from an .npz (images uint8 N×H×W×C, labels, and perhaps is_val and class_names; or arr_0 and arr_1), from IDX files (MNIST, Fashion-MNIST) or from folders whose folders are the classes.
 
@@ -185,7 +204,7 @@ pub fn command() -> Command {
         .args(flags::generate_args())
         .args(flags::refine_args())
         .args(flags::compute_args())
-        .subcommands([generate(), refine(), edit(), search(), evaluate(), train_command(), inspect(), bench()])
+        .subcommands([generate(), refine(), edit(), search(), evaluate(), experiment(), train_command(), inspect(), bench()])
 }
 
 /// The examples of the commands that `wanted` names.
@@ -297,8 +316,14 @@ fn evaluate() -> Command {
         .num_args(1..)
         .value_parser(value_parser!(PathBuf))
         .value_hint(ValueHint::AnyPath)
-        .help("Sets of pictures: each an .npz of samples, a folder of pictures, or a folder of results");
-    let reference = "The real pictures: an .npz, a folder, or a file of IDX; given again for more folders or files";
+        .help("Sets of pictures: each an .npz of samples, a folder of pictures or of results, a session, or an .npz of --save-features");
+    let reference = "The real pictures: an .npz, a folder, a file of IDX, or what --save-features or --save-statistics wrote; or the mu and sigma of another program, alone; given again for more folders or archives";
+    let statistics = "Write mean and covariance of the real pictures there (.npz), as pytorch-fid reads them";
+    let features = "Write what is seen of every set and of the real pictures there: features, logits, labels (.npz); a folder, or a file where there is one set";
+    let kept = [
+        file_arg(super::evaluate::SAVE_STATISTICS, "FILE", statistics.to_owned(), ValueHint::FilePath),
+        file_arg(super::evaluate::SAVE_FEATURES, "PATH", features.to_owned(), ValueHint::AnyPath),
+    ];
     let extractor = Arg::new(EXTRACTOR).long(EXTRACTOR).value_name("MODEL").help(format!(
         "The network whose features are compared: a classifier, best one that refined nothing, or a file of Inception-2015 [default: {}]",
         super::evaluate::EXTRACTOR
@@ -308,6 +333,9 @@ fn evaluate() -> Command {
         .value_name("DIALECT")
         .value_parser(InceptionDialect::ALL.map(InceptionDialect::key))
         .help("How pictures come to Inception-2015 [default: that of the file: pytorch-fid for pt_…, tensorflow for weights-…, clean for NVIDIA's]");
+    let lpips = "The weights of LPIPS, for pairs: torchvision's file of vgg16 and vgg.pth of richzhang/PerceptualSimilarity, or a folder with both; given again for the second file";
+    let pairs =
+        "Every picture of the first set is the partner of that at its place in every other one: compare them, too";
     let limit = flags::flag_of(LIMIT, Some("all"))
         .help("Take at most so many pictures of every set, the first ones [default: all]");
     Command::new("evaluate")
@@ -317,10 +345,31 @@ fn evaluate() -> Command {
         .arg(sets)
         // One at a time: the sets may stand behind it.
         .arg(many(REFERENCE, reference).num_args(1).required(true))
-        .args([extractor, dialect, limit, many(OUT, tables)])
-        .arg(flags::plain_switch(OVERWRITE, "Replace tables of an earlier evaluate, and nothing else"))
+        .args([extractor, dialect, limit, many(LPIPS, lpips).num_args(1), many(OUT, tables)])
+        .arg(flags::plain_switch(PAIRS, pairs))
+        .args(kept)
+        .arg(flags::plain_switch(OVERWRITE, "Replace files of an earlier evaluate, and nothing else"))
         .arg(flags::plain_switch(QUIET, "No progress bar; the table, warnings and errors only"))
         .args(flags::compute_args())
+}
+
+fn experiment() -> Command {
+    let file = Arg::new(FILES)
+        .value_name("FILE")
+        .required(true)
+        .value_parser(value_parser!(PathBuf))
+        .value_hint(ValueHint::FilePath)
+        .help("What is compared, TOML");
+    let out = "Folder of the cells and the tables [default: the file's name without .toml]";
+    Command::new("experiment")
+        .about("Compute and measure a table: generators, refinements and numbers that a file declares")
+        .long_about(EXPERIMENT_ABOUT)
+        .after_help(format!("{}\n\n{EXIT_CODES}", examples(|command| command == "experiment")))
+        .arg(file)
+        .arg(file_arg(OUT, "DIR", out.to_owned(), ValueHint::DirPath))
+        .arg(flags::device_arg())
+        .arg(flags::plain_switch(DRY_RUN, "Say the command of every cell, and compute nothing"))
+        .arg(flags::plain_switch(QUIET, "No progress bars and no messages; the table, warnings and errors only"))
 }
 
 fn train_command() -> Command {

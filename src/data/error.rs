@@ -64,6 +64,20 @@ pub enum PictureError {
         /// Why it failed, where the system or a library says so.
         source: Option<std::io::Error>,
     },
+    /// What a network saw in pictures, in an archive that cannot be used.
+    #[error("{kind} of this archive cannot be used ({what}): {advice}\n{}", path.display())]
+    Seen {
+        /// Which.
+        path: PathBuf,
+        /// The features, or the statistics.
+        kind: &'static str,
+        /// What is wrong with it.
+        what: String,
+        /// What to do.
+        advice: &'static str,
+        /// Why it failed, where the system or a library says so.
+        source: Option<std::io::Error>,
+    },
     /// A single array, which knows no other beside it.
     #[error("this is a single NumPy array (.npy), but an archive (.npz) is needed: np.savez(\"samples.npz\", pictures) makes one, with the pictures as arr_0\n{}", path.display())]
     SingleArray {

@@ -75,7 +75,7 @@ impl Walk<'_> {
                     }
                 }
                 Ok(meta) if !meta.is_file() => self.leave("pipes, devices and sockets"),
-                Ok(_) if !is_picture(&path) => self.leave("no pictures"),
+                Ok(_) if !is_picture(&path) => self.leave("other files"),
                 Ok(_) => {
                     let way = path.strip_prefix(self.root).unwrap_or(&path).to_string_lossy().into_owned();
                     self.files.push(Listed { path, name: way, folder: first.map(str::to_owned) });
@@ -106,6 +106,12 @@ pub(super) fn classes_of(files: &[Listed], names: &[String]) -> Result<Vec<usize
         return Ok(found.into_iter().flatten().collect());
     };
     let some = found.iter().any(Option::is_some);
+    let is_number = |file: &Listed| file.folder.as_deref().is_some_and(|folder| folder.parse::<u64>().is_ok());
+    if let Some(name) = names.first().filter(|_| files.iter().all(is_number)) {
+        return Err(Some(format!(
+            "note: the folders are named as numbers, which may be of another list of classes, so they say no classes: name them as the classes are, such as {name:?}"
+        )));
+    }
     Err(some.then(|| {
         let folder = files[odd].folder.as_deref().unwrap_or("the folder itself");
         format!(
@@ -143,6 +149,7 @@ mod tests {
             picture(&at(name));
         }
         std::fs::write(at("notes.txt"), "not a picture").unwrap();
+        std::fs::write(at("deep/scan.jp2"), b"\0\0\0\x0cjP  \r\n\x87\n").unwrap();
         std::fs::write(at("._a.png"), b"\0\x05\x16\x07").unwrap();
         index(&at("out"), &["after/d.png"]);
         #[cfg(unix)]
@@ -152,10 +159,11 @@ mod tests {
             let _socket = std::os::unix::net::UnixListener::bind(at("socket.png")).unwrap();
         }
         let (files, note) = pictures_in(folder.path()).unwrap();
-        assert_eq!(names(&files), ["a.png", "b.png", "deep/er/c.png"]);
+        // One that cannot be read is none that is no picture: whoever reads it says so.
+        assert_eq!(names(&files), ["a.png", "b.png", "deep/er/c.png", "deep/scan.jp2"]);
         assert_eq!(files[2].folder.as_deref(), Some("deep"));
         let note = note.unwrap();
-        for part in ["hidden 2", "no pictures 1", "folders of results 1"] {
+        for part in ["hidden 2", "other files 1", "folders of results 1"] {
             assert!(note.contains(part), "{part}: {note}");
         }
         if cfg!(unix) {

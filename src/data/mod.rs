@@ -23,7 +23,10 @@ pub use self::error::PictureError;
 use self::folder::{Listed, classes_of, pictures_in};
 use self::idx::Idx;
 use self::npz::Archive;
-pub use self::npz::MAX_COUNT;
+pub use self::npz::{
+    Digest, MAX_COUNT, SeenFeatures, SeenKind, SeenStatistics, Sight, is_seen_of_ours, read_features, read_statistics,
+    seen_in,
+};
 pub use self::picture::{Picture, picture_size, read_picture};
 pub use self::results::{PARTS, RESULTS_FORMAT, RESULTS_INDEX, UNDER_WAY};
 pub use self::set::{DataSet, Wanted};

@@ -7,6 +7,7 @@
 mod before;
 mod levels;
 mod lists;
+mod seen;
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -21,6 +22,9 @@ use zip::result::ZipError;
 use self::levels::Levels;
 pub(super) use self::lists::Set;
 use self::lists::read_names;
+pub use self::seen::{
+    Digest, SeenFeatures, SeenKind, SeenStatistics, Sight, is_seen_of_ours, read_features, read_statistics, seen_in,
+};
 use super::array::{self, LabelFault, Labels, Number};
 use super::{Batch, PictureError, file_name};
 use crate::image::{Fit, ImageBatch};

@@ -17,8 +17,28 @@ use crate::image::colour::encoded;
 const MAX_FILE_BYTES: u64 = 1 << 30;
 /// Bytes that tell the kind of a file.
 const HEAD: u64 = 512;
-/// Pictures of phones in the container of AVIF, which is not read either.
-const HEIF: [&[u8]; 4] = [b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"];
+/// Formats of pictures that are not read, by what stands at a place of the file.
+const UNREAD: [(&str, usize, &[u8]); 10] = [
+    // Pictures of phones in the container of AVIF.
+    ("HEIC", 4, b"ftypheic"),
+    ("HEIC", 4, b"ftypheix"),
+    ("HEIC", 4, b"ftypmif1"),
+    ("HEIC", 4, b"ftypmsf1"),
+    ("JPEG 2000", 4, b"jP  \r\n\x87\n"),
+    ("JPEG 2000", 0, b"\xff\x4f\xff\x51"),
+    ("JPEG XL", 0, b"\0\0\0\x0cJXL \r\n\x87\n"),
+    ("Photoshop", 0, b"8BPS"),
+    ("ICNS", 0, b"icns"),
+    ("XCF", 0, b"gimp xcf"),
+];
+/// Likewise by the endings of their names, where the content says too little.
+const UNREAD_ENDINGS: [(&str, &[&str]); 5] = [
+    ("JPEG XL", &["jxl"]),
+    ("PCX", &["pcx"]),
+    ("SGI", &["sgi", "rgb", "rgba", "bw"]),
+    ("SVG", &["svg", "svgz"]),
+    ("camera raw", &["arw", "cr3", "nef", "orf", "raf", "rw2"]),
+];
 
 /// A picture, upright and sRGB-encoded, and what was done to its values, in words.
 #[derive(Debug)]
@@ -70,11 +90,12 @@ pub fn picture_size(path: &Path) -> Result<[u32; 2], PictureError> {
     Ok(if lies { [height, width] } else { [width, height] })
 }
 
-/// Whether a file is a picture by its content, or by its name where a format cannot be told by content.
+/// Whether a file is a picture by its content, or by its name where a format cannot be told by content: of those that are read,
+/// and of others, which are named when they are read.
 pub(super) fn is_picture(path: &Path) -> bool {
     let mut head = Vec::new();
     let read = File::open(path).is_ok_and(|file| file.take(HEAD).read_to_end(&mut head).is_ok());
-    read && (format_of(path, &head).is_some() || is_heif(&head))
+    read && (format_of(path, &head).is_some() || unread(path, &head).is_some())
 }
 
 /// A file, read.
@@ -144,8 +165,10 @@ impl Source {
             (ImageError::Unsupported(_), Some(format)) => {
                 PictureError::Format { path, format: format!("{format:?}").to_uppercase() }
             }
-            (_, None) if is_heif(&self.bytes) => PictureError::Format { path, format: "HEIC".to_owned() },
-            (_, None) => PictureError::NotAPicture { path, found },
+            (_, None) => match unread(&path, &self.bytes) {
+                Some(format) => PictureError::Format { path, format: format.to_owned() },
+                None => PictureError::NotAPicture { path, found },
+            },
             // Only the name says that it is a picture.
             (_, Some(_)) if found != Content::Picture && found != Content::Unknown => {
                 PictureError::NotAPicture { path, found }
@@ -156,12 +179,21 @@ impl Source {
 }
 
 fn format_of(path: &Path, head: &[u8]) -> Option<ImageFormat> {
-    let by_name = || ImageFormat::from_path(path).ok().filter(|_| !is_heif(head));
+    let by_name = || ImageFormat::from_path(path).ok().filter(|_| unread_by_content(head).is_none());
     guess_format(head).ok().or_else(by_name)
 }
 
-fn is_heif(head: &[u8]) -> bool {
-    head.get(4..12).is_some_and(|kind| HEIF.contains(&kind))
+fn unread_by_content(head: &[u8]) -> Option<&'static str> {
+    let is = |(_, place, mark): &&(&str, usize, &[u8])| head.get(*place..).is_some_and(|rest| rest.starts_with(mark));
+    UNREAD.iter().find(is).map(|(format, ..)| *format)
+}
+
+/// The name of a picture's format that is not read, of a file whose format is not one of those that are.
+fn unread(path: &Path, head: &[u8]) -> Option<&'static str> {
+    let ending = || path.extension()?.to_str().map(str::to_ascii_lowercase);
+    let has = |endings: &[&str]| ending().is_some_and(|ending| endings.contains(&ending.as_str()));
+    let by_name = || UNREAD_ENDINGS.iter().find(|(_, endings)| has(endings)).map(|(format, _)| *format);
+    unread_by_content(head).or_else(by_name)
 }
 
 /// What to say of a file that holds more than one picture, of which the first is read.
@@ -419,9 +451,12 @@ mod tests {
         icon.extend((png.len() as u32).to_le_bytes());
         icon.extend(22_u32.to_le_bytes());
         icon.extend(&png);
-        let cases: [(&str, &[u8], &str); 9] = [
+        let cases: [(&str, &[u8], &str); 12] = [
             ("scraped.jpg", avif, "this is a picture of the format AVIF, which is not read"),
             ("phone.jpg", heic, "this is a picture of the format HEIC, which is not read"),
+            ("scan.png", b"\0\0\0\x0cjP  \r\n\x87\n", "the format JPEG 2000, which is not read"),
+            ("new.jxl", b"\xff\x0a\x10", "the format JPEG XL, which is not read"),
+            ("drawing.svg", b"<svg>", "the format SVG, which is not read"),
             ("packed.JPEG", b"\x1f\x8b\x08\0rest of it", "a gzip archive, but no picture: unpack it"),
             ("empty.png", b"", "an empty file"),
             ("poem.png", b"to be or not to be", "a text file"),

@@ -8,6 +8,7 @@ mod folder;
 mod npz;
 mod parts;
 mod png;
+mod seen;
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -17,6 +18,7 @@ pub use self::folder::{Claim, Claimed, Earlier, Extent, OutFolder, abandon};
 pub use self::parts::{Parts, RefinedBatch, SHEET_OF_MANY, UnderWay};
 
 pub use self::png::write as write_png;
+pub use self::seen::{write_features, write_statistics};
 use crate::file::{free_space, place_of};
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
@@ -67,9 +69,12 @@ pub const LONG_GENERATED: [&str; 3] = [npz::GENERATED.files, DOCUMENT.files, png
 /// What a search writes.
 pub const SEARCHED: &str = "search.csv";
 
+/// The tables of an experiment, and its file as it was run.
+pub const TABLES: [&str; 5] = ["table.txt", "table.csv", "table.tex", "table.md", "experiment.toml"];
+
 /// Whether some command writes a file of this name into a folder of results.
 fn is_result(name: &str) -> bool {
-    let long = LONG_REFINED.iter().chain(&LONG_GENERATED).copied().chain([SEARCHED]);
+    let long = LONG_REFINED.iter().chain(&LONG_GENERATED).copied().chain([SEARCHED]).chain(TABLES);
     REFINED.iter().chain(&GENERATED).map(|exporter| exporter.files).chain(long).any(|files| {
         match files.split_once('*') {
             None => files == name,
@@ -252,15 +257,22 @@ impl ExportError {
     }
 }
 
-/// Checks that a disk has room for so many bytes in a folder, which need not be there yet; what is finished there counts.
+/// Checks that a folder, which need not be there yet, can be written to and that its disk has room for so many bytes; what is
+/// finished there counts.
 ///
 /// # Errors
-/// [`ExportError::Space`], or [`ExportError::NoDisk`] where there can be none.
+/// [`ExportError::Space`], [`ExportError::Folder`], or [`ExportError::NoDisk`] where there can be none.
 pub fn check_space(folder: &Path, needed: u64) -> Result<(), ExportError> {
     let needed = needed.saturating_sub(folder::bytes_of_parts(folder));
     // Where the system does not say, writing will.
     if place_of(folder).is_some_and(|place| fs4::total_space(place).is_ok_and(|total| total == 0)) {
         return Err(ExportError::NoDisk { path: folder.to_owned() });
+    }
+    #[cfg(unix)]
+    if let Some(place) = place_of(folder) {
+        use nix::unistd::{AccessFlags, access};
+        access(&place, AccessFlags::W_OK)
+            .map_err(|source| ExportError::Folder { path: folder.to_owned(), source: source.into() })?;
     }
     match free_space(folder).filter(|free| *free < needed) {
         Some(free) => Err(ExportError::Space { needed, free, path: folder.to_owned() }),

@@ -295,7 +295,7 @@ pub(super) fn guided_diffusion<W: Write + Seek>(
 }
 
 /// Texts as NumPy holds them: as many characters of four bytes as the longest has.
-fn texts<W: Write + Seek>(archive: &mut ZipWriter<W>, name: &str, texts: &[String]) -> std::io::Result<()> {
+pub(super) fn texts<W: Write + Seek>(archive: &mut ZipWriter<W>, name: &str, texts: &[String]) -> std::io::Result<()> {
     let longest = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0).max(1);
     begin_array(archive, name, 4 * (longest * texts.len()) as u64)?;
     let kind = format!("<U{longest}").parse().map_err(std::io::Error::other)?;

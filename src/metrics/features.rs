@@ -48,6 +48,27 @@ impl Features {
         self.spatial.as_deref()
     }
 
+    /// Adds the pictures of another set.
+    ///
+    /// # Errors
+    /// [`MetricError::Width`] when they were seen by another network.
+    pub fn append(&mut self, other: &Self) -> Result<(), MetricError> {
+        if (self.width, self.classes) != (other.width, other.classes) {
+            return Err(MetricError::Width { a: self.width, b: other.width });
+        }
+        match (&mut self.spatial, &other.spatial) {
+            (Some(own), Some(more)) => own.append(more)?,
+            (None, None) => {}
+            (own, more) => {
+                let [a, b] = [own.as_ref(), more.as_ref()].map(|spatial| spatial.map_or(0, |spatial| spatial.width));
+                return Err(MetricError::Width { a, b });
+            }
+        }
+        self.values.extend_from_slice(&other.values);
+        self.logits.extend_from_slice(&other.logits);
+        Ok(())
+    }
+
     /// Number of pictures.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -125,7 +146,7 @@ impl Features {
         };
         match (0..self.len()).find(is_broken) {
             Some(place) => Err(MetricError::NotFinite { place, count: self.len() }),
-            None => Ok(()),
+            None => self.spatial.as_ref().map_or(Ok(()), |spatial| spatial.check()),
         }
     }
 
@@ -164,7 +185,17 @@ mod tests {
         let spatial = some.spatial().expect("it is taken along");
         assert_eq!((some.values(), spatial.width()), (&[3.0, 1.0, 3.0][..], 2));
         assert_eq!(spatial.values(), [30.0, 31.0, 10.0, 11.0, 30.0, 31.0]);
-        assert_eq!(spatial.check(), Ok(()));
+        assert_eq!(some.check(), Ok(()));
+        let mut all = features.clone();
+        all.append(&some).unwrap();
+        assert_eq!((all.len(), all.spatial().unwrap().len()), (6, 6));
+        assert_eq!(all.spatial().unwrap().row(3), [30.0, 31.0]);
+        let bare = Features::of_rows(1, &[4.0]);
+        assert_eq!(all.append(&bare), Err(MetricError::Width { a: 2, b: 0 }), "a picture would have no places");
+        assert_eq!(all.len(), 6, "and nothing was added");
+        let mut broken = bare;
+        broken.extend_spatial(&[f32::NAN], 1);
+        assert_eq!(broken.check(), Err(MetricError::NotFinite { place: 0, count: 1 }));
     }
 
     #[test]

@@ -65,6 +65,13 @@ impl Gaussian {
     pub fn width(&self) -> usize {
         self.mean.len()
     }
+
+    /// How many features vary on their own: of all of them, unless the covariance is singular. Takes as long as a distance.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        // Of nothing at all there is a column of zeros.
+        factor(&self.covariance).column_iter().filter(|column| column.amax() > 0.0).count()
+    }
 }
 
 /// |m₁ - m₂|² + tr S₁ + tr S₂ - 2 tr (S₁ S₂)^½.

@@ -41,7 +41,7 @@ impl Interval {
 ///
 /// # Errors
 /// What `number` returns.
-fn bootstrapped<E>(n: usize, mut number: impl FnMut(&[u32]) -> Result<f64, E>) -> Result<Vec<f64>, E> {
+pub(super) fn bootstrapped<E>(n: usize, mut number: impl FnMut(&[u32]) -> Result<f64, E>) -> Result<Vec<f64>, E> {
     (0..REPLICATES)
         .map(|replicate| {
             let mut stream = Stream::new(replicate as u64 + 1, Purpose::Resample);

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use super::calibration::Calibration;
 use super::interval::{REPLICATES, bootstrapped_means, mean};
 use super::{
-    Features, Gaussian, Interval, MetricError, Neighbours, SUBSET, SUBSETS, Watch, agreement, confidence,
+    Features, Gaussian, Interval, MetricError, Neighbours, Real, SUBSET, SUBSETS, Watch, agreement, confidence,
     frechet_distance, inception_score, kernel_distance,
 };
 use crate::units::counted;
@@ -26,6 +27,8 @@ fn shuffled(features: &Features) -> Features {
 pub const NEIGHBOURS: (usize, usize) = (3, 5);
 /// Parts of a set that the Inception score is the mean over (guided-diffusion, torch-fidelity).
 pub const PARTS: usize = 10;
+/// Pictures of a part for each class: the 5,000 that papers take for 1,008 classes are enough to compare.
+const ENOUGH: usize = 4;
 /// Products that resampling a Fréchet distance may take, about a minute; larger ones have no interval.
 const AFFORDED: f64 = 2e11;
 
@@ -53,11 +56,23 @@ pub enum Metric {
     Agreement,
     /// Mean of [`confidence`].
     Confidence,
+    /// [`super::calibration_error`].
+    Calibration,
+    /// Mean of [`super::pairs::psnr`] over the pairs that differ.
+    Psnr,
+    /// Mean of [`super::pairs::Ssim`] over the pairs.
+    Ssim,
+    /// Mean of [`super::pairs::Flip`] over the pairs.
+    Flip,
+    /// Mean of [`crate::net::lpips`] over the pairs.
+    Lpips,
+    /// Pairs of equal pictures.
+    Equal,
 }
 
 impl Metric {
     /// All of them, in the order of a table.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::Frechet,
         Self::SpatialFrechet,
         Self::Kernel,
@@ -68,6 +83,12 @@ impl Metric {
         Self::Inception,
         Self::Agreement,
         Self::Confidence,
+        Self::Calibration,
+        Self::Psnr,
+        Self::Ssim,
+        Self::Flip,
+        Self::Lpips,
+        Self::Equal,
     ];
 
     /// Its name in files.
@@ -84,6 +105,12 @@ impl Metric {
             Self::Inception => "inception_score",
             Self::Agreement => "agreement",
             Self::Confidence => "confidence",
+            Self::Calibration => "calibration_error",
+            Self::Psnr => "psnr",
+            Self::Ssim => "ssim",
+            Self::Flip => "flip",
+            Self::Lpips => "lpips",
+            Self::Equal => "equal_pairs",
         }
     }
 
@@ -101,20 +128,31 @@ impl Metric {
             Self::Inception => "Inception score",
             Self::Agreement => "agreement",
             Self::Confidence => "confidence",
+            Self::Calibration => "calibration error",
+            Self::Psnr => "PSNR, dB",
+            Self::Ssim => "SSIM",
+            Self::Flip => "FLIP",
+            Self::Lpips => "LPIPS",
+            Self::Equal => "equal pairs",
         }
     }
 
     /// Without the part of the interval where it cannot lie.
-    fn possible(self, of: Sure) -> Sure {
-        let most = if matches!(self, Self::Agreement | Self::Confidence) { 1.0 } else { f64::INFINITY };
-        let cut = |Interval { low, high }| Interval { low: f64::max(low, 0.0), high: f64::min(high, most) };
+    pub(super) fn possible(self, of: Sure) -> Sure {
+        let least = if matches!(self, Self::Ssim) { -1.0 } else { 0.0 };
+        let is_share = matches!(self, Self::Agreement | Self::Confidence | Self::Calibration | Self::Ssim | Self::Flip);
+        let most = if is_share { 1.0 } else { f64::INFINITY };
+        let cut = |Interval { low, high }| Interval { low: f64::max(low, least), high: f64::min(high, most) };
         Sure { interval: of.interval.map(cut), ..of }
     }
 
-    /// Whether more of it is better.
+    /// Whether more of it is better; of pairs, nearer to the partner.
     #[must_use]
     pub const fn larger_is_better(self) -> bool {
-        !matches!(self, Self::Frechet | Self::SpatialFrechet | Self::Kernel)
+        !matches!(
+            self,
+            Self::Frechet | Self::SpatialFrechet | Self::Kernel | Self::Calibration | Self::Flip | Self::Lpips
+        )
     }
 }
 
@@ -160,7 +198,8 @@ pub struct Report {
 
 /// The real pictures, and what all sets are compared with.
 struct Reference<'a> {
-    features: &'a Features,
+    /// Of the pictures that are here.
+    features: Option<&'a Features>,
     gaussian: Gaussian,
     /// Of what is seen place by place.
     spatial: Option<Gaussian>,
@@ -178,14 +217,12 @@ struct Found {
 ///
 /// # Errors
 /// [`MetricError`] when the pictures, or their number, allow none.
-pub fn compare(real: &Features, sets: &[Set], watch: &mut Watch<'_>) -> Result<Vec<Report>, MetricError> {
-    let gaussian = Gaussian::of(real)?;
-    let spatial = real.spatial().map(Gaussian::of).transpose()?;
-    let of = 1 + sets.len() * 3;
-    let enough = NEIGHBOURS.0.max(NEIGHBOURS.1) + 1;
+pub fn compare(real: &Real, sets: &[Set], watch: &mut Watch<'_>) -> Result<Vec<Report>, MetricError> {
+    let (gaussian, spatial, of) = (real.gaussian()?, real.spatial()?, 1 + sets.len() * 3);
+    let enough = real.features().filter(|features| features.len() > NEIGHBOURS.0.max(NEIGHBOURS.1));
     let neighbours =
-        if real.len() >= enough { Some(Neighbours::of(real, NEIGHBOURS, &mut |_, _| watch(0, of))?) } else { None };
-    let reference = Reference { features: real, gaussian, spatial, neighbours };
+        enough.map(|features| Neighbours::of(features, NEIGHBOURS, &mut |_, _| watch(0, of))).transpose()?;
+    let reference = Reference { features: real.features(), gaussian, spatial, neighbours };
     let mut first: Vec<Found> = Vec::new();
     let mut reports = Vec::new();
     for (place, set) in sets.iter().enumerate() {
@@ -242,8 +279,11 @@ fn numbers(
         found.push(plain(Metric::SpatialFrechet, frechet_distance(&Gaussian::of(spatial)?, reference)?));
     }
     step(1)?;
-    let kernel = kernel_distance(reference.features, features, (SUBSETS, SUBSET), &mut |_, _| step(1).is_ok())?;
-    found.push(plain(Metric::Kernel, kernel.score.mean));
+    // Of statistics alone nobody knows how the pictures lie.
+    if let Some(real) = reference.features.filter(|real| real.len() > 1) {
+        let kernel = kernel_distance(real, features, (SUBSETS, SUBSET), &mut |_, _| step(1).is_ok())?;
+        found.push(plain(Metric::Kernel, kernel.score.mean));
+    }
     step(2)?;
     if let Some(neighbours) = reference.neighbours.as_ref().filter(|_| features.len() > NEIGHBOURS.0) {
         let among = neighbours.compare(features, &mut |_, _| step(2).is_ok())?;
@@ -266,20 +306,23 @@ fn numbers(
             value: mean(&of_each, &vec![1; of_each.len()]),
             bootstrapped: bootstrapped_means(&of_each),
         }));
+        let calibration = Calibration::of(features, labels);
+        found.push(Found {
+            metric: Metric::Calibration,
+            value: calibration.value(),
+            bootstrapped: calibration.bootstrapped(),
+        });
     }
     Ok(found)
 }
 
 /// What a reader of a set's numbers must know.
-fn notes(real: &Features, set: &Set, first: &Set) -> Vec<String> {
+fn notes(real: &Real, set: &Set, first: &Set) -> Vec<String> {
     let Set { name, features, .. } = set;
     let (n, width) = (features.len(), features.width());
     let mut notes = Vec::new();
-    if real.len() <= width && std::ptr::eq(set, first) {
-        notes.push(format!(
-            "there are {} real pictures, but each has {width} features: all Fréchet distances say more of how few they are, so give more",
-            real.len()
-        ));
+    if std::ptr::eq(set, first) {
+        notes.extend(about(real, width));
     }
     if n <= width {
         notes.push(format!(
@@ -293,11 +336,19 @@ fn notes(real: &Features, set: &Set, first: &Set) -> Vec<String> {
             first.features.len()
         ));
     }
+    let (part, classes) = (n / PARTS, features.classes());
+    if part > 0 && part < ENOUGH * classes {
+        notes.push(format!(
+            "the {PARTS} parts of {name} have about {} each for {classes} classes: its Inception score shrinks with so few, so give more",
+            counted(part, "picture")
+        ));
+    }
     let bits = |row: &[f32]| row.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
     let distinct: HashSet<Vec<u32>> = (0..n).map(|place| bits(features.row(place))).collect();
     if distinct.len() < n {
         notes.push(format!("{name} has {} that are there more than once", counted(n - distinct.len(), "picture")));
     }
+    let Some(real) = real.features() else { return notes };
     let shared = (0..real.len()).map(|place| bits(real.row(place))).collect::<HashSet<_>>();
     let shared = distinct.intersection(&shared).count();
     if shared == distinct.len() {
@@ -308,9 +359,25 @@ fn notes(real: &Features, set: &Set, first: &Set) -> Vec<String> {
     notes
 }
 
+/// What a reader of all numbers must know of the real pictures.
+fn about(real: &Real, width: usize) -> Option<String> {
+    // It takes as long as a distance, so it is found where nothing else tells.
+    let unknown = real.statistics().filter(|known| known.count.is_none() && known.is_exact);
+    match (real.count(), unknown.map(|known| known.gaussian.rank())) {
+        (Some(count), _) if count <= width => Some(format!(
+            "there are {count} real pictures, but each has {width} features: all Fréchet distances say more of how few they are, so give more"
+        )),
+        (_, Some(rank)) if rank < width => Some(format!(
+            "the covariance of the real pictures is singular, for only {rank} of {width} features vary on their own: it is of too few pictures, or of such as hardly differ, so all Fréchet distances say more of that"
+        )),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Statistics;
     use crate::noise::{Purpose, Stream};
 
     fn set(name: &str, seed: u64, n: usize, shift: f32) -> Set {
@@ -328,7 +395,7 @@ mod tests {
 
     #[test]
     fn what_comes_nearer_is_seen_by_every_number_and_its_change_is_paired() {
-        let real = set("real", 1, 400, 0.0).features;
+        let real = Real::of(set("real", 1, 400, 0.0).features);
         // The same pictures, farther away and nearer.
         let sets = [set("before", 2, 300, 1.0), set("after", 2, 300, 0.2)];
         let mut told = Vec::new();
@@ -347,7 +414,7 @@ mod tests {
         let frechet = of(&reports[1], Metric::Frechet);
         let (own, change) = (frechet.of.interval.unwrap(), frechet.change.unwrap().interval.unwrap());
         assert!(own.holds(frechet.of.value) && change.high < 0.0, "{frechet:?}");
-        assert!(reports.iter().all(|report| report.notes.is_empty() && report.numbers.len() == 9));
+        assert!(reports.iter().all(|report| report.notes.is_empty() && report.numbers.len() == 10));
         assert!(of(&reports[0], Metric::Frechet).change.is_none(), "the first has nothing before it");
     }
 
@@ -361,7 +428,19 @@ mod tests {
             set
         };
         let (real, near, far) = (with(1, 0.0), with(1, 0.0), with(1, 3.0));
-        let reports = compare(&real.features, &[near, far, set("bare", 3, 60, 0.0)], &mut |_, _| true).unwrap();
+        let reports = compare(
+            &Real::of(real.features.clone()),
+            &[near.clone(), far.clone(), set("bare", 3, 60, 0.0)],
+            &mut |_, _| true,
+        )
+        .unwrap();
+        // The same against their mean and covariance alone.
+        let known = Real::of_statistics(Statistics::of(&real.features).unwrap(), None);
+        let of_known = compare(&known, &[near, far], &mut |_, _| true).unwrap();
+        for place in [0, 1] {
+            let [a, b] = [&reports, &of_known].map(|reports| of(&reports[place], Metric::SpatialFrechet).of.value);
+            assert_eq!(a, b, "set {place}");
+        }
         let [near, far] = [0, 1].map(|place: usize| of(&reports[place], Metric::SpatialFrechet));
         // Both means are 3 away, and nothing else is different.
         assert!(near.of.value < 1e-9 && (far.of.value - 18.0).abs() < 1e-4, "{near:?}, {far:?}");
@@ -373,7 +452,7 @@ mod tests {
 
     #[test]
     fn the_same_pictures_in_another_order_are_the_same_set() {
-        let real = set("real", 1, 60, 0.0).features;
+        let real = Real::of(set("real", 1, 60, 0.0).features);
         let one = set("one", 2, 50, 0.5);
         let order: Vec<usize> = (0..50).rev().collect();
         let other = Set { features: one.features.at(&order), ..one.clone() };
@@ -394,6 +473,7 @@ mod tests {
         let mut mixed = set("mixed", 9, 40, 0.0);
         mixed.features = mixed.features.at(&(0..39).collect::<Vec<_>>());
         mixed.features.extend(real.row(7), real.logits(7));
+        let real = Real::of(real);
         let reports = compare(&real, &[itself, twice, few, mixed], &mut |_, _| true).unwrap();
         assert!(reports[3].notes.contains(&"mixed and the real pictures share 1 picture".to_owned()));
         assert!(
@@ -406,5 +486,29 @@ mod tests {
         assert!(reports[2].notes[0].contains("3 features"), "{:?}", reports[2].notes);
         assert!(reports[2].numbers.iter().all(|number| number.metric != Metric::Inception), "too few for its parts");
         assert_eq!(compare(&real, &[set("few", 4, 9, 0.0)], &mut |_, _| false), Err(MetricError::Stopped));
+    }
+    #[test]
+    fn statistics_give_a_distance_and_what_needs_pictures_takes_those_that_are_here() {
+        let all = set("all", 1, 400, 0.0).features;
+        let sets = [set("a", 2, 50, 0.5)];
+        let statistics = Statistics::of(&all).unwrap();
+        let whole = compare(&Real::of(all.clone()), &sets, &mut |_, _| true).unwrap();
+        let distance = of(&whole[0], Metric::Frechet).of;
+        let alone = Real::of_statistics(statistics.clone(), None);
+        let found = compare(&alone, &sets, &mut |_, _| true).unwrap();
+        let metrics: Vec<Metric> = found[0].numbers.iter().map(|number| number.metric).collect();
+        assert_eq!(metrics, [Metric::Frechet, Metric::Inception, Metric::Agreement, Metric::Confidence]);
+        assert_eq!(of(&found[0], Metric::Frechet).of, distance, "also its interval");
+        let some = all.at(&(0..20).collect::<Vec<_>>());
+        let both = compare(&Real::of_statistics(statistics.clone(), Some(some.clone())), &sets, &mut |_, _| true);
+        let (both, few) = (both.unwrap(), compare(&Real::of(some), &sets, &mut |_, _| true).unwrap());
+        assert_eq!(of(&both[0], Metric::Frechet).of, distance);
+        for metric in [Metric::Kernel, Metric::Precision, Metric::Coverage] {
+            assert_eq!(of(&both[0], metric), of(&few[0], metric), "{metric:?}");
+        }
+        let flat = Gaussian::from_parts(&[0.0; 3], &[1.0, 0.0, 1.0, 0.0, 4.0, 0.0, 1.0, 0.0, 1.0]).unwrap();
+        let flat = Statistics { gaussian: flat, count: None, ..statistics };
+        let found = compare(&Real::of_statistics(flat, None), &sets, &mut |_, _| true).unwrap();
+        assert!(found[0].notes[0].contains("only 2 of 3 features vary"), "{:?}", found[0].notes);
     }
 }

@@ -23,7 +23,7 @@ impl Score {
 }
 
 /// Softmax in double precision.
-fn probabilities(logits: &[f32]) -> Vec<f64> {
+pub(super) fn probabilities(logits: &[f32]) -> Vec<f64> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let exp: Vec<f64> = logits.iter().map(|logit| (f64::from(*logit) - f64::from(max)).exp()).collect();
     let sum: f64 = exp.iter().sum();

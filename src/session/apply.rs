@@ -111,6 +111,7 @@ impl Session {
             | Event::Preview { .. }
             | Event::Generated { .. }
             | Event::Measured { .. }
+            | Event::Compared { .. }
             | Event::State { .. }
             | Event::Updated { .. }
             | Event::Resting { .. }
@@ -308,19 +309,20 @@ impl Session {
             DiskEvent::Opened { ticket, restored } => {
                 if let Some(path) = self.work.end_opening(ticket) {
                     self.orphans.retain(|orphan| orphan.folder != path);
+                    self.notices.opened();
                     self.restore(*restored);
                 }
             }
             DiskEvent::Refused { ticket, chain } => {
-                let what = match self.work.savings.remove(&ticket) {
-                    Some(_) => "Saving was stopped; the file is as it was",
-                    None if self.work.end_opening(ticket).is_some() => "Opening was stopped; the session is as it was",
-                    None => return,
-                };
-                if chain.is_empty() {
-                    self.notices.add(Severity::Info, what, Vec::new());
-                } else {
-                    self.notices.failure(&chain);
+                let is_saving = self.work.savings.remove(&ticket).is_some();
+                if !is_saving && self.work.end_opening(ticket).is_none() {
+                    return;
+                }
+                match (is_saving, chain.is_empty()) {
+                    (true, true) => self.tell("Saving was stopped; the file is as it was"),
+                    (false, true) => self.tell("Opening was stopped; the session is as it was"),
+                    (true, false) => self.notices.failure(&chain),
+                    (false, false) => self.notices.unopened(&chain),
                 }
             }
             DiskEvent::Images { epoch, .. } if epoch != current => {}
@@ -335,6 +337,9 @@ impl Session {
                 if let Some(action) = unasked.filter(|action| self.would_cost(action)) {
                     // They were computed, or a mask was painted, meanwhile.
                     return self.ask_before(action);
+                }
+                if images.is_some() {
+                    self.notices.opened();
                 }
                 self.tell_failures(&failures);
                 if let Some(images) = images {
@@ -364,15 +369,14 @@ impl Session {
         }
     }
 
-    fn tell_failures(&mut self, failures: &[Vec<String>]) {
-        for chain in failures {
-            self.notices.failure(chain);
-        }
+    fn tell(&mut self, what: &str) {
+        self.notices.add(Severity::Info, what, Vec::new());
     }
 
-    /// Whether all are classes of the classifier that is chosen.
-    fn are_classes(&self, labels: &[usize]) -> bool {
-        labels.iter().all(|label| *label < self.chosen_names().len())
+    fn tell_failures(&mut self, failures: &[Vec<String>]) {
+        for chain in failures {
+            self.notices.unopened(chain);
+        }
     }
 
     /// Real pictures for early stopping have arrived.
@@ -403,7 +407,7 @@ impl Session {
         record.provenance = Provenance { lapidary: here.lapidary, burn: here.burn, ..restored.provenance };
         (record.epoch, record.settings) = (restored.epoch, restored.settings);
         (record.origins, record.references, record.trace) = (restored.origins, restored.references, restored.trace);
-        record.mask = restored.mask;
+        (record.mask, record.is_mask_new) = (restored.mask, restored.path.is_none());
         record.iterates = record.iterates.emptied();
         for (id, offset) in restored.index {
             record.iterates.stored(id, offset);
@@ -414,7 +418,7 @@ impl Session {
         record.revision += 1;
         record.unsaved = restored.path.is_none();
         record.whole = restored.path.is_some().then_some(record.revision);
-        record.file = restored.path;
+        record.file = restored.path.or(restored.older);
         // Where its classifier is not on this machine, the names that it had are all there is.
         let classifier = self.made_with.as_ref().and_then(|made| made.classifier.as_ref());
         self.class_names = classifier.map(|info| (info.reference.clone(), info.classes.clone())).into_iter().collect();

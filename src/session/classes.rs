@@ -2,13 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use super::Session;
+use super::notice::sentence;
+use super::{Session, Severity};
 use crate::zoo;
 
 /// Names of the classes of every classifier that is known, by what it is chosen by.
 pub(super) type ClassNames = BTreeMap<String, Vec<String>>;
 
 impl Session {
+    /// Whether all are classes of the classifier that is chosen; says which is none.
+    pub(super) fn are_classes(&mut self, labels: &[usize]) -> bool {
+        let known = self.chosen_names().len();
+        let Some(place) = labels.iter().position(|label| *label >= known) else { return true };
+        let why = format!(
+            "picture {place} is of class {}, but the classifier knows {known} classes (0 to {}): every picture is refined towards the class that the classifier sees in it",
+            labels[place],
+            known.saturating_sub(1)
+        );
+        self.notices.add(Severity::Warning, "The labels are left aside", vec![sentence(&why)]);
+        false
+    }
+
     /// Names of the classes of the classifier of what is shown.
     #[must_use]
     pub fn class_names(&self) -> &[String] {

@@ -239,7 +239,7 @@ impl Session {
 
     fn take_mask(&mut self, mask: Option<Mask>) {
         if mask != self.record.mask {
-            self.record.mask = mask;
+            (self.record.mask, self.record.is_mask_new) = (mask, true);
             self.record.touch();
             self.remember_mask();
         }

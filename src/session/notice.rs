@@ -33,6 +33,8 @@ pub struct Notice {
 pub struct Notices {
     list: Vec<Notice>,
     next: u64,
+    /// Failures to open something.
+    unopened: Vec<u64>,
 }
 
 /// Messages that are kept.
@@ -59,6 +61,20 @@ impl Notices {
         let mut lines = chain.iter().map(|line| sentence(line));
         let title = lines.next().unwrap_or_else(|| "Something failed".to_owned());
         self.add(Severity::Error, title, lines.collect());
+    }
+
+    /// Likewise, of something that was to be opened: past when something else is.
+    pub fn unopened(&mut self, chain: &[String]) {
+        self.failure(chain);
+        let title = chain.first().map(|line| sentence(line));
+        self.unopened
+            .extend(self.list.iter().filter(|notice| Some(&notice.title) == title.as_ref()).map(|notice| notice.id));
+    }
+
+    /// Something was opened: what could not be before is past.
+    pub fn opened(&mut self) {
+        let past = std::mem::take(&mut self.unopened);
+        self.list.retain(|notice| !past.contains(&notice.id));
     }
 
     /// All messages, oldest first.
@@ -101,5 +117,15 @@ mod tests {
         notices.add(Severity::Info, "The model", Vec::new());
         notices.settle("The model");
         assert_eq!(notices.list().len(), 1, "what is no failure stays");
+    }
+
+    #[test]
+    fn what_could_not_be_opened_is_past_when_something_else_is() {
+        let mut notices = Notices::default();
+        notices.failure(&["the disk is full".to_owned()]);
+        notices.unopened(&["this is no picture".to_owned(), "a.txt".to_owned()]);
+        assert_eq!(notices.list().len(), 2);
+        notices.opened();
+        assert_eq!(notices.list().iter().map(|notice| notice.title.as_str()).collect::<Vec<_>>(), ["The disk is full"]);
     }
 }

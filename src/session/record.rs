@@ -26,6 +26,8 @@ pub(super) struct Record {
     pub(super) references: Option<ImageBatch>,
     /// Pixels that inpainting generates, painted by hand; none while nothing is painted.
     pub(super) mask: Option<Mask>,
+    /// Whether it is another than the session file holds, or held when other pictures came below it.
+    pub(super) is_mask_new: bool,
     pub(super) trace: Trace,
     pub(super) iterates: Iterates,
     pub(super) provenance: Provenance,
@@ -56,6 +58,7 @@ impl Record {
             origins: None,
             references: None,
             mask: None,
+            is_mask_new: false,
             trace: Trace::default(),
             iterates: Iterates::default(),
             provenance: Provenance::new(),
@@ -138,7 +141,7 @@ impl Record {
 
     /// Whether there is a mask that no session file holds: its strokes do not come again by themselves.
     pub(super) const fn has_unsaved_mask(&self) -> bool {
-        self.unsaved && self.mask.is_some()
+        self.is_mask_new && self.mask.is_some()
     }
 
     /// Likewise targets: nobody chooses them again but by hand.
@@ -154,6 +157,7 @@ impl Record {
         let is_long = |run: &Run| run.last_iteration() > Some(run.first_iteration() + 1);
         self.left_out = self.whole != Some(revision) && self.trace.runs().any(is_long);
         self.unsaved = revision != self.revision;
+        self.is_mask_new &= self.unsaved;
         self.file = Some(path);
     }
 

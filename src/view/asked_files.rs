@@ -7,6 +7,7 @@ use egui::Ui;
 use super::Workbench;
 use super::generate_panel::Wish;
 use super::path_dialog::{Answer, Purpose, look, look_at_pasted};
+use super::typed_path::copied;
 use crate::session::training::TrainAction;
 use crate::session::{Action, Detail, Severity};
 
@@ -29,6 +30,22 @@ impl Workbench {
                 let what = "there is no place for the picture in the clipboard: the folder for temporary files cannot be written to";
                 self.host.session.notices.failure(&[what.to_owned(), error.to_string()]);
             }
+        }
+    }
+
+    /// Files that were copied in a file manager, or their paths, are opened like dropped ones.
+    pub(super) fn pasted_files(&mut self, ui: &Ui) {
+        let text = |event: &egui::Event| match event {
+            egui::Event::Paste(text) => Some(text.clone()),
+            _ => None,
+        };
+        let Some(text) = ui.input(|input| input.events.iter().find_map(text)) else { return };
+        let paths = copied(&text);
+        if paths.is_empty() {
+            let details = vec!["The clipboard holds a text that names no file: copy a picture or a file, or click a field that takes text first.".to_owned()];
+            self.host.session.notices.add(Severity::Warning, "Nothing could be pasted", details);
+        } else {
+            self.looking = look(None, paths, Detail::Full, ui.ctx().clone());
         }
     }
 
@@ -79,7 +96,7 @@ impl Workbench {
         let (purpose, paths, detail) = match answer {
             Answer::Files(purpose, paths, detail) => (purpose, paths, detail),
             // Everything stays as it was.
-            Answer::Refused(chain) => return self.host.session.notices.failure(&chain),
+            Answer::Refused(chain) => return self.host.session.notices.unopened(&chain),
             Answer::Model(purpose, reference) => {
                 let mut settings = self.host.session.settings().clone();
                 match purpose {

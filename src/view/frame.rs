@@ -7,6 +7,7 @@ use egui::{Ui, ViewportCommand};
 use super::asking::ask;
 use crate::session::training::{TrainAction, TrainPhase};
 use crate::session::{Action, Session, Verb};
+use crate::units::counted;
 use crate::worker::Steer;
 
 /// How far leaving is.
@@ -135,9 +136,10 @@ impl Frame {
                 "No file holds the mask that was painted in this session. It stays in the autosave, and the next start offers it."
                     .to_owned()
             }
-            None => format!(
-                "No file holds the {states} states of this session. They stay in the autosave, and the next start offers them."
-            ),
+            None => {
+                let (states, they) = (counted(states as usize, "state"), if states == 1 { "It stays" } else { "They stay" });
+                format!("No file holds the {states} of this session. {they} in the autosave, and the next start offers it again.")
+            }
         };
         let answers = [
             (Leaving::Stops, "Save and quit", "Save the session, then close the window"),

@@ -250,6 +250,9 @@ impl Workbench {
         if self.dialog.is_open() || !has_modal {
             self.pasted_picture(ui);
         }
+        if !covered && !ui.ctx().egui_wants_keyboard_input() {
+            self.pasted_files(ui);
+        }
         self.dropped_files(ui, &mut actions);
         // A tip lies neither over a dialog nor over what is being dragged.
         if has_modal || ui.input(|input| input.pointer.any_down()) {

@@ -12,6 +12,8 @@ use crate::trace::{Quantity, Run, RunId, as_done};
 
 /// Width of the list, in points: a line has room for what sets a run apart.
 const WIDTH: f32 = 420.0;
+/// Largest height of its lines, in points.
+const ROWS_HEIGHT: f32 = 220.0;
 /// Smallest and largest width of its button, in points.
 const BUTTON_WIDTH: (f32, f32) = (110.0, 190.0);
 
@@ -35,24 +37,7 @@ pub fn run_list_ui(ui: &mut Ui, session: &Session, list: &mut RunList, actions: 
         .selected_text(title(shown))
         .show_ui(ui, |ui| {
             ui.set_width(WIDTH);
-            let differences = differences(session.trace());
-            for run in session.trace().runs() {
-                ui.horizontal(|ui| {
-                    let apart =
-                        differences.iter().find(|(id, _)| *id == run.id).map_or("", |(_, words)| words.as_str());
-                    let text = [apart, &list.mean_probability(session, run)].map(str::to_owned).join("  ");
-                    // A name that takes the whole line leaves half of it to what sets its run apart.
-                    let button = egui::Button::selectable(run.id == shown.id, title(run)).truncate();
-                    let chosen = ui.scope(|ui| {
-                        ui.set_max_width(0.5 * WIDTH);
-                        ui.add(button)
-                    });
-                    if chosen.inner.on_hover_text(title(run)).clicked() {
-                        actions.push(Action::ShowRun(run.id));
-                    }
-                    ui.add(egui::Label::new(RichText::new(text.trim()).weak().small()).truncate());
-                });
-            }
+            rows_ui(ui, session, shown, list, actions);
             ui.separator();
             shown_ui(ui, session, shown, list, actions);
         });
@@ -67,6 +52,27 @@ pub fn run_list_ui(ui: &mut Ui, session: &Session, list: &mut RunList, actions: 
     let about = "All runs of these pictures, what sets them apart, and what can be done with the one that is shown";
     let response = combo.response.on_hover_text(format!("{}\n{about}", title(shown)));
     widgets::name(&response, Role::ComboBox, "Shown run");
+}
+
+/// A line for every run. However many there are, what can be done with the shown one stays in sight below them.
+fn rows_ui(ui: &mut Ui, session: &Session, shown: &Run, list: &mut RunList, actions: &mut Vec<Action>) {
+    let differences = differences(session.trace());
+    let mut row = |ui: &mut Ui, run: &Run| {
+        let apart = differences.iter().find(|(id, _)| *id == run.id).map_or("", |(_, words)| words.as_str());
+        let text = [apart, &list.mean_probability(session, run)].map(str::to_owned).join("  ");
+        // A name that takes the whole line leaves half of it to what sets its run apart.
+        let button = egui::Button::selectable(run.id == shown.id, title(run)).truncate();
+        let chosen = ui.scope(|ui| {
+            ui.set_max_width(0.5 * WIDTH);
+            ui.add(button)
+        });
+        if chosen.inner.on_hover_text(title(run)).clicked() {
+            actions.push(Action::ShowRun(run.id));
+        }
+        ui.add(egui::Label::new(RichText::new(text.trim()).weak().small()).truncate());
+    };
+    let rows = egui::ScrollArea::vertical().id_salt("rows").max_height(ROWS_HEIGHT).auto_shrink([false, true]);
+    rows.show(ui, |ui| session.trace().runs().for_each(|run| drop(ui.horizontal(|ui| row(ui, run)))));
 }
 
 /// What a run is called, and its iterations.

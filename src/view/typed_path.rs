@@ -24,6 +24,15 @@ pub fn chosen(text: &str, picked: &[PathBuf], several: bool) -> Vec<PathBuf> {
     parts(text).map(path_of).filter(|path| !path.as_os_str().is_empty()).collect()
 }
 
+/// Files that a text from the clipboard names, a line each, as file managers copy them; none unless all of them are there.
+#[must_use]
+pub fn copied(text: &str) -> Vec<PathBuf> {
+    // GNOME's file manager says on the first line what is to be done with them; a list of addresses may hold comments.
+    let is_name = |line: &&str| !line.is_empty() && !line.starts_with('#') && !matches!(*line, "copy" | "cut");
+    let paths: Vec<PathBuf> = text.lines().map(str::trim).filter(is_name).map(path_of).collect();
+    if paths.iter().all(|path| path.is_absolute() && path.exists()) { paths } else { Vec::new() }
+}
+
 /// The same with `.ending` behind it, unless it has that: a dot in a name, as in `radius0.5`, begins no ending.
 #[must_use]
 pub fn with_ending(path: PathBuf, ending: &str) -> PathBuf {
@@ -113,6 +122,22 @@ mod tests {
         use std::os::unix::ffi::OsStringExt as _;
         let odd = vec![PathBuf::from(OsString::from_vec(b"pict\xff.png".to_vec()))];
         assert_eq!(chosen(&listed(&odd), &odd, true), odd);
+    }
+
+    #[test]
+    fn files_that_were_copied_are_named_and_other_texts_name_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ["a b.png", "c.png"].map(|name| folder.path().join(name));
+        for file in &files {
+            std::fs::write(file, "").unwrap();
+        }
+        let [one, other] = files.each_ref().map(|file| file.display().to_string());
+        let address = format!("file://{}", one.replace(' ', "%20"));
+        assert_eq!(copied(&format!("copy\n{address}\nfile://{other}\n")), files);
+        assert_eq!(copied(&format!("# a comment\r\n{one}\r\n")), [files[0].clone()]);
+        for text in ["", "0.5", "c.png", &format!("{one}\n{other}.not")] {
+            assert!(copied(text).is_empty(), "{text}");
+        }
     }
 
     #[test]

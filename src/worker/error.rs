@@ -21,6 +21,11 @@ pub(super) enum WorkError {
         "the pictures are {generator:?} (channels, height, width), but the classifier takes {channels} channels: choose another classifier, or pictures that fit it"
     )]
     Channels { generator: [usize; 3], channels: usize },
+    #[error(
+        "LPIPS compares pictures of one or three channels and at least {least}×{least} pixels, but these have {}, {width}×{height}: leave it out, or give others",
+        crate::units::counted(*channels, "channel")
+    )]
+    Lpips { channels: usize, height: usize, width: usize, least: usize },
     #[error("class {label} is asked for, but the generator knows {classes} classes (0 to {}): choose another class", classes - 1)]
     Class { label: usize, classes: usize },
     #[error(transparent)]

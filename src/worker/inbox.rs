@@ -73,6 +73,7 @@ impl<'c> Inbox<'c> {
                         | Command::Edit { .. }
                         | Command::Refine { .. }
                         | Command::Measure { .. }
+                        | Command::Compare { .. }
                         | Command::Panic
                 )
             })

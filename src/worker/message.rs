@@ -22,6 +22,15 @@ use crate::zoo::InceptionDialect;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct JobId(pub u64);
 
+/// The files of LPIPS, whose weights are not Lapidary's to ship.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LpipsFiles {
+    /// Torchvision's file of `vgg16`.
+    pub vgg: PathBuf,
+    /// The file of the weights behind it, `vgg.pth` of richzhang/PerceptualSimilarity.
+    pub linear: PathBuf,
+}
+
 /// What the compute thread is asked to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
@@ -92,6 +101,19 @@ pub enum Command {
         /// Where.
         compute: ComputeSettings,
         /// Pictures that a GPU takes at once, as in [`Self::Refine`].
+        chunk: Option<NonZeroU32>,
+    },
+    /// Compare pictures with their partners by LPIPS.
+    Compare {
+        /// Name of this work.
+        job: JobId,
+        /// The network.
+        lpips: LpipsFiles,
+        /// The pictures, and their partners in the same order.
+        pairs: [ImageBatch; 2],
+        /// Where.
+        compute: ComputeSettings,
+        /// Pairs that a GPU takes at once, as in [`Self::Refine`].
         chunk: Option<NonZeroU32>,
     },
     /// New settings for the run, from the next iteration on; a newer update replaces one that still waits.
@@ -302,6 +324,13 @@ pub enum Event {
         logits: Vec<f32>,
         /// What an extractor sees of them place by place, `[N, D']`; nothing of a classifier.
         spatial: Vec<f32>,
+    },
+    /// Pictures were compared with their partners.
+    Compared {
+        /// The work.
+        job: JobId,
+        /// LPIPS of every pair, `[N]`.
+        distances: Vec<f32>,
     },
     /// A state of a run is there.
     State {

@@ -6,6 +6,7 @@
 //! Every kind of work is a `Task` in a file of its own; `run.rs` treats them all alike. A training goes on beside what is asked
 //! for, one step at a time, when nothing else is to be done or has been done for long enough.
 
+mod compare;
 pub mod compute;
 pub mod device;
 mod edit;
@@ -35,7 +36,7 @@ use crossbeam::channel::{Receiver, Sender, TrySendError};
 pub use self::compute::ComputeSettings;
 pub use self::device::{Check, DeviceChoice, DeviceError, DeviceInfo};
 pub use self::inbox::enqueue;
-pub use self::message::{Command, Event, JobId, MemoryEstimate, ModelInfo, Rest, Steer};
+pub use self::message::{Command, Event, JobId, LpipsFiles, MemoryEstimate, ModelInfo, Rest, Steer};
 pub use self::run::serve;
 pub use self::task::Sink;
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 
+use super::compare::Compare;
 use super::edit::Edit;
 use super::error::WorkError;
 use super::generate::Generate;
@@ -116,6 +117,10 @@ impl<'a, 'c> Engine<'a, 'c> {
                 } else {
                     self.begin(job, Measure::<Classifier>::new(asked), None);
                 }
+            }
+            Command::Compare { job, lpips, pairs, compute, chunk } => {
+                let chunk = chunk.map(|chunk| chunk.get() as usize);
+                self.begin(job, Compare::new(lpips, pairs, compute, chunk), None);
             }
             Command::Train { job, settings, waits } => {
                 // The old one's memory, and its hold on its folder, first.

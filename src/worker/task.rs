@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::compare::Held;
 use super::compute::ComputeSettings;
 use super::device::{self, DeviceChoice, DeviceInfo, OpenDevice};
 use super::error::WorkError;
@@ -92,6 +93,8 @@ pub(super) struct Context<'a, 'c> {
     /// The fault that tests plant ([`Mode::wrong`]).
     pub(super) wrong: Option<String>,
     models: Models,
+    /// LPIPS on the open device.
+    pub(super) lpips: Option<Held>,
     /// Files of models that are in use: whoever removes old ones leaves these.
     pub(super) in_use: Vec<PathBuf>,
     /// Model hash, picture size and chunk size whose kernels are known to be tuned.
@@ -110,6 +113,7 @@ impl<'a, 'c> Context<'a, 'c> {
             distrusted: false,
             wrong: std::env::var("LAPIDARY_WRONG_KERNEL").ok(),
             models: Models::default(),
+            lpips: None,
             in_use: Vec::new(),
             warmed: Vec::new(),
         }
@@ -148,7 +152,7 @@ impl<'a, 'c> Context<'a, 'c> {
     }
 
     fn close_device(&mut self) {
-        (self.models, self.device) = (Models::default(), None);
+        (self.models, self.lpips, self.device) = (Models::default(), None, None);
         self.warmed.clear();
     }
 

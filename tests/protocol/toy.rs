@@ -94,7 +94,7 @@ impl Toy {
             Command::Edit { job, .. } => {
                 events.push_back(Event::Failed { job, chain: vec!["the toy edits nothing".to_owned()] });
             }
-            Command::Measure { job, .. } => {
+            Command::Measure { job, .. } | Command::Compare { job, .. } => {
                 events.push_back(Event::Failed { job, chain: vec!["the toy looks at nothing".to_owned()] });
             }
             Command::Refine { job, run, origins, from, settings, iterations, .. } => {

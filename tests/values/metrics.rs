@@ -1,5 +1,8 @@
 //! Numbers about sets of pictures against the programs that papers use.
 
+use std::path::Path;
+
+use lapidary::data::{SeenKind, read_statistics, seen_in};
 use lapidary::metrics::{Features, Gaussian, Neighbours, frechet_distance, inception_score, kernel_distance};
 
 use crate::golden::Golden;
@@ -12,8 +15,12 @@ fn features(golden: &Golden, name: &str, logits: &[f32]) -> Features {
 }
 
 fn assert_near(found: f64, expected: &serde_json::Value) {
+    assert_within(1e-6, found, expected);
+}
+
+fn assert_within(tolerance: f64, found: f64, expected: &serde_json::Value) {
     let expected = expected.as_f64().expect("a number");
-    assert!((found - expected).abs() <= 1e-6 * expected.abs(), "{found} is not {expected}");
+    assert!((found - expected).abs() <= tolerance * expected.abs(), "{found} is not {expected}");
 }
 
 #[test]
@@ -41,4 +48,28 @@ fn two_sets_have_the_distances_and_shares_that_other_programs_find() {
     assert_near(among.recall, &values["recall"]);
     assert_near(among.density, &values["density"]);
     assert_near(among.coverage, &values["coverage"]);
+}
+
+#[test]
+fn statistics_of_other_programs_have_the_distances_of_the_pictures_that_they_are_of() {
+    let golden = Golden::open("metrics/features.safetensors");
+    let parse = |text: &str| -> serde_json::Value { serde_json::from_str(text).expect("golden files are sound") };
+    let values = parse(include_str!("../golden/metrics/values.json"));
+    let sums = parse(include_str!("../golden/metrics/statistics.json"));
+    let samples = Gaussian::of(&features(&golden, "samples", golden.values("logits"))).expect("enough pictures");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics");
+    let [double, single] = ["pytorch_fid.npz", "virtual.npz"].map(|name| folder.join(name));
+    assert_eq!(seen_in(&double).expect("an archive"), Some(SeenKind::Statistics));
+    assert_eq!(seen_in(&single).expect("an archive"), Some(SeenKind::StatisticsAndPictures));
+    let [double, single] = [double, single].map(|path| read_statistics(&path).expect("statistics").statistics);
+    for (known, tolerance) in [(&double, 1e-6), (&single, 1e-5)] {
+        let distance = frechet_distance(&samples, &known.gaussian).expect("of one width");
+        assert_within(tolerance, distance, &values["frechet"]["pytorch-fid"]);
+        assert_within(tolerance, known.gaussian.covariance.trace(), &sums["trace"]);
+        assert_within(tolerance, known.gaussian.mean.sum(), &sums["mean"]);
+    }
+    assert_eq!((double.is_exact, double.gaussian.rank(), double.count, double.spatial), (true, 12, None, None));
+    let spatial = single.spatial.expect("it has some");
+    assert_eq!((spatial.width(), single.is_exact), (5, false));
+    assert_within(1e-5, spatial.covariance.trace(), &sums["spatial_trace"]);
 }

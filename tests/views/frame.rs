@@ -467,6 +467,13 @@ fn a_picture_in_the_clipboard_is_opened() {
         assert!(origins.images.sample(0)[0] > 0.99, "it is red");
         assert!(harness.query_by_role_and_label(Role::TextInput, "Path").is_none());
     }
+    let file = root.path().join("a copy.png");
+    image::RgbImage::new(40, 30).save(&file).unwrap();
+    let epoch = session(&harness).epoch();
+    harness.event(egui::Event::Paste(format!("file://{}\n", file.display().to_string().replace(' ', "%20"))));
+    harness.event(release.clone());
+    until(&mut harness, "a file that was copied", move |session| session.epoch() > epoch && at_rest(session));
+    assert_eq!(session(&harness).origins().unwrap().names, ["a copy.png"]);
     assert!(!is_told(&harness));
     harness.event(release);
     steps(&mut harness, 2);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::sets::Pictures;
+use super::sets::{Kind, Pictures};
 use super::{CliError, EvaluateOptions};
 use crate::checkpoint::CheckpointError;
 use crate::data::picture_size;
@@ -33,26 +33,43 @@ impl Extractor {
         Ok(Self { manifest, dialect })
     }
 
-    /// The pictures of a set, run by run of one size, `[C, H, W]`. Where no archive has a size that is `fixed` for all, files are
-    /// fitted to what a classifier was trained on, but come to Inception-2015 each at its own: what the network sees of it is its
-    /// dialect's business.
-    pub(super) fn runs(&self, set: &Pictures, fixed: Option<[usize; 3]>) -> Vec<(Range<usize>, [usize; 3])> {
-        let whole = (set.range.clone(), fixed.unwrap_or_else(|| self.manifest.shape()));
-        if fixed.is_some() || self.dialect.is_none() {
-            return vec![whole];
+    /// What it does to the size of pictures, by a name that decides whether numbers compare: its dialect, or nothing.
+    pub(super) const fn resize(&self) -> &'static str {
+        match self.dialect {
+            Some(dialect) => dialect.key(),
+            None => "none",
         }
-        let (files, channels) = (set.source.files(), self.manifest.channels);
+    }
+
+    /// The pictures of a set, run by run of one size, `[C, H, W]`. A classifier sees all at the size that is compared. To
+    /// Inception-2015 each comes at its own: what the network sees of it is its dialect's business.
+    pub(super) fn runs(&self, set: &Pictures, shape: [usize; 3]) -> Vec<(Range<usize>, [usize; 3])> {
+        if self.dialect.is_none() {
+            return vec![(set.range.clone(), shape)];
+        }
+        let native = match &set.kind {
+            Kind::Source(source) => source.native_shape(),
+            Kind::Held(_) | Kind::Seen(_) => set.shape,
+        };
+        if let Some(native) = native {
+            return vec![(set.range.clone(), native)];
+        }
         let mut runs: Vec<(Range<usize>, [usize; 3])> = Vec::new();
         for place in set.range.clone() {
             // One that cannot be read is told of when it is, among its neighbours.
-            let size = files.get(place).and_then(|file| picture_size(file).ok());
-            let shape = size.map(|[width, height]| [channels, height as usize, width as usize]);
+            let size = set.files.get(place).and_then(|file| picture_size(file).ok());
+            let own = size.map(|[width, height]| [self.manifest.channels, height as usize, width as usize]);
             match runs.last_mut() {
-                Some((run, known)) if shape.is_none_or(|shape| shape == *known) => run.end = place + 1,
-                _ => runs.push((place..place + 1, shape.unwrap_or(whole.1))),
+                Some((run, known)) if own.is_none_or(|own| own == *known) => run.end = place + 1,
+                _ => runs.push((place..place + 1, own.unwrap_or(shape))),
             }
         }
         runs
+    }
+
+    /// Of every set the size of its pictures, where they have one: what a classifier sees is fitted to that which is compared.
+    pub(super) fn forms(&self, sets: &[Pictures], shape: [usize; 3]) -> Vec<Option<[usize; 3]>> {
+        sets.iter().map(|set| if self.dialect.is_none() { Some(shape) } else { set.shape }).collect()
     }
 
     /// What a reader must know of a file whose content has this SHA-256.
@@ -73,7 +90,7 @@ mod tests {
     use crate::zoo::{BUNDLED, ExtractorManifest, bundled_manifest};
 
     #[test]
-    fn files_come_to_inception_at_their_own_sizes_unless_an_archive_has_one() {
+    fn files_come_to_inception_each_at_its_own_size() {
         let folder = tempfile::tempdir().unwrap();
         for (name, [width, height]) in [("a", [4, 6]), ("b", [4, 6]), ("d", [8, 2])] {
             let picture = ::image::RgbImage::new(width, height);
@@ -86,11 +103,16 @@ mod tests {
         // One is broken only after it was found.
         std::fs::write(folder.path().join("b.png"), "no picture").unwrap();
         let judge = Extractor { manifest: manifest.clone(), dialect: None };
-        assert_eq!(judge.runs(&set, None), [(0..4, manifest.shape())]);
+        assert_eq!(judge.runs(&set, [3, 5, 5]), [(0..4, [3, 5, 5])]);
         let spec = ExtractorManifest { dialect: InceptionDialect::Clean, scaled: true };
         let manifest = Manifest { kind: ManifestKind::Extractor(spec), resolution: 299, ..manifest };
         let inception = Extractor { manifest, dialect: Some(spec.dialect) };
-        assert_eq!(inception.runs(&set, Some([3, 5, 5])), [(0..4, [3, 5, 5])]);
-        assert_eq!(inception.runs(&set, None), [(0..3, [3, 6, 4]), (3..4, [3, 2, 8])]);
+        assert_eq!(inception.runs(&set, [3, 5, 5]), [(0..3, [3, 6, 4]), (3..4, [3, 2, 8])]);
+        assert_eq!((judge.resize(), inception.resize()), ("none", "clean"));
+        let sets = [set];
+        assert_eq!(
+            (judge.forms(&sets, [3, 5, 5]), inception.forms(&sets, [3, 5, 5])),
+            (vec![Some([3, 5, 5])], vec![None])
+        );
     }
 }

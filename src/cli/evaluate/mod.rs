@@ -1,6 +1,14 @@
 //! `lapidary evaluate`: sets of pictures against real ones, in numbers.
 
+mod comparable;
+mod dumps;
+mod error;
 mod extractor;
+mod looking;
+mod lpips;
+mod pairs;
+mod reference;
+mod session;
 mod sets;
 mod table;
 
@@ -9,31 +17,37 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::ArgMatches;
 
+use self::dumps::{Files, Protocol};
+pub(super) use self::dumps::{SAVE_FEATURES, SAVE_STATISTICS};
+pub use self::error::EvaluateError;
 use self::extractor::Extractor;
-use self::sets::{Pictures, labels_of};
+use self::looking::{Looked, Looker, labels_of};
+use self::lpips::Network;
+use self::reference::{Reference, joined, seen};
+use self::sets::{Kind, Pictures};
+pub(super) use self::table::read as read_table;
 use self::table::{Format, Table, is_table};
 use super::driver::Driver;
 use super::say::say_out;
-use super::{CliError, Outcome, flags, opened};
-use crate::data::PictureSource;
-use crate::image::ImageBatch;
-use crate::metrics::{Features, MetricError, Set, compare};
+use super::{CliError, Outcome, flags};
+use crate::data::SeenStatistics;
+use crate::export::write_statistics;
+use crate::file::place_of;
+use crate::metrics::{MetricError, Set, Statistics, compare};
 use crate::session::Settings;
 use crate::session::host::Folders;
 use crate::worker::ComputeSettings;
-use crate::zoo::InceptionDialect;
+use crate::zoo::{self, InceptionDialect};
 
 /// What sees the pictures unless it is said: it judged no picture while the demo's other networks were trained.
 pub(super) const EXTRACTOR: &str = "gtsrb12-judge";
-/// Pictures that are looked at together.
-const BATCH: usize = 256;
 
 /// What is evaluated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvaluateOptions {
-    /// Sets of pictures, each a folder, an archive or a picture.
+    /// Sets of pictures, each a folder, an archive, a session, a picture or what was seen of some.
     pub sets: Vec<PathBuf>,
-    /// The real pictures.
+    /// The real pictures, what was seen of them, or their mean and covariance.
     pub reference: Vec<PathBuf>,
     /// A bundled classifier's name, or the path of a classifier or of Inception-2015.
     pub extractor: String,
@@ -43,12 +57,22 @@ pub struct EvaluateOptions {
     pub compute: ComputeSettings,
     /// Most pictures of a set.
     pub limit: Option<usize>,
+    /// Whether the first set's pictures are the partners of the others'.
+    pub pairs: bool,
+    /// The files of LPIPS, or folders that hold them; without any it is not computed.
+    pub lpips: Vec<PathBuf>,
     /// Tables to write; their endings say how.
     pub out: Vec<PathBuf>,
+    /// Where mean and covariance of the real pictures go.
+    pub save_statistics: Option<PathBuf>,
+    /// Where what is seen of every set goes: a folder, or a file where there is one set.
+    pub save_features: Option<PathBuf>,
     /// Whether files that are there are replaced.
     pub overwrite: bool,
     /// Say nothing but warnings, errors and the table.
     pub quiet: bool,
+    /// Whether the table is printed.
+    pub prints: bool,
 }
 
 impl EvaluateOptions {
@@ -65,9 +89,14 @@ impl EvaluateOptions {
             dialect: flags::given(matches, super::usage::DIALECT).and_then(InceptionDialect::of),
             compute: settings.compute,
             limit,
+            pairs: flags::switched(matches, super::usage::PAIRS).unwrap_or(false),
+            lpips: paths(super::usage::LPIPS),
             out: paths(super::usage::OUT),
+            save_statistics: paths(SAVE_STATISTICS).into_iter().next(),
+            save_features: paths(SAVE_FEATURES).into_iter().next(),
             overwrite: flags::switched(matches, super::usage::OVERWRITE).unwrap_or(false),
             quiet: flags::switched(matches, super::usage::QUIET).unwrap_or(false),
+            prints: true,
         };
         options.check()?;
         Ok(options)
@@ -86,8 +115,32 @@ impl EvaluateOptions {
                 return Err(CliError::NoTable { path: path.clone() });
             }
         }
-        Ok(())
+        let statistics = self.save_statistics.as_deref();
+        statistics.map_or(Ok(()), |path| dumps::check_file(SAVE_STATISTICS, path, self.overwrite))
     }
+
+    /// Likewise, what only a try says: files can be written where they are to go.
+    fn check_folders(&self) -> anyhow::Result<()> {
+        let tables = self.out.iter().map(|path| (path, "no table can be written there: give another --out"));
+        let statistics = self.save_statistics.iter();
+        let statistics = statistics.map(|path| (path, "no statistics can be written there: give another name"));
+        for (path, says) in tables.chain(statistics) {
+            check_folder(folder_of(path), path, says)?;
+        }
+        let Some(path) = &self.save_features else { return Ok(()) };
+        // A folder is made when there is something to go into it.
+        let folder = if dumps::is_archive(path) { folder_of(path) } else { path };
+        let folder = place_of(folder).unwrap_or_else(|| folder.to_owned());
+        check_folder(&folder, path, "no features can be written there: give another folder or file")
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+fn check_folder(folder: &Path, path: &Path, says: &'static str) -> anyhow::Result<()> {
+    tempfile::tempfile_in(folder).map(drop).with_context(|| format!("{says}\n{}", path.display()))
 }
 
 /// Looks at every picture, compares the sets with the real pictures, and prints and writes the table.
@@ -95,34 +148,77 @@ impl EvaluateOptions {
 /// # Errors
 /// The chain from what failed to why.
 pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outcome> {
-    for path in &options.out {
-        // Whoever cannot write there learns so now, and not when all is computed.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        tempfile::tempfile_in(folder)
-            .with_context(|| format!("no table can be written there: give another --out\n{}", path.display()))?;
-    }
+    options.check_folders()?;
     let seen_by = Extractor::find(options)?;
     let extractor = &seen_by.manifest;
-    let (reference, held_out) = PictureSource::of_data_set(&options.reference)?;
-    let reference = Pictures::new("the real pictures".to_owned(), reference, held_out, None, extractor)?;
-    let mut sets = Vec::new();
-    for path in &options.sets {
-        sets.extend(Pictures::of(path, options.limit, extractor)?);
+    let reference = Reference::open(&options.reference, extractor)?;
+    if options.save_statistics.is_some() {
+        reference.check_statistics()?;
     }
-    let fixed = reference.shape.or_else(|| sets.iter().find_map(|set| set.shape));
-    let shape = fixed.or_else(|| seen_by.runs(&reference, fixed).first().map(|run| run.1)).unwrap_or(extractor.shape());
-    for set in sets.iter().chain([&reference]) {
-        set.check(shape)?;
+    let (sets, mut partners) = sets::open(&options.sets, options.limit, extractor)?;
+    if options.pairs {
+        if let Some(seen) = sets.iter().find(|set| matches!(set.kind, Kind::Seen(_))) {
+            return Err(CliError::PairSeen { name: seen.name.clone() }.into());
+        }
+        partners.declare(&sets.iter().map(|set| (set.name.as_str(), set.count())).collect::<Vec<_>>())?;
     }
+    if partners.are_none() && !options.lpips.is_empty() {
+        return Err(CliError::NoPairs.into());
+    }
+    let shape = reference.shape().or_else(|| sets.iter().find_map(|set| set.shape)).unwrap_or(extractor.shape());
+    // Other pixels are other pictures, unless each is brought to one size in one way.
+    if seen_by.dialect.is_none() {
+        sets.iter().try_for_each(|set| set.check(shape))?;
+        reference.check(shape)?;
+    }
+    let names: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
+    let files = Files::of(options.save_features.as_deref(), &names, options.overwrite)?;
+    let sha256 = weights_of(options, &seen_by, folders)?;
+    let protocol = Protocol { extractor: &extractor.name, sha256: &sha256, resize: seen_by.resize() };
+    let known: Vec<_> = sets.iter().filter_map(seen).chain(reference.seen()).collect();
+    known.iter().try_for_each(|(path, sight)| protocol.check(path, sight))?;
+
     let mut driver = Driver::new(folders, None, options.quiet)?;
-    let of = sets.iter().chain([&reference]).map(Pictures::count).sum();
-    let mut looker = Looker { options, extractor: &seen_by, driver: &mut driver, fixed, done: 0, of };
-    let Some((real, _)) = looker.look(&reference)? else { return Ok(driver.stopped()) };
-    let mut seen = Vec::new();
-    for set in &sets {
-        let Some((features, labels)) = looker.look(set)? else { return Ok(driver.stopped()) };
-        seen.push(Set { name: set.name.clone(), features, labels });
+    driver.note(seen_by.note(&sha256).as_slice());
+    let lpips = if options.lpips.is_empty() { None } else { Network::find(&options.lpips, &mut driver)? };
+    if driver.interrupted {
+        return Ok(driver.stopped());
     }
+    let pairing = (options, lpips.as_ref());
+    let Some(paired) = pairs::compare(&sets, &partners, &seen_by.forms(&sets, shape), pairing, &mut driver)? else {
+        return Ok(driver.stopped());
+    };
+    driver.note(reference.assumed(&protocol, shape).as_slice());
+    let is_new = |set: &&Pictures| !matches!(set.kind, Kind::Seen(_));
+    let of = sets.iter().chain(&reference.parts).filter(is_new).map(Pictures::count).sum();
+    let mut looker = Looker { options, extractor: &seen_by, reference: &reference, driver: &mut driver, done: 0, of };
+    let Some(real) = looker.look_at_all(&reference.parts, shape)? else { return Ok(driver.stopped()) };
+    let Some(looked) = looker.look_at_all(&sets, shape)? else { return Ok(driver.stopped()) };
+    let device = match (&driver.provenance.device, known.first()) {
+        (None, Some((_, sight))) => sight.device.clone(),
+        _ => driver.device().to_owned(),
+    };
+    let real = joined(real)?;
+    // Before they are compared: who cannot compare them has looked at them all the same.
+    let kept = files.sets.iter().zip(&looked).chain(files.reference.iter().zip(&real));
+    for (path, looked) in kept {
+        dumps::write(path, looked, (protocol.sight(looked, &device), &extractor.classes))?;
+        driver.note(&[format!("written: {}", path.display())]);
+    }
+    if let (Some(path), Some(real)) = (&options.save_statistics, &real) {
+        let statistics = Statistics::of(&real.features).context("the real pictures have no mean and covariance")?;
+        let sight = Some(protocol.sight(real, &device));
+        write_statistics(path, &SeenStatistics { statistics, sight })?;
+        driver.note(&[format!("written: {}", path.display())]);
+    }
+    let (real, described) = reference.real(real)?;
+    let fitted: Vec<usize> = looked.iter().map(|looked| looked.fitted).collect();
+    let of_set = |(set, looked): (&Pictures, Looked)| {
+        let (labels, note) = labels_of(set, &looked, extractor);
+        driver.note(note.as_slice());
+        Set { name: set.name.clone(), features: looked.features, labels }
+    };
+    let seen: Vec<Set> = sets.iter().zip(looked).map(of_set).collect();
     driver.progress.count_steps();
     let compared = compare(&real, &seen, &mut |done, of| driver.goes_on("comparing", done, of));
     driver.finish();
@@ -130,27 +226,32 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
         Err(MetricError::Stopped) => return Ok(driver.stopped()),
         found => found.context("the sets cannot be compared")?,
     };
-    let files: Vec<String> = options.reference.iter().map(|path| path.display().to_string()).collect();
-    let hash = driver.provenance.classifier.as_ref().map_or_else(String::new, |info| info.sha256.clone());
-    driver.note(&seen_by.note(&hash).into_iter().collect::<Vec<_>>());
     let table = Table {
-        extractor: (&extractor.name, &hash, real.width()),
+        extractor: (&extractor.name, &sha256, real.width()),
         dialect: seen_by.dialect,
-        device: driver.device(),
+        device: &device,
         size: [shape[1], shape[2]],
-        reference: (files.join(", "), real.len()),
+        resize: seen_by.resize(),
+        reference: &described,
         classes: &extractor.classes,
         sets: &seen,
+        fitted: &fitted,
         reports: &reports,
+        paired: &paired,
+        lpips: lpips.as_ref().map(|network| &network.sha256),
     };
     for note in reports.iter().flat_map(|report| &report.notes) {
         driver.say(&format!("warning: {note}"));
     }
-    say_out(&table.text())?;
+    if options.prints {
+        say_out(&table.text())?;
+    }
     // One that cannot be written keeps none of the others back.
     let written = options.out.iter().map(|path| {
         table.write(path)?;
-        driver.note(&[format!("written: {}", path.display())]);
+        if options.prints {
+            driver.note(&[format!("written: {}", path.display())]);
+        }
         Ok(())
     });
     let written: Vec<anyhow::Result<()>> = written.collect();
@@ -158,97 +259,19 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
     Ok(Outcome::Done)
 }
 
-/// Has the extractor look at sets.
-struct Looker<'a> {
-    options: &'a EvaluateOptions,
-    extractor: &'a Extractor,
-    driver: &'a mut Driver,
-    /// `[C, H, W]` of all pictures, where an archive says it.
-    fixed: Option<[usize; 3]>,
-    /// Pictures of all sets that were looked at, and that there are.
-    done: usize,
-    of: usize,
+/// SHA-256 of the weights of what looks at the pictures, and the dialect, where it has one.
+pub(super) fn hash_of(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<String> {
+    let seen_by = Extractor::find(options)?;
+    let sha256 = weights_of(options, &seen_by, folders)?;
+    Ok(seen_by.dialect.map_or_else(|| sha256.clone(), |dialect| format!("{sha256} {}", dialect.key())))
 }
 
-impl Looker<'_> {
-    /// Features and labels of a set; `None` when interrupted.
-    fn look(&mut self, set: &Pictures) -> anyhow::Result<Option<(Features, Option<Vec<usize>>)>> {
-        self.driver.note(set.source.notes());
-        let Extractor { manifest: extractor, dialect } = self.extractor;
-        let classes = extractor.classes.len();
-        let (mut features, mut labels, mut notes) = (None, Vec::new(), Vec::new());
-        let runs = self.extractor.runs(set, self.fixed);
-        if let (Some(first), true) = (runs.first(), runs.iter().any(|run| run.1 != runs[0].1)) {
-            let [_, height, width] = first.1;
-            self.driver.note(&[format!(
-                "note: {} have several sizes, the first {width}×{height}, and each comes to the extractor at its own",
-                set.name
-            )]);
-        }
-        for (range, shape) in runs {
-            let said = set.source.for_each_batch(range, (shape, BATCH), &mut |batch| {
-                let taken: Vec<usize> = (0..batch.images.len()).filter(|i| set.takes(batch.first + i)).collect();
-                if taken.is_empty() {
-                    return Ok::<_, anyhow::Error>(true);
-                }
-                self.driver.note(&opened::changed(&batch.fits));
-                labels.extend(labels_of(&batch, &taken));
-                let images = levels(&batch.images, &taken);
-                let n = images.len();
-                self.driver.count_pictures("looking", (self.done, self.of), BATCH);
-                let model = (self.options.extractor.as_str(), *dialect);
-                let Some([values, logits, spatial]) = self.driver.measure(model, images, &self.options.compute)? else {
-                    return Ok(false);
-                };
-                self.done += n;
-                // The outputs of an extractor are nobody's classes.
-                let [width, outputs, places] = [&values, &logits, &spatial].map(|seen| seen.len() / n);
-                let features = features.get_or_insert_with(|| Features::new(width, outputs));
-                features.extend(&values, &logits);
-                if places > 0 {
-                    features.extend_spatial(&spatial, places);
-                }
-                Ok(true)
-            })?;
-            notes.extend(said);
-            if self.driver.interrupted {
-                break;
-            }
-        }
-        self.driver.note(&notes);
-        if self.driver.interrupted {
-            return Ok(None);
-        }
-        let features = features.with_context(|| format!("{} hold no picture", set.name))?;
-        let labels = (classes > 0 && labels.len() == features.len()).then_some(labels);
-        let unknown = labels.as_ref().and_then(|labels| labels.iter().copied().find(|label| *label >= classes));
-        if let Some(label) = unknown {
-            self.driver.note(&[format!(
-                "note: {} have pictures of class {label}, but the extractor knows those from 0 to {}: their labels are left aside",
-                set.name,
-                classes.saturating_sub(1)
-            )]);
-        }
-        let labels = labels.filter(|_| unknown.is_none());
-        if labels.is_some() && set.has_numbers {
-            let first = extractor.classes.iter().take(2).enumerate();
-            let first: Vec<String> = first.map(|(number, name)| format!("{number} {name}")).collect();
-            self.driver.note(&[format!(
-                "note: the classes of {} are numbers, taken as those of {}: {}, and so on",
-                set.name,
-                extractor.name,
-                first.join(", ")
-            )]);
-        }
-        Ok(Some((features, labels)))
+/// SHA-256 of the extractor's weights: what its manifest says, which is checked when they are read, else that of its files.
+fn weights_of(options: &EvaluateOptions, seen_by: &Extractor, folders: &Folders) -> anyhow::Result<String> {
+    match &seen_by.manifest.sha256 {
+        Some(said) => Ok(said.to_ascii_lowercase()),
+        None => Ok(zoo::resolve(&options.extractor, &folders.cache)?.open()?.sha256(&mut |_, _| true)?),
     }
-}
-
-/// Pictures as an 8-bit file shows them, which is what all sets have in common.
-fn levels(images: &ImageBatch, taken: &[usize]) -> ImageBatch {
-    let [_, c, h, w] = images.shape();
-    let pixels = taken.iter().flat_map(|i| images.sample(*i)).map(|value| (value * 255.0).round() / 255.0);
-    ImageBatch::new([taken.len(), c, h, w], pixels.collect())
 }
 
 #[cfg(test)]
@@ -284,22 +307,17 @@ mod tests {
             (&["a", "--reference", "r", "--out", there], "is there already"),
             (&["a"], "--reference"),
             (&["--reference", "r"], "<SET>"),
+            (&["a", "--reference", "r", "--save-statistics", "s.csv"], "give a name that ends with .npz"),
         ] {
             let error = evaluate(args).unwrap_err();
             assert!(error.to_string().contains(expected) && error.exit_code() == 2, "{error}");
         }
+        let saved = evaluate(&["a", "--save-features", "f", "--reference", "r", "--save-statistics", "s.npz"]).unwrap();
+        assert_eq!((saved.save_features, saved.save_statistics), (Some("f".into()), Some("s.npz".into())));
         let again = ["a", "--reference", "r", "--overwrite", "--out", there];
         let error = evaluate(&again).unwrap_err();
         assert!(error.to_string().contains("is no table of lapidary evaluate"), "{error}");
         std::fs::write(there, table::HEADER.join(",")).unwrap();
         assert!(evaluate(&again).unwrap().overwrite);
-    }
-
-    #[test]
-    fn all_pictures_are_seen_as_files_of_8_bits_show_them() {
-        let images = ImageBatch::new([2, 1, 1, 2], vec![0.1, 0.5, 0.999, 0.0]);
-        let seen = levels(&images, &[1, 0]);
-        assert_eq!(seen.shape(), [2, 1, 1, 2]);
-        assert_eq!(seen.pixels(), [1.0, 0.0, 26.0 / 255.0, 128.0 / 255.0]);
     }
 }

@@ -5,10 +5,16 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::comparable::{dialect, protocol, short};
+use super::pairs::{self, Paired};
+use super::reference::Described;
+use crate::data::Sight;
+use crate::experiment::Found;
 use crate::export::{ExportError, atomically};
 use crate::file::sha256;
+use crate::metrics::words::{arrow, latex, latex_head, latex_number, with_interval};
 use crate::metrics::{
-    Interval, Metric, NEIGHBOURS, Number, PARTS, Report, SUBSET, SUBSETS, Set, Sure, agreement, confidence,
+    BINS, Interval, Metric, NEIGHBOURS, Number, PARTS, Report, SUBSET, SUBSETS, Set, Sure, agreement, confidence,
 };
 use crate::zoo::InceptionDialect;
 
@@ -42,8 +48,15 @@ pub(super) const HEADER: [&str; 18] = [
     "real_pictures",
 ];
 
-/// Parts of the table that says everything.
-const PARTS_OF_JSON: [&str; 6] = ["lapidary", "extractor", "pictures", "reference", "protocol", "sets"];
+/// Parts of the table that says everything; all but the last ones are in those of earlier versions, too.
+const PARTS_OF_JSON: [&str; 8] =
+    ["lapidary", "extractor", "pictures", "reference", "protocol", "sets", COMPARABLE, SENTENCE];
+/// Those that are in every one.
+const PARTS_OF_ALL: usize = 6;
+/// What was compared by what.
+const SENTENCE: &str = "sentence";
+/// What decides which numbers compare.
+pub(super) const COMPARABLE: &str = "comparable";
 
 /// Before the SHA-256 of a table for papers, on its first line.
 const SEAL: &str = "% lapidary evaluate, SHA-256 of what follows: ";
@@ -61,8 +74,8 @@ pub(super) fn is_table(path: &Path) -> bool {
             is_header && rows.into_records().all(is_row)
         }
         Some(Format::Json) => serde_json::from_str::<Value>(&text).is_ok_and(|json| {
-            json.as_object().is_some_and(|json| json.len() == PARTS_OF_JSON.len())
-                && PARTS_OF_JSON.iter().all(|part| json.get(part).is_some())
+            json.as_object().is_some_and(|json| json.keys().all(|part| PARTS_OF_JSON.contains(&part.as_str())))
+                && PARTS_OF_JSON[..PARTS_OF_ALL].iter().all(|part| json.get(part).is_some())
         }),
         // Tables for papers are worked on.
         Some(Format::Latex) => text
@@ -71,6 +84,27 @@ pub(super) fn is_table(path: &Path) -> bool {
             .is_some_and(|(seal, body)| seal == sha256(&[body.as_bytes()])),
         None => false,
     }
+}
+
+/// What a table that says everything says of every set, pictures and numbers, and how it was measured; `None` when it is none.
+pub(in crate::cli) fn read(path: &Path) -> Option<(Vec<Found>, String)> {
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    let sure = |value: &Value, interval: &Value| {
+        let [low, high] = [0, 1].map(|end| interval[end].as_f64());
+        let interval = low.zip(high).map(|(low, high)| Interval { low, high });
+        value.as_f64().map(|value| Sure { value, interval })
+    };
+    let number = |number: &Value| {
+        let metric = Metric::ALL.into_iter().find(|metric| number["metric"] == metric.key())?;
+        let of = sure(&number["value"], &number["interval"])?;
+        Some(Number { metric, of, change: sure(&number["change"], &number["change_interval"]) })
+    };
+    let set = |set: &Value| {
+        let numbers = set["numbers"].as_array()?.iter().filter_map(number).collect();
+        Some(Found { pictures: usize::try_from(set["pictures"].as_u64()?).ok()?, numbers })
+    };
+    let sets: Option<Vec<_>> = json["sets"].as_array()?.iter().map(set).collect();
+    Some((sets?, json[SENTENCE].as_str()?.to_owned()))
 }
 
 impl Format {
@@ -86,6 +120,7 @@ impl Format {
 }
 
 /// Everything that a reader of the numbers must know, and the numbers.
+#[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
     /// Name, SHA-256 of the weights, features of a picture.
     pub(super) extractor: (&'a str, &'a str, usize),
@@ -95,64 +130,50 @@ pub(super) struct Table<'a> {
     pub(super) device: &'a str,
     /// `[H, W]` of all pictures.
     pub(super) size: [usize; 2],
-    /// The files of the real pictures, and how many these are.
-    pub(super) reference: (String, usize),
+    /// What the extractor does to that size.
+    pub(super) resize: &'a str,
+    /// The real pictures.
+    pub(super) reference: &'a Described,
     /// Names of the extractor's classes.
     pub(super) classes: &'a [String],
     pub(super) sets: &'a [Set],
+    /// Pictures of every set that were cropped or resized.
+    pub(super) fitted: &'a [usize],
     pub(super) reports: &'a [Report],
-}
-
-/// A number with as many digits as its interval allows, or four.
-fn shown(value: f64, metric: Metric) -> String {
-    match metric {
-        Metric::Agreement | Metric::Confidence => format!("{:.2} %", value * 100.0),
-        Metric::Kernel => format!("{value:.5}"),
-        Metric::Inception => format!("{value:.3}"),
-        Metric::Frechet
-        | Metric::SpatialFrechet
-        | Metric::Precision
-        | Metric::Recall
-        | Metric::Density
-        | Metric::Coverage => {
-            format!("{value:.4}")
-        }
-    }
-}
-
-/// Likewise, with half the width of its interval behind it.
-fn with_interval(of: Sure, metric: Metric, signed: bool) -> String {
-    let sign = if signed && of.value >= 0.0 { "+" } else { "" };
-    let value = format!("{sign}{}", shown(of.value, metric));
-    match of.interval {
-        // One end may lie where the number cannot.
-        Some(Interval { low, high }) => {
-            format!("{value} ± {}", shown(f64::max(high - of.value, of.value - low), metric))
-        }
-        None => value,
-    }
+    /// Of every set how it is beside its partners, if it has some.
+    pub(super) paired: &'a [Option<Paired>],
+    /// SHA-256 of the two files of LPIPS, where it was computed.
+    pub(super) lpips: Option<&'a [String; 2]>,
 }
 
 impl Table<'_> {
     /// What was compared by what, in one sentence.
     fn protocol(&self) -> String {
         let (name, hash, width) = self.extractor;
-        let (real, count) = &self.reference;
         let [height, width_of] = self.size;
         let hash = hash.get(..12).unwrap_or(hash);
+        let names: Vec<&str> = self.sets.iter().map(|set| set.name.as_str()).collect();
+        let pairs = pairs::protocol(self.paired, &names, self.lpips);
         let way = self.dialect.map_or_else(String::new, |dialect| {
             let (resize, scaling) = (dialect.resize_in_words(), dialect.scaling_in_words());
             format!(" in the dialect {}, {resize}, {scaling}", dialect.key())
         });
         let logits = if self.dialect.is_some() { ", of outputs without their bias" } else { "" };
         format!(
-            "{width} features of {name}{way} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits, against {count} real ones ({real}); ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts{logits}",
-            NEIGHBOURS.0, NEIGHBOURS.1,
+            "{width} features of {name}{way} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits, against {}; ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts in the order of a hash of what is seen{logits}; calibration: {BINS} bins{pairs}",
+            self.reference, NEIGHBOURS.0, NEIGHBOURS.1,
         )
     }
 
+    /// Numbers of a set and of its pairs, each with how many of these it is of.
+    fn numbers(&self, set: usize) -> impl Iterator<Item = (usize, &Number)> {
+        let of_pairs = self.paired[set].iter().flat_map(|paired| paired.numbers.iter().map(|of| (paired.pairs, of)));
+        let pictures = self.sets[set].features.len();
+        self.reports[set].numbers.iter().map(move |of| (pictures, of)).chain(of_pairs)
+    }
+
     fn number(&self, set: usize, metric: Metric) -> Option<&Number> {
-        self.reports[set].numbers.iter().find(|number| number.metric == metric)
+        self.numbers(set).map(|(_, number)| number).find(|number| number.metric == metric)
     }
 
     fn metrics(&self) -> impl Iterator<Item = Metric> {
@@ -163,8 +184,7 @@ impl Table<'_> {
     pub(super) fn text(&self) -> String {
         let mut columns: Vec<Vec<String>> = vec![vec![String::new(), "pictures".to_owned()]];
         for metric in self.metrics() {
-            let arrow = if metric.larger_is_better() { '↑' } else { '↓' };
-            columns[0].push(format!("{} {arrow}", metric.label()));
+            columns[0].push(format!("{} {}", metric.label(), arrow(metric)));
         }
         for (place, set) in self.sets.iter().enumerate() {
             let mut own = vec![set.name.clone(), set.features.len().to_string()];
@@ -213,7 +233,7 @@ impl Table<'_> {
         // Nothing fails that writes to memory.
         let mut written = rows.write_record(HEADER);
         for (place, set) in self.sets.iter().enumerate() {
-            for Number { metric, of, change } in &self.reports[place].numbers {
+            for (count, Number { metric, of, change }) in self.numbers(place) {
                 let sure = |of: Option<Sure>| -> [String; 3] {
                     let end = |end: fn(Interval) -> f64| {
                         of.and_then(|of| of.interval).map_or_else(String::new, |interval| end(interval).to_string())
@@ -222,8 +242,7 @@ impl Table<'_> {
                     [value, end(|interval| interval.low), end(|interval| interval.high)]
                 };
                 let better = if metric.larger_is_better() { "larger" } else { "smaller" };
-                let before =
-                    [set.name.clone(), set.features.len().to_string(), metric.key().to_owned(), better.to_owned()];
+                let before = [set.name.clone(), count.to_string(), metric.key().to_owned(), better.to_owned()];
                 let protocol = [
                     name.to_owned(),
                     hash.to_owned(),
@@ -231,8 +250,8 @@ impl Table<'_> {
                     features.to_string(),
                     self.size[0].to_string(),
                     self.size[1].to_string(),
-                    self.reference.0.clone(),
-                    self.reference.1.to_string(),
+                    self.reference.files.clone(),
+                    self.reference.count.map_or_else(String::new, |count| count.to_string()),
                 ];
                 let row = before.into_iter().chain(sure(Some(*of))).chain(sure(*change)).chain(protocol);
                 written = written.and_then(|()| rows.write_record(row.collect::<Vec<_>>()));
@@ -242,11 +261,14 @@ impl Table<'_> {
         String::from_utf8(rows.into_inner().unwrap_or_default()).unwrap_or_default()
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         let (name, sha256, features) = self.extractor;
         let interval = |sure: Sure| sure.interval.map(|interval| json!([interval.low, interval.high]));
-        let sets = self.sets.iter().zip(self.reports).map(|(set, report)| {
-            let numbers = report.numbers.iter().map(|Number { metric, of, change }| {
+        let Described { files, pictures, fitted, is_statistics, count, identity } = self.reference;
+        let comparable = self.comparable();
+        let sets = self.sets.iter().zip(self.reports).zip(self.fitted).enumerate();
+        let sets = sets.map(|(place, ((set, report), fitted))| {
+            let numbers = self.numbers(place).map(|(_, Number { metric, of, change })| {
                 json!({
                     "metric": metric.key(),
                     "better": if metric.larger_is_better() { "larger" } else { "smaller" },
@@ -259,17 +281,17 @@ impl Table<'_> {
             json!({
                 "set": set.name,
                 "pictures": set.features.len(),
+                "fitted": fitted,
+                // That of all, and how many: what has the same compares, number by number.
+                "comparable": short(&json!([comparable["hash"], set.features.len()])),
                 "numbers": numbers.collect::<Vec<_>>(),
+                "pairs": self.paired[place].as_ref().map(|paired| json!({
+                    "with": self.sets[paired.with].name,
+                    "pairs": paired.pairs,
+                    "equal": paired.equal,
+                })),
                 "classes": self.by_class(set),
                 "notes": report.notes,
-            })
-        });
-        let dialect = self.dialect.map(|dialect| {
-            json!({
-                "name": dialect.key(),
-                "resize": dialect.resize_in_words(),
-                "scaling": dialect.scaling_in_words(),
-                "logits": "without bias",
             })
         });
         json!({
@@ -277,19 +299,22 @@ impl Table<'_> {
             "extractor": {
                 "name": name,
                 "sha256": sha256,
-                "dialect": dialect,
+                "dialect": dialect(self.dialect),
                 "features": features,
                 "device": self.device,
             },
-            "pictures": { "height": self.size[0], "width": self.size[1], "levels": 256 },
-            "reference": { "files": self.reference.0, "pictures": self.reference.1 },
-            "protocol": {
-                "neighbours": { "precision_recall": NEIGHBOURS.0, "density_coverage": NEIGHBOURS.1 },
-                "kernel": { "subsets": SUBSETS, "subset": SUBSET },
-                "inception_parts": PARTS,
-                "confidence": 0.95,
+            "pictures": { "height": self.size[0], "width": self.size[1], "levels": Sight::LEVELS },
+            "reference": {
+                "files": files,
+                "pictures": pictures,
+                "fitted": fitted,
+                "statistics": is_statistics.then(|| json!({ "pictures": count })),
+                "sha256": identity,
             },
+            "protocol": protocol(self.lpips, self.dialect),
+            SENTENCE: self.protocol(),
             "sets": sets.collect::<Vec<_>>(),
+            COMPARABLE: comparable,
         })
     }
 
@@ -310,13 +335,7 @@ impl Table<'_> {
     /// Rows for the sets, in the form that papers have; wants the package booktabs.
     fn latex(&self) -> String {
         let metrics: Vec<Metric> = self.metrics().collect();
-        let head: Vec<String> = metrics
-            .iter()
-            .map(|metric| {
-                let arrow = if metric.larger_is_better() { "\\uparrow" } else { "\\downarrow" };
-                format!("{} ${arrow}$", metric.label())
-            })
-            .collect();
+        let head: Vec<String> = metrics.iter().copied().map(latex_head).collect();
         // A name with a line break would end the comment.
         let mut text = format!("% {}\n", self.protocol().replace(char::is_control, " "));
         let _infallible = writeln!(
@@ -326,42 +345,22 @@ impl Table<'_> {
             head.join(" & ")
         );
         for (place, set) in self.sets.iter().enumerate() {
-            let cell = |metric: &Metric| match self.number(place, *metric) {
-                Some(number) => format!(
-                    "${}$",
-                    with_interval(number.of, *metric, false).replace('±', "\\pm").replace(" %", "\\,\\%")
-                ),
-                None => "--".to_owned(),
-            };
+            let number = |metric: &Metric| self.number(place, *metric).map(|number| latex_number(number.of, *metric));
+            let cell = |metric: &Metric| number(metric).unwrap_or_else(|| "--".to_owned());
             let cells: Vec<String> = metrics.iter().map(cell).collect();
-            let _infallible = writeln!(text, "{} & {} \\\\", escaped(&set.name), cells.join(" & "));
+            let _infallible = writeln!(text, "{} & {} \\\\", latex(&set.name), cells.join(" & "));
         }
         text += "\\bottomrule\n\\end{tabular}\n";
         format!("{SEAL}{}\n{text}", sha256(&[text.as_bytes()]))
     }
 }
 
-/// Text that LaTeX prints as it is.
-fn escaped(text: &str) -> String {
-    text.chars().fold(String::new(), |mut escaped, c| {
-        match c {
-            '\\' => escaped.push_str("\\textbackslash{}"),
-            '~' => escaped.push_str("\\textasciitilde{}"),
-            '^' => escaped.push_str("\\textasciicircum{}"),
-            '&' | '%' | '$' | '#' | '_' | '{' | '}' => escaped.extend(['\\', c]),
-            c if c.is_control() => escaped.push(' '),
-            c => escaped.push(c),
-        }
-        escaped
-    })
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::metrics::{Features, compare};
+    use crate::metrics::{Features, Real, compare};
 
-    fn set(name: &str, shift: f32) -> Set {
+    pub(in crate::cli::evaluate) fn set(name: &str, shift: f32) -> Set {
         let mut features = Features::new(2, 2);
         for i in 0..12 {
             let value = (i * 7 % 12) as f32 / 12.0;
@@ -372,18 +371,28 @@ mod tests {
 
     #[test]
     fn the_same_numbers_stand_in_every_form() {
-        let (real, sets) = (set("real", 0.0).features, [set("a_1", 0.5), set("b", 0.25)]);
+        let (real, sets) = (Real::of(set("real", 0.0).features), [set("a_1", 0.5), set("b", 0.25)]);
         let reports = compare(&real, &sets, &mut |_, _| true).unwrap();
-        let classes = ["x".to_owned(), "y".to_owned()];
+        let (classes, reference) = (["x".to_owned(), "y".to_owned()], Described::of_some("real.npz", 12));
+        let of_pairs = [(Metric::Psnr, 24.5, 1.5), (Metric::Flip, 0.125, 0.25), (Metric::Equal, 2.0, 0.0)];
+        let numbers = of_pairs.map(|(metric, value, reach)| {
+            let interval = (reach > 0.0).then_some(Interval { low: value - reach, high: value + reach });
+            Number { metric, of: Sure { value, interval }, change: None }
+        });
+        let paired = [None, Some(Paired { with: 0, pairs: 11, equal: 2, numbers: numbers.to_vec() })];
         let table = Table {
             extractor: ("judge", "0123456789abcdef", 2),
             dialect: None,
             device: "a device",
             size: [8, 16],
-            reference: ("real.npz".to_owned(), 12),
+            resize: "none",
+            reference: &reference,
             classes: &classes,
             sets: &sets,
+            fitted: &[0, 3],
             reports: &reports,
+            paired: &paired,
+            lpips: None,
         };
         let text = table.text();
         let lines: Vec<&str> = text.lines().collect();
@@ -391,9 +400,16 @@ mod tests {
         assert!(lines[2].starts_with("Fréchet distance ↓") && lines[2].contains("0.2500 ± "), "{text}");
         assert!(lines[2].contains("-0.1875 ± "), "0.0625 less 0.25: {text}");
         assert!(text.contains("(SHA-256 0123456789ab…) of 16×8 pictures") && text.contains("12 real ones"), "{text}");
+        assert!(
+            text.contains("\nPSNR, dB ↑") && text.contains("   24.50 ± 1.50") && text.contains("equal pairs ↑"),
+            "{text}"
+        );
+        assert!(text.contains("pairs: b with a_1 (11 pairs)"), "{text}");
         let csv = table.csv();
         let rows: Vec<&str> = csv.lines().collect();
-        assert_eq!(rows.len(), 1 + 2 * 9, "{csv}");
+        assert_eq!(rows.len(), 1 + 2 * 10 + 3, "{csv}");
+        assert!(csv.contains("\nb,11,psnr,larger,24.5,23,26,,,,"), "{csv}");
+        assert!(csv.contains("\nb,11,equal_pairs,larger,2,,,,,,"), "{csv}");
         let value: f64 = rows[1]
             .strip_prefix("a_1,12,frechet_distance,smaller,")
             .unwrap()
@@ -408,16 +424,34 @@ mod tests {
         assert!((number["change"].as_f64().unwrap() + 0.1875).abs() < 1e-6, "{number}");
         assert!(number["change_interval"][1].as_f64().unwrap() < 0.0);
         assert_eq!(json["sets"][0]["classes"][1]["pictures"], 6);
-        let inception = Table { dialect: Some(InceptionDialect::PytorchFid), classes: &[], ..table };
+        let inception =
+            Table { dialect: Some(InceptionDialect::PytorchFid), resize: "pytorch-fid", classes: &[], ..table };
         let way = "judge in the dialect pytorch-fid, bilinear to 299×299 as PyTorch, 2 level / 255 - 1 (SHA-256 0123";
-        assert!(inception.text().contains(way) && inception.text().contains("10 parts, of outputs without their bias"));
+        assert!(inception.text().contains(way) && inception.text().contains("seen, of outputs without their bias;"));
         assert!(inception.csv().contains(",judge,0123456789abcdef,pytorch-fid,2,8,16,"), "{}", inception.csv());
-        assert_eq!(inception.json()["extractor"]["dialect"]["name"], "pytorch-fid");
-        assert_eq!(json["extractor"]["dialect"], Value::Null);
-        let table = Table { dialect: None, classes: &classes, ..inception };
+        let said = inception.json();
+        assert_eq!(said["extractor"]["dialect"]["name"], "pytorch-fid");
+        assert_eq!(
+            (&said["protocol"]["dialect"]["logits"], &said[COMPARABLE]["resize"]),
+            (&json!("without bias"), &json!("pytorch-fid"))
+        );
+        assert_ne!(said[COMPARABLE]["hash"], json[COMPARABLE]["hash"], "two dialects do not compare");
+        assert!(json["extractor"]["dialect"].is_null() && json["protocol"]["dialect"].is_null());
+        assert_eq!((&json["sets"][1]["fitted"], &json["reference"]["pictures"]), (&3.into(), &12.into()));
+        assert_eq!(json["sets"][1]["pairs"], json!({ "with": "a_1", "pairs": 11, "equal": 2 }));
+        assert!(json["sets"][0]["pairs"].is_null() && json["protocol"]["lpips"].is_null());
         let latex = table.latex();
         assert!(latex.contains("\na\\_1 & $0.2500 \\pm ") && latex.contains("\\,\\%"), "{latex}");
-        assert_eq!(latex.matches(" & ").count(), 3 * 9);
+        assert_eq!(latex.matches(" & ").count(), 3 * (10 + 3));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.json");
+        assert_eq!(read(&path), None);
+        table.write(&path).unwrap();
+        let (read, protocol) = read(&path).unwrap();
+        let expected: Vec<Found> = (0..2)
+            .map(|set| Found { pictures: 12, numbers: table.numbers(set).map(|(_, of)| *of).collect() })
+            .collect();
+        assert_eq!((read, protocol), (expected, table.protocol()));
         for (name, expected) in [("t.csv", "set,pictures"), ("t.json", "{"), ("t.TEX", SEAL)] {
             let folder = tempfile::tempdir().unwrap();
             assert!(!is_table(&folder.path().join(name)));

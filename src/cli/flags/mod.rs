@@ -338,7 +338,7 @@ fn parse_seeds(text: &str) -> Result<(u64, u64), CliError> {
     if count > MAX_COUNT as u64 {
         return Err(CliError::Many { found: text.to_owned(), count });
     }
-    SEED.check((end - 1) as f64)?;
+    Parameter { label: "Last seed", ..SEED }.check((end - 1) as f64)?;
     Ok((first, count))
 }
 

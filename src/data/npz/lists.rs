@@ -16,7 +16,7 @@ const NAMES: &str = "class_names";
 const MAX_LIST: u64 = 64 << 20;
 
 /// The bytes of a list beside pictures and labels, whose header can be read.
-fn read_list(
+pub(super) fn read_list(
     zip: &mut ZipArchive<BufReader<File>>,
     path: &Path,
     key: &'static str,

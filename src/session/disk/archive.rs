@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tempfile::NamedTempFile;
 
 use super::entry::{Entry, Fact, Pictures, StateFacts};
 use super::journal::{JOURNAL, Journal, LOCK, folder_of, sync_folder, temporary_in};
-use super::orphans::remove_taken;
+use super::orphans::{is_as_written, remove_taken};
 use super::raw::{MAGIC, Raw};
 use super::{Detail, Restored, Saving, recipe, v2};
 use crate::generator::Mask;
@@ -79,15 +79,15 @@ enum Version {
 }
 
 /// The entries of a journal of any version that is known, as entries of today.
-struct Entries<R> {
+pub(super) struct Entries<R> {
     input: R,
     version: Version,
     /// Bytes that are good.
-    good: u64,
+    pub(super) good: u64,
 }
 
 impl<R: Read> Entries<R> {
-    fn new(mut input: R, path: &Path) -> Result<Self, StorageError> {
+    pub(super) fn new(mut input: R, path: &Path) -> Result<Self, StorageError> {
         let mut magic = [0; MAGIC.len()];
         let is_read = input.read_exact(&mut magic).is_ok();
         let version = match &magic {
@@ -101,7 +101,7 @@ impl<R: Read> Entries<R> {
         Ok(Self { input, version, good: MAGIC.len() as u64 })
     }
 
-    fn next(&mut self) -> Option<Raw> {
+    pub(super) fn next(&mut self) -> Option<Raw> {
         let Version::Two(origins) = &mut self.version else {
             let raw = Raw::read(&mut self.input)?;
             self.good += raw.len();
@@ -122,20 +122,22 @@ impl<R: Read> Entries<R> {
 
 /// What a journal holds, without the pictures of its states.
 #[derive(Default)]
-struct Contents {
+pub(super) struct Contents {
     settings: Settings,
     preset: Option<String>,
     provenance: Provenance,
-    origins: Option<(Arc<Origins>, u64)>,
+    pub(super) origins: Option<(Arc<Origins>, u64)>,
     references: Option<ImageBatch>,
     mask: Option<Mask>,
-    trace: Trace,
-    index: BTreeMap<StateId, u64>,
+    pub(super) trace: Trace,
+    pub(super) index: BTreeMap<StateId, u64>,
+    /// The session file that held everything before, and its length.
+    saved: Option<(PathBuf, u64)>,
 }
 
 impl Contents {
     /// Takes in an entry; what contradicts itself or what came before is left out, for files may lie.
-    fn take(&mut self, raw: &Raw, offset: u64) {
+    pub(super) fn take(&mut self, raw: &Raw, offset: u64) {
         if let Some(fact) = raw.fact() {
             match fact {
                 Ok(fact) => self.take_fact(fact),
@@ -153,6 +155,7 @@ impl Contents {
         } else if let Some(origins) = raw.origins() {
             self.trace = Trace::default();
             self.index.clear();
+            self.saved = None;
             self.origins = origins.is_consistent().then(|| (Arc::new(origins), offset));
         } else if let Some(references) = raw.references() {
             self.references = Some(references).filter(|images| !images.is_empty());
@@ -186,7 +189,7 @@ impl Contents {
                     self.index.retain(|id, _| id.run != run);
                 }
             }
-            Fact::Saved { .. } => {}
+            Fact::Saved { path, bytes } => self.saved = Some((path.into(), bytes)),
             Fact::Settings(_) | Fact::Change { .. } => tracing::warn!("impossible settings were skipped"),
         }
     }
@@ -305,7 +308,7 @@ pub(super) fn save(journal: &mut Journal, saving: &Saving, watch: &mut Watch<'_>
 ///
 /// # Errors
 /// [`StorageError`] when it cannot be read, or is a zip but no session.
-fn with_packed_journal<T>(
+pub(super) fn with_packed_journal<T>(
     path: &Path,
     read: &mut dyn FnMut(&mut dyn Read, u64) -> Result<T, Halt>,
 ) -> Result<Option<T>, Halt> {
@@ -387,6 +390,7 @@ pub(super) fn open(
     Ok(Restored {
         epoch,
         path: is_packed.then(|| path.to_owned()),
+        older: contents.saved.filter(|(file, bytes)| is_as_written(file, *bytes)).map(|(file, _)| file),
         settings: contents.settings,
         provenance: contents.provenance,
         origins: contents.origins.map(|(origins, _)| origins),
@@ -455,11 +459,22 @@ fn copy_to(mut file: &File, path: &Path) -> std::io::Result<File> {
     Ok(copy.persist(path)?)
 }
 
-/// The pictures that a session file holds, and the real ones that it compares with; its states are not read.
+/// What a session file holds besides its states.
+#[derive(Debug)]
+pub struct Stored {
+    /// Its pictures.
+    pub origins: Option<Arc<Origins>>,
+    /// The real ones that early stopping compares with.
+    pub references: Option<ImageBatch>,
+    /// The mask that is painted over its pictures.
+    pub mask: Option<Mask>,
+}
+
+/// The pictures that a session file holds, and what belongs to them; its states are not read.
 ///
 /// # Errors
 /// [`StorageError`] when it is no session file or cannot be read.
-pub fn stored_pictures(path: &Path) -> Result<(Option<Arc<Origins>>, Option<ImageBatch>), StorageError> {
+pub fn stored_pictures(path: &Path) -> Result<Stored, StorageError> {
     let mut contents = Contents::default();
     let read = with_packed_journal(path, &mut |input, _| {
         let mut entries = Entries::new(input, path)?;
@@ -470,7 +485,10 @@ pub fn stored_pictures(path: &Path) -> Result<(Option<Arc<Origins>>, Option<Imag
         Ok(())
     });
     match read {
-        Ok(Some(())) => Ok((contents.origins.map(|(origins, _)| origins), contents.references)),
+        Ok(Some(())) => {
+            let Contents { origins, references, mask, .. } = contents;
+            Ok(Stored { origins: origins.map(|(origins, _)| origins), references, mask })
+        }
         Ok(None) | Err(Halt::Stopped) => Err(StorageError::NotASession { path: path.to_owned() }),
         Err(Halt::Failed(error)) => Err(error),
     }

@@ -1,10 +1,11 @@
-//! The disk side of a session: what it is asked, what it answers, and the rooms `raw` < `entry` < `journal` < `archive` < `storage`.
+//! The disk side of a session: what it is asked, what it answers, and the rooms `raw` < `entry` < `journal` < `archive` < `ends`, `storage`.
 //!
 //! Every job and every answer carries the epoch of its session, which counts what the journal is about: another set of
 //! pictures or another file is another epoch. What is not of the journal's epoch is dropped, on both sides, so that nothing of
 //! one session can reach the file of another.
 
 mod archive;
+mod ends;
 mod entry;
 mod journal;
 mod orphans;
@@ -17,7 +18,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use self::archive::stored_pictures;
+pub use self::archive::{Stored, stored_pictures};
+pub use self::ends::{End, Ends, stored_ends};
 pub(super) use self::entry::same_pictures;
 pub use self::entry::{Entry, Fact};
 pub use self::journal::temporary_named;
@@ -137,6 +139,8 @@ pub struct Restored {
     pub epoch: u64,
     /// The file that saving replaces; none after a crash, and none for a `session.json`, which is no session file.
     pub path: Option<PathBuf>,
+    /// After a crash the session file that holds what was there before, if it is still as it was saved.
+    pub older: Option<PathBuf>,
     /// Its settings.
     pub settings: Settings,
     /// What computed it.

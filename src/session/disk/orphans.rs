@@ -93,16 +93,19 @@ fn count(file: File, orphan: &mut Orphan) -> Option<bool> {
         if let Some((pictures, what)) = worth.origins {
             (orphan.pictures, orphan.what) = (pictures, what);
         }
-        // Where it is not as it was written, it may hold anything.
-        let is_there =
-            |(path, bytes): &(String, u64)| Path::new(path).metadata().is_ok_and(|meta| meta.len() == *bytes);
-        if let Some((path, _)) = worth.saved.filter(is_there) {
+        let saved = worth.saved.filter(|(path, bytes)| is_as_written(Path::new(path), *bytes));
+        if let Some((path, _)) = saved {
             (orphan.states, orphan.file, orphan.is_painted) = (0, Some(path.into()), false);
             is_worth = false;
         }
         orphan.is_painted = worth.is_painted.unwrap_or(orphan.is_painted);
         is_worth |= worth.is_edited || worth.iteration.is_some_and(|iteration| iteration > 0);
     }
+}
+
+/// Whether a session file has the length that it was saved with: where it has not, it may hold anything.
+pub(super) fn is_as_written(file: &Path, bytes: u64) -> bool {
+    file.metadata().is_ok_and(|meta| meta.len() == bytes)
 }
 
 fn glance(input: &mut BufReader<File>, end: u64) -> Option<Worth> {

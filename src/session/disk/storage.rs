@@ -309,8 +309,12 @@ impl Disk {
             None => Err(no_journal(folder).into()),
         };
         if let (Ok(restored), Some(journal)) = (&opened, journal) {
-            *known = before.filter(|_| restored.path.is_some());
-            tell_journal(journal, known.as_ref(), publish);
+            if restored.path.is_some() {
+                *known = before;
+                tell_journal(journal, known.as_ref(), publish);
+            } else {
+                *known = restored.older.as_deref().and_then(stamped);
+            }
         }
         publish(match opened {
             Ok(restored) => DiskEvent::Opened { ticket, restored: Box::new(restored) },

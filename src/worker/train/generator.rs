@@ -18,6 +18,7 @@ use crate::net::lpips::Lpips;
 use crate::net::unet::UnetConfig;
 use crate::train::metric::Metric;
 use crate::train::{GeneratorPlan, GeneratorTrainer, Helpers, Initial, Objective};
+use crate::worker::compare::read;
 use crate::worker::device::OpenDevice;
 use crate::zoo::{DiffusionManifest, GeneratorManifest, Manifest, ManifestKind, PreconditioningName, resolve};
 
@@ -176,11 +177,7 @@ fn lpips(
         Ok(checkpoint)
     };
     let (vgg, linear) = (open("vgg", vgg)?, open("linear", linear)?);
-    // What is missing is said when it is read.
-    let width = |name: String| vgg.tensors().get(&name).and_then(|info| info.shape.first().copied()).unwrap_or(0);
-    let widths: Vec<usize> = Lpips::widths().into_iter().map(width).collect();
-    let (mut vgg, mut linear) = (Weights::new(&vgg), Weights::new(&linear));
-    Ok(Some(Lpips::load(&widths, (&mut vgg, &mut linear), device)?))
+    Ok(Some(read(&vgg, &linear, device)?))
 }
 
 fn manifest(config: &GeneratorConfig, data: &DataSet, objective: &str, spec: GeneratorManifest) -> Manifest {

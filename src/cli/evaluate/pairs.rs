@@ -1,0 +1,261 @@
+//! Pairs of pictures: a set of which every picture has a partner, at the same place of another set.
+
+use std::panic::resume_unwind;
+
+use anyhow::Context as _;
+use crossbeam::channel::{Receiver, bounded};
+
+use super::looking::level;
+use super::lpips::Network;
+use super::sets::Pictures;
+use super::{CliError, EvaluateOptions};
+use crate::cli::driver::Driver;
+use crate::data::{Batch, PictureError};
+use crate::image::ImageBatch;
+use crate::metrics::Number;
+use crate::metrics::pairs::{PIXELS_PER_DEGREE, PairMeter, PairNumbers, WINDOW};
+use crate::units::counted;
+
+/// Pictures that are compared together, at most, and their bytes.
+const BATCH: usize = 256;
+const BYTES: usize = 64 << 20;
+
+/// Which sets have partners: for every set the place of theirs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Partners(Vec<Option<usize>>);
+
+impl Partners {
+    /// Further sets of one file or folder: one, or what was there before a refinement and after it.
+    pub(super) fn add(&mut self, sets: usize) {
+        let first = self.0.len();
+        self.0.extend((0..sets).map(|place| (place > 0).then_some(first)));
+    }
+
+    /// Every set that has no partner yet has the first one.
+    ///
+    /// # Errors
+    /// [`CliError::Pairs`] and [`CliError::PairCounts`] of sets that cannot be paired.
+    pub(super) fn declare(&mut self, sets: &[(&str, usize)]) -> Result<(), CliError> {
+        let [(first, expected), others @ ..] = sets else { return Ok(()) };
+        if others.is_empty() {
+            return Err(CliError::Pairs);
+        }
+        for (place, (name, found)) in others.iter().enumerate() {
+            if self.0[place + 1].is_none() && found != expected {
+                let (name, first) = ((*name).to_owned(), (*first).to_owned());
+                return Err(CliError::PairCounts { name, found: *found, first, expected: *expected });
+            }
+            self.0[place + 1].get_or_insert(0);
+        }
+        Ok(())
+    }
+
+    /// Whether no set has any.
+    pub(super) fn are_none(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+}
+
+/// A set beside that of its partners.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Paired {
+    /// Place of the partners' set.
+    pub(super) with: usize,
+    pub(super) pairs: usize,
+    /// Pairs of equal pictures.
+    pub(super) equal: usize,
+    pub(super) numbers: Vec<Number>,
+}
+
+/// What of which pairs was compared, behind the other sentences of a table; nothing where there are no pairs. `lpips`: SHA-256 of its
+/// two files.
+pub(super) fn protocol(paired: &[Option<Paired>], sets: &[&str], lpips: Option<&[String; 2]>) -> String {
+    let names = paired.iter().zip(sets).filter_map(|(paired, name)| {
+        let Paired { with, pairs, .. } = paired.as_ref()?;
+        Some(format!("{name} with {} ({})", sets[*with], counted(*pairs, "pair")))
+    });
+    let names: Vec<String> = names.collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    let short = |hash: &String| hash.get(..12).unwrap_or(hash).to_owned();
+    let lpips = lpips.map(|hashes| hashes.each_ref().map(short));
+    let lpips = lpips.map(|[vgg, linear]| format!("; LPIPS: version 0.1, VGG16 (SHA-256 {vgg}… and {linear}…)"));
+    format!(
+        "; pairs: {}; PSNR: mean of dB over pairs that differ; SSIM: windows of {WINDOW}×{WINDOW}; FLIP: {PIXELS_PER_DEGREE:.0} pixels per degree{}",
+        names.join(", "),
+        lpips.unwrap_or_default()
+    )
+}
+
+/// Compares every set with its partners, where it has some; `forms`: `[C, H, W]` of the pictures of each, where they have one.
+/// `None` when interrupted.
+pub(super) fn compare(
+    sets: &[Pictures],
+    partners: &Partners,
+    forms: &[Option<[usize; 3]>],
+    (options, lpips): (&EvaluateOptions, Option<&Network>),
+    driver: &mut Driver,
+) -> anyhow::Result<Option<Vec<Option<Paired>>>> {
+    let (mut found, mut told) = (Vec::new(), Vec::new());
+    for ((set, form), with) in sets.iter().zip(forms).zip(&partners.0) {
+        let Some(with) = *with else {
+            found.push(None);
+            continue;
+        };
+        let Some(shape) = form.filter(|_| forms[with] == *form) else {
+            driver.note(&[format!(
+                "note: {} are not compared picture by picture with {}, for that needs pictures of one size",
+                set.name, sets[with].name
+            )]);
+            found.push(None);
+            continue;
+        };
+        let meter = PairMeter::new(shape);
+        let reasons: Vec<String> = meter.left_out().iter().map(|reason| format!("note: {reason}")).collect();
+        // Once for all sets of one size.
+        driver.note(&reasons.iter().filter(|reason| !told.contains(*reason)).cloned().collect::<Vec<_>>());
+        told.extend(reasons);
+        let mut pairs =
+            Pairs { options, lpips, driver: &mut *driver, meter: &meter, shape, numbers: PairNumbers::default() };
+        pairs.read(&sets[with], set).with_context(|| format!("{} cannot be compared with its partners", set.name))?;
+        let numbers = pairs.numbers;
+        if driver.interrupted {
+            return Ok(None);
+        }
+        let alone = set.count() - numbers.len();
+        if alone > 0 {
+            driver.note(&[format!(
+                "warning: {} of {} cannot be compared with a partner, for one of the two cannot be read",
+                counted(alone, "picture"),
+                set.name
+            )]);
+        }
+        found.push(Some(Paired { with, pairs: numbers.len(), equal: numbers.equal(), numbers: numbers.numbers() }));
+    }
+    Ok(Some(found))
+}
+
+/// Pairs on their way: one batch of each set is in memory, and one of the partners waits.
+struct Pairs<'a> {
+    options: &'a EvaluateOptions,
+    lpips: Option<&'a Network>,
+    driver: &'a mut Driver,
+    meter: &'a PairMeter,
+    shape: [usize; 3],
+    numbers: PairNumbers,
+}
+
+impl Pairs<'_> {
+    /// Reads both sets beside each other, the partners on a thread of their own: a packed archive can be read from its beginning only.
+    fn read(&mut self, partners: &Pictures, set: &Pictures) -> anyhow::Result<()> {
+        let bytes = self.shape.iter().product::<usize>() * size_of::<f32>();
+        let form = (self.shape, (BYTES / bytes.max(1)).clamp(1, BATCH));
+        let (sender, batches) = bounded(1);
+        std::thread::scope(|scope| {
+            let read = move || {
+                let mut each = |batch: Batch| Ok::<_, PictureError>(sender.send(batch).is_ok());
+                partners.for_each_batch(form, &mut each)
+            };
+            let reader = std::thread::Builder::new().name("partners".to_owned()).spawn_scoped(scope, read)?;
+            let mut ahead = Ahead { batches, held: None };
+            let of = set.count();
+            let compared = set.for_each_batch(form, &mut |batch| {
+                if !self.driver.goes_on("comparing pairs", self.numbers.len(), of) {
+                    return Ok(false);
+                }
+                let (mut own, mut theirs) = (Vec::new(), Vec::new());
+                for row in 0..batch.images.len() {
+                    if let Some(partner) = ahead.at(batch.first + row) {
+                        theirs.extend(partner.iter().copied().map(level));
+                        own.extend(batch.images.sample(row).iter().copied().map(level));
+                    }
+                }
+                self.take([theirs, own])
+            });
+            // Whoever reads ahead ends when nobody listens.
+            drop(ahead);
+            let read = reader.join().unwrap_or_else(|panic| resume_unwind(panic));
+            compared?;
+            read?;
+            Ok(())
+        })
+    }
+
+    /// Takes pairs in; whether to go on.
+    fn take(&mut self, [theirs, own]: [Vec<f32>; 2]) -> anyhow::Result<bool> {
+        let [c, h, w] = self.shape;
+        let n = own.len() / (c * h * w).max(1);
+        if n == 0 {
+            return Ok(true);
+        }
+        let mut numbers = self.meter.compare(&theirs, &own);
+        if let Some(network) = self.lpips {
+            let pairs = [theirs, own].map(|pixels| ImageBatch::new([n, c, h, w], pixels));
+            let Some(distances) = self.driver.distances(&network.files, pairs, &self.options.compute)? else {
+                return Ok(false);
+            };
+            numbers.lpips = distances.into_iter().map(f64::from).collect();
+        }
+        self.numbers.append(numbers);
+        Ok(true)
+    }
+}
+
+/// Pictures of another set, which are asked for by places that rise.
+struct Ahead {
+    batches: Receiver<Batch>,
+    held: Option<Batch>,
+}
+
+impl Ahead {
+    /// The picture at a place of the source; `None` where it could not be read.
+    fn at(&mut self, place: usize) -> Option<&[f32]> {
+        while self.held.as_ref().is_none_or(|batch| batch.first + batch.images.len() <= place) {
+            self.held = Some(self.batches.recv().ok()?);
+        }
+        let batch = self.held.as_ref()?;
+        place.checked_sub(batch.first).map(|row| batch.images.sample(row))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_has_before_and_declared_sets_have_the_first() {
+        let mut partners = Partners::default();
+        partners.add(1);
+        assert!(partners.are_none());
+        partners.add(2);
+        partners.add(1);
+        assert_eq!(partners.0, [None, None, Some(1), None]);
+        let sets = [("a", 5), ("b before", 5), ("b after", 5), ("c", 5)];
+        partners.declare(&sets).unwrap();
+        assert_eq!(partners.0, [None, Some(0), Some(1), Some(0)]);
+    }
+
+    #[test]
+    fn sets_that_are_no_pairs_are_refused_in_one_sentence() {
+        let mut one = Partners::default();
+        one.add(1);
+        assert!(one.declare(&[("a", 5)]).unwrap_err().to_string().contains("only one is given"));
+        one.add(1);
+        let text = one.declare(&[("a", 5), ("b", 4)]).unwrap_err().to_string();
+        assert!(text.starts_with("b have 4 pictures, but a have 5"), "{text}");
+    }
+
+    #[test]
+    fn partners_are_found_by_their_places_also_behind_those_that_cannot_be_read() {
+        let (sender, batches) = bounded(3);
+        for (first, values) in [(0, vec![0.0, 1.0]), (3, vec![3.0]), (4, vec![4.0, 5.0])] {
+            let images = ImageBatch::new([values.len(), 1, 1, 1], values);
+            sender.send(Batch { first, images, names: Vec::new(), labels: None, fits: Vec::new() }).unwrap();
+        }
+        drop(sender);
+        let mut ahead = Ahead { batches, held: None };
+        let found: Vec<Option<f32>> = [0, 2, 3, 5, 6].map(|place| ahead.at(place).map(|picture| picture[0])).to_vec();
+        assert_eq!(found, [Some(0.0), None, Some(3.0), Some(5.0), None]);
+    }
+}

@@ -1,0 +1,89 @@
+//! Experiments, from the command line.
+
+use super::{check_refused, lapidary, run, stderr, stdout};
+
+const FILE: &str = r#"
+name = "small"
+seeds = "0..12"
+reference = ["real/samples.npz"]
+metrics = ["frechet_distance", "agreement"]
+[flags]
+iterations = 1
+[[generator]]
+name = "CM"
+each = { steps = [1, 2] }
+[[refinement]]
+name = "joint"
+[[published]]
+generator = "CM, steps 1"
+refinement = "none"
+metric = "frechet_distance"
+value = 0.125
+source = "Somebody 2024"
+"#;
+
+#[test]
+fn a_table_is_computed_from_nothing_and_only_what_is_new_in_its_file_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    run(path, &["generate", "--seeds", "100..112", "--out", "real"]);
+    std::fs::write(path.join("small.toml"), FILE).unwrap();
+    let experiment = ["experiment", "small.toml", "--device", "cpu"];
+    let planned = lapidary(path, &[&experiment[..], &["--dry-run"]].concat());
+    assert!(
+        stdout(&planned).contains("small: 2 cells in small\nCM, steps 1 / joint\n    lapidary refine --seeds=0..12")
+    );
+    assert!(!path.join("small").exists(), "a dry run writes nothing");
+    let output = lapidary(path, &experiment);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let lines =
+        |text: &str| text.lines().filter(|line| line.starts_with("CM, ")).map(str::to_owned).collect::<Vec<_>>();
+    let first = lines(&stdout(&output));
+    let begins = ["CM, steps 1   none", "CM, steps 1   joint", "CM, steps 2   none", "CM, steps 2   joint"];
+    assert!(first.iter().zip(begins).all(|(line, begins)| line.starts_with(begins)), "{}", stdout(&output));
+    assert!(first.len() == 4 && first[0].contains("[0.125]"), "{first:?}");
+    for name in ["table.txt", "table.csv", "table.tex", "table.md", "experiment.toml"] {
+        assert!(path.join("small").join(name).is_file(), "{name}");
+    }
+    let csv = std::fs::read_to_string(path.join("small/table.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 4 * 2, "{csv}");
+    // The folder of a cell is what its command says, and refine would make it again.
+    let cell = |steps: usize| {
+        let mut cells = std::fs::read_dir(path.join("small/cells")).unwrap().map(|entry| entry.unwrap().path());
+        let begins = format!("cm-steps-{steps}--joint-");
+        cells.find(|cell| cell.file_name().unwrap().to_string_lossy().starts_with(&begins)).unwrap()
+    };
+    let results = std::fs::read(cell(2).join("result.npz")).unwrap();
+    let own = ["refine", "--seeds", "0..12", "--iterations", "1", "--steps", "2", "--out", "own"];
+    run(path, &own);
+    assert!(std::fs::read(path.join("own/result.npz")).unwrap() == results, "the same bytes");
+    // One more refinement is computed; what was there is left as it is, and measured once.
+    let more = FILE.replacen("[[published]]", "[[refinement]]\nname = \"CE\"\nobjective = \"ce\"\n[[published]]", 1);
+    std::fs::write(path.join("small.toml"), more).unwrap();
+    let written = |cell: &std::path::Path| std::fs::metadata(cell.join("result.npz")).unwrap().modified().unwrap();
+    let before = written(&cell(1));
+    let again = lapidary(path, &experiment);
+    assert!(again.status.success(), "{}", stderr(&again));
+    let second = lines(&stdout(&again));
+    assert_eq!((second.len(), &second[..2]), (6, &first[..2]), "{second:?}");
+    assert_eq!(before, written(&cell(1)), "it is not computed again");
+    assert_eq!(std::fs::read_dir(path.join("small/evaluations")).unwrap().count(), 4);
+}
+
+#[test]
+fn what_an_experiment_cannot_do_is_said_before_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let refused = |text: &str, says: &str| {
+        std::fs::write(path.join("e.toml"), text).unwrap();
+        check_refused(path, &["experiment", "e.toml"], 2, says);
+    };
+    check_refused(path, &["experiment", "none.toml"], 2, "the experiment's file cannot be read");
+    refused("name = 3", "the experiment cannot be begun");
+    refused(
+        &FILE.replace("iterations", "iteratoins"),
+        "the cell \"CM, steps 1 / joint\" of the experiment cannot be begun",
+    );
+    refused(&FILE.replace("iterations = 1", "radius = -1"), "CM, steps 1 / joint");
+    assert!(!path.join("e").exists());
+}
