@@ -21,7 +21,7 @@
 //! | [`net`] | one folder per architecture: modules that can be trained, folded and compiled for inference | value ranges, noise levels |
 //! | [`zoo`] | what a file is (names, shapes, manifests) and where models are | devices |
 //! | [`generator`] | preconditioning, schedules, samplers, editing, noise per sample seed | files, threads, clocks |
-//! | [`classifier`] | normalisation, logits, energy | files, threads, clocks |
+//! | [`classifier`] | normalisation, logits, energy; the extractor that sets of pictures are compared by | files, threads, clocks |
 //! | [`refiner`] | objectives, update rules, targets, the ball; one iteration | files, threads, clocks |
 //! | [`metrics`] | numbers about sets of pictures, from features: distances, shares, intervals; about pairs of pictures | networks, files, clocks |
 //! | [`experiment`] | what the file of an experiment declares, and the table of what its cells gave | networks, files, clocks |

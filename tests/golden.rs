@@ -28,6 +28,8 @@ mod close;
 mod generator;
 #[path = "support/golden.rs"]
 mod golden;
+#[path = "values/inception.rs"]
+mod inception;
 #[path = "values/lpips.rs"]
 mod lpips;
 #[path = "values/metrics.rs"]

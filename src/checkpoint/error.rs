@@ -1,6 +1,6 @@
 //! What can be wrong with a checkpoint, each in one sentence: what was found, what was expected, what to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Checkpoint, Content};
 use crate::file::Place;
@@ -71,6 +71,8 @@ pub enum CheckpointError {
     Shape { path: PathBuf, tensor: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("the file's SHA-256 is {found}, but its manifest says {expected}: fetch the file again, or correct the manifest if you changed the weights yourself\n{}", path.display())]
     Hash { path: PathBuf, expected: String, found: String },
+    #[error("Inception-2015 is not part of this program, and nothing is ever downloaded: get one of {files}, and give its path to --extractor{}", looked_at(path.as_deref()))]
+    NoInception { path: Option<PathBuf>, files: &'static str },
     #[error("there is no bundled model {name:?} and no such file: choose one of {known}, or give a path")]
     Unknown { name: String, known: String },
     #[error("{what}, so the file needs a manifest: write {} beside it (README, \"Bring your own checkpoint\", shows one)\n{}", manifest.display(), path.display())]
@@ -79,7 +81,7 @@ pub enum CheckpointError {
     Incomplete { path: PathBuf, tensor: String, beside: String },
     #[error("the file holds several networks, after {}: choose one by a line such as prefix = {:?} in a manifest, {}\n{}", quoted(prefixes), prefixes.first().map_or("", String::as_str), manifest.display(), path.display())]
     Ambiguous { path: PathBuf, manifest: PathBuf, prefixes: Vec<String> },
-    #[error("{what}, but a generator must be OpenAI's U-Net (its own names, diffusers' or NVlabs') and a classifier a ResNet (torchvision's names, CIFAR's or RobustBench's): choose another file\n{}", path.display())]
+    #[error("{what}, but a generator must be OpenAI's U-Net (its own names, diffusers' or NVlabs'), a classifier a ResNet (torchvision's names, CIFAR's or RobustBench's) and an extractor Inception-2015: choose another file\n{}", path.display())]
     Foreign { path: PathBuf, what: String },
     #[error("loading was cancelled")]
     Cancelled,
@@ -89,7 +91,11 @@ pub enum CheckpointError {
     ManifestValue { path: PathBuf, what: String, expected: String },
     #[error("the bundled model cannot be unpacked, nor in the folder for temporary files: make room, allow writing there, or name another folder in the variable XDG_CACHE_HOME\n{}", path.display())]
     Unpack { path: PathBuf, source: std::io::Error },
-    #[error("{name:?} is a {found}, but a {expected} is needed here: choose another model")]
+    #[error(
+        "{name:?} is {} {found}, but {} {expected} is needed here: choose another model",
+        article(found),
+        article(expected)
+    )]
     Role { name: String, expected: &'static str, found: &'static str },
 }
 
@@ -114,6 +120,16 @@ fn advice(fault: &toml::de::Error) -> &'static str {
 
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Before the name of a role.
+fn article(role: &str) -> &'static str {
+    if role.starts_with('e') { "an" } else { "a" }
+}
+
+/// Where there is no file, on a line of its own.
+fn looked_at(path: Option<&Path>) -> String {
+    path.map_or_else(String::new, |path| format!("\n{}", path.display()))
 }
 
 fn nearest_hint(nearest: Option<&str>) -> String {

@@ -1,4 +1,5 @@
-//! Pickles whose dictionaries have defaults, made plain: the reader of PyTorch's files knows `dict` and `OrderedDict` only.
+//! Pickles whose dictionaries have defaults, and those of programs of TorchScript, made plain: the reader of PyTorch's files
+//! knows `dict` and `OrderedDict` only, and modules of Python.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -14,9 +15,11 @@ const PLAIN: &[u8] = b"ccollections\nOrderedDict\n";
 const MOST_BETWEEN: usize = 5;
 /// First bytes of such operations: a class, one that was kept, none, a tuple, keeping.
 const BETWEEN: &[u8] = b"chjN)\x85qr";
+/// How TorchScript names the classes of a program; what they do lies elsewhere in the archive, and nobody reads it.
+const SCRIPTED: &[u8] = b"c__torch__";
 
 /// A copy of the archive whose pickles build plain dictionaries, in a file that vanishes when it is dropped; `None` when
-/// none of its dictionaries has a default.
+/// none of its dictionaries has a default, and none of its objects is of a program.
 pub(super) fn with_plain_dictionaries(file: File) -> ZipResult<Option<tempfile::NamedTempFile>> {
     let mut archive = ZipArchive::new(std::io::BufReader::new(file))?;
     let mut pickles = BTreeMap::new();
@@ -26,7 +29,8 @@ pub(super) fn with_plain_dictionaries(file: File) -> ZipResult<Option<tempfile::
         if name.ends_with("data.pkl") {
             let mut pickle = Vec::new();
             entry.read_to_end(&mut pickle)?;
-            pickles.extend(plain(&pickle).map(|plain| (place, (name, plain))));
+            let plain = without_objects(&pickle).or_else(|| plain(&pickle));
+            pickles.extend(plain.map(|plain| (place, (name, plain))));
         }
     }
     if pickles.is_empty() {
@@ -75,6 +79,38 @@ fn plain(pickle: &[u8]) -> Option<Vec<u8>> {
         place = call;
     }
     Some(out)
+}
+
+/// The pickle with the dictionary of its attributes for every object of a program; `None` where there is none, or it is written
+/// in a way that TorchScript does not write.
+fn without_objects(pickle: &[u8]) -> Option<Vec<u8>> {
+    if !pickle.windows(SCRIPTED.len()).any(|window| window == SCRIPTED) {
+        return None;
+    }
+    let operations = operations(pickle)?;
+    let mut classes: HashSet<&[u8]> = HashSet::new();
+    let (mut out, mut place, mut begun) = (Vec::with_capacity(pickle.len()), 0, 0_usize);
+    while let Some(operation) = operations.get(place) {
+        place += 1;
+        let kept = matches!(operation[0], b'h' | b'j') && classes.contains(&operation[1..]);
+        if kept || operation.starts_with(SCRIPTED) {
+            if let Some(keeping) = operations.get(place).filter(|next| matches!(next[0], b'q' | b'r')) {
+                classes.insert(&keeping[1..]);
+                place += 1;
+            }
+            // An object is made of no arguments, and its attributes follow.
+            if !matches!(operations.get(place..), Some([b")", b"\x81", ..])) {
+                return None;
+            }
+            (place, begun) = (place + 2, begun + 1);
+        } else if *operation == b"b" {
+            // It would take them over.
+            begun = begun.checked_sub(1)?;
+        } else {
+            out.extend_from_slice(operation);
+        }
+    }
+    (begun == 0).then_some(out)
 }
 
 /// The operations of a pickle of any protocol, each with its argument; `None` where they are no pickle's.
@@ -130,5 +166,20 @@ mod tests {
         assert_eq!(plain(text).as_deref(), Some(text.as_slice()));
         assert_eq!(plain(b"\x80\x02ccollections\ndefaultdict\n(K\x01tR."), None);
         assert_eq!(plain(b"ccollections\ndefaultdict\nX\xff\xff\xff\xff"), None);
+    }
+
+    #[test]
+    fn objects_of_a_program_become_their_attributes() {
+        // Net(conv=Layer(size=3), again=that, other=Layer(size=4)), as TorchScript keeps what comes again.
+        let pickle = b"\x80\x02c__torch__\nNet\nq\0)\x81}(X\x04\0\0\0convq\x01c__torch__.deep\nLayer\nq\x02)\x81}(X\x04\0\0\0sizeq\x03K\x03\
+            ubq\x04X\x05\0\0\0againh\x04X\x05\0\0\0otherh\x02)\x81}(h\x03K\x04ububq\x05.";
+        let wanted = b"\x80\x02}(X\x04\0\0\0convq\x01}(X\x04\0\0\0sizeq\x03K\x03\
+            uq\x04X\x05\0\0\0againh\x04X\x05\0\0\0other}(h\x03K\x04uuq\x05.";
+        assert_eq!(without_objects(pickle).as_deref(), Some(wanted.as_slice()));
+        assert_eq!(without_objects(b"\x80\x02}."), None);
+        // One that is made with arguments, and attributes of no object.
+        assert_eq!(without_objects(b"\x80\x02c__torch__\nNet\nK\x01\x85\x81}b."), None);
+        assert_eq!(without_objects(b"\x80\x02c__torch__\nNet\n)\x81}bb."), None);
+        assert_eq!(without_objects(b"\x80\x02c__torch__\nNet\n)\x81}."), None);
     }
 }

@@ -329,8 +329,10 @@ struct Header {
 
 fn open_pytorch(path: &Path, bytes: u64) -> Result<Store, CheckpointError> {
     let reader = PytorchReader::new(path).or_else(|source| {
-        let odd = matches!(source, PytorchError::Pickle(PickleError::UnexpectedOpCode(_))) && bytes <= MAX_COPIED;
-        let copy = if odd { with_plain_dictionaries(open_file(path)?).ok().flatten() } else { None };
+        let odd =
+            matches!(source, PytorchError::Pickle(PickleError::UnexpectedOpCode(_) | PickleError::UnsupportedType(_)));
+        let copy =
+            if odd && bytes <= MAX_COPIED { with_plain_dictionaries(open_file(path)?).ok().flatten() } else { None };
         let again = copy.and_then(|copy| PytorchReader::new(copy.path()).ok());
         again.ok_or_else(|| refusal(path, source))
     })?;

@@ -4,12 +4,14 @@
 //! `f_y(x)` is the logit of class `y`; `sigmoid(f_y)` reads as "real picture of class y", and the energy is
 //! `E(x, y) = -f_y(x)` (Golan, Ganz, Elad 2024).
 
+mod extractor;
 pub mod labels;
 
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+pub use self::extractor::Extractor;
 pub use self::labels::{LabelError, translation};
 use crate::checkpoint::{CheckpointError, LoadReport, Weights};
 use crate::net::resnet::{OddSize, Resnet, ResnetManifest};

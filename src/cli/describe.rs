@@ -41,7 +41,7 @@ pub(super) fn describe_generation(settings: &GenerateSettings, count: usize, man
 const fn diffusion(manifest: &Manifest) -> Option<&DiffusionManifest> {
     match &manifest.kind {
         ManifestKind::Generator(spec) => Some(&spec.diffusion),
-        ManifestKind::Classifier(_) => None,
+        ManifestKind::Classifier(_) | ManifestKind::Extractor(_) => None,
     }
 }
 

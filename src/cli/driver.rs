@@ -24,6 +24,7 @@ use crate::worker::train::{Told, TrainSettings};
 use crate::worker::{
     Command, ComputeSettings, DeviceInfo, Event, JobId, LpipsFiles, MemoryEstimate, Rest, Steer, Wake, Worker,
 };
+use crate::zoo::InceptionDialect;
 
 /// How often to look after the compute thread when it says nothing, in case it died without a word.
 const LOOK: Duration = Duration::from_millis(200);
@@ -269,23 +270,24 @@ impl Driver {
         ended
     }
 
-    /// Has a classifier look at pictures: features and logits, row-major; `None` when interrupted.
+    /// Has a classifier or an extractor look at pictures: features, logits, and what an extractor sees place by place,
+    /// row-major; `None` when interrupted.
     pub(super) fn measure(
         &mut self,
-        classifier: &str,
+        (classifier, dialect): (&str, Option<InceptionDialect>),
         images: ImageBatch,
         compute: &ComputeSettings,
-    ) -> anyhow::Result<Option<[Vec<f32>; 2]>> {
+    ) -> anyhow::Result<Option<[Vec<f32>; 3]>> {
         let (classifier, compute, chunk) = (classifier.to_owned(), compute.clone(), self.batch);
         let (n, mut measured) = (images.len() as u64, None);
         // It has no iterations either.
         self.only_judges = true;
-        let command = |job| Command::Measure { job, classifier, images, compute, chunk };
+        let command = |job| Command::Measure { job, classifier, dialect, images, compute, chunk };
         // Nothing is lost when the last step is not waited for.
         self.work(command, true, &mut |event, progress| {
-            if let Event::Measured { values, logits, .. } = event {
+            if let Event::Measured { values, logits, spatial, .. } = event {
                 progress.show_steps("looking", n, n, n);
-                measured = Some([values, logits]);
+                measured = Some([values, logits, spatial]);
             }
         })?;
         Ok(measured)

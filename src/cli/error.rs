@@ -137,6 +137,14 @@ pub enum CliError {
         /// What was given.
         found: String,
     },
+    /// A dialect of another network.
+    #[error(
+        "--dialect says how pictures come to Inception-2015, but {name} is a classifier: leave it out, or give --extractor a file of Inception-2015"
+    )]
+    DialectOfClassifier {
+        /// The classifier.
+        name: String,
+    },
     /// A table of a form that is not written.
     #[error("{} ends with none of .csv, .json and .tex, which say how the table is written: rename it", path.display())]
     TableFormat {

@@ -8,12 +8,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::checkpoint::{Checkpoint, CheckpointError, Weights, unwatched};
+use crate::net::inception::{FEATURES, OUTPUTS};
 use crate::session::host::Folders;
 use crate::units::counted;
 use crate::zoo::{
-    self, Activation, AttentionOrder, BUNDLED, BlockKind, ClassifierManifest, Described, DiffusionManifest, Manifest,
-    ManifestKind, NoiseSchedule, Opened, Origin, Padding, PreconditioningName, ResnetManifest, Shortcut, UnetManifest,
-    describe, expected, find, manifest_beside, resolve,
+    self, Activation, AttentionOrder, BUNDLED, BlockKind, ClassifierManifest, Described, DiffusionManifest,
+    ExtractorManifest, InceptionDialect, Manifest, ManifestKind, NoiseSchedule, Opened, Origin, Padding,
+    PreconditioningName, ResnetManifest, Shortcut, UnetManifest, describe, expected, find, manifest_beside, resolve,
 };
 
 /// Names that are listed before the rest is only counted.
@@ -205,6 +206,7 @@ impl NetworkFacts {
         let (architecture, input) = match &manifest.kind {
             ManifestKind::Generator(spec) => (of_unet(&spec.unet, manifest.size()), of_diffusion(&spec.diffusion)),
             ManifestKind::Classifier(spec) => (of_resnet(&spec.resnet), of_normalisation(spec)),
+            ManifestKind::Extractor(spec) => (of_inception(*spec), of_dialect(spec.dialect)),
         };
         let mut facts = Self {
             architecture,
@@ -429,6 +431,15 @@ fn of_diffusion(noise: &DiffusionManifest) -> String {
 fn of_normalisation(spec: &ClassifierManifest) -> String {
     let values = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(" ");
     format!("mean {}, std {}", values(&spec.mean), values(&spec.std))
+}
+
+fn of_inception(spec: ExtractorManifest) -> String {
+    let factors = if spec.scaled { "with" } else { "without" };
+    format!("Inception of 2015, {FEATURES} features and {OUTPUTS} outputs, batch norms {factors} factors")
+}
+
+fn of_dialect(dialect: InceptionDialect) -> String {
+    format!("{}: {}, {}", dialect.key(), dialect.resize_in_words(), dialect.scaling_in_words())
 }
 
 #[cfg(test)]

@@ -60,7 +60,9 @@ fn look_into((manifest, path): &Described, options: &RunOptions) -> anyhow::Resu
     let Settings { generate, refine, .. } = &options.settings;
     let (then, place) = match manifest.kind {
         ManifestKind::Generator(_) => (made_with.map(|made| &made.generator), &generate.generator),
-        ManifestKind::Classifier(_) => (made_with.map(|made| &made.classifier), &refine.classifier),
+        ManifestKind::Classifier(_) | ManifestKind::Extractor(_) => {
+            (made_with.map(|made| &made.classifier), &refine.classifier)
+        }
     };
     let then = then.and_then(Option::as_ref);
     let sha256 = match path {

@@ -17,7 +17,7 @@ use crate::data::MAX_COUNT;
 use crate::export::MAX_SHARDS;
 use crate::generator::settings::SAMPLES;
 use crate::parameter::{Parameter, number};
-use crate::zoo::{BUNDLED, ManifestKind, bundled_manifest};
+use crate::zoo::{BUNDLED, InceptionDialect, ManifestKind, bundled_manifest};
 
 /// Pictures that are left out first.
 pub(super) const SKIP: Parameter = Parameter {
@@ -62,6 +62,7 @@ pub(super) const CONFIG: &str = "config";
 pub(super) const FILES: &str = "file";
 pub(super) const REFERENCE: &str = "reference";
 pub(super) const EXTRACTOR: &str = "extractor";
+pub(super) const DIALECT: &str = "dialect";
 pub(super) const PAIRS: &str = "pairs";
 pub(super) const LPIPS: &str = "lpips";
 
@@ -225,9 +226,14 @@ fn evaluate() -> Command {
         file_arg(super::evaluate::SAVE_FEATURES, "PATH", features.to_owned(), ValueHint::AnyPath),
     ];
     let extractor = Arg::new(EXTRACTOR).long(EXTRACTOR).value_name("MODEL").help(format!(
-        "The classifier whose features are compared, best one that refined nothing [default: {}]",
+        "The network whose features are compared: a classifier, best one that refined nothing, or a file of Inception-2015 [default: {}]",
         super::evaluate::EXTRACTOR
     ));
+    let dialect = Arg::new(DIALECT)
+        .long(DIALECT)
+        .value_name("DIALECT")
+        .value_parser(InceptionDialect::ALL.map(InceptionDialect::key))
+        .help("How pictures come to Inception-2015 [default: that of the file: pytorch-fid for pt_…, tensorflow for weights-…, clean for NVIDIA's]");
     let lpips = "The weights of LPIPS, for pairs: torchvision's file of vgg16 and vgg.pth of richzhang/PerceptualSimilarity, or a folder with both; given again for the second file";
     let pairs =
         "Every picture of the first set is the partner of that at its place in every other one: compare them, too";
@@ -240,7 +246,7 @@ fn evaluate() -> Command {
         .arg(sets)
         // One at a time: the sets may stand behind it.
         .arg(many(REFERENCE, reference).num_args(1).required(true))
-        .args([extractor, limit, many(LPIPS, lpips).num_args(1), many(OUT, tables)])
+        .args([extractor, dialect, limit, many(LPIPS, lpips).num_args(1), many(OUT, tables)])
         .arg(flags::plain_switch(PAIRS, pairs))
         .args(kept)
         .arg(flags::plain_switch(OVERWRITE, "Replace files of an earlier evaluate, and nothing else"))

@@ -21,6 +21,9 @@ pub fn write_features(path: &Path, seen: &SeenFeatures) -> Result<(), ExportErro
         array(archive, "features", &[n, features.width()], features.values().iter().copied())?;
         let logits = (0..n).flat_map(|place| features.logits(place).iter().copied());
         array(archive, "logits", &[n, features.classes()], logits)?;
+        if let Some(spatial) = features.spatial() {
+            array(archive, "spatial", &[n, spatial.width()], spatial.values().iter().copied())?;
+        }
         if let Some(labels) = labels {
             array(archive, "labels", &[n], labels.iter().map(|label| *label as i64))?;
         }
@@ -97,6 +100,10 @@ mod tests {
         let bare = SeenFeatures { labels: None, names: Vec::new(), classes: Vec::new(), ..all.clone() };
         write_features(&path, &bare).unwrap();
         assert_eq!(read_features(&path).unwrap(), bare);
+        let mut placed = all.clone();
+        placed.features.extend_spatial(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], 3);
+        write_features(&path, &placed).unwrap();
+        assert_eq!(read_features(&path).unwrap(), placed, "place by place, too");
         let other = SeenFeatures { hashes: vec![Digest::default(); 3], ..all };
         write_features(&path, &other).unwrap();
         let text = read_features(&path).unwrap_err().to_string();

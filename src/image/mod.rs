@@ -5,6 +5,7 @@
 pub mod colour;
 mod levels;
 pub mod reduced;
+pub mod resize;
 pub mod sheet;
 
 use std::sync::Arc;

@@ -2,20 +2,22 @@
 
 use super::MetricError;
 
-/// Features and logits, one row of each per picture.
+/// Features and logits, one row of each per picture, and features place by place where the network has some.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Features {
     width: usize,
     classes: usize,
     values: Vec<f32>,
     logits: Vec<f32>,
+    /// Without logits.
+    spatial: Option<Box<Self>>,
 }
 
 impl Features {
     /// None yet, of so many numbers and classes a picture.
     #[must_use]
     pub const fn new(width: usize, classes: usize) -> Self {
-        Self { width, classes, values: Vec::new(), logits: Vec::new() }
+        Self { width, classes, values: Vec::new(), logits: Vec::new(), spatial: None }
     }
 
     /// Adds pictures: `[N, width]` features and `[N, classes]` logits, row-major.
@@ -28,6 +30,24 @@ impl Features {
         self.logits.extend_from_slice(logits);
     }
 
+    /// Adds what is seen place by place of pictures that [`Self::extend`] added: `[N, width]`, row-major.
+    ///
+    /// # Panics
+    /// When the width changes, or when then not every picture has a row.
+    pub fn extend_spatial(&mut self, values: &[f32], width: usize) {
+        let count = self.len();
+        let spatial = self.spatial.get_or_insert_with(|| Box::new(Self::new(width, 0)));
+        assert_eq!(spatial.width, width, "one width for all");
+        spatial.values.extend_from_slice(values);
+        assert_eq!(spatial.len(), count, "one row per picture");
+    }
+
+    /// What is seen of the pictures place by place.
+    #[must_use]
+    pub fn spatial(&self) -> Option<&Self> {
+        self.spatial.as_deref()
+    }
+
     /// Adds the pictures of another set.
     ///
     /// # Errors
@@ -35,6 +55,14 @@ impl Features {
     pub fn append(&mut self, other: &Self) -> Result<(), MetricError> {
         if (self.width, self.classes) != (other.width, other.classes) {
             return Err(MetricError::Width { a: self.width, b: other.width });
+        }
+        match (&mut self.spatial, &other.spatial) {
+            (Some(own), Some(more)) => own.append(more)?,
+            (None, None) => {}
+            (own, more) => {
+                let [a, b] = [own.as_ref(), more.as_ref()].map(|spatial| spatial.map_or(0, |spatial| spatial.width));
+                return Err(MetricError::Width { a, b });
+            }
         }
         self.values.extend_from_slice(&other.values);
         self.logits.extend_from_slice(&other.logits);
@@ -98,7 +126,8 @@ impl Features {
     /// When there is no such picture.
     #[must_use]
     pub fn at(&self, places: &[usize]) -> Self {
-        let mut some = Self::new(self.width, self.classes);
+        let spatial = self.spatial.as_ref().map(|spatial| Box::new(spatial.at(places)));
+        let mut some = Self { spatial, ..Self::new(self.width, self.classes) };
         for place in places {
             some.values.extend_from_slice(self.row(*place));
             some.logits.extend_from_slice(self.logits(*place));
@@ -117,7 +146,7 @@ impl Features {
         };
         match (0..self.len()).find(is_broken) {
             Some(place) => Err(MetricError::NotFinite { place, count: self.len() }),
-            None => Ok(()),
+            None => self.spatial.as_ref().map_or(Ok(()), |spatial| spatial.check()),
         }
     }
 
@@ -138,5 +167,41 @@ impl Features {
         let mut features = Self::new(width, 1);
         features.extend(values, &vec![0.0; values.len() / width]);
         features
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seen_place_by_place_stays_with_its_picture() {
+        let mut features = Features::of_rows(1, &[1.0, 2.0]);
+        assert_eq!(features.spatial(), None);
+        features.extend_spatial(&[10.0, 11.0, 20.0, 21.0], 2);
+        features.extend(&[3.0], &[0.0]);
+        features.extend_spatial(&[30.0, 31.0], 2);
+        let some = features.at(&[2, 0, 2]);
+        let spatial = some.spatial().expect("it is taken along");
+        assert_eq!((some.values(), spatial.width()), (&[3.0, 1.0, 3.0][..], 2));
+        assert_eq!(spatial.values(), [30.0, 31.0, 10.0, 11.0, 30.0, 31.0]);
+        assert_eq!(some.check(), Ok(()));
+        let mut all = features.clone();
+        all.append(&some).unwrap();
+        assert_eq!((all.len(), all.spatial().unwrap().len()), (6, 6));
+        assert_eq!(all.spatial().unwrap().row(3), [30.0, 31.0]);
+        let bare = Features::of_rows(1, &[4.0]);
+        assert_eq!(all.append(&bare), Err(MetricError::Width { a: 2, b: 0 }), "a picture would have no places");
+        assert_eq!(all.len(), 6, "and nothing was added");
+        let mut broken = bare;
+        broken.extend_spatial(&[f32::NAN], 1);
+        assert_eq!(broken.check(), Err(MetricError::NotFinite { place: 0, count: 1 }));
+    }
+
+    #[test]
+    #[should_panic(expected = "one row per picture")]
+    fn a_picture_without_its_places_is_refused() {
+        let mut features = Features::of_rows(1, &[1.0, 2.0]);
+        features.extend_spatial(&[10.0, 11.0], 2);
     }
 }

@@ -8,6 +8,7 @@
 //! | number | compares | better | source |
 //! |---|---|---|---|
 //! | [`frechet_distance`] | mean and covariance of two sets | smaller | Heusel et al. 2017 |
+//! | the same of [`Features::spatial`] | likewise, of what is seen place by place (sFID) | smaller | Nash et al. 2021 |
 //! | [`kernel_distance`] | all moments, without bias | smaller | Binkowski et al. 2018 |
 //! | [`Neighbourhoods`] | who lies among whom: precision, recall, density, coverage | larger | Kynkäänniemi et al. 2019, Naeem et al. 2020 |
 //! | [`inception_score`] | one set with its classes | larger | Salimans et al. 2016 |

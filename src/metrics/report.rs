@@ -37,6 +37,9 @@ const AFFORDED: f64 = 2e11;
 pub enum Metric {
     /// [`frechet_distance`] to the real pictures.
     Frechet,
+    /// [`frechet_distance`] to the real pictures in [`Features::spatial`]: sFID where the extractor is Inception-2015 (Nash et
+    /// al. 2021).
+    SpatialFrechet,
     /// [`kernel_distance`] to the real pictures.
     Kernel,
     /// [`super::Neighbourhoods::precision`].
@@ -69,8 +72,9 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order of a table.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Frechet,
+        Self::SpatialFrechet,
         Self::Kernel,
         Self::Precision,
         Self::Recall,
@@ -92,6 +96,7 @@ impl Metric {
     pub const fn key(self) -> &'static str {
         match self {
             Self::Frechet => "frechet_distance",
+            Self::SpatialFrechet => "spatial_frechet_distance",
             Self::Kernel => "kernel_distance",
             Self::Precision => "precision",
             Self::Recall => "recall",
@@ -114,6 +119,7 @@ impl Metric {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Frechet => "Fréchet distance",
+            Self::SpatialFrechet => "spatial Fréchet distance",
             Self::Kernel => "kernel distance",
             Self::Precision => "precision",
             Self::Recall => "recall",
@@ -143,7 +149,10 @@ impl Metric {
     /// Whether more of it is better; of pairs, nearer to the partner.
     #[must_use]
     pub const fn larger_is_better(self) -> bool {
-        !matches!(self, Self::Frechet | Self::Kernel | Self::Calibration | Self::Flip | Self::Lpips)
+        !matches!(
+            self,
+            Self::Frechet | Self::SpatialFrechet | Self::Kernel | Self::Calibration | Self::Flip | Self::Lpips
+        )
     }
 }
 
@@ -192,6 +201,8 @@ struct Reference<'a> {
     /// Of the pictures that are here.
     features: Option<&'a Features>,
     gaussian: Gaussian,
+    /// Of what is seen place by place.
+    spatial: Option<Gaussian>,
     neighbours: Option<Neighbours>,
 }
 
@@ -207,11 +218,11 @@ struct Found {
 /// # Errors
 /// [`MetricError`] when the pictures, or their number, allow none.
 pub fn compare(real: &Real, sets: &[Set], watch: &mut Watch<'_>) -> Result<Vec<Report>, MetricError> {
-    let (gaussian, of) = (real.gaussian()?, 1 + sets.len() * 3);
+    let (gaussian, spatial, of) = (real.gaussian()?, real.spatial()?, 1 + sets.len() * 3);
     let enough = real.features().filter(|features| features.len() > NEIGHBOURS.0.max(NEIGHBOURS.1));
     let neighbours =
         enough.map(|features| Neighbours::of(features, NEIGHBOURS, &mut |_, _| watch(0, of))).transpose()?;
-    let reference = Reference { features: real.features(), gaussian, neighbours };
+    let reference = Reference { features: real.features(), gaussian, spatial, neighbours };
     let mut first: Vec<Found> = Vec::new();
     let mut reports = Vec::new();
     for (place, set) in sets.iter().enumerate() {
@@ -264,6 +275,9 @@ fn numbers(
     let bootstrapped =
         if cost <= AFFORDED { features.bootstrapped_distances(&reference.gaussian)? } else { Vec::new() };
     let mut found = vec![Found { metric: Metric::Frechet, value: distance, bootstrapped }];
+    if let (Some(spatial), Some(reference)) = (features.spatial(), &reference.spatial) {
+        found.push(plain(Metric::SpatialFrechet, frechet_distance(&Gaussian::of(spatial)?, reference)?));
+    }
     step(1)?;
     // Of statistics alone nobody knows how the pictures lie.
     if let Some(real) = reference.features.filter(|real| real.len() > 1) {
@@ -402,6 +416,38 @@ mod tests {
         assert!(own.holds(frechet.of.value) && change.high < 0.0, "{frechet:?}");
         assert!(reports.iter().all(|report| report.notes.is_empty() && report.numbers.len() == 10));
         assert!(of(&reports[0], Metric::Frechet).change.is_none(), "the first has nothing before it");
+    }
+
+    #[test]
+    fn what_is_seen_place_by_place_has_a_distance_of_its_own() {
+        let with = |seed: u64, shift: f32| {
+            let mut set = set("set", seed, 60, 0.0);
+            let places: Vec<f32> = Stream::new(seed + 9, Purpose::Sampling(0)).normal(2 * 60);
+            let places: Vec<f32> = places.iter().map(|place| place + shift).collect();
+            set.features.extend_spatial(&places, 2);
+            set
+        };
+        let (real, near, far) = (with(1, 0.0), with(1, 0.0), with(1, 3.0));
+        let reports = compare(
+            &Real::of(real.features.clone()),
+            &[near.clone(), far.clone(), set("bare", 3, 60, 0.0)],
+            &mut |_, _| true,
+        )
+        .unwrap();
+        // The same against their mean and covariance alone.
+        let known = Real::of_statistics(Statistics::of(&real.features).unwrap(), None);
+        let of_known = compare(&known, &[near, far], &mut |_, _| true).unwrap();
+        for place in [0, 1] {
+            let [a, b] = [&reports, &of_known].map(|reports| of(&reports[place], Metric::SpatialFrechet).of.value);
+            assert_eq!(a, b, "set {place}");
+        }
+        let [near, far] = [0, 1].map(|place: usize| of(&reports[place], Metric::SpatialFrechet));
+        // Both means are 3 away, and nothing else is different.
+        assert!(near.of.value < 1e-9 && (far.of.value - 18.0).abs() < 1e-4, "{near:?}, {far:?}");
+        let change = far.change.expect("both have it");
+        assert!(change.value > 0.0 && !Metric::SpatialFrechet.larger_is_better());
+        assert_eq!(of(&reports[0], Metric::Frechet).of.value, of(&reports[1], Metric::Frechet).of.value);
+        assert!(reports[2].numbers.iter().all(|number| number.metric != Metric::SpatialFrechet), "it has none");
     }
 
     #[test]

@@ -130,7 +130,8 @@ impl Statistics {
     /// # Errors
     /// As [`Gaussian::of`].
     pub fn of(features: &Features) -> Result<Self, MetricError> {
-        Ok(Self { gaussian: Gaussian::of(features)?, spatial: None, count: Some(features.len()), is_exact: true })
+        let spatial = features.spatial().map(Gaussian::of).transpose()?;
+        Ok(Self { gaussian: Gaussian::of(features)?, spatial, count: Some(features.len()), is_exact: true })
     }
 }
 
@@ -189,6 +190,18 @@ impl Real {
             (Some(known), _) => Ok(known.gaussian.clone()),
             (None, Some(features)) => Gaussian::of(features),
             (None, None) => Err(MetricError::TooFew { metric: "the Fréchet distance", needed: 2, found: 0 }),
+        }
+    }
+
+    /// Likewise of what is seen place by place, where that is known.
+    ///
+    /// # Errors
+    /// As [`Gaussian::of`].
+    pub(super) fn spatial(&self) -> Result<Option<Gaussian>, MetricError> {
+        match (&self.statistics, &self.features) {
+            (Some(known), _) => Ok(known.spatial.clone()),
+            (None, Some(features)) => features.spatial().map(Gaussian::of).transpose(),
+            (None, None) => Ok(None),
         }
     }
 }

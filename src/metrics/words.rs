@@ -10,7 +10,12 @@ fn shown(value: f64, metric: Metric) -> String {
         Metric::Equal => format!("{value:.0}"),
         Metric::Kernel => format!("{value:.5}"),
         Metric::Inception => format!("{value:.3}"),
-        Metric::Frechet | Metric::Precision | Metric::Recall | Metric::Density | Metric::Coverage => {
+        Metric::Frechet
+        | Metric::SpatialFrechet
+        | Metric::Precision
+        | Metric::Recall
+        | Metric::Density
+        | Metric::Coverage => {
             format!("{value:.4}")
         }
         Metric::Ssim | Metric::Flip | Metric::Lpips => format!("{value:.4}"),

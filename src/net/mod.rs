@@ -10,12 +10,13 @@
 //! convolutions and norms of our own (`conv`), and whoever trains one finds its numbers in [`numbers`].
 //!
 //! A network knows neither value ranges nor noise levels, and one naming of tensors: OpenAI's for U-Nets, torchvision's for
-//! residual networks; whoever opens a file of other names translates them.
+//! residual networks and for Inception; whoever opens a file of other names translates them.
 
 mod build;
 pub mod check;
 mod conv;
 mod footprint;
+pub mod inception;
 #[cfg(test)]
 mod laws;
 mod layer;

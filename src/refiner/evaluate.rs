@@ -6,9 +6,10 @@ use rayon::slice::ParallelSliceMut as _;
 
 use super::constraint::Norm;
 use super::objective::Objective;
-use crate::classifier::Classifier;
+use crate::classifier::{Classifier, Extractor};
 use crate::image::ImageBatch;
 use crate::net::resnet::OddSize;
+use crate::zoo::InceptionDialect;
 
 /// Why an iteration could not be computed.
 #[derive(Debug, thiserror::Error)]
@@ -299,6 +300,22 @@ pub fn features(
     device: &Device,
 ) -> Result<[Vec<f32>; 2], RefineError> {
     of_each(images, (chunks.joined(images.len(), most(classifier)), device), |x| classifier.features(x))
+}
+
+/// What an extractor sees of every picture, row-major: features `[N, D]`, outputs `[N, K]`, and features place by place.
+///
+/// `images` are as the dialect makes them ([`Extractor::prepare`]).
+///
+/// # Errors
+/// [`RefineError::Device`] when the device fails.
+pub fn seen(
+    extractor: &Extractor,
+    images: &ImageBatch,
+    dialect: InceptionDialect,
+    (chunks, device): (Chunks, &Device),
+) -> Result<[Vec<f32>; 3], RefineError> {
+    let most = if extractor.sums_the_same_for_any_batch() { JOINED } else { 1 };
+    of_each(images, (chunks.joined(images.len(), most), device), |x| extractor.features(x, dialect))
 }
 
 /// What a network makes of every picture, row-major.

@@ -16,6 +16,7 @@ use crate::origins::Origins;
 use crate::refiner::{RefineSettings, State};
 use crate::trace::{RunId, StateId, Tag};
 use crate::units::bytes;
+use crate::zoo::InceptionDialect;
 
 /// Names one piece of work; results of older work are ignored by whoever asked for newer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -86,12 +87,15 @@ pub enum Command {
         #[serde(default)]
         tag: Tag,
     },
-    /// Look at pictures as a classifier does.
+    /// Look at pictures as a classifier or an extractor does.
     Measure {
         /// Name of this work.
         job: JobId,
-        /// A bundled classifier's name or a path.
+        /// A bundled classifier's name, or the path of a classifier or an extractor.
         classifier: String,
+        /// The way that pictures take to an extractor; none for that of its file.
+        #[serde(default)]
+        dialect: Option<InceptionDialect>,
         /// The pictures.
         images: ImageBatch,
         /// Where.
@@ -318,6 +322,8 @@ pub enum Event {
         values: Vec<f32>,
         /// Its logits, `[N, K]`.
         logits: Vec<f32>,
+        /// What an extractor sees of them place by place, `[N, D']`; nothing of a classifier.
+        spatial: Vec<f32>,
     },
     /// Pictures were compared with their partners.
     Compared {

@@ -15,7 +15,7 @@ use super::hashing::Hashing;
 use super::message::{Event, JobId, ModelInfo};
 use super::probe;
 use crate::checkpoint::{Checkpoint, CheckpointError, LoadReport, Watch, Weights};
-use crate::classifier::Classifier;
+use crate::classifier::{Classifier, Extractor};
 use crate::file::Stamp;
 use crate::generator::Generator;
 use crate::refiner::Chunks;
@@ -105,6 +105,32 @@ impl Network for Classifier {
 
     fn probe(&self, size: [usize; 3], n: usize, chunks: Chunks, device: &Device) -> Result<Vec<f32>, WorkError> {
         probe::differentiate(self, size, n, (chunks, device))
+    }
+}
+
+impl Network for Extractor {
+    const ROLE: &'static str = "extractor";
+    const CHECKED: &'static str = "features";
+
+    fn read(manifest: &Manifest, weights: Weights<'_>, device: &Device) -> Result<(Self, LoadReport), CheckpointError> {
+        Self::read(manifest, weights, device)
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        Self::sample_shape()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.weight_bytes()
+    }
+
+    /// It stands where a classifier does, and its file is told of in the same way.
+    fn event(job: JobId, info: ModelInfo) -> Event {
+        Event::Classifier { job, info }
+    }
+
+    fn probe(&self, size: [usize; 3], n: usize, chunks: Chunks, device: &Device) -> Result<Vec<f32>, WorkError> {
+        probe::look(self, size, n, (chunks, device))
     }
 }
 

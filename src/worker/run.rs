@@ -11,11 +11,12 @@ use super::error::WorkError;
 use super::generate::Generate;
 use super::inbox::Inbox;
 use super::make::Make;
-use super::measure::Measure;
+use super::measure::{Asked, Measure};
 use super::message::{Command, Event, JobId, Rest, Steer};
 use super::refine::{Refine, Start};
 use super::task::{Context, Sink, Step, Task};
 use super::train::Train;
+use crate::classifier::{Classifier, Extractor};
 use crate::error::error_chain;
 use crate::trace::RunId;
 
@@ -108,9 +109,14 @@ impl<'a, 'c> Engine<'a, 'c> {
                 let start = Start { run, origins, from, references, settings, compute, chunk };
                 self.begin(job, Refine::new(start), iterations);
             }
-            Command::Measure { job, classifier, images, compute, chunk } => {
+            Command::Measure { job, classifier, dialect, images, compute, chunk } => {
                 let chunk = chunk.map(|chunk| chunk.get() as usize);
-                self.begin(job, Measure::new(classifier, images, compute, chunk), None);
+                let asked = Asked { model: classifier, dialect, images, compute, chunk };
+                if asked.is_of_an_extractor() {
+                    self.begin(job, Measure::<Extractor>::new(asked), None);
+                } else {
+                    self.begin(job, Measure::<Classifier>::new(asked), None);
+                }
             }
             Command::Compare { job, lpips, pairs, compute, chunk } => {
                 let chunk = chunk.map(|chunk| chunk.get() as usize);

@@ -6,6 +6,7 @@ use super::{
     BlockKind, ClassifierManifest, DiffusionManifest, Manifest, ManifestKind, ResnetManifest, Shortcut, UnetManifest,
     classes,
 };
+use crate::net::inception::SIDE;
 
 /// Levels of a U-Net, and the factor of each.
 pub(super) const MAX_LEVELS: usize = 16;
@@ -47,6 +48,11 @@ impl Manifest {
                 .problem(self.channels)
                 .or_else(|| classifier.resnet.problem())
                 .or_else(|| classifier.resnet.odd(self.size())),
+            ManifestKind::Extractor(_) => {
+                let is_it = self.channels == 3 && self.size() == [SIDE; 2];
+                let what = || format!("{} channels of {:?} pixels", self.channels, self.size());
+                (!is_it).then(|| (what(), "Inception-2015 sees channels = 3 at resolution = 299"))
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which tensors a manifest's network consists of: to say what a file lacks, and to make networks of any size with values of
 //! one's own.
 
-use super::{Manifest, ManifestKind};
+use super::{ExtractorManifest, Manifest, ManifestKind};
 use crate::net::resnet::ResnetConfig;
 use crate::net::unet::UnetConfig;
 
@@ -20,13 +20,21 @@ impl Manifest {
         let ManifestKind::Classifier(spec) = &self.kind else { return None };
         Some(ResnetConfig { arch: spec.resnet.clone(), channels: self.channels, num_classes: self.classes.len() })
     }
+
+    /// Inception-2015 of an extractor.
+    #[must_use]
+    pub const fn inception(&self) -> Option<ExtractorManifest> {
+        if let ManifestKind::Extractor(spec) = &self.kind { Some(*spec) } else { None }
+    }
 }
 
 /// Names and shapes of everything that the network of `manifest` takes, in the order of construction.
 #[must_use]
 pub fn expected(manifest: &Manifest) -> Vec<(String, Vec<usize>)> {
     let unet = manifest.unet().map(|config| config.tensors());
-    unet.or_else(|| manifest.resnet().map(|config| config.tensors())).unwrap_or_default()
+    let resnet = || manifest.resnet().map(|config| config.tensors());
+    let inception = || manifest.inception().map(ExtractorManifest::tensors);
+    unet.or_else(resnet).or_else(inception).unwrap_or_default()
 }
 
 #[cfg(test)]

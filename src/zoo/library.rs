@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::known::Found;
 use super::manifest::manifest_beside;
-use super::{Manifest, Opened, Recognised, known, open, open_as, recognise};
+use super::{Manifest, Opened, Recognised, inception, known, open, open_as, recognise};
 use crate::checkpoint::{Checkpoint, CheckpointError, unwatched};
 
 /// A model of the demo, carried inside the program.
@@ -164,7 +164,12 @@ pub fn notes(reference: &str) -> Vec<String> {
 fn look(reference: &str) -> Result<Found, CheckpointError> {
     let path = Path::new(reference);
     if !path.exists() {
-        if reference.contains(['/', '\\', '.']) {
+        let is_path = reference.contains(['/', '\\', '.']);
+        if inception::is_meant(reference) {
+            let path = is_path.then(|| path.to_owned());
+            return Err(CheckpointError::NoInception { path, files: inception::FILES });
+        }
+        if is_path {
             return Err(CheckpointError::NotFound { path: path.to_owned() });
         }
         let known = BUNDLED.map(|bundled| bundled.name).join(", ");
@@ -316,6 +321,20 @@ mod tests {
         std::fs::write(&copy, BUNDLED[1].weights).unwrap();
         let (manifest, weights) = find(copy.to_str().unwrap()).unwrap();
         assert_eq!((manifest.name.as_str(), weights), ("gtsrb12-joint", Some(copy)));
+    }
+
+    #[test]
+    fn who_has_no_weights_of_inception_is_told_in_one_sentence_which_to_get() {
+        for (reference, path) in [("inception", None), ("none/pt_inception.pth", Some("none/pt_inception.pth"))] {
+            let told = find(reference).unwrap_err().to_string();
+            let files = ["pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth", "NVIDIA"];
+            assert!(
+                files.iter().all(|file| told.contains(file)) && told.contains("nothing is ever downloaded"),
+                "{told}"
+            );
+            assert_eq!(told.lines().nth(1), path, "{told}");
+        }
+        assert!(matches!(find("none/judge.pth"), Err(CheckpointError::NotFound { .. })));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::inception::ExtractorManifest;
 use crate::checkpoint::{CheckpointError, open_file};
 use crate::file::{Place, text_of};
 use crate::net::resnet::ResnetManifest;
@@ -61,6 +62,8 @@ pub enum ManifestKind {
     Generator(GeneratorManifest),
     /// Judges pictures.
     Classifier(ClassifierManifest),
+    /// Sees in pictures what sets of them are compared by: Inception-2015.
+    Extractor(ExtractorManifest),
 }
 
 /// A generator's network and how it is preconditioned.
@@ -195,7 +198,9 @@ impl Manifest {
         let said: toml::Table = toml::from_str(text).map_err(refuse)?;
         if let Some(key) = said.keys().find(|key| !written.contains_key(*key)) {
             let known = written.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            let expected = format!("a {} has no entries but {known}, sha256, width and prefix", manifest.role());
+            let article = if matches!(manifest.kind, ManifestKind::Extractor(_)) { "an" } else { "a" };
+            let expected =
+                format!("{article} {} has no entries but {known}, sha256, width and prefix", manifest.role());
             return Err(CheckpointError::ManifestValue { path: path.to_owned(), what: key.clone(), expected });
         }
         manifest.check(path)?;
@@ -230,12 +235,13 @@ impl Manifest {
         [self.channels, h, w]
     }
 
-    /// "generator" or "classifier".
+    /// "generator", "classifier" or "extractor".
     #[must_use]
     pub const fn role(&self) -> &'static str {
         match self.kind {
             ManifestKind::Generator(_) => "generator",
             ManifestKind::Classifier(_) => "classifier",
+            ManifestKind::Extractor(_) => "extractor",
         }
     }
 

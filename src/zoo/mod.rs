@@ -12,6 +12,7 @@ mod dialect;
 mod diffusers;
 mod expected;
 mod folder;
+mod inception;
 mod known;
 mod library;
 mod manifest;
@@ -27,6 +28,7 @@ use self::dialect::Reading;
 use self::diffusers::DiffusersConfig;
 pub use self::expected::expected;
 use self::folder::Folder;
+pub use self::inception::{ExtractorManifest, InceptionDialect, published};
 pub use self::library::{
     BUNDLED, Described, Model, Origin, bundled_manifest, class_names, describe, find, notes, resolve,
 };

@@ -434,3 +434,19 @@ fn bundled_models_are_unpacked_elsewhere_where_the_home_cannot_be_written() {
     let text = String::from_utf8_lossy(&inspect(&file).stderr).into_owned();
     assert!(text.contains("XDG_CACHE_HOME"), "{text}");
 }
+
+#[test]
+fn a_program_of_torchscript_opens_with_the_tensors_of_its_modules() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/metrics/scripted.pt");
+    let checkpoint = Checkpoint::open(&path).expect("nothing in it is executed, and nothing has to be");
+    let layer = |name: &str| ["beta", "mean", "weight"].map(|leaf| format!("{name}.{leaf}"));
+    let names: Vec<String> = [layer("again"), layer("layers.conv"), layer("layers.conv_1")].concat();
+    let names: Vec<String> = names.into_iter().chain(["output.bias", "output.weight"].map(str::to_owned)).collect();
+    assert_eq!(checkpoint.tensors().keys().cloned().collect::<Vec<_>>(), names);
+    assert_eq!(checkpoint.tensors()["layers.conv.weight"].shape, [3, 2, 1, 3]);
+    let values = |name: &str| checkpoint.read(name).expect("it is there");
+    // One module stands in two places, and the other's summands are the first two means of the first.
+    assert_eq!(values("again.weight"), values("layers.conv.weight"));
+    assert_eq!(values("layers.conv_1.beta"), values("layers.conv.mean")[..2]);
+    assert!(values("output.weight").iter().all(|value| value.is_finite() && *value != 0.0));
+}

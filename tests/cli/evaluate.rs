@@ -101,6 +101,9 @@ fn what_cannot_be_compared_is_refused_in_one_sentence() {
     refused(&["some.npz", "--reference", "small.npz"], "some.npz have 3 channels of 32×32, but 3 channels of 16×16");
     refused(&["some.npz", "--reference", "none.npz"], "no file is there");
     refused(&["some.npz", "--reference", "some.npz", "--extractor", "gtsrb12-cm"], "generator");
+    refused(&["some.npz", "--reference", "some.npz", "--extractor", "inception"], "nothing is ever downloaded");
+    let dialect = ["evaluate", "some.npz", "--reference", "some.npz", "--dialect", "clean"];
+    check_refused(path, &dialect, 2, "gtsrb12-judge is a classifier");
     refused(&["some.npz", "--reference", "some.npz", "--out", "none/t.csv"], "no table can be written there");
     std::fs::write(path.join("mine.csv"), "a,b\n").unwrap();
     let mine = ["evaluate", "some.npz", "--reference", "some.npz", "--overwrite", "--out", "mine.csv"];

@@ -19,7 +19,7 @@ use crate::strays::assert_mostly_close;
 use crate::{Case, NET, STRAYS, WHOLE, largest, read};
 
 #[path = "hashed.rs"]
-mod hashed;
+pub(crate) mod hashed;
 
 /// Logits and gradients of the residual networks, relative to the largest entry.
 const RESNET: f32 = 1e-4;

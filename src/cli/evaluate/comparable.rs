@@ -8,6 +8,7 @@ use crate::data::Sight;
 use crate::file::sha256;
 use crate::metrics::pairs::{PIXELS_PER_DEGREE, WINDOW};
 use crate::metrics::{BINS, NEIGHBOURS, PARTS, SUBSET, SUBSETS};
+use crate::zoo::InceptionDialect;
 
 /// Digits of a hash that says so.
 const HASH: usize = 16;
@@ -26,16 +27,17 @@ impl Table<'_> {
             "width": self.size[1],
             "levels": Sight::LEVELS,
             "real": { "sha256": identity, "pictures": pictures, "statistics": is_statistics, "count": count },
-            "protocol": protocol(self.lpips),
+            "protocol": protocol(self.lpips, self.dialect),
         });
         all["hash"] = short(&all);
         all
     }
 }
 
-/// How numbers are computed, where there is a choice. `lpips`: SHA-256 of its two files.
-pub(super) fn protocol(lpips: Option<&[String; 2]>) -> Value {
+/// How numbers are computed, where there is a choice. `lpips`: SHA-256 of its two files; `way`: of pictures to Inception-2015.
+pub(super) fn protocol(lpips: Option<&[String; 2]>, way: Option<InceptionDialect>) -> Value {
     json!({
+        "dialect": dialect(way),
         "neighbours": { "precision_recall": NEIGHBOURS.0, "density_coverage": NEIGHBOURS.1 },
         "kernel": { "subsets": SUBSETS, "subset": SUBSET },
         "inception_parts": PARTS,
@@ -45,6 +47,18 @@ pub(super) fn protocol(lpips: Option<&[String; 2]>) -> Value {
         "flip_pixels_per_degree": PIXELS_PER_DEGREE,
         "lpips": lpips.map(|[vgg, linear]| json!({ "vgg_sha256": vgg, "linear_sha256": linear })),
         "confidence": 0.95,
+    })
+}
+
+/// A dialect in all that it decides.
+pub(super) fn dialect(way: Option<InceptionDialect>) -> Option<Value> {
+    way.map(|dialect| {
+        json!({
+            "name": dialect.key(),
+            "resize": dialect.resize_in_words(),
+            "scaling": dialect.scaling_in_words(),
+            "logits": "without bias",
+        })
     })
 }
 
@@ -67,6 +81,7 @@ mod tests {
             (compare(&real, &sets, &mut |_, _| true).unwrap(), Described::of_some("real.npz", 12));
         let table = Table {
             extractor: ("judge", "0123", 2),
+            dialect: None,
             device: "a device",
             size: [8, 16],
             resize: "none",
@@ -97,6 +112,7 @@ mod tests {
             Table { extractor: ("judge", "4567", 2), ..table },
             Table { size: [16, 8], ..table },
             Table { resize: "bilinear", ..table },
+            Table { dialect: Some(InceptionDialect::Clean), ..table },
         ] {
             assert_ne!(hashes(&other).0, own.0);
         }

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use super::CliError;
 use super::error::EvaluateError;
-use super::{CliError, Looked};
+use super::looking::Looked;
 use crate::data::{Digest, SeenFeatures, SeenKind, Sight, is_seen_of_ours};
 use crate::export::{ExportError, write_features};
+use crate::zoo::InceptionDialect;
 
 /// The flags that name these files.
 pub(in crate::cli) const SAVE_FEATURES: &str = "save-features";
@@ -22,7 +24,7 @@ pub(super) struct Protocol<'a> {
     pub(super) extractor: &'a str,
     /// SHA-256 of its weights.
     pub(super) sha256: &'a str,
-    /// What it does to the size of pictures.
+    /// What it does to the size of pictures, or the key of its dialect, which says that.
     pub(super) resize: &'a str,
 }
 
@@ -42,7 +44,8 @@ impl Protocol<'_> {
         }
         if sight.resize != self.resize {
             let (found, expected) = (sight.resize.clone(), self.resize.to_owned());
-            return Err(EvaluateError::OtherProtocol { path, what: "the resize", found, expected }.into());
+            let what = if InceptionDialect::of(self.resize).is_some() { "the dialect" } else { "the resize" };
+            return Err(EvaluateError::OtherProtocol { path, what, found, expected }.into());
         }
         if sight.levels != Sight::LEVELS {
             let (found, expected) = (format!("{} levels", sight.levels), format!("{} levels", Sight::LEVELS));
@@ -51,13 +54,13 @@ impl Protocol<'_> {
         Ok(())
     }
 
-    /// What is written of a set that was looked at, of pictures of `shape`, by a device.
-    pub(super) fn sight(&self, looked: &Looked, (shape, device): ([usize; 3], &str)) -> Sight {
+    /// What is written of a set that a device looked at.
+    pub(super) fn sight(&self, looked: &Looked, device: &str) -> Sight {
         Sight {
             extractor: self.extractor.to_owned(),
             sha256: self.sha256.to_owned(),
             features: looked.features.width(),
-            shape,
+            shape: looked.shape,
             levels: Sight::LEVELS,
             resize: self.resize.to_owned(),
             device: device.to_owned(),
@@ -176,9 +179,9 @@ mod tests {
         let mut features = Features::new(1, 1);
         features.extend(&[1.0], &[2.0]);
         let hashes = vec![Digest::of([1, 1, 1], &[3])];
-        let looked = Looked { features, labels: None, names: Vec::new(), hashes, fitted: 0 };
+        let looked = Looked { features, labels: None, names: Vec::new(), hashes, fitted: 0, shape: [1, 1, 1] };
         let protocol = Protocol { extractor: "judge", sha256: "0123456789abcdef", resize: "none" };
-        let sight = protocol.sight(&looked, ([1, 1, 1], "a device"));
+        let sight = protocol.sight(&looked, "a device");
         let path = folder.path().join("new/a.npz");
         write(&path, &looked, (sight.clone(), &[])).unwrap();
         assert!(check_file(SAVE_FEATURES, &path, true).is_ok() && check_file(SAVE_STATISTICS, &path, true).is_err());
@@ -192,6 +195,9 @@ mod tests {
         let other = Protocol { resize: "bilinear", ..protocol.clone() };
         let text = other.check(&path, &sight).unwrap_err().to_string();
         assert!(text.contains("seen with the resize none, but now it is bilinear"), "{text}");
+        let other = Protocol { resize: "clean", ..protocol.clone() };
+        let text = other.check(&path, &Sight { resize: "tensorflow".to_owned(), ..sight.clone() }).unwrap_err();
+        assert!(text.to_string().contains("with the dialect tensorflow, but now it is clean"), "{text}");
         let other = Sight { levels: 65536, ..sight };
         assert!(protocol.check(&path, &other).unwrap_err().to_string().contains("colours of 65536 levels"));
     }

@@ -3,6 +3,8 @@
 mod comparable;
 mod dumps;
 mod error;
+mod extractor;
+mod looking;
 mod lpips;
 mod pairs;
 mod reference;
@@ -18,6 +20,8 @@ use clap::ArgMatches;
 use self::dumps::{Files, Protocol};
 pub(super) use self::dumps::{SAVE_FEATURES, SAVE_STATISTICS};
 pub use self::error::EvaluateError;
+use self::extractor::Extractor;
+use self::looking::{Looked, Looker, labels_of};
 use self::lpips::Network;
 use self::reference::{Reference, joined, seen};
 use self::sets::{Kind, Pictures};
@@ -25,24 +29,18 @@ pub(super) use self::table::read as read_table;
 use self::table::{Format, Table, is_table};
 use super::driver::Driver;
 use super::say::say_out;
-use super::{CliError, Outcome, flags, opened};
-use crate::data::{Digest, SeenStatistics};
+use super::{CliError, Outcome, flags};
+use crate::data::SeenStatistics;
 use crate::export::write_statistics;
 use crate::file::place_of;
-use crate::image::ImageBatch;
-use crate::metrics::{Features, MetricError, Set, Statistics, compare};
+use crate::metrics::{MetricError, Set, Statistics, compare};
 use crate::session::Settings;
 use crate::session::host::Folders;
-use crate::units::counted;
 use crate::worker::ComputeSettings;
-use crate::zoo::{self, Manifest};
+use crate::zoo::{self, InceptionDialect};
 
 /// What sees the pictures unless it is said: it judged no picture while the demo's other networks were trained.
 pub(super) const EXTRACTOR: &str = "gtsrb12-judge";
-/// Pictures that are looked at together.
-const BATCH: usize = 256;
-/// What the extractor does to the size of pictures: it sees them as they are.
-const RESIZE: &str = "none";
 
 /// What is evaluated.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,8 +49,10 @@ pub struct EvaluateOptions {
     pub sets: Vec<PathBuf>,
     /// The real pictures, what was seen of them, or their mean and covariance.
     pub reference: Vec<PathBuf>,
-    /// A bundled classifier's name or a path.
+    /// A bundled classifier's name, or the path of a classifier or of Inception-2015.
     pub extractor: String,
+    /// How pictures come to Inception-2015; none for the way of its file.
+    pub dialect: Option<InceptionDialect>,
     /// Where to compute.
     pub compute: ComputeSettings,
     /// Most pictures of a set.
@@ -86,6 +86,7 @@ impl EvaluateOptions {
             sets: paths(super::usage::FILES),
             reference: paths(super::usage::REFERENCE),
             extractor: flags::given(matches, super::usage::EXTRACTOR).unwrap_or(EXTRACTOR).to_owned(),
+            dialect: flags::given(matches, super::usage::DIALECT).and_then(InceptionDialect::of),
             compute: settings.compute,
             limit,
             pairs: flags::switched(matches, super::usage::PAIRS).unwrap_or(false),
@@ -148,12 +149,13 @@ fn check_folder(folder: &Path, path: &Path, says: &'static str) -> anyhow::Resul
 /// The chain from what failed to why.
 pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     options.check_folders()?;
-    let (extractor, _) = flags::find(&options.extractor, false)?;
-    let reference = Reference::open(&options.reference, &extractor)?;
+    let seen_by = Extractor::find(options)?;
+    let extractor = &seen_by.manifest;
+    let reference = Reference::open(&options.reference, extractor)?;
     if options.save_statistics.is_some() {
         reference.check_statistics()?;
     }
-    let (sets, mut partners) = sets::open(&options.sets, options.limit, &extractor)?;
+    let (sets, mut partners) = sets::open(&options.sets, options.limit, extractor)?;
     if options.pairs {
         if let Some(seen) = sets.iter().find(|set| matches!(set.kind, Kind::Seen(_))) {
             return Err(CliError::PairSeen { name: seen.name.clone() }.into());
@@ -164,28 +166,32 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
         return Err(CliError::NoPairs.into());
     }
     let shape = reference.shape().or_else(|| sets.iter().find_map(|set| set.shape)).unwrap_or(extractor.shape());
-    sets.iter().try_for_each(|set| set.check(shape))?;
-    reference.check(shape)?;
+    // Other pixels are other pictures, unless each is brought to one size in one way.
+    if seen_by.dialect.is_none() {
+        sets.iter().try_for_each(|set| set.check(shape))?;
+        reference.check(shape)?;
+    }
     let names: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
     let files = Files::of(options.save_features.as_deref(), &names, options.overwrite)?;
-    let sha256 = weights_of(options, &extractor, folders)?;
-    let protocol = Protocol { extractor: &extractor.name, sha256: &sha256, resize: RESIZE };
+    let sha256 = weights_of(options, &seen_by, folders)?;
+    let protocol = Protocol { extractor: &extractor.name, sha256: &sha256, resize: seen_by.resize() };
     let known: Vec<_> = sets.iter().filter_map(seen).chain(reference.seen()).collect();
     known.iter().try_for_each(|(path, sight)| protocol.check(path, sight))?;
 
     let mut driver = Driver::new(folders, None, options.quiet)?;
+    driver.note(seen_by.note(&sha256).as_slice());
     let lpips = if options.lpips.is_empty() { None } else { Network::find(&options.lpips, &mut driver)? };
     if driver.interrupted {
         return Ok(driver.stopped());
     }
     let pairing = (options, lpips.as_ref());
-    let Some(paired) = pairs::compare(&sets, &partners, shape, pairing, &mut driver)? else {
+    let Some(paired) = pairs::compare(&sets, &partners, &seen_by.forms(&sets, shape), pairing, &mut driver)? else {
         return Ok(driver.stopped());
     };
     driver.note(reference.assumed(&protocol, shape).as_slice());
     let is_new = |set: &&Pictures| !matches!(set.kind, Kind::Seen(_));
     let of = sets.iter().chain(&reference.parts).filter(is_new).map(Pictures::count).sum();
-    let mut looker = Looker { options, extractor: &extractor, reference: &reference, driver: &mut driver, done: 0, of };
+    let mut looker = Looker { options, extractor: &seen_by, reference: &reference, driver: &mut driver, done: 0, of };
     let Some(real) = looker.look_at_all(&reference.parts, shape)? else { return Ok(driver.stopped()) };
     let Some(looked) = looker.look_at_all(&sets, shape)? else { return Ok(driver.stopped()) };
     let device = match (&driver.provenance.device, known.first()) {
@@ -196,19 +202,19 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
     // Before they are compared: who cannot compare them has looked at them all the same.
     let kept = files.sets.iter().zip(&looked).chain(files.reference.iter().zip(&real));
     for (path, looked) in kept {
-        dumps::write(path, looked, (protocol.sight(looked, (shape, &device)), &extractor.classes))?;
+        dumps::write(path, looked, (protocol.sight(looked, &device), &extractor.classes))?;
         driver.note(&[format!("written: {}", path.display())]);
     }
     if let (Some(path), Some(real)) = (&options.save_statistics, &real) {
         let statistics = Statistics::of(&real.features).context("the real pictures have no mean and covariance")?;
-        let sight = Some(protocol.sight(real, (shape, &device)));
+        let sight = Some(protocol.sight(real, &device));
         write_statistics(path, &SeenStatistics { statistics, sight })?;
         driver.note(&[format!("written: {}", path.display())]);
     }
     let (real, described) = reference.real(real)?;
     let fitted: Vec<usize> = looked.iter().map(|looked| looked.fitted).collect();
     let of_set = |(set, looked): (&Pictures, Looked)| {
-        let (labels, note) = labels_of(set, &looked, &extractor);
+        let (labels, note) = labels_of(set, &looked, extractor);
         driver.note(note.as_slice());
         Set { name: set.name.clone(), features: looked.features, labels }
     };
@@ -222,9 +228,10 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
     };
     let table = Table {
         extractor: (&extractor.name, &sha256, real.width()),
+        dialect: seen_by.dialect,
         device: &device,
         size: [shape[1], shape[2]],
-        resize: RESIZE,
+        resize: seen_by.resize(),
         reference: &described,
         classes: &extractor.classes,
         sets: &seen,
@@ -252,145 +259,19 @@ pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outco
     Ok(Outcome::Done)
 }
 
-/// SHA-256 of the weights of what looks at the pictures.
+/// SHA-256 of the weights of what looks at the pictures, and the dialect, where it has one.
 pub(super) fn hash_of(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<String> {
-    let (extractor, _) = flags::find(&options.extractor, false)?;
-    weights_of(options, &extractor, folders)
+    let seen_by = Extractor::find(options)?;
+    let sha256 = weights_of(options, &seen_by, folders)?;
+    Ok(seen_by.dialect.map_or_else(|| sha256.clone(), |dialect| format!("{sha256} {}", dialect.key())))
 }
 
 /// SHA-256 of the extractor's weights: what its manifest says, which is checked when they are read, else that of its files.
-fn weights_of(options: &EvaluateOptions, extractor: &Manifest, folders: &Folders) -> anyhow::Result<String> {
-    match &extractor.sha256 {
+fn weights_of(options: &EvaluateOptions, seen_by: &Extractor, folders: &Folders) -> anyhow::Result<String> {
+    match &seen_by.manifest.sha256 {
         Some(said) => Ok(said.to_ascii_lowercase()),
         None => Ok(zoo::resolve(&options.extractor, &folders.cache)?.open()?.sha256(&mut |_, _| true)?),
     }
-}
-
-/// What the extractor saw in a set.
-#[derive(Debug, Clone)]
-struct Looked {
-    features: Features,
-    labels: Option<Vec<usize>>,
-    /// What each picture is called.
-    names: Vec<String>,
-    /// Which picture each is.
-    hashes: Vec<Digest>,
-    /// Pictures that were cropped or resized.
-    fitted: usize,
-}
-
-/// Has the extractor look at sets.
-struct Looker<'a> {
-    options: &'a EvaluateOptions,
-    extractor: &'a Manifest,
-    reference: &'a Reference,
-    driver: &'a mut Driver,
-    /// Pictures of all sets that were looked at, and that there are.
-    done: usize,
-    of: usize,
-}
-
-impl Looker<'_> {
-    /// What is seen in sets; `None` when interrupted.
-    fn look_at_all(&mut self, sets: &[Pictures], shape: [usize; 3]) -> anyhow::Result<Option<Vec<Looked>>> {
-        let mut all = Vec::new();
-        for set in sets {
-            let Some(looked) = self.look(set, shape)? else { return Ok(None) };
-            all.push(looked);
-        }
-        Ok(Some(all))
-    }
-
-    /// Likewise, in one.
-    fn look(&mut self, set: &Pictures, shape: [usize; 3]) -> anyhow::Result<Option<Looked>> {
-        self.driver.note(&set.notes);
-        if let Kind::Seen(seen) = &set.kind {
-            let places = set.places();
-            let names = places.iter().filter_map(|place| seen.names.get(*place).cloned()).collect();
-            let labels = seen.labels.as_ref().map(|labels| places.iter().map(|place| labels[*place]).collect());
-            let hashes = places.iter().map(|place| seen.hashes[*place]).collect();
-            let looked = Looked { features: seen.features.at(&places), labels, names, hashes, fitted: 0 };
-            self.reference.check_width(looked.features.width(), &self.extractor.name)?;
-            return Ok(Some(looked));
-        }
-        let (mut features, mut labels, mut names, mut hashes) = (None, Vec::new(), Vec::new(), Vec::new());
-        let mut fits = Vec::new();
-        let notes = set.for_each_batch((shape, BATCH), &mut |batch| {
-            fits.extend(opened::changed(&batch.fits));
-            labels.extend(batch.labels.iter().flatten().copied());
-            let images = levels(&batch.images);
-            hashes.extend(digests(&images));
-            names.extend(batch.names);
-            let n = images.len();
-            self.driver.count_pictures("looking", (self.done, self.of), BATCH);
-            let Some([values, logits]) = self.driver.measure(&self.options.extractor, images, &self.options.compute)?
-            else {
-                return Ok::<_, anyhow::Error>(false);
-            };
-            self.done += n;
-            let width = values.len() / n;
-            self.reference.check_width(width, &self.extractor.name)?;
-            let classes = logits.len() / n;
-            features.get_or_insert_with(|| Features::new(width, classes)).extend(&values, &logits);
-            Ok(true)
-        })?;
-        self.driver.note(&notes);
-        if self.driver.interrupted {
-            return Ok(None);
-        }
-        let features = features.with_context(|| format!("{} hold no picture", set.name))?;
-        if let Some(first) = fits.first() {
-            self.driver.say(&format!(
-                "warning: of {}, {} changed to fit {}×{}, the first like this: {first}; numbers compare only with those of pictures that were changed in the same way",
-                set.name,
-                if fits.len() == 1 { "1 picture was".to_owned() } else { format!("{} were", counted(fits.len(), "picture")) },
-                shape[2],
-                shape[1]
-            ));
-        }
-        let labels = (labels.len() == features.len()).then_some(labels);
-        Ok(Some(Looked { features, labels, names, hashes, fitted: fits.len() }))
-    }
-}
-
-/// The labels of a set that mean something to the extractor, and what is to be said of them.
-fn labels_of(set: &Pictures, looked: &Looked, extractor: &Manifest) -> (Option<Vec<usize>>, Option<String>) {
-    let (name, classes) = (&set.name, extractor.classes.len());
-    let Some(labels) = &looked.labels else {
-        let note = "does not say the class of every picture, so agreement and confidence cannot be had";
-        return (None, Some(format!("note: {name} {note}")));
-    };
-    if let Some(label) = labels.iter().find(|label| **label >= classes) {
-        let note = format!(
-            "note: {name} have pictures of class {label}, but the extractor knows those from 0 to {}: their labels are left aside",
-            classes.saturating_sub(1)
-        );
-        return (None, Some(note));
-    }
-    let first = extractor.classes.iter().take(2).enumerate();
-    let first: Vec<String> = first.map(|(number, name)| format!("{number} {name}")).collect();
-    let note = format!(
-        "note: the classes of {name} are numbers, taken as those of {}: {}, and so on",
-        extractor.name,
-        first.join(", ")
-    );
-    (Some(labels.clone()), set.has_numbers.then_some(note))
-}
-
-/// Pictures as an 8-bit file shows them, which is what all sets have in common.
-fn levels(images: &ImageBatch) -> ImageBatch {
-    ImageBatch::new(images.shape(), images.pixels().iter().copied().map(level).collect())
-}
-
-/// Which pictures these are.
-fn digests(images: &ImageBatch) -> Vec<Digest> {
-    let [n, shape @ ..] = images.shape();
-    let level = |value: &f32| (value * 255.0).round() as u8;
-    (0..n).map(|i| Digest::of(shape, &images.sample(i).iter().map(level).collect::<Vec<u8>>())).collect()
-}
-
-fn level(value: f32) -> f32 {
-    (value * 255.0).round() / 255.0
 }
 
 #[cfg(test)]
@@ -417,8 +298,12 @@ mod tests {
         assert_eq!(options.sets, [PathBuf::from("a.npz"), PathBuf::from("b")]);
         assert_eq!((options.reference, options.limit), (vec![PathBuf::from("real.npz")], Some(100)));
         assert_eq!((options.extractor.as_str(), options.compute.device), (EXTRACTOR, DeviceChoice::Cpu));
+        assert_eq!(options.dialect, None);
+        let options = evaluate(&["a", "--reference", "r", "--dialect", "tensorflow"]).unwrap();
+        assert_eq!(options.dialect, Some(InceptionDialect::Tensorflow));
         for (args, expected) in [
-            (&["a", "--reference", "r", "--out", "table.xls"][..], "table.xls ends with none of"),
+            (&["a", "--reference", "r", "--dialect", "legacy"][..], "legacy"),
+            (&["a", "--reference", "r", "--out", "table.xls"], "table.xls ends with none of"),
             (&["a", "--reference", "r", "--out", there], "is there already"),
             (&["a"], "--reference"),
             (&["--reference", "r"], "<SET>"),
@@ -434,15 +319,5 @@ mod tests {
         assert!(error.to_string().contains("is no table of lapidary evaluate"), "{error}");
         std::fs::write(there, table::HEADER.join(",")).unwrap();
         assert!(evaluate(&again).unwrap().overwrite);
-    }
-
-    #[test]
-    fn all_pictures_are_seen_as_files_of_8_bits_show_them() {
-        let images = ImageBatch::new([2, 1, 1, 2], vec![0.1, 0.5, 0.999, 0.0]);
-        let seen = levels(&images);
-        assert_eq!(seen.shape(), [2, 1, 1, 2]);
-        assert_eq!(seen.pixels(), [26.0 / 255.0, 128.0 / 255.0, 1.0, 0.0]);
-        assert_eq!(digests(&images), digests(&seen), "the same picture by its levels");
-        assert_eq!(digests(&seen)[1], Digest::of([1, 1, 2], &[255, 0]));
     }
 }

@@ -5,9 +5,10 @@ use std::panic::resume_unwind;
 use anyhow::Context as _;
 use crossbeam::channel::{Receiver, bounded};
 
+use super::looking::level;
 use super::lpips::Network;
 use super::sets::Pictures;
-use super::{CliError, EvaluateOptions, level};
+use super::{CliError, EvaluateOptions};
 use crate::cli::driver::Driver;
 use crate::data::{Batch, PictureError};
 use crate::image::ImageBatch;
@@ -87,24 +88,34 @@ pub(super) fn protocol(paired: &[Option<Paired>], sets: &[&str], lpips: Option<&
     )
 }
 
-/// Compares every set with its partners, where it has some; `None` when interrupted.
+/// Compares every set with its partners, where it has some; `forms`: `[C, H, W]` of the pictures of each, where they have one.
+/// `None` when interrupted.
 pub(super) fn compare(
     sets: &[Pictures],
     partners: &Partners,
-    shape: [usize; 3],
+    forms: &[Option<[usize; 3]>],
     (options, lpips): (&EvaluateOptions, Option<&Network>),
     driver: &mut Driver,
 ) -> anyhow::Result<Option<Vec<Option<Paired>>>> {
-    let meter = PairMeter::new(shape);
-    if !partners.are_none() {
-        driver.note(&meter.left_out().iter().map(|reason| format!("note: {reason}")).collect::<Vec<_>>());
-    }
-    let mut found = Vec::new();
-    for (set, with) in sets.iter().zip(&partners.0) {
+    let (mut found, mut told) = (Vec::new(), Vec::new());
+    for ((set, form), with) in sets.iter().zip(forms).zip(&partners.0) {
         let Some(with) = *with else {
             found.push(None);
             continue;
         };
+        let Some(shape) = form.filter(|_| forms[with] == *form) else {
+            driver.note(&[format!(
+                "note: {} are not compared picture by picture with {}, for that needs pictures of one size",
+                set.name, sets[with].name
+            )]);
+            found.push(None);
+            continue;
+        };
+        let meter = PairMeter::new(shape);
+        let reasons: Vec<String> = meter.left_out().iter().map(|reason| format!("note: {reason}")).collect();
+        // Once for all sets of one size.
+        driver.note(&reasons.iter().filter(|reason| !told.contains(*reason)).cloned().collect::<Vec<_>>());
+        told.extend(reasons);
         let mut pairs =
             Pairs { options, lpips, driver: &mut *driver, meter: &meter, shape, numbers: PairNumbers::default() };
         pairs.read(&sets[with], set).with_context(|| format!("{} cannot be compared with its partners", set.name))?;

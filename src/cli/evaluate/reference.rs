@@ -4,16 +4,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::CliError;
 use super::dumps::Protocol;
 use super::error::EvaluateError;
+use super::looking::Looked;
 use super::sets::{Kind, Pictures, real_files};
-use super::{CliError, Looked};
 use crate::data::{
     Digest, PictureError, PictureSource, SeenKind, SeenStatistics, Sight, is_session, read_statistics, seen_in,
 };
 use crate::file::sha256;
 use crate::metrics::Real;
-use crate::zoo::Manifest;
+use crate::zoo::{InceptionDialect, Manifest};
 
 /// What sets are compared with.
 pub(super) struct Reference {
@@ -150,12 +151,16 @@ impl Reference {
     /// What has to be assumed of statistics that do not say what they are of.
     pub(super) fn assumed(&self, protocol: &Protocol<'_>, [_, height, width]: [usize; 3]) -> Option<String> {
         let unsaid = self.statistics.as_ref().filter(|seen| seen.sight.is_none())?;
+        let size = format!("{width}×{height} pictures");
+        let taken = match InceptionDialect::of(protocol.resize) {
+            Some(dialect) => format!("in the dialect {} of {size}", dialect.key()),
+            None => format!("of {size} (resize: {})", protocol.resize),
+        };
         Some(format!(
-            "note: {} does not say which network its {} numbers a picture are of, nor of how many pictures of which size: they are taken for those of {} of {width}×{height} pictures (resize: {}), and distances to others mean nothing",
+            "note: {} does not say which network its {} numbers a picture are of, nor of how many pictures of which size: they are taken for those of {} {taken}, and distances to others mean nothing",
             self.path().display(),
             unsaid.statistics.gaussian.width(),
             protocol.extractor,
-            protocol.resize
         ))
     }
 
@@ -268,7 +273,7 @@ mod tests {
         let mut features = Features::new(1, 1);
         features.extend(values, &vec![0.0; values.len()]);
         let hashes = values.iter().map(|value| Digest::of([1, 1, 1], &value.to_le_bytes())).collect();
-        Looked { features, labels: None, names: Vec::new(), hashes, fitted: 0 }
+        Looked { features, labels: None, names: Vec::new(), hashes, fitted: 0, shape: [1, 1, 1] }
     }
 
     fn reference(statistics: Option<SeenStatistics>) -> Reference {
@@ -294,6 +299,9 @@ mod tests {
         let protocol = Protocol { extractor: "judge", sha256: "", resize: "none" };
         let note = unsaid.assumed(&protocol, [3, 8, 16]).unwrap();
         assert!(note.contains("taken for those of judge of 16×8 pictures (resize: none)"), "{note}");
+        let inception = Protocol { extractor: "inception", resize: "tensorflow", ..protocol.clone() };
+        let note = unsaid.assumed(&inception, [3, 8, 16]).unwrap();
+        assert!(note.contains("those of inception in the dialect tensorflow of 16×8 pictures,"), "{note}");
         assert!(reference(None).assumed(&protocol, [3, 8, 16]).is_none());
         assert!(unsaid.check_width(1, "judge").is_ok());
         let text = unsaid.check_width(128, "judge").unwrap_err().to_string();

@@ -24,7 +24,7 @@ pub(super) struct Pictures {
     /// The files that it is read from.
     pub(super) files: Vec<PathBuf>,
     /// Places of the pictures that are taken, but for those that are held out.
-    range: Range<usize>,
+    pub(super) range: Range<usize>,
     /// Pictures that are left out.
     held_out: Option<Vec<bool>>,
     /// Whether it says its classes by numbers alone: neither by folders nor with a list of names.
@@ -198,6 +198,19 @@ impl Pictures {
     /// As [`PictureSource::for_each_batch`].
     pub(super) fn for_each_batch<E: From<PictureError>>(
         &self,
+        form: ([usize; 3], usize),
+        each: &mut dyn FnMut(Batch) -> Result<bool, E>,
+    ) -> Result<Vec<String>, E> {
+        self.for_each_batch_of(self.range.clone(), form, each)
+    }
+
+    /// Likewise, of a part of [`Self::range`].
+    ///
+    /// # Errors
+    /// As [`PictureSource::for_each_batch`].
+    pub(super) fn for_each_batch_of<E: From<PictureError>>(
+        &self,
+        range: Range<usize>,
         (shape, batch): ([usize; 3], usize),
         each: &mut dyn FnMut(Batch) -> Result<bool, E>,
     ) -> Result<Vec<String>, E> {
@@ -206,10 +219,10 @@ impl Pictures {
             if taken.is_empty() { Ok(true) } else { each(some_of(batch, &taken)) }
         };
         match &self.kind {
-            Kind::Source(source) => source.for_each_batch(self.range.clone(), (shape, batch), &mut take),
+            Kind::Source(source) => source.for_each_batch(range, (shape, batch), &mut take),
             Kind::Held(held) => {
-                for first in self.range.clone().step_by(batch.max(1)) {
-                    if !take(held.batch(first..(first + batch).min(self.range.end)))? {
+                for first in range.clone().step_by(batch.max(1)) {
+                    if !take(held.batch(first..(first + batch).min(range.end)))? {
                         break;
                     }
                 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::comparable::{protocol, short};
+use super::comparable::{dialect, protocol, short};
 use super::pairs::{self, Paired};
 use super::reference::Described;
 use crate::data::Sight;
@@ -16,6 +16,7 @@ use crate::metrics::words::{arrow, latex, latex_head, latex_number, with_interva
 use crate::metrics::{
     BINS, Interval, Metric, NEIGHBOURS, Number, PARTS, Report, SUBSET, SUBSETS, Set, Sure, agreement, confidence,
 };
+use crate::zoo::InceptionDialect;
 
 /// How a table is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub(super) enum Format {
 }
 
 /// Header of the table for programs.
-pub(super) const HEADER: [&str; 17] = [
+pub(super) const HEADER: [&str; 18] = [
     "set",
     "pictures",
     "metric",
@@ -39,6 +40,7 @@ pub(super) const HEADER: [&str; 17] = [
     "change_high",
     "extractor",
     "extractor_sha256",
+    "dialect",
     "features",
     "height",
     "width",
@@ -122,6 +124,8 @@ impl Format {
 pub(super) struct Table<'a> {
     /// Name, SHA-256 of the weights, features of a picture.
     pub(super) extractor: (&'a str, &'a str, usize),
+    /// The way that pictures took to it, where there are several.
+    pub(super) dialect: Option<InceptionDialect>,
     /// What computed the features.
     pub(super) device: &'a str,
     /// `[H, W]` of all pictures.
@@ -150,8 +154,13 @@ impl Table<'_> {
         let hash = hash.get(..12).unwrap_or(hash);
         let names: Vec<&str> = self.sets.iter().map(|set| set.name.as_str()).collect();
         let pairs = pairs::protocol(self.paired, &names, self.lpips);
+        let way = self.dialect.map_or_else(String::new, |dialect| {
+            let (resize, scaling) = (dialect.resize_in_words(), dialect.scaling_in_words());
+            format!(" in the dialect {}, {resize}, {scaling}", dialect.key())
+        });
+        let logits = if self.dialect.is_some() { ", of outputs without their bias" } else { "" };
         format!(
-            "{width} features of {name} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits, against {}; ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts in the order of a hash of what is seen; calibration: {BINS} bins{pairs}",
+            "{width} features of {name}{way} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits, against {}; ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts in the order of a hash of what is seen{logits}; calibration: {BINS} bins{pairs}",
             self.reference, NEIGHBOURS.0, NEIGHBOURS.1,
         )
     }
@@ -237,6 +246,7 @@ impl Table<'_> {
                 let protocol = [
                     name.to_owned(),
                     hash.to_owned(),
+                    self.dialect.map_or("", InceptionDialect::key).to_owned(),
                     features.to_string(),
                     self.size[0].to_string(),
                     self.size[1].to_string(),
@@ -286,7 +296,13 @@ impl Table<'_> {
         });
         json!({
             "lapidary": env!("CARGO_PKG_VERSION"),
-            "extractor": { "name": name, "sha256": sha256, "features": features, "device": self.device },
+            "extractor": {
+                "name": name,
+                "sha256": sha256,
+                "dialect": dialect(self.dialect),
+                "features": features,
+                "device": self.device,
+            },
             "pictures": { "height": self.size[0], "width": self.size[1], "levels": Sight::LEVELS },
             "reference": {
                 "files": files,
@@ -295,7 +311,7 @@ impl Table<'_> {
                 "statistics": is_statistics.then(|| json!({ "pictures": count })),
                 "sha256": identity,
             },
-            "protocol": protocol(self.lpips),
+            "protocol": protocol(self.lpips, self.dialect),
             SENTENCE: self.protocol(),
             "sets": sets.collect::<Vec<_>>(),
             COMPARABLE: comparable,
@@ -366,6 +382,7 @@ pub(super) mod tests {
         let paired = [None, Some(Paired { with: 0, pairs: 11, equal: 2, numbers: numbers.to_vec() })];
         let table = Table {
             extractor: ("judge", "0123456789abcdef", 2),
+            dialect: None,
             device: "a device",
             size: [8, 16],
             resize: "none",
@@ -407,6 +424,19 @@ pub(super) mod tests {
         assert!((number["change"].as_f64().unwrap() + 0.1875).abs() < 1e-6, "{number}");
         assert!(number["change_interval"][1].as_f64().unwrap() < 0.0);
         assert_eq!(json["sets"][0]["classes"][1]["pictures"], 6);
+        let inception =
+            Table { dialect: Some(InceptionDialect::PytorchFid), resize: "pytorch-fid", classes: &[], ..table };
+        let way = "judge in the dialect pytorch-fid, bilinear to 299×299 as PyTorch, 2 level / 255 - 1 (SHA-256 0123";
+        assert!(inception.text().contains(way) && inception.text().contains("seen, of outputs without their bias;"));
+        assert!(inception.csv().contains(",judge,0123456789abcdef,pytorch-fid,2,8,16,"), "{}", inception.csv());
+        let said = inception.json();
+        assert_eq!(said["extractor"]["dialect"]["name"], "pytorch-fid");
+        assert_eq!(
+            (&said["protocol"]["dialect"]["logits"], &said[COMPARABLE]["resize"]),
+            (&json!("without bias"), &json!("pytorch-fid"))
+        );
+        assert_ne!(said[COMPARABLE]["hash"], json[COMPARABLE]["hash"], "two dialects do not compare");
+        assert!(json["extractor"]["dialect"].is_null() && json["protocol"]["dialect"].is_null());
         assert_eq!((&json["sets"][1]["fitted"], &json["reference"]["pictures"]), (&3.into(), &12.into()));
         assert_eq!(json["sets"][1]["pairs"], json!({ "with": "a_1", "pairs": 11, "equal": 2 }));
         assert!(json["sets"][0]["pairs"].is_null() && json["protocol"]["lpips"].is_null());

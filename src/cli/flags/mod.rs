@@ -278,7 +278,7 @@ fn idle_churn(matches: &ArgMatches, generate: &GenerateSettings) -> Vec<(&'stati
     }
     let of = |manifest: Manifest| match manifest.kind {
         ManifestKind::Generator(spec) => generate.sampler.resolve(spec.diffusion.preconditioning),
-        ManifestKind::Classifier(_) => generate.sampler,
+        ManifestKind::Classifier(_) | ManifestKind::Extractor(_) => generate.sampler,
     };
     // What cannot be found is refused later.
     let sampler = zoo::find(&generate.generator).map_or(generate.sampler, |(manifest, _)| of(manifest));
@@ -411,9 +411,9 @@ pub(super) fn check_shape(classifier: &Manifest, [c, h, w]: [usize; 3]) -> Resul
 /// Finds a model's description and checks what it is for.
 pub(super) fn find(reference: &str, generator: bool) -> Result<(Manifest, Option<PathBuf>), CheckpointError> {
     let (manifest, path) = zoo::find(reference)?;
-    if matches!(manifest.kind, ManifestKind::Generator(_)) == generator {
+    let (expected, found) = (if generator { "generator" } else { "classifier" }, manifest.role());
+    if found == expected {
         return Ok((manifest, path));
     }
-    let (expected, found) = if generator { ("generator", "classifier") } else { ("classifier", "generator") };
     Err(CheckpointError::Role { name: manifest.name, expected, found })
 }

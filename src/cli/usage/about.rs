@@ -114,8 +114,12 @@ A set is an .npz of samples, a folder of pictures, a folder of results or a sess
 something was refined: before and after. The real pictures of a data set are those that it does not hold out for validation. \
 --reference also takes mean and covariance alone, as pytorch-fid and guided-diffusion write them (mu, sigma), which the Fréchet \
 distance needs; both it and SET take what --save-features wrote, so that nothing has to be looked at twice. All pictures are \
-compared as files of 8 bits show them, at one size. Numbers compare only if the extractor, its weights, the size and the number of \
-pictures agree; the table says them all, and its .json a hash of them (comparable).";
+compared as files of 8 bits show them, at one size, but for Inception-2015, which every picture comes to at its own. Numbers compare \
+only if the extractor, its weights, the dialect, the size and the number of pictures agree; the table says them all, and its .json a hash of them (comparable).
+
+For the numbers of papers give --extractor the Inception-2015 that they use, which you get yourself: \
+pt_inception-2015-12-05-6726825d.pth of pytorch-fid, weights-inception-2015-12-05-6726825d.pth of torch-fidelity, or NVIDIA's \
+inception-2015-12-05.pt. Each program resizes pictures in its own way; --dialect says whose way is taken.";
 
 pub(super) const EXPERIMENT_ABOUT: &str = "Compares generators and refinements by numbers, as papers do: every generator of the file with every refinement is a cell, \
 which is one `lapidary refine` with the flags that stand in the file, and all are measured as `lapidary evaluate` does.

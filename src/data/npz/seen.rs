@@ -6,6 +6,7 @@
 //! | `sigma` | a float | `[D, D]` | their covariance, divided by N - 1 |
 //! | `mu_s`, `sigma_s` | floats | `[S]`, `[S, S]` | likewise, of features that know their place (guided-diffusion) |
 //! | `features` | a float | `[N, D]` | of every picture |
+//! | `spatial` | a float | `[N, S]` | features that know their place, where the network has some |
 //! | `logits` | a float | `[N, K]` | likewise |
 //! | `labels` | an integer | `[N]` | its class, where that is known |
 //! | `hashes` | uint64 | `[N, 4]` | [`Digest`] of each |
@@ -216,6 +217,15 @@ pub fn read_features(path: &Path) -> Result<SeenFeatures, PictureError> {
     }
     let mut features = Features::new(width, classes);
     features.extend(&values.values, &logits.values);
+    if let Some(spatial) = numbers::<f32>(&mut zip, "spatial", about)? {
+        let &[rows, places] = &*spatial.shape else {
+            return Err(refuse(format!("spatial has the shape {:?}", spatial.shape)));
+        };
+        if rows != n || places == 0 {
+            return Err(refuse(format!("spatial has the shape {:?}, but there are {n} pictures", spatial.shape)));
+        }
+        features.extend_spatial(&spatial.values, places);
+    }
     features.check().map_err(|error| refuse(error.to_string()))?;
     let labels = labels(&mut zip, path, n)?;
     let names = texts(&mut zip, path, "names")?;

@@ -15,6 +15,8 @@ pub(super) struct Program {
     pub(super) inputs: Vec<usize>,
     /// Where the result lies.
     pub(super) output: usize,
+    /// Where values lie that are read when all is computed.
+    pub(super) kept: Vec<usize>,
 }
 
 /// `to = after(kind(from, add, film))`; `add` is added by convolutions and [`Plain`] steps, and lies behind the channels of
@@ -60,7 +62,7 @@ pub(super) struct Programs {
 
 impl Sketch {
     pub(super) fn programs(self) -> Programs {
-        let Self { values, steps, inputs, .. } = self;
+        let Self { values, steps, inputs, kept, .. } = self;
         let differentiable = steps.iter().all(|step| step.backward.is_some());
         let mut tape = Vec::new();
         let mut derivatives = vec![None; values.len()];
@@ -74,7 +76,7 @@ impl Sketch {
             backward.buffers.len() - 1
         };
         let last = values.len() - 1;
-        (forward.inputs, forward.output) = (inputs, last);
+        (forward.inputs, forward.output, forward.kept) = (inputs, last, kept);
         let first = gradient(&mut backward, last);
         (backward.inputs, backward.output) = (vec![first], first);
         let mut back = Vec::new();
@@ -136,7 +138,9 @@ impl Program {
                 last_use[used] = i;
             }
         }
-        last_use[self.output] = self.ops.len();
+        for end in self.kept.iter().chain([&self.output]) {
+            last_use[*end] = self.ops.len();
+        }
         let mut shared: Vec<Shape> = Vec::new();
         let mut free: Vec<usize> = Vec::new();
         let mut place: Vec<Option<usize>> = vec![None; self.buffers.len()];
@@ -153,7 +157,8 @@ impl Program {
             place[*input] = Some(take(*input, &mut free));
         }
         for (i, op) in self.ops.iter_mut().enumerate() {
-            let to = take(op.to, &mut free);
+            // What is joined is made by several steps.
+            let to = place[op.to].unwrap_or_else(|| take(op.to, &mut free));
             place[op.to] = Some(to);
             let read = op.reads();
             for (k, used) in read.into_iter().enumerate() {
@@ -168,6 +173,7 @@ impl Program {
         let buffer = |value: usize| place[value].expect("both ends are values");
         self.inputs.iter_mut().for_each(|input| *input = buffer(*input));
         self.output = buffer(self.output);
+        self.kept.iter_mut().for_each(|kept| *kept = buffer(*kept));
         self.buffers = shared;
     }
 }

@@ -12,7 +12,7 @@ fn pick(channels: &[Option<usize>], of: usize) -> Filter {
 }
 
 /// Compares a plan of `steps` with what it should be, to the last bit between processors, batches and numbers of threads.
-fn check(
+pub(super) fn check(
     steps: impl Fn(&mut Sketch),
     x: (&[f32], [usize; 4]),
     vectors: &[&[f32]],

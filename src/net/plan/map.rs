@@ -14,6 +14,8 @@ pub(super) struct Shape {
     pub(super) channels: usize,
     /// The picture's sides are divided by this, rounding up; [`Shape::PIXEL`] leaves one pixel.
     pub(super) by: usize,
+    /// Pixels that every side has less, because of what was not padded.
+    pub(super) less: usize,
     /// Zeros on every side.
     pub(super) halo: usize,
 }
@@ -23,8 +25,8 @@ impl Shape {
     pub(super) const PIXEL: usize = usize::MAX;
 
     pub(super) const fn of(self, [height, width]: [usize; 2]) -> Map {
-        let Self { channels, by, halo } = self;
-        Map { channels, height: height.div_ceil(by), width: width.div_ceil(by), halo }
+        let Self { channels, by, less, halo } = self;
+        Map { channels, height: height.div_ceil(by) - less, width: width.div_ceil(by) - less, halo }
     }
 }
 

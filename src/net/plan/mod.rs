@@ -26,6 +26,8 @@ mod single;
 mod sketch;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod window_tests;
 mod winograd;
 
 use std::sync::Mutex;
@@ -43,11 +45,12 @@ pub(in crate::net) use self::map::GROUP;
 pub(in crate::net) use self::norm::{Film, Norm, Resample};
 pub(in crate::net) use self::op::{flex_tensor, runs_on, with_values};
 pub(in crate::net) use self::pack::Filter;
+pub(in crate::net) use self::plain::Gather;
 pub use self::profile::StepTime;
 pub use self::roofline::Roofline;
 use self::run::Tape;
 pub(in crate::net) use self::single::{Geometry, Interleave, zeros};
-pub(in crate::net) use self::sketch::{Sketch, Value};
+pub(in crate::net) use self::sketch::{Sketch, Value, Window};
 pub(in crate::net) use self::winograd::turn_line;
 
 /// A compiled network.

@@ -91,6 +91,19 @@ impl Plan {
         })
     }
 
+    /// Likewise, and the first `channels` of the map that is kept, those of a pixel beside each other: `[N, H * W * channels]`.
+    ///
+    /// # Panics
+    /// On another device than the one that it was compiled for.
+    pub(in crate::net) fn seen(&self, x: Tensor<4>, channels: usize) -> [Tensor<2>; 3] {
+        let ([n, _, h, w], device) = (x.dims(), x.device());
+        let x = x.into_data().try_into_vec::<f32>().expect("networks compute in single precision");
+        self.evaluate_kept(&x, (n, [h, w]), channels).map(|values| {
+            let width = values.len() / n.max(1);
+            Tensor::from_data(TensorData::new(values, [n, width]), &device)
+        })
+    }
+
     /// Logits `[N, K, 1, 1]`, and what their gradient needs when that is asked for.
     fn pass(&self, x: &FlexTensor, keep: bool) -> (FlexTensor, Tape) {
         let shape: Vec<usize> = x.layout().shape().iter().copied().collect();

@@ -168,6 +168,15 @@ impl Filter {
         vec![Pass { taps: [k; 2], step, origin: [origin; 2], out_step, out_from, panels }]
     }
 
+    /// Likewise, of the `[h, w]` taps in the middle only, padded by so many rows and columns.
+    pub(super) fn band(&self, lanes: usize, padded: usize, taps: [usize; 2], [rows, columns]: [usize; 2]) -> Vec<Pass> {
+        let k = self.dims[2];
+        let [ys, xs] = taps.map(|side| ((k - side) / 2..(k - side) / 2 + side).collect::<Vec<usize>>());
+        let panels = self.panels(false, padded, [&ys, &xs], lanes);
+        let origin = [-(rows as isize), -(columns as isize)];
+        vec![Pass { taps, step: self.stride, origin, out_step: 1, out_from: [0; 2], panels }]
+    }
+
     /// The transposed map, from the output's gradient to the input's.
     pub(super) fn backward(&self, lanes: usize) -> Vec<Pass> {
         let [c_out, _, k] = self.dims;

@@ -27,6 +27,26 @@ pub(super) enum Plain {
     Spread,
     /// Every pixel four times.
     Upsample,
+    /// Of windows that lie `stride` apart and begin `padding` before the map, into the channels from `first` on.
+    Gather { what: Gather, stride: usize, padding: usize, first: usize },
+}
+
+/// What becomes of the pixels of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::net) enum Gather {
+    /// The one pixel that it has.
+    Copy,
+    /// The mean of 3x3, of those that lie in the map.
+    Mean,
+    /// The largest of these.
+    Max,
+}
+
+impl Gather {
+    /// Pixels of a side.
+    const fn side(self) -> usize {
+        if matches!(self, Self::Copy) { 1 } else { 3 }
+    }
 }
 
 /// A block of one of them.
@@ -157,6 +177,10 @@ impl Job<'_, '_> {
                     *out *= share;
                 }
             }
+            Plain::Gather { what, stride, padding, first } => {
+                let out = &mut self.y[at + first..][..from.channels];
+                gather(*what, (source, from), [y * stride, x * stride], *padding, out);
+            }
             Plain::Upsample => out.copy_from_slice(&source[from.at((y / 2) as isize, (x / 2) as isize)..][..c]),
             Plain::Spread => {
                 let share = 1.0 / (self.to.height * self.to.width) as f32;
@@ -164,6 +188,38 @@ impl Job<'_, '_> {
                     *out = value * share;
                 }
             }
+        }
+    }
+}
+
+/// What becomes of the window that begins at a pixel of the padded map.
+#[inline(always)]
+fn gather(what: Gather, (source, from): (&[f32], Map), [y, x]: [usize; 2], padding: usize, out: &mut [f32]) {
+    out.fill(if what == Gather::Max { f32::NEG_INFINITY } else { 0.0 });
+    let side = what.side();
+    let mut count = 0_usize;
+    for tap in 0..side * side {
+        let (y, x) = (y + tap / side, x + tap % side);
+        if y < padding || x < padding || y >= from.height + padding || x >= from.width + padding {
+            continue;
+        }
+        let start = from.at((y - padding) as isize, (x - padding) as isize);
+        let values = &source[start..start + out.len()];
+        count += 1;
+        if what == Gather::Max {
+            for (out, value) in out.iter_mut().zip(values) {
+                *out = if largest(*value, *out) { *value } else { *out };
+            }
+        } else {
+            for (out, value) in out.iter_mut().zip(values) {
+                *out += value;
+            }
+        }
+    }
+    if what == Gather::Mean {
+        let share = 1.0 / count as f32;
+        for out in out {
+            *out *= share;
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::compile::{Op, Program};
 use super::map::Map;
 use super::method::Method;
-use super::plain::Plain;
+use super::plain::{Gather, Plain};
 use super::run::Tape;
 use super::sketch::Kind;
 use super::{Plan, Roofline};
@@ -126,6 +126,8 @@ impl Kind {
                 Plain::AvgPool | Plain::AvgUnpool => "average pool",
                 Plain::Mean | Plain::Spread => "mean",
                 Plain::Upsample => "upsampling",
+                Plain::Gather { what: Gather::Copy, .. } => "joining",
+                Plain::Gather { .. } => "pool 3x3",
             }),
             Self::Norm(_) => {
                 ("group norm".to_owned(), "one pass for the statistics, one for everything else".to_owned())

@@ -145,7 +145,13 @@ impl Plan {
 
     /// What the last step reads, `[N, D]`, and what it makes of it, `[N, K]`, of pictures `[N, C, H, W]`; of a plan whose last
     /// step sees one pixel.
-    pub(super) fn evaluate_last(&self, x: &[f32], (n, size): (usize, [usize; 2])) -> [Vec<f32>; 2] {
+    pub(super) fn evaluate_last(&self, x: &[f32], batch: (usize, [usize; 2])) -> [Vec<f32>; 2] {
+        let [last, output, _] = self.evaluate_kept(x, batch, 0);
+        [last, output]
+    }
+
+    /// Likewise, and the first `channels` of the map that is kept, `[N, H, W, channels]`.
+    pub(super) fn evaluate_kept(&self, x: &[f32], (n, size): (usize, [usize; 2]), channels: usize) -> [Vec<f32>; 3] {
         let program = &self.programs.forward;
         let mut buffers = self.take(0, n, size);
         let shape = |end: usize| program.buffers[end].of(size);
@@ -157,7 +163,8 @@ impl Plan {
         // No other step came after it, so nothing else lies in its buffer.
         let of =
             |end: usize, channels: usize| store((&buffers.values[end], shape(end)), (n, channels), |value, _| value);
-        let found = [of(last, self.features), of(program.output, self.classes)];
+        let kept = program.kept.first().map(|kept| pixels((&buffers.values[*kept], shape(*kept)), n, channels));
+        let found = [of(last, self.features), of(program.output, self.classes), kept.unwrap_or_default()];
         self.give_back(0, buffers);
         found
     }
@@ -338,4 +345,16 @@ fn store((buffer, map): (&[f32], Map), (n, channels): (usize, usize), value: imp
         }
     }
     pictures
+}
+
+/// The first channels of every pixel of `n` pictures.
+fn pixels((buffer, map): (&[f32], Map), n: usize, channels: usize) -> Vec<f32> {
+    let mut values = Vec::with_capacity(n * map.height * map.width * channels);
+    for picture in buffer.chunks(map.len()).take(n) {
+        for y in 0..map.height {
+            let row = &picture[map.at(y as isize, 0)..][..map.width * map.channels];
+            values.extend(row.chunks_exact(map.channels).flat_map(|pixel| &pixel[..channels]));
+        }
+    }
+    values
 }

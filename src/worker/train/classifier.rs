@@ -77,7 +77,7 @@ fn first(
         (Some(from), resnet) => {
             let model = resolve(from, cache)?;
             let ManifestKind::Classifier(spec) = &model.manifest.kind else {
-                bail!("{from:?} is a generator, but a classifier begins from a classifier: choose another one in from");
+                bail!("{from:?} is no classifier, but a classifier begins from one: choose another one in from");
             };
             if model.manifest.classes != data.classes || model.manifest.channels != data.shape()[0] {
                 bail!(

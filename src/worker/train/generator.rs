@@ -96,9 +96,7 @@ impl Start {
             (Some(from), unet) => {
                 let model = resolve(from, cache)?;
                 let ManifestKind::Generator(spec) = &model.manifest.kind else {
-                    bail!(
-                        "{from:?} is a classifier, but a generator begins from a generator: choose another one in from"
-                    );
+                    bail!("{from:?} is no generator, but a generator begins from one: choose another one in from");
                 };
                 check_alike(from, &model.manifest, data, network.conditional)?;
                 if halves && spec.diffusion.preconditioning != wanted {

@@ -5,6 +5,7 @@
 //! numbers, so any depth and width fits. Values are rearranged when they are read.
 
 mod diffusers;
+mod inception;
 mod nvlabs;
 mod resnets;
 
@@ -31,6 +32,10 @@ pub enum Dialect {
     WideResnet,
     /// Wide-ResNets of DeepMind: `init_conv`, `layer.0.block.0`, `logits`.
     DeepMind,
+    /// Inception-2015 of pytorch-fid and torch-fidelity: torchvision's names.
+    Inception,
+    /// Inception-2015 of NVIDIA: `layers.mixed_10`.
+    NvidiaInception,
     /// None that is known.
     #[default]
     Unknown,
@@ -54,13 +59,15 @@ impl std::fmt::Display for Dialect {
             Self::Cifar => "CIFAR ResNet",
             Self::WideResnet => "RobustBench Wide-ResNet",
             Self::DeepMind => "DeepMind Wide-ResNet",
+            Self::Inception => "pytorch-fid Inception",
+            Self::NvidiaInception => "NVIDIA Inception",
             Self::Unknown => "unknown",
         })
     }
 }
 
 /// A tensor that every network of a dialect has.
-const ANCHORS: [(Dialect, &str); 7] = [
+const ANCHORS: [(Dialect, &str); 9] = [
     (Dialect::OpenAi, "time_embed.0.weight"),
     (Dialect::Diffusers, "time_embedding.linear_1.weight"),
     (Dialect::Nvlabs, "map_layer0.weight"),
@@ -68,6 +75,8 @@ const ANCHORS: [(Dialect, &str); 7] = [
     (Dialect::Transformers, "resnet.encoder.stages.0.layers.0.layer.0.convolution.weight"),
     (Dialect::WideResnet, "block1.layer.0.conv1.weight"),
     (Dialect::DeepMind, "layer.0.block.0.conv_0.weight"),
+    (Dialect::Inception, "Conv2d_1a_3x3.conv.weight"),
+    (Dialect::NvidiaInception, "layers.mixed_10.tower_2_conv.weight"),
 ];
 
 /// Parts of words for averages over training, which are preferred to the last weights: `ema`, `model_ema`, `ema.shadow`.
@@ -224,6 +233,8 @@ pub(super) fn read<'a>(stored: &'a BTreeMap<String, TensorInfo>, wanted: Option<
             reading.resolution = resolution;
             reading.map_modules(&names, modules, &mut used);
         }
+        // Its means would be put aside as those of a normalisation.
+        Dialect::NvidiaInception => reading.rename(&names, inception::of_nvidia, &mut used),
         _ => {}
     }
     if dialect == Dialect::Torchvision && (names.has("linear") || names.iter().any(|name| name.contains(".shortcut.")))
@@ -293,6 +304,16 @@ impl Reading {
                         used.extend(stored);
                     }
                 }
+            }
+        }
+    }
+
+    /// Presents every tensor that has another name under that.
+    fn rename(&mut self, names: &Names<'_>, renamed: fn(&str) -> Option<String>, used: &mut BTreeSet<String>) {
+        for (name, to) in names.iter().filter_map(|inner| Some((inner, renamed(inner)?))) {
+            let name = format!("{}{name}", names.prefix);
+            if self.put(names.stored, to, Source::Plain(name.clone())) {
+                used.insert(name);
             }
         }
     }

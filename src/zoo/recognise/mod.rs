@@ -3,6 +3,7 @@
 //! Whatever shapes tell is read from them. The rest comes from the published checkpoint that the file looks like
 //! (`presets`), from the configuration of a diffusers folder, or is assumed, and then a note says so.
 
+mod inception;
 mod resnet;
 mod unet;
 
@@ -146,6 +147,8 @@ pub(super) fn from_shapes(tensors: &Shapes, hints: Hints) -> Result<Recognised, 
         unet::recognise(tensors, hints)
     } else if tensors.contains_key("layer1.0.conv1.weight") {
         resnet::recognise(tensors, hints)
+    } else if tensors.contains_key(inception::FIRST) {
+        inception::recognise(tensors, hints)
     } else {
         let example = tensors.keys().next().map_or_else(String::new, |name| format!(" (for example {name:?})"));
         Err(Refusal::Foreign(format!("the tensors have the names of no known network{example}")))
