@@ -9,6 +9,7 @@ use ::image::{
     AnimationDecoder as _, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, guess_format,
 };
 
+use super::unread::{unread, unread_by_content};
 use super::{MAX_BYTES, MAX_PIXELS, MAX_SIDE, PictureError};
 use crate::checkpoint::{Content, sniff};
 use crate::image::colour::encoded;
@@ -17,29 +18,6 @@ use crate::image::colour::encoded;
 const MAX_FILE_BYTES: u64 = 1 << 30;
 /// Bytes that tell the kind of a file.
 const HEAD: u64 = 512;
-/// Formats of pictures that are not read, by what stands at a place of the file.
-const UNREAD: [(&str, usize, &[u8]); 10] = [
-    // Pictures of phones in the container of AVIF.
-    ("HEIC", 4, b"ftypheic"),
-    ("HEIC", 4, b"ftypheix"),
-    ("HEIC", 4, b"ftypmif1"),
-    ("HEIC", 4, b"ftypmsf1"),
-    ("JPEG 2000", 4, b"jP  \r\n\x87\n"),
-    ("JPEG 2000", 0, b"\xff\x4f\xff\x51"),
-    ("JPEG XL", 0, b"\0\0\0\x0cJXL \r\n\x87\n"),
-    ("Photoshop", 0, b"8BPS"),
-    ("ICNS", 0, b"icns"),
-    ("XCF", 0, b"gimp xcf"),
-];
-/// Likewise by the endings of their names, where the content says too little.
-const UNREAD_ENDINGS: [(&str, &[&str]); 5] = [
-    ("JPEG XL", &["jxl"]),
-    ("PCX", &["pcx"]),
-    ("SGI", &["sgi", "rgb", "rgba", "bw"]),
-    ("SVG", &["svg", "svgz"]),
-    ("camera raw", &["arw", "cr3", "nef", "orf", "raf", "rw2"]),
-];
-
 /// A picture, upright and sRGB-encoded, and what was done to its values, in words.
 #[derive(Debug)]
 pub struct Picture {
@@ -181,19 +159,6 @@ impl Source {
 fn format_of(path: &Path, head: &[u8]) -> Option<ImageFormat> {
     let by_name = || ImageFormat::from_path(path).ok().filter(|_| unread_by_content(head).is_none());
     guess_format(head).ok().or_else(by_name)
-}
-
-fn unread_by_content(head: &[u8]) -> Option<&'static str> {
-    let is = |(_, place, mark): &&(&str, usize, &[u8])| head.get(*place..).is_some_and(|rest| rest.starts_with(mark));
-    UNREAD.iter().find(is).map(|(format, ..)| *format)
-}
-
-/// The name of a picture's format that is not read, of a file whose format is not one of those that are.
-fn unread(path: &Path, head: &[u8]) -> Option<&'static str> {
-    let ending = || path.extension()?.to_str().map(str::to_ascii_lowercase);
-    let has = |endings: &[&str]| ending().is_some_and(|ending| endings.contains(&ending.as_str()));
-    let by_name = || UNREAD_ENDINGS.iter().find(|(_, endings)| has(endings)).map(|(format, _)| *format);
-    unread_by_content(head).or_else(by_name)
 }
 
 /// What to say of a file that holds more than one picture, of which the first is read.

@@ -22,6 +22,7 @@ mod features;
 mod frechet;
 mod interval;
 mod kernel;
+mod metric;
 mod neighbours;
 pub mod pairs;
 mod report;
@@ -35,8 +36,9 @@ pub use self::features::Features;
 pub use self::frechet::{Gaussian, frechet_distance};
 pub use self::interval::{FEW, Interval, mean_change};
 pub use self::kernel::{KernelDistance, SUBSET, SUBSETS, kernel_distance};
+pub use self::metric::Metric;
 pub use self::neighbours::{Neighbourhoods, Neighbours};
-pub use self::report::{Metric, NEIGHBOURS, Number, PARTS, Report, Set, Sure, compare};
+pub use self::report::{NEIGHBOURS, Number, PARTS, Report, Set, Sure, compare};
 pub use self::score::{Score, agreement, confidence, inception_score};
 pub use self::statistics::{Real, Statistics, StatisticsError};
 

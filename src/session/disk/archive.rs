@@ -127,8 +127,8 @@ pub(super) struct Contents {
     preset: Option<String>,
     provenance: Provenance,
     pub(super) origins: Option<(Arc<Origins>, u64)>,
-    references: Option<ImageBatch>,
-    mask: Option<Mask>,
+    pub(super) references: Option<ImageBatch>,
+    pub(super) mask: Option<Mask>,
     pub(super) trace: Trace,
     pub(super) index: BTreeMap<StateId, u64>,
     /// The session file that held everything before, and its length.
@@ -463,41 +463,6 @@ fn copy_to(mut file: &File, path: &Path) -> std::io::Result<File> {
     std::io::copy(&mut file, &mut copy)?;
     copy.as_file().sync_data()?;
     Ok(copy.persist(path)?)
-}
-
-/// What a session file holds besides its states.
-#[derive(Debug)]
-pub struct Stored {
-    /// Its pictures.
-    pub origins: Option<Arc<Origins>>,
-    /// The real ones that early stopping compares with.
-    pub references: Option<ImageBatch>,
-    /// The mask that is painted over its pictures.
-    pub mask: Option<Mask>,
-}
-
-/// The pictures that a session file holds, and what belongs to them; its states are not read.
-///
-/// # Errors
-/// [`StorageError`] when it is no session file or cannot be read.
-pub fn stored_pictures(path: &Path) -> Result<Stored, StorageError> {
-    let mut contents = Contents::default();
-    let read = with_packed_journal(path, &mut |input, _| {
-        let mut entries = Entries::new(input, path)?;
-        // They come before the first state.
-        while let Some(raw) = entries.next().filter(|raw| !raw.is_state()) {
-            contents.take(&raw, 0);
-        }
-        Ok(())
-    });
-    match read {
-        Ok(Some(())) => {
-            let Contents { origins, references, mask, .. } = contents;
-            Ok(Stored { origins: origins.map(|(origins, _)| origins), references, mask })
-        }
-        Ok(None) | Err(Halt::Stopped) => Err(StorageError::NotASession { path: path.to_owned() }),
-        Err(Halt::Failed(error)) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -12,19 +12,20 @@ mod orphans;
 mod raw;
 mod recipe;
 mod storage;
+mod stored;
 mod v2;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use self::archive::{Stored, stored_pictures};
 pub use self::ends::{End, Ends, stored_ends};
 pub(super) use self::entry::same_pictures;
 pub use self::entry::{Entry, Fact};
 pub use self::journal::temporary_named;
 pub use self::orphans::Orphan;
 pub use self::storage::{Disk, Storage};
+pub use self::stored::{Stored, stored_pictures};
 use super::Settings;
 use super::document::Document;
 use super::provenance::Provenance;
