@@ -354,7 +354,7 @@ source = "Song et al. 2023, table 2"
             ("radius = 3", "seeds = \"0..9\"", "--seeds stands at \"joint\", but the experiment sets it: say `seeds`"),
             ("{ steps = [1, 2] }", "{ steps = [] }", "`each` of \"CM\" gives steps no value"),
             ("{ steps = [1, 2] }", "{ steps = 1 }", "`each` of \"CM\" gives steps no value"),
-            ("\"recall\"", "\"fid\"", "\"fid\" is no metric: choose among frechet_distance, kernel_distance"),
+            ("\"recall\"", "\"fid\"", "\"fid\" is no metric: choose among frechet_distance, spatial_frechet_distance"),
             ("\"CM, steps 1\"", "\"CM\"", "the published value of \"CM, none\" belongs to no cell"),
             ("metric = \"frechet_distance\"", "metric = \"fid\"", "\"fid\" is no metric"),
             ("seeds = \"0..8\"\n", "", "\"CM, steps 1\" generates pictures, but the experiment has no seeds"),
