@@ -59,6 +59,12 @@ pub enum MergeError {
         /// What was given.
         path: PathBuf,
     },
+    /// Nothing lies there.
+    #[error("no folder is there: check the path\n{}", path.display())]
+    NotThere {
+        /// What was given.
+        path: PathBuf,
+    },
     /// A shard of other work.
     #[error("this shard was made {what}, so it does not belong to those in {}: give the shards of one command, all of its runs with the same settings, inputs and models\n{}", other.display(), path.display())]
     Foreign {
@@ -181,7 +187,13 @@ pub fn run(options: &MergeOptions) -> anyhow::Result<Outcome> {
 
 /// The shards in order, all of them of the same work, finished, and not one missing.
 fn gathered(paths: &[PathBuf]) -> Result<Vec<ShareFolder>, MergeError> {
-    let read = |path: &PathBuf| ShareFolder::read(path).ok_or_else(|| MergeError::NoShard { path: path.clone() });
+    let read = |path: &PathBuf| {
+        let found = ShareFolder::read(path);
+        found.ok_or_else(|| {
+            let path = path.clone();
+            if path.exists() { MergeError::NoShard { path } } else { MergeError::NotThere { path } }
+        })
+    };
     let mut shards = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     check_same(&shards)?;
     shards.sort_by_key(|shard| shard.share().shard);

@@ -35,6 +35,14 @@ pub enum ExperimentError {
         /// Their name.
         name: String,
     },
+    /// The name of what is not refined.
+    #[error(
+        "a refinement is called {name:?}, but what is not refined is called so already, and is measured by itself: leave it out, or name it otherwise"
+    )]
+    NameOfNone {
+        /// Its name.
+        name: String,
+    },
     /// A name without letters.
     #[error("a {what} has the name {name:?}: a name needs at least one letter or digit")]
     NoName {

@@ -236,7 +236,10 @@ fn variants(what: &'static str, declared: &[DeclaredVariant]) -> Result<Vec<Vari
         for variant in own {
             // Folders are named after them, and some file systems know no upper case.
             let is_same = |other: &Variant| slug(&other.name) == slug(&variant.name);
-            if all.iter().any(is_same) || what == "refinement" && slug(&variant.name) == NONE {
+            if what == "refinement" && slug(&variant.name) == NONE {
+                return Err(ExperimentError::NameOfNone { name: variant.name });
+            }
+            if all.iter().any(is_same) {
                 return Err(ExperimentError::SameName { what, name: variant.name });
             }
             all.push(variant);
@@ -349,7 +352,7 @@ source = "Song et al. 2023, table 2"
         for (old, new, expected) in [
             ("\"CM\"", "\"??\"", "needs at least one letter"),
             ("\"Robust!\"", "\"Joint\"", "two of the refinements are called \"Joint\""),
-            ("\"Robust!\"", "\"None\"", "two of the refinements are called"),
+            ("\"Robust!\"", "\"None\"", "what is not refined is called so already"),
             ("radius = 3", "radius = [[3]]", "radius of \"joint\" is [[3]]"),
             ("radius = 3", "seeds = \"0..9\"", "--seeds stands at \"joint\", but the experiment sets it: say `seeds`"),
             ("{ steps = [1, 2] }", "{ steps = [] }", "`each` of \"CM\" gives steps no value"),

@@ -80,6 +80,15 @@ impl<'a> Table<'a> {
         self.experiment.published.iter().find(is_of)
     }
 
+    /// A number, and in brackets what was published; `none` where there is neither.
+    fn cell(&self, row: &Row<'_>, metric: Metric, none: &str, written: fn(Sure, Metric) -> String) -> String {
+        let ours = row.number(metric).map_or_else(|| none.to_owned(), |number| written(number.of, metric));
+        match self.published(row, metric) {
+            Some(published) => format!("{ours} [{}]", published.value),
+            None => ours,
+        }
+    }
+
     /// For the terminal.
     #[must_use]
     pub fn text(&self) -> String {
@@ -89,13 +98,7 @@ impl<'a> Table<'a> {
         let mut lines = vec![head];
         lines.extend(self.rows.iter().map(|row| {
             let pictures = row.found.as_ref().map_or_else(|| "–".to_owned(), |found| found.pictures.to_string());
-            let cells = columns.iter().map(|metric| {
-                let ours = row
-                    .number(*metric)
-                    .map_or_else(|| "–".to_owned(), |number| with_interval(number.of, *metric, false));
-                let published = self.published(row, *metric);
-                published.map_or_else(|| ours.clone(), |published| format!("{ours} [{}]", published.value))
-            });
+            let cells = columns.iter().map(|metric| self.cell(row, *metric, "–", plain));
             [row.generator.to_owned(), row.refinement.to_owned(), pictures].into_iter().chain(cells).collect()
         }));
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
@@ -199,9 +202,7 @@ impl<'a> Table<'a> {
         for (place, row) in self.rows.iter().enumerate() {
             let is_first = place == 0 || self.rows[place - 1].generator != row.generator;
             let generator = if is_first { latex(row.generator) } else { String::new() };
-            let cells = columns.iter().map(|metric| {
-                row.number(*metric).map_or_else(|| "--".to_owned(), |number| latex_number(number.of, *metric))
-            });
+            let cells = columns.iter().map(|metric| self.cell(row, *metric, "--", latex_number));
             let line: Vec<String> = [generator, latex(row.refinement)].into_iter().chain(cells).collect();
             let rule = if is_first { "\\midrule\n" } else { "" };
             let _infallible = writeln!(text, "{rule}{} \\\\", line.join(" & "));
@@ -216,12 +217,11 @@ impl<'a> Table<'a> {
         let head = columns.iter().map(|metric| format!("{} {}", metric.label(), arrow(*metric)));
         let head: Vec<String> = ["generator", "refinement"].map(str::to_owned).into_iter().chain(head).collect();
         let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
-        let plain = |name: &str| name.replace('|', "\\|");
+        let escaped = |name: &str| name.replace('|', "\\|");
         for row in &self.rows {
-            let cells = columns.iter().map(|metric| {
-                row.number(*metric).map_or_else(|| "–".to_owned(), |number| with_interval(number.of, *metric, false))
-            });
-            let line: Vec<String> = [plain(row.generator), plain(row.refinement)].into_iter().chain(cells).collect();
+            let cells = columns.iter().map(|metric| self.cell(row, *metric, "–", plain));
+            let line: Vec<String> =
+                [escaped(row.generator), escaped(row.refinement)].into_iter().chain(cells).collect();
             let _infallible = writeln!(text, "| {} |", line.join(" | "));
         }
         for note in self.notes() {
@@ -235,6 +235,10 @@ impl Row<'_> {
     fn number(&self, metric: Metric) -> Option<&Number> {
         self.found.as_ref()?.numbers.iter().find(|number| number.metric == metric)
     }
+}
+
+fn plain(of: Sure, metric: Metric) -> String {
+    with_interval(of, metric, false)
 }
 
 /// A number and the ends of its interval.
@@ -322,6 +326,10 @@ source = "Somebody 2024, table 1"
         );
         assert!(latex.starts_with("% 2 of 6") && latex.matches("\\midrule").count() == 2, "{latex}");
         let markdown = table.markdown();
+        assert!(
+            latex.contains("$1.0000 \\pm 0.2500$ [1.5]") && markdown.contains("| 1.0000 ± 0.2500 [1.5] |"),
+            "{latex}"
+        );
         assert!(markdown.contains("| B\\|2 | robust | 0.5000 ± 0.2500 | 50.00 % |"), "{markdown}");
     }
 

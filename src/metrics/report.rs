@@ -11,7 +11,7 @@ use super::{
 };
 use crate::units::counted;
 
-/// Pictures as the Inception score's parts are cut from them: in the order of a hash (FNV-1a) of what is seen of each, for those of
+/// Pictures as the Inception score's parts, and the kernel distance's subsets of real ones, are taken from them: in the order of a hash (FNV-1a) of what is seen of each, for those of
 /// one class often lie together, and the same pictures in another order are the same set.
 fn shuffled(features: &Features) -> Features {
     let hash = |place: &usize| {
@@ -74,9 +74,10 @@ pub struct Report {
 }
 
 /// The real pictures, and what all sets are compared with.
-struct Reference<'a> {
-    /// Of the pictures that are here.
-    features: Option<&'a Features>,
+struct Reference {
+    /// Of the pictures that are here, in an order of their own, from which subsets are drawn: those of one set of pictures, however
+    /// it is given.
+    shuffled: Option<Features>,
     gaussian: Gaussian,
     /// Of what is seen place by place.
     spatial: Option<Gaussian>,
@@ -99,7 +100,12 @@ pub fn compare(real: &Real, sets: &[Set], watch: &mut Watch<'_>) -> Result<Vec<R
     let enough = real.features().filter(|features| features.len() > NEIGHBOURS.0.max(NEIGHBOURS.1));
     let neighbours =
         enough.map(|features| Neighbours::of(features, NEIGHBOURS, &mut |_, _| watch(0, of))).transpose()?;
-    let reference = Reference { features: real.features(), gaussian, spatial, neighbours };
+    let reference = Reference {
+        shuffled: real.features().filter(|features| features.len() > 1).map(shuffled),
+        gaussian,
+        spatial,
+        neighbours,
+    };
     let mut first: Vec<Found> = Vec::new();
     let mut reports = Vec::new();
     for (place, set) in sets.iter().enumerate() {
@@ -141,7 +147,7 @@ fn change(before: &Found, after: &Found, is_paired: bool) -> Sure {
 }
 
 fn numbers(
-    reference: &Reference<'_>,
+    reference: &Reference,
     set: &Set,
     step: &mut dyn FnMut(usize) -> Result<(), MetricError>,
 ) -> Result<Vec<Found>, MetricError> {
@@ -157,7 +163,7 @@ fn numbers(
     }
     step(1)?;
     // Of statistics alone nobody knows how the pictures lie.
-    if let Some(real) = reference.features.filter(|real| real.len() > 1) {
+    if let Some(real) = &reference.shuffled {
         let kernel = kernel_distance(real, features, (SUBSETS, SUBSET), &mut |_, _| step(1).is_ok())?;
         found.push(plain(Metric::Kernel, kernel.score.mean));
     }
@@ -337,6 +343,18 @@ mod tests {
         for metric in [Metric::Inception, Metric::Precision, Metric::Agreement] {
             assert_eq!(of(&reports[0], metric).of.value, of(&reports[1], metric).of.value, "{metric:?}");
         }
+    }
+
+    #[test]
+    fn real_pictures_in_another_order_are_the_same_ones() {
+        let real = set("real", 1, 60, 0.0).features;
+        let order: Vec<usize> = (0..60).rev().collect();
+        let sets = [set("few", 2, 20, 0.5)];
+        let [own, other] = [real.clone(), real.at(&order)].map(|real| {
+            let reports = compare(&Real::of(real), &sets, &mut |_, _| true).unwrap();
+            of(&reports[0], Metric::Kernel).of.value
+        });
+        assert_eq!(own, other);
     }
 
     #[test]

@@ -273,6 +273,10 @@ impl Session {
         }
         if other_classifier {
             self.refresh_class_names();
+            if self.shown_id().is_some_and(|shown| self.classifier_changed(shown.run)) {
+                let details = vec!["The numbers on the screen are those of the classifier before: Run and Step begin with the one that is chosen.".to_owned()];
+                self.notices.add(Severity::Info, "Another classifier is chosen", details);
+            }
         }
         if let Some(run) = self.work.run().filter(|_| !runs_on) {
             if self.classifier_changed(run) {

@@ -160,6 +160,8 @@ impl Session {
         let is_other_start = at_start && !run.settings.starts_like(&self.settings().refine);
         match self.work.run() {
             Some(live) if live == run.id && is_other_start => Way::Anew,
+            // Nothing was iterated, so the start is another classifier's to judge.
+            _ if at_start && self.classifier_changed(run.id) => Way::Anew,
             _ if self.classifier_changed(run.id) => Way::Branch(newest),
             Some(live) if live == run.id => Way::GoOn(run.id),
             Some(_) => Way::Branch(newest),

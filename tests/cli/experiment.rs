@@ -76,6 +76,30 @@ fn a_table_is_computed_from_nothing_and_only_what_is_new_in_its_file_afterwards(
 }
 
 #[test]
+fn long_results_are_measured_beside_the_pictures_before_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    run(path, &["generate", "--seeds", "100..112", "--out", "real"]);
+    run(path, &["generate", "--seeds", "0..14", "--out", "made"]);
+    let text = FILE
+        .replace("each = { steps = [1, 2] }", "input = \"made/samples.npz\"\nlimit = 12")
+        .replace("CM, steps 1", "CM");
+    std::fs::write(path.join("small.toml"), text).unwrap();
+    let output = lapidary(path, &["experiment", "small.toml", "--device", "cpu"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    run(path, &["evaluate", "made", "--limit", "12", "--reference", "real/samples.npz", "--out", "own.csv"]);
+    let own = std::fs::read_to_string(path.join("own.csv")).unwrap();
+    let distance = own.lines().find_map(|line| line.split("frechet_distance,smaller,").nth(1)).unwrap();
+    let distance = distance.split(',').next().unwrap();
+    let table = std::fs::read_to_string(path.join("small/table.csv")).unwrap();
+    let rows: Vec<&str> = table.lines().filter(|line| line.contains("frechet_distance")).collect();
+    assert_eq!(rows.len(), 2, "{table}");
+    assert!(rows[0].starts_with(&format!("CM,none,12,frechet_distance,smaller,{distance},")), "{table}");
+    assert!(rows[1].starts_with("CM,joint,12,") && !rows[1].contains(&format!(",{distance},")), "{table}");
+    assert!(!table.contains("small/cells"), "which sets are pairs is another cell's business: {table}");
+}
+
+#[test]
 fn what_an_experiment_cannot_do_is_said_before_it_begins() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
@@ -90,5 +114,11 @@ fn what_an_experiment_cannot_do_is_said_before_it_begins() {
         "the cell \"CM, steps 1 / joint\" of the experiment cannot be begun",
     );
     refused(&FILE.replace("iterations = 1", "radius = -1"), "CM, steps 1 / joint");
+    // What is not there is missed before the first cell is computed, in a dry run, too.
+    std::fs::write(path.join("e.toml"), FILE).unwrap();
+    check_refused(path, &["experiment", "e.toml", "--dry-run"], 1, "no file is there: check the path");
+    std::fs::write(path.join("e.toml"), FILE.replace("name = \"CM\"", "name = \"CM\"\ngenerator = \"nope.pt\""))
+        .unwrap();
+    check_refused(path, &["experiment", "e.toml"], 1, "nope.pt");
     assert!(!path.join("e").exists());
 }

@@ -67,23 +67,25 @@ pub(super) struct Paired {
     pub(super) numbers: Vec<Number>,
 }
 
-/// What of which pairs was compared, behind the other sentences of a table; nothing where there are no pairs. `lpips`: SHA-256 of its
-/// two files.
-pub(super) fn protocol(paired: &[Option<Paired>], sets: &[&str], lpips: Option<&[String; 2]>) -> String {
-    let names = paired.iter().zip(sets).filter_map(|(paired, name)| {
-        let Paired { with, pairs, .. } = paired.as_ref()?;
-        Some(format!("{name} with {} ({})", sets[*with], counted(*pairs, "pair")))
-    });
-    let names: Vec<String> = names.collect();
-    if names.is_empty() {
+/// What of which pairs was compared, behind the other sentences of a table; nothing where there are no pairs. `sets`: their names,
+/// where these are to be said; `lpips`: SHA-256 of its two files.
+pub(super) fn protocol(paired: &[Option<Paired>], sets: Option<&[&str]>, lpips: Option<&[String; 2]>) -> String {
+    if paired.iter().all(Option::is_none) {
         return String::new();
     }
+    let names = sets.map_or_else(String::new, |sets| {
+        let name = |(paired, name): (&Option<Paired>, &&str)| {
+            let Paired { with, pairs, .. } = paired.as_ref()?;
+            Some(format!("{name} with {} ({})", sets[*with], counted(*pairs, "pair")))
+        };
+        let names: Vec<String> = paired.iter().zip(sets).filter_map(name).collect();
+        format!("; pairs: {}", names.join(", "))
+    });
     let short = |hash: &String| hash.get(..12).unwrap_or(hash).to_owned();
     let lpips = lpips.map(|hashes| hashes.each_ref().map(short));
     let lpips = lpips.map(|[vgg, linear]| format!("; LPIPS: version 0.1, VGG16 (SHA-256 {vgg}… and {linear}…)"));
     format!(
-        "; pairs: {}; PSNR: mean of dB over pairs that differ; SSIM: windows of {WINDOW}×{WINDOW}; FLIP: {PIXELS_PER_DEGREE:.0} pixels per degree{}",
-        names.join(", "),
+        "{names}; PSNR: mean of dB over pairs that differ; SSIM: windows of {WINDOW}×{WINDOW}; FLIP: {PIXELS_PER_DEGREE:.0} pixels per degree{}",
         lpips.unwrap_or_default()
     )
 }

@@ -147,13 +147,13 @@ pub(super) struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// What was compared by what, in one sentence.
-    fn protocol(&self) -> String {
+    /// What was compared by what, in one sentence; with `pairs`, which sets are pairs of each other.
+    fn protocol(&self, pairs: bool) -> String {
         let (name, hash, width) = self.extractor;
         let [height, width_of] = self.size;
         let hash = hash.get(..12).unwrap_or(hash);
         let names: Vec<&str> = self.sets.iter().map(|set| set.name.as_str()).collect();
-        let pairs = pairs::protocol(self.paired, &names, self.lpips);
+        let pairs = pairs::protocol(self.paired, pairs.then_some(names.as_slice()), self.lpips);
         let way = self.dialect.map_or_else(String::new, |dialect| {
             let (resize, scaling) = (dialect.resize_in_words(), dialect.scaling_in_words());
             format!(" in the dialect {}, {resize}, {scaling}", dialect.key())
@@ -213,7 +213,7 @@ impl Table<'_> {
             text.truncate(text.trim_end().len());
             text.push('\n');
         }
-        format!("{text}\n{}", self.protocol())
+        format!("{text}\n{}", self.protocol(true))
     }
 
     /// Writes the table as the ending of the file's name says.
@@ -312,7 +312,7 @@ impl Table<'_> {
                 "sha256": identity,
             },
             "protocol": protocol(self.lpips, self.dialect),
-            SENTENCE: self.protocol(),
+            SENTENCE: self.protocol(false),
             "sets": sets.collect::<Vec<_>>(),
             COMPARABLE: comparable,
         })
@@ -337,7 +337,7 @@ impl Table<'_> {
         let metrics: Vec<Metric> = self.metrics().collect();
         let head: Vec<String> = metrics.iter().copied().map(latex_head).collect();
         // A name with a line break would end the comment.
-        let mut text = format!("% {}\n", self.protocol().replace(char::is_control, " "));
+        let mut text = format!("% {}\n", self.protocol(true).replace(char::is_control, " "));
         let _infallible = writeln!(
             text,
             "\\begin{{tabular}}{{l{}}}\n\\toprule\n & {} \\\\\n\\midrule",
@@ -451,7 +451,7 @@ pub(super) mod tests {
         let expected: Vec<Found> = (0..2)
             .map(|set| Found { pictures: 12, numbers: table.numbers(set).map(|(_, of)| *of).collect() })
             .collect();
-        assert_eq!((read, protocol), (expected, table.protocol()));
+        assert_eq!((read, protocol), (expected, table.protocol(false)));
         for (name, expected) in [("t.csv", "set,pictures"), ("t.json", "{"), ("t.TEX", SEAL)] {
             let folder = tempfile::tempdir().unwrap();
             assert!(!is_table(&folder.path().join(name)));

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::super::evaluate::{self, EvaluateOptions, read_table};
-use super::super::{CliError, Invocation, Outcome, generate, parse, refine};
-use crate::data::RESULTS_INDEX;
+use super::super::{CliError, Invocation, Outcome, Part, RunOptions, Source, command, flags, generate, parse, refine};
+use crate::data::{PictureError, PictureSource, RESULTS_INDEX};
 use crate::experiment::{Cell, Experiment, Found};
 use crate::file::{sha256, sha256_of};
 use crate::session::changes::files_of;
 use crate::session::host::Folders;
+use crate::zoo;
 
 /// Folder of the cells' results, and of their numbers.
 const CELLS: &str = "cells";
@@ -27,8 +28,21 @@ pub(super) struct Planned {
     command: Vec<String>,
     /// The same, understood.
     invocation: Box<Invocation>,
+    /// Where its pictures before are, where its results are too long to hold them.
+    before: Before,
     /// How it is measured, but for where the numbers go.
     evaluation: EvaluateOptions,
+}
+
+/// The pictures before.
+#[derive(Debug, Clone, PartialEq)]
+enum Before {
+    /// Nothing is done with them.
+    Same,
+    /// They are opened, from here; so many of them are taken.
+    Opened(PathBuf, Part),
+    /// They are generated again, into a folder of this name, which all refinements of them share.
+    Generated(String, Box<RunOptions>),
 }
 
 /// What came of a cell.
@@ -76,9 +90,41 @@ pub(super) fn planned(
             let Invocation::Evaluate(evaluation) = understood(&evaluate).map_err(&wrong)? else {
                 unreachable!("it was asked for")
             };
-            Ok(Planned { title: title.clone(), slug, command, invocation: Box::new(invocation), evaluation })
+            let before = before(experiment, cell, &invocation, (out, &both, quiet.as_deref())).map_err(&wrong)?;
+            let invocation = Box::new(invocation);
+            Ok(Planned { title: title.clone(), slug, command, invocation, before, evaluation })
         })
         .collect()
+}
+
+fn before(
+    experiment: &Experiment,
+    cell: Cell<'_>,
+    invocation: &Invocation,
+    (out, more, quiet): (&Path, &[String], Option<&str>),
+) -> Result<Before, CliError> {
+    let Invocation::Refine(refine) = invocation else { return Ok(Before::Same) };
+    if let Source::Pictures(paths) = &refine.source {
+        return Ok(Before::Opened(paths.first().cloned().unwrap_or_default(), refine.part));
+    }
+    // What is said of refinement alone means nothing to what generates.
+    let generate = command();
+    let generate = generate.find_subcommand("generate");
+    let is_known = |flag: &&String| {
+        let name = flag.trim_start_matches("--").split('=').next();
+        generate.is_some_and(|generate| generate.get_arguments().any(|arg| arg.get_long() == name))
+    };
+    let all = experiment.command(Cell { refinement: None, ..cell });
+    let own: Vec<String> = all.iter().skip(1).filter(is_known).cloned().chain(more.iter().cloned()).collect();
+    let own: Vec<String> = ["generate".to_owned()].into_iter().chain(own).collect();
+    let slug = Cell { refinement: None, ..cell }.slug();
+    let slug = format!("{slug}-{}", &sha256(&[own.join("\0").as_bytes()])[..8]);
+    let place = ["--resume".to_owned(), "--out".to_owned(), out.join(CELLS).join(&slug).display().to_string()];
+    let whole: Vec<String> = own.into_iter().chain(quiet.map(str::to_owned)).chain(place).collect();
+    match understood(&whole)? {
+        Invocation::Generate(options) => Ok(Before::Generated(slug, Box::new(RunOptions { aside: true, ..options }))),
+        _ => Ok(Before::Same),
+    }
 }
 
 fn understood(command: &[String]) -> Result<Invocation, CliError> {
@@ -111,13 +157,35 @@ impl Planned {
             return Ok(Came::Stopped(outcome));
         }
         let results = out.join(CELLS).join(&self.slug);
+        let (mut sets, mut evaluation) = (vec![results.clone()], self.evaluation.clone());
+        // Long results hold what came of the pictures only.
+        let is_whole = PictureSource::open(&sets)?.before()?.is_some();
+        match &self.before {
+            Before::Generated(slug, options) if !is_whole => {
+                let outcome = generate::run(options, folders)?;
+                if outcome != Outcome::Done {
+                    return Ok(Came::Stopped(outcome));
+                }
+                sets.insert(0, out.join(CELLS).join(slug));
+                evaluation.pairs = true;
+            }
+            Before::Opened(path, part) if !is_whole => {
+                anyhow::ensure!(
+                    part.skip == 0,
+                    "its pictures before refinement cannot be measured, because --skip leaves out the first ones: give an archive without them"
+                );
+                sets.insert(0, path.clone());
+                evaluation.limit = part.limit;
+            }
+            _ => {}
+        }
         let evaluations = out.join(EVALUATIONS);
         std::fs::create_dir_all(&evaluations)
             .with_context(|| format!("no folder for the numbers can be made\n{}", evaluations.display()))?;
-        let table = evaluations.join(format!("{}-{}.json", self.slug, self.key(&results, folders)?));
+        let table = evaluations.join(format!("{}-{}.json", self.slug, self.key(&sets, folders)?));
         if read_table(&table).is_none() {
             let options =
-                EvaluateOptions { out: vec![table.clone()], overwrite: true, prints: false, ..self.evaluation.clone() };
+                EvaluateOptions { sets, out: vec![table.clone()], overwrite: true, prints: false, ..evaluation };
             let outcome = evaluate::run(&options, folders)?;
             if outcome != Outcome::Done {
                 return Ok(Came::Stopped(outcome));
@@ -128,25 +196,45 @@ impl Planned {
         Ok(Came::Measured { sets, protocol })
     }
 
-    /// Stands for all that its numbers depend on: what its results hold, the real pictures, what looks at them, and this version.
-    fn key(&self, results: &Path, folders: &Folders) -> anyhow::Result<String> {
-        let index = results.join(RESULTS_INDEX);
-        let index =
-            std::fs::read(&index).with_context(|| format!("the results have lost their index\n{}", index.display()))?;
-        let real: Result<Vec<String>, _> =
-            files(&self.evaluation.reference).iter().map(|path| sha256_of(path)).collect();
-        let real = real.context("the real pictures cannot be read")?.join(" ");
-        let extractor = evaluate::hash_of(&self.evaluation, folders)?;
-        let version = env!("CARGO_PKG_VERSION");
-        let parts = [index.as_slice(), real.as_bytes(), extractor.as_bytes(), version.as_bytes()];
-        Ok(sha256(&parts)[..8].to_owned())
+    /// Says what it lacks, before the first cell begins: a model, real pictures, an extractor.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let (Invocation::Refine(options) | Invocation::Generate(options)) = &*self.invocation else { return Ok(()) };
+        if options.source == Source::Generator {
+            flags::find(&options.settings.generate.generator, true)?;
+        }
+        if matches!(&*self.invocation, Invocation::Refine(_)) {
+            flags::find(&options.settings.refine.classifier, false)?;
+        }
+        zoo::find(&self.evaluation.extractor)?;
+        let opened = if let Before::Opened(path, _) = &self.before { Some(path) } else { None };
+        match self.evaluation.reference.iter().chain(opened).find(|path| !path.exists()) {
+            Some(path) => Err(PictureError::Missing { path: path.clone() }.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Stands for all that its numbers depend on: what its sets hold, the real pictures, what looks at them, and this version.
+    fn key(&self, sets: &[PathBuf], folders: &Folders) -> anyhow::Result<String> {
+        let mut parts = Vec::new();
+        for set in sets {
+            let index = set.join(RESULTS_INDEX);
+            // Of results the index says what they are; what is opened are pictures of somebody else.
+            match std::fs::read(&index) {
+                Ok(index) => parts.push(sha256(&[&index])),
+                Err(_) => parts.extend(hashes(std::slice::from_ref(set))?),
+            }
+        }
+        parts.extend(hashes(&self.evaluation.reference).context("the real pictures cannot be read")?);
+        parts.push(evaluate::hash_of(&self.evaluation, folders)?);
+        parts.push(env!("CARGO_PKG_VERSION").to_owned());
+        Ok(sha256(&[parts.join(" ").as_bytes()])[..8].to_owned())
     }
 }
 
-/// The files of the real pictures.
-fn files(reference: &[PathBuf]) -> Vec<PathBuf> {
-    let (own, folders): (Vec<PathBuf>, Vec<PathBuf>) = reference.iter().cloned().partition(|path| path.is_file());
-    own.into_iter().chain(files_of(&folders)).collect()
+/// SHA-256 of pictures, file by file.
+fn hashes(paths: &[PathBuf]) -> std::io::Result<Vec<String>> {
+    let (own, folders): (Vec<PathBuf>, Vec<PathBuf>) = paths.iter().cloned().partition(|path| path.is_file());
+    own.into_iter().chain(files_of(&folders)).map(|path| sha256_of(&path)).collect()
 }
 
 #[cfg(test)]

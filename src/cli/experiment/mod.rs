@@ -102,6 +102,9 @@ impl ExperimentOptions {
 /// # Errors
 /// The chain from what failed to why. A cell that fails keeps no other one back; it is named, and named again at the end.
 pub fn run(options: &ExperimentOptions, folders: &Folders) -> anyhow::Result<Outcome> {
+    for cell in &options.cells {
+        cell.check().with_context(|| format!("the cell {:?} of the experiment cannot be begun", cell.title))?;
+    }
     if options.dry_run {
         say_out(&options.plan())?;
         return Ok(Outcome::Done);

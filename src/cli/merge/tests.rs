@@ -197,7 +197,7 @@ fn a_shard_that_is_missing_or_given_twice_is_named() {
     place.check_refused(&[&shards[0], &shards[1], &shards[1], &shards[2], &shards[3]], "shard 2/4 is given twice");
     let copy = place.shard("copy", (4, 4), &Made::default());
     place.check_refused(&[&shards[0], &copy, &shards[1], &shards[2], &shards[3]], "shard 4/4 is given twice");
-    place.check_refused(&[&place.at("nothing")], "this is no folder of a run with --shard");
+    place.check_refused(&[&place.at("nothing")], "no folder is there: check the path");
     place.whole("whole", &Made::default());
     place.check_refused(&[&shards[0], &place.at("whole")], "this is no folder of a run with --shard");
     let many: Vec<Shard> = Shard::all(20).collect();
