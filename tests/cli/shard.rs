@@ -192,6 +192,6 @@ fn what_is_no_shard_is_refused_in_one_sentence() {
     }
     check_refused(folder.path(), &["edit", "--shard", "1/2"], 2, "--shard is no flag of this command");
     check_refused(folder.path(), &["merge", "--out", "m"], 2, "missing");
-    check_refused(folder.path(), &["merge", "nowhere", "--out", "m"], 1, "this is no folder of a run with --shard");
+    check_refused(folder.path(), &["merge", "nowhere", "--out", "m"], 1, "no folder is there: check the path");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is written");
 }
