@@ -144,9 +144,13 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
 /// A path as one word of a shell, which is no flag.
 pub(super) fn word(path: &Path) -> String {
     let text = path.display().to_string();
-    let text = if text.starts_with('-') { format!("./{text}") } else { text };
+    quoted(&if text.starts_with('-') { format!("./{text}") } else { text })
+}
+
+/// A text as one word of a shell.
+pub(super) fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// Makes what is left to make, of several pictures one of each, of one picture or of none as many as there are places.

@@ -10,4 +10,4 @@ mod table;
 
 pub use self::error::ExperimentError;
 pub use self::file::{Cell, Experiment, Published, Variant};
-pub use self::table::{Found, Row, Table};
+pub use self::table::{Found, Table};

@@ -17,13 +17,13 @@ pub struct Found {
 
 /// A line: one generator with one refinement.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row<'a> {
+struct Row<'a> {
     /// The generator's name.
-    pub generator: &'a str,
+    generator: &'a str,
     /// The refinement's name, or `none`.
-    pub refinement: &'a str,
+    refinement: &'a str,
     /// What it gave; nothing yet where the cell is not done.
-    pub found: Option<Found>,
+    found: Option<Found>,
 }
 
 /// All lines of an experiment.
@@ -56,12 +56,6 @@ impl<'a> Table<'a> {
             }));
         }
         Self { experiment, rows, protocol }
-    }
-
-    /// The lines.
-    #[must_use]
-    pub fn rows(&self) -> &[Row<'a>] {
-        &self.rows
     }
 
     /// The columns: those that the file asks for, or all that some line has.
@@ -294,8 +288,7 @@ source = "Somebody 2024, table 1"
         let experiment = Experiment::read(FILE).unwrap();
         let both = |after| Some(vec![found(2.0), found(after)]);
         let table = Table::new(&experiment, &[both(1.0), None, None, both(0.5)], "by this network".to_owned());
-        let names: Vec<_> =
-            table.rows().iter().map(|row| (row.generator, row.refinement, row.found.is_some())).collect();
+        let names: Vec<_> = table.rows.iter().map(|row| (row.generator, row.refinement, row.found.is_some())).collect();
         let expected = [
             ("A_1", "none", true),
             ("A_1", "joint", true),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::super::edit::quoted;
 use super::super::evaluate::{self, EvaluateOptions, read_table};
 use super::super::{CliError, Invocation, Outcome, Part, RunOptions, Source, command, flags, generate, parse, refine};
 use crate::data::{PictureError, PictureSource, RESULTS_INDEX};
@@ -140,10 +141,7 @@ fn title(cell: Cell<'_>) -> String {
 impl Planned {
     /// Its command as somebody would type it.
     pub(super) fn typed(&self) -> String {
-        let is_plain = |word: &str| word.chars().all(|c| c.is_alphanumeric() || "-_=./,:".contains(c));
-        let word =
-            |word: &String| if is_plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) };
-        format!("lapidary {}", self.command.iter().map(word).collect::<Vec<_>>().join(" "))
+        format!("lapidary {}", self.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "))
     }
 
     /// Computes and measures it, unless that was done before.
