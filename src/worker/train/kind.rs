@@ -95,4 +95,17 @@ mod tests {
             assert_eq!(role_of(&path), role, "{text}");
         }
     }
+
+    #[test]
+    fn every_example_can_be_begun() {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let in_folder = |folder| std::fs::read_dir(examples.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let files: Vec<_> = ["fashion", "losses"].into_iter().flat_map(in_folder).collect();
+        assert_eq!(files.len(), 7, "{files:?}");
+        for file in files {
+            if let Err(error) = AnyConfig::read(None, &file) {
+                panic!("{}: {error}", file.display());
+            }
+        }
+    }
 }
