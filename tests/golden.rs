@@ -5,8 +5,8 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use lapidary::checkpoint::{Checkpoint, Weights};
-use lapidary::generator::schedule::{karras_sigmas, multistep_sigmas};
-use lapidary::generator::{Churn, Generator, Plan, SamplerKind, sampler::Sampling};
+use lapidary::generator::schedule::{karras_sigmas, time_step_sigmas};
+use lapidary::generator::{Churn, Generator, Plan, SamplerKind, TimeSteps, sampler::Sampling};
 use lapidary::image::ImageBatch;
 use lapidary::net::unet::{Unet, UnetConfig};
 use lapidary::refiner::{Batch, Chunks, Norm, Objective, RefineSettings, Refiner, State, evaluate};
@@ -368,8 +368,9 @@ fn consistency_sampling_makes_the_reference_pictures() {
             ("sample.multistep_ct2", vec![0, 106, 200], 201),
             ("sample.multistep_cd3", vec![0, 11, 22, 39], 40),
         ] {
-            let sigmas = multistep_sigmas(case.diffusion(), &ts, steps);
-            assert_eq!(sigmas.len(), ts.len() - 1, "the closing index is no step");
+            let calls = ts.len() - 1;
+            let sigmas = time_step_sigmas(case.diffusion(), &TimeSteps::new(ts, steps).unwrap());
+            assert_eq!(sigmas.len(), calls, "the closing index is no step");
             let noise = case.unit_noise(sigmas[0]);
             // The program counts the noises of steps from 1, behind the initial noise; the reference from 0.
             let draw = |step: u32| case.golden.values(&format!("{key}.noise{}", step - 1)).to_vec();

@@ -71,12 +71,6 @@ impl Mask {
         Self::new(width, height, grey.iter().map(|value| *value >= 128).collect())
     }
 
-    /// 8-bit grey values, row by row: missing pixels are white, known ones black.
-    #[must_use]
-    pub fn to_grey8(&self) -> Vec<u8> {
-        self.missing.iter().map(|missing| if *missing { 255 } else { 0 }).collect()
-    }
-
     /// Columns.
     #[must_use]
     pub const fn width(&self) -> u32 {
@@ -238,7 +232,6 @@ mod tests {
     fn white_is_missing() {
         let mask = Mask::from_grey8(2, 2, &[0, 127, 128, 255]).unwrap();
         assert_eq!(picture(&mask), ["..", "##"]);
-        assert_eq!(mask.to_grey8(), [0, 0, 255, 255]);
         assert_eq!(Mask::from_grey8(2, 2, &[0]), Err(MaskError::Length { width: 2, height: 2, found: 1 }));
         assert!(!mask.is_empty() && Mask::filled(2, 2, false).is_empty());
     }

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use super::calibration::Calibration;
-use super::interval::{REPLICATES, bootstrapped_means, mean};
+use super::frechet::frechet_influences;
+use super::interval::{bootstrapped_means, mean};
 use super::metric::Metric;
 use super::{
     Features, Gaussian, Interval, MetricError, Neighbours, Real, SUBSET, SUBSETS, Watch, agreement, confidence,
-    frechet_distance, inception_score, kernel_distance,
+    inception_score, kernel_distance,
 };
 use crate::units::counted;
 
@@ -30,8 +31,6 @@ pub const NEIGHBOURS: (usize, usize) = (3, 5);
 pub const PARTS: usize = 10;
 /// Pictures of a part for each class: the 5,000 that papers take for 1,008 classes are enough to compare.
 const ENOUGH: usize = 4;
-/// Products that resampling a Fréchet distance may take, about a minute; larger ones have no interval.
-const AFFORDED: f64 = 2e11;
 
 /// Pictures whose numbers are asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,11 +83,43 @@ struct Reference {
     neighbours: Option<Neighbours>,
 }
 
-/// A number on its way: with those of bootstrapped sets, or of every picture.
+/// A number on its way.
 struct Found {
     metric: Metric,
     value: f64,
-    bootstrapped: Vec<f64>,
+    spread: Spread,
+}
+
+/// How a number varies from set to set.
+enum Spread {
+    Unknown,
+    /// Those of bootstrapped sets.
+    Bootstrapped(Vec<f64>),
+    /// Of every picture, by how much the number grows with its weight.
+    Influences(Vec<f64>),
+}
+
+impl Spread {
+    /// How a difference varies: resampled sets are the same draws for both, and a picture's weight is the same, so differences vary as
+    /// little as those of pairs do.
+    fn between(before: &Self, after: &Self) -> Self {
+        let differences =
+            |before: &[f64], after: &[f64]| before.iter().zip(after).map(|(before, after)| after - before).collect();
+        match (before, after) {
+            (Self::Bootstrapped(before), Self::Bootstrapped(after)) => Self::Bootstrapped(differences(before, after)),
+            (Self::Influences(before), Self::Influences(after)) => Self::Influences(differences(before, after)),
+            _ => Self::Unknown,
+        }
+    }
+
+    fn sure(&self, value: f64) -> Sure {
+        let interval = match self {
+            Self::Unknown => None,
+            Self::Bootstrapped(numbers) => Some(Interval::around(value, numbers)),
+            Self::Influences(influences) => Some(Interval::by_influence(value, influences)),
+        };
+        Sure { value, interval }
+    }
 }
 
 /// The numbers of every set; `watch` hears how much of how much is done.
@@ -119,7 +150,7 @@ pub fn compare(real: &Real, sets: &[Set], watch: &mut Watch<'_>) -> Result<Vec<R
             let before = first.iter().find(|before| before.metric == found.metric);
             Number {
                 metric: found.metric,
-                of: found.metric.possible(sure(found.value, &found.bootstrapped)),
+                of: found.metric.possible(found.spread.sure(found.value)),
                 change: before.map(|before| change(before, found, is_paired)),
             }
         });
@@ -132,18 +163,9 @@ pub fn compare(real: &Real, sets: &[Set], watch: &mut Watch<'_>) -> Result<Vec<R
     Ok(reports)
 }
 
-fn sure(value: f64, bootstrapped: &[f64]) -> Sure {
-    Sure { value, interval: (!bootstrapped.is_empty()).then(|| Interval::around(value, bootstrapped)) }
-}
-
-/// Resampled sets are the same draws for both, so their differences vary as little as those of pairs do.
 fn change(before: &Found, after: &Found, is_paired: bool) -> Sure {
-    let differences: Vec<f64> = if is_paired {
-        before.bootstrapped.iter().zip(&after.bootstrapped).map(|(before, after)| after - before).collect()
-    } else {
-        Vec::new()
-    };
-    sure(after.value - before.value, &differences)
+    let spread = if is_paired { Spread::between(&before.spread, &after.spread) } else { Spread::Unknown };
+    spread.sure(after.value - before.value)
 }
 
 fn numbers(
@@ -152,14 +174,14 @@ fn numbers(
     step: &mut dyn FnMut(usize) -> Result<(), MetricError>,
 ) -> Result<Vec<Found>, MetricError> {
     let Set { features, labels, .. } = set;
-    let plain = |metric, value| Found { metric, value, bootstrapped: Vec::new() };
-    let distance = frechet_distance(&Gaussian::of(features)?, &reference.gaussian)?;
-    let cost = features.len() as f64 * (features.width() as f64).powi(2) * REPLICATES as f64;
-    let bootstrapped =
-        if cost <= AFFORDED { features.bootstrapped_distances(&reference.gaussian)? } else { Vec::new() };
-    let mut found = vec![Found { metric: Metric::Frechet, value: distance, bootstrapped }];
+    let plain = |metric, value| Found { metric, value, spread: Spread::Unknown };
+    let frechet = |metric, features: &Features, reference: &Gaussian| {
+        let (value, influences) = frechet_influences(features, reference)?;
+        Ok::<_, MetricError>(Found { metric, value, spread: Spread::Influences(influences) })
+    };
+    let mut found = vec![frechet(Metric::Frechet, features, &reference.gaussian)?];
     if let (Some(spatial), Some(reference)) = (features.spatial(), &reference.spatial) {
-        found.push(plain(Metric::SpatialFrechet, frechet_distance(&Gaussian::of(spatial)?, reference)?));
+        found.push(frechet(Metric::SpatialFrechet, spatial, reference)?);
     }
     step(1)?;
     // Of statistics alone nobody knows how the pictures lie.
@@ -187,13 +209,13 @@ fn numbers(
         found.extend(judged.map(|(metric, of_each)| Found {
             metric,
             value: mean(&of_each, &vec![1; of_each.len()]),
-            bootstrapped: bootstrapped_means(&of_each),
+            spread: Spread::Bootstrapped(bootstrapped_means(&of_each)),
         }));
         let calibration = Calibration::of(features, labels);
         found.push(Found {
             metric: Metric::Calibration,
             value: calibration.value(),
-            bootstrapped: calibration.bootstrapped(),
+            spread: Spread::Bootstrapped(calibration.bootstrapped()),
         });
     }
     Ok(found)
