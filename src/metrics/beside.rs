@@ -99,9 +99,10 @@ impl Anchor {
 #[must_use]
 pub fn too_few(pictures: usize, width: usize) -> Option<String> {
     (pictures <= width).then(|| {
-        let (there_are, more) = (counted(pictures, "picture"), width + 1);
         format!(
-            "no distance is shown, for it would say how few the pictures are and not how they look: {there_are}, but {width} features each, so take {more} pictures or more"
+            "no distance is shown: {} with {width} features each would say how few they are, not how they look; take {} or more",
+            counted(pictures, "picture"),
+            width + 1
         )
     })
 }
@@ -179,8 +180,8 @@ mod tests {
 
     #[test]
     fn as_many_pictures_as_features_are_too_few_and_one_more_is_enough() {
-        assert!(too_few(128, 128).is_some_and(|why| why.contains("take 129 pictures")));
-        assert!(too_few(1, 3).is_some_and(|why| why.contains("1 picture,")));
+        assert!(too_few(128, 128).is_some_and(|why| why.contains("take 129 or more")));
+        assert!(too_few(1, 3).is_some_and(|why| why.contains("1 picture with 3 features")));
         assert_eq!(too_few(129, 128), None);
     }
 }

@@ -211,7 +211,7 @@ mod tests {
 
     use super::*;
     use crate::image::ImageBatch;
-    use crate::metrics::Judged;
+    use crate::metrics::{Judged, too_few};
     use crate::origins::Origins;
     use crate::refiner::State;
     use crate::session::{Lookup, toy};
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn nothing_below_moves_when_sentences_come_and_go() {
-        let heights = [None, Some(Err("too few".to_owned()))].map(|distance| {
+        let heights = [None, too_few(9, 128).map(Err)].map(|distance| {
             let session = found(Ok(judged()), distance);
             let mut height = 0.0;
             egui::__run_test_ui(|ui| {

@@ -27,7 +27,7 @@ fn a_user_sees_what_an_independent_judge_thinks_of_what_is_shown() {
 
     // Real pictures that cannot be compared with so few are told of in a sentence, and those that are not there, too.
     choose(&mut harness, |choice| choice.reference = Some(root.path().join("none")));
-    wait_for(&mut harness, "4 pictures, but 128 features each");
+    wait_for(&mut harness, "4 pictures with 128 features each");
     choose(&mut harness, |choice| choice.reference = None);
 
     // The classifier that refines is no judge of its own work.
