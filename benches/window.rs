@@ -1,5 +1,6 @@
 //! How much processor time the window itself takes, measured without a screen: the real panels, laid out and tessellated, while
-//! 16 pictures of the demo are refined without end. Prints JSON; an argument says for how many seconds.
+//! 16 pictures of the demo are refined without end; and what the numbers of an independent judge beside them cost iterations, in
+//! turns with and without. Prints JSON; an argument says for how many seconds.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use cpu_time::ThreadTime;
 use egui::{Pos2, Rect, vec2};
 use lapidary::session::host::Folders;
-use lapidary::session::{Action, Activity, Host, Settings, Verb};
+use lapidary::session::{Action, Activity, Host, LiveChoice, LiveShown, Settings, Verb};
 use lapidary::view::{Workbench, theme};
 use serde::Serialize;
 
@@ -19,6 +20,8 @@ const FRAME: Duration = Duration::from_micros(16_667);
 /// Longest wait for the first pictures.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Pairs of turns without and with the numbers of an independent judge: what else the machine does comes to both.
+const TURNS: usize = 5;
 /// Seconds that are measured, unless an argument says otherwise.
 const SECONDS: f64 = 10.0;
 
@@ -48,6 +51,23 @@ struct FrameCost {
     max_ms: f64,
     /// Iterations per second meanwhile.
     iterations_per_sec: f64,
+    /// Likewise, with and without the numbers of an independent judge beside the run.
+    beside: Beside,
+}
+
+/// What the numbers of an independent judge beside a run cost.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+struct Beside {
+    /// Iterations per second without them.
+    without: f64,
+    /// And with them.
+    with: f64,
+    /// Iterations per second with them, as a share of those without: of every pair of turns, the median; 0.95 is promised.
+    ratio: f64,
+    /// Smallest and largest of these.
+    range: [f64; 2],
+    /// Numbers of how many states were seen.
+    updates: usize,
 }
 
 /// Generates, runs without end for `seconds`, and draws all the time.
@@ -79,6 +99,7 @@ fn frame_cost(host: Host, seconds: f64) -> anyhow::Result<FrameCost> {
     }
     let iterations = bench.workbench.host().session.path().len() - before;
     let iterations_per_sec = iterations as f64 / begin.elapsed().as_secs_f64();
+    let beside = beside(&mut bench, seconds / 2.0);
     bench.workbench.host_mut().handle(Action::Do(Verb::Stop));
     costs.sort_by(f64::total_cmp);
     let at =
@@ -90,7 +111,49 @@ fn frame_cost(host: Host, seconds: f64) -> anyhow::Result<FrameCost> {
         p99_ms: at(0.99),
         max_ms: at(1.0),
         iterations_per_sec,
+        beside,
     })
+}
+
+/// Turns of so many seconds, one without the numbers of a judge and one with them, again and again.
+fn beside(bench: &mut Bench, seconds: f64) -> Beside {
+    // The judge is read once, before anything is measured.
+    look(bench, true);
+    let begin = Instant::now();
+    while !matches!(bench.workbench.host().session.live_shown(), LiveShown::Found(..)) && begin.elapsed() < PATIENCE {
+        bench.frame();
+    }
+    let (mut rates, mut updates) = ([Vec::new(), Vec::new()], 0);
+    for turn in 0..2 * TURNS {
+        // The order changes, too: a machine that grows warm slows what comes later.
+        let is_on = (turn % 2 == 1) != (turn / 2 % 2 == 1);
+        look(bench, is_on);
+        let (begin, before) = (Instant::now(), bench.workbench.host().session.path().len());
+        let mut seen = None;
+        while begin.elapsed().as_secs_f64() < seconds {
+            bench.frame();
+            let now = match bench.workbench.host().session.live_shown() {
+                LiveShown::Found(_, state) if is_on => Some(state),
+                _ => None,
+            };
+            updates += usize::from(now.is_some() && now != seen);
+            seen = now;
+        }
+        let iterations = bench.workbench.host().session.path().len() - before;
+        rates[usize::from(is_on)].push(iterations as f64 / begin.elapsed().as_secs_f64());
+    }
+    let mean = |rates: &[f64]| rates.iter().sum::<f64>() / rates.len().max(1) as f64;
+    let mut ratios: Vec<f64> = rates[0].iter().zip(&rates[1]).map(|(without, with)| with / without).collect();
+    ratios.sort_by(f64::total_cmp);
+    let range = [ratios[0], ratios[ratios.len() - 1]];
+    Beside { without: mean(&rates[0]), with: mean(&rates[1]), ratio: ratios[ratios.len() / 2], range, updates }
+}
+
+/// Has the window look at the numbers of the judge, or not.
+fn look(bench: &mut Bench, is_on: bool) {
+    let host = bench.workbench.host_mut();
+    let choice = LiveChoice { is_on, ..host.session.live_choice().clone() };
+    host.handle(Action::ChooseLive(Box::new(choice)));
 }
 
 struct Bench {

@@ -29,7 +29,7 @@
 //! | [`train`] | losses, schedules, attacks; one step of training | files, threads, clocks |
 //! | [`origins`] | the pictures that a session is about, and where they came from | devices |
 //! | [`trace`] | the tree of runs: numbers per state | pictures, devices |
-//! | [`worker`] | the compute thread and its messages; the loop that window and command line share, of a training, too | the window |
+//! | [`worker`] | the compute thread and its messages; the loop that window and command line share, of a training, too; the thread of the numbers beside a run | the window |
 //! | [`session`] | the state the user owns: actions and events in, commands out; saving and opening | tensors, egui |
 //! | [`export`] | PNG, npz, CSV; whose the folder of results is, and what is finished in it | the window |
 //! | [`view`] | egui panels, the wgpu canvas | tensors |

@@ -2,6 +2,8 @@
 
 #[path = "views/frame.rs"]
 mod frame;
+#[path = "views/live.rs"]
+mod live;
 #[path = "views/strangers.rs"]
 mod strangers;
 #[path = "support/tiny.rs"]

@@ -20,6 +20,10 @@ mod cache;
 mod drive;
 #[path = "worker/labels.rs"]
 mod labels;
+#[path = "worker/live.rs"]
+mod live;
+#[path = "support/models.rs"]
+mod models;
 #[path = "worker/tasks.rs"]
 mod tasks;
 #[path = "support/tiny.rs"]

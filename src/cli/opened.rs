@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 
 use super::driver::Driver;
 use super::{CliError, Part};
+pub(super) use crate::data::changed;
 use crate::data::{Batch, PictureError, PictureSource, picture_size};
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, GenerateSettings};
@@ -210,12 +211,6 @@ pub(super) fn from_here(files: &[PathBuf]) -> Vec<String> {
         None => file.display().to_string(),
     };
     files.iter().map(name).collect()
-}
-
-/// What was done to pictures that were changed to fit.
-pub(super) fn changed(fits: &[String]) -> Vec<String> {
-    let is_changed = |fit: &&String| !fit.ends_with("pixels unchanged") || fit.contains(": cropped ");
-    fits.iter().filter(is_changed).cloned().collect()
 }
 
 /// Random starts and noise belong to a picture's place in the source, whatever batch it is in.

@@ -59,6 +59,13 @@ pub struct Batch {
     pub fits: Vec<String>,
 }
 
+/// What was done to pictures that were changed to fit.
+#[must_use]
+pub fn changed(fits: &[String]) -> Vec<String> {
+    let is_changed = |fit: &&String| !fit.ends_with("pixels unchanged") || fit.contains(": cropped ");
+    fits.iter().filter(is_changed).cloned().collect()
+}
+
 /// Which of the opened pictures are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -46,6 +46,14 @@ impl Levels {
     }
 }
 
+/// Pictures as a file of 8 bits shows them, values in `[0, 1]` to the nearest of 256: what sets of pictures have in common when
+/// they are compared. What is no number stays none.
+#[must_use]
+pub fn in_levels(images: &ImageBatch) -> ImageBatch {
+    let level = |value: &f32| (value * 255.0).round() / 255.0;
+    ImageBatch::new(images.shape(), images.pixels().iter().map(level).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +71,15 @@ mod tests {
         assert!(Levels::Rounded.all(&images, 0).eq(Levels::Rounded.rgb8(&images, 0)));
         let grey = ImageBatch::new([1, 1, 1, 2], vec![f32::NAN, 1.0]);
         assert_eq!(Levels::Rounded.rgb8(&grey, 0), [0, 0, 0, 255, 255, 255]);
+    }
+
+    #[test]
+    fn pictures_in_levels_are_those_of_their_files_and_what_is_broken_stays_so() {
+        let images = ImageBatch::new([1, 1, 1, 4], vec![0.1, 0.501, 1.0, f32::NAN]);
+        let seen = in_levels(&images);
+        assert_eq!(seen.pixels()[..3], [26.0 / 255.0, 128.0 / 255.0, 1.0]);
+        assert!(seen.pixels()[3].is_nan(), "a broken picture is not taken for a black one");
+        assert_eq!(Levels::Rounded.rgb8(&seen, 0), Levels::Rounded.rgb8(&images, 0));
     }
 
     #[test]

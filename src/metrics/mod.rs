@@ -14,8 +14,10 @@
 //! | [`inception_score`] | one set with its classes | larger | Salimans et al. 2016 |
 //! | [`agreement`], [`confidence`] | every picture with its class | larger | |
 //! | [`calibration_error`] | how sure a network is with how often it is right | smaller | Guo et al. 2017 |
+//! | [`Shift`], [`Judged`] | the same pictures before and after, in the window | | |
 //! | [`pairs`] | every picture with its partner, value by value | | |
 
+mod beside;
 mod calibration;
 mod error;
 mod features;
@@ -30,6 +32,7 @@ mod score;
 mod statistics;
 pub mod words;
 
+pub use self::beside::{Anchor, Judged, Shift, too_few};
 pub use self::calibration::{BINS, calibration_error};
 pub use self::error::MetricError;
 pub use self::features::Features;

@@ -265,7 +265,7 @@ fn notes(real: &Real, set: &Set, first: &Set) -> Vec<String> {
 }
 
 /// What a reader of all numbers must know of the real pictures.
-fn about(real: &Real, width: usize) -> Option<String> {
+pub(super) fn about(real: &Real, width: usize) -> Option<String> {
     // It takes as long as a distance, so it is found where nothing else tells.
     let unknown = real.statistics().filter(|known| known.count.is_none() && known.is_exact);
     match (real.count(), unknown.map(|known| known.gaussian.rank())) {

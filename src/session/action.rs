@@ -296,6 +296,8 @@ pub enum Action {
     AfterSaving(Box<super::Question>),
     /// Do something with the training.
     Train(TrainAction),
+    /// Another judge or other real pictures for the numbers beside the run, or whether these are looked at.
+    ChooseLive(Box<super::LiveChoice>),
     /// Take something out of the window.
     Export(Export),
     /// Remove a message.

@@ -88,6 +88,7 @@ impl Session {
             Action::AfterSaving(question) if self.has_unsaved_work() => self.question = Some(*question),
             Action::AfterSaving(question) => self.replace(question.then),
             Action::Train(action) => self.train(action),
+            Action::ChooseLive(choice) => self.choose_live(*choice),
             // The window does that.
             Action::Export(_) => {}
             Action::Dismiss(id) => self.notices.dismiss(id),

@@ -3,11 +3,15 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use directories::ProjectDirs;
 
 use super::disk::{DiskEvent, DiskJob, Storage};
 use super::{Action, Activity, Session, Settings, Verb};
+use crate::refiner::State;
+use crate::trace::StateId;
+use crate::worker::live::Live;
 use crate::worker::{Command, SendError, Wake, Worker, enqueue};
 
 /// Folders of the user that the program writes to.
@@ -45,6 +49,8 @@ pub struct Host {
     pub session: Session,
     worker: Option<Worker>,
     storage: Option<Storage>,
+    /// The thread of the numbers beside a run, from the first time that somebody looks at them.
+    live: Option<Live>,
     folders: Folders,
     wake: Wake,
     /// Jobs that did not fit the disk thread's queue yet, oldest first.
@@ -66,6 +72,7 @@ impl Host {
             session,
             worker: Some(worker),
             storage: Some(storage),
+            live: None,
             folders,
             wake,
             backlog: Vec::new(),
@@ -103,7 +110,28 @@ impl Host {
             self.commands.clear();
             self.session.crashed(text);
         }
+        while let Some(told) = self.live.as_ref().and_then(Live::try_told) {
+            self.session.take_live(told);
+        }
+        if let Some(live) = &self.live {
+            live.beside(self.session.is_busy() || self.session.is_training());
+        }
         self.hand_over();
+    }
+
+    /// Asks for the numbers beside the run of the pictures that are shown, where somebody looks at these. Never waits.
+    pub fn look_live(&mut self, shown: Option<(StateId, &Arc<State>)>) {
+        let Some(wish) = self.session.wish_live(shown) else { return };
+        if self.live.is_none() {
+            match Live::spawn(self.folders.cache.clone(), self.wake.clone()) {
+                Ok(live) => self.live = Some(live),
+                Err(error) => self.session.notices.failure(&crate::error::error_chain(&error)),
+            }
+        }
+        if let Some(live) = &self.live {
+            live.beside(self.session.is_busy() || self.session.is_training());
+            live.ask(wish);
+        }
     }
 
     /// Does what the user asks, and hands over what follows from it.

@@ -13,6 +13,7 @@ pub mod error;
 mod handle;
 pub mod host;
 pub mod iterates;
+pub mod live;
 mod look;
 mod moved;
 pub mod notice;
@@ -39,6 +40,8 @@ pub use self::disk::{Detail, Orphan};
 pub use self::error::StorageError;
 pub use self::host::Host;
 pub use self::iterates::{Iterates, Lookup};
+use self::live::Live;
+pub use self::live::{LiveChoice, LiveShown};
 use self::look::Look;
 pub use self::notice::{Notice, Notices, Severity};
 pub use self::provenance::Provenance;
@@ -75,6 +78,7 @@ pub struct Session {
     orphans: Vec<Orphan>,
     question: Option<Question>,
     training: Option<Training>,
+    live: Live,
     commands: Vec<Command>,
     jobs: Vec<DiskJob>,
 }
@@ -102,6 +106,7 @@ impl Session {
             orphans: Vec::new(),
             question: None,
             training: None,
+            live: Live::default(),
             commands: Vec::new(),
             jobs: Vec::new(),
         };

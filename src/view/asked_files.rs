@@ -9,7 +9,7 @@ use super::generate_panel::Wish;
 use super::path_dialog::{Answer, Purpose, look, look_at_pasted};
 use super::typed_path::copied;
 use crate::session::training::TrainAction;
-use crate::session::{Action, Detail, Severity};
+use crate::session::{Action, Detail, LiveChoice, Severity};
 
 impl Workbench {
     /// A picture that is pasted is opened like one in a file.
@@ -82,6 +82,9 @@ impl Workbench {
             Some(Wish::GeneratorFile) => self.dialog.ask(Purpose::Generator, None),
             Some(Wish::GeneratorFolder) => self.dialog.ask(Purpose::GeneratorFolder, None),
             Some(Wish::ClassifierFile) => self.dialog.ask(Purpose::Classifier, None),
+            Some(Wish::JudgeFile) => self.dialog.ask(Purpose::Judge, None),
+            Some(Wish::RealFile) => self.dialog.ask(Purpose::Real, None),
+            Some(Wish::RealFolder) => self.dialog.ask(Purpose::RealFolder, None),
             Some(Wish::TrainingFile) => self.dialog.ask(Purpose::Training, None),
             Some(Wish::TrainingFolder) => self.dialog.ask(Purpose::TrainingFolder, None),
             None => {}
@@ -97,6 +100,10 @@ impl Workbench {
             Answer::Files(purpose, paths, detail) => (purpose, paths, detail),
             // Everything stays as it was.
             Answer::Refused(chain) => return self.host.session.notices.unopened(&chain),
+            Answer::Model(Purpose::Judge, judge) => {
+                let choice = LiveChoice { judge, ..self.host.session.live_choice().clone() };
+                return actions.push(Action::ChooseLive(Box::new(choice)));
+            }
             Answer::Model(purpose, reference) => {
                 let mut settings = self.host.session.settings().clone();
                 match purpose {
@@ -112,6 +119,10 @@ impl Workbench {
             (Purpose::Export(_), Some(file)) => self.exports.save(ctx, &mut self.host.session.notices, &file),
             (Purpose::Training | Purpose::TrainingFolder, Some(path)) => {
                 actions.push(Action::Train(TrainAction::Choose(path)));
+            }
+            (Purpose::Real | Purpose::RealFolder, Some(path)) => {
+                let choice = LiveChoice { reference: Some(path), ..self.host.session.live_choice().clone() };
+                actions.push(Action::ChooseLive(Box::new(choice)));
             }
             (Purpose::References, Some(_)) => actions.push(Action::OpenReferences(paths)),
             (Purpose::OpenPictures, Some(_)) => actions.push(Action::OpenPictures(paths)),

@@ -23,6 +23,12 @@ pub enum Wish {
     GeneratorFolder,
     /// A file for the classifier.
     ClassifierFile,
+    /// A file for the judge of the numbers beside a run.
+    JudgeFile,
+    /// A file of real pictures, or of what was seen of them, for these numbers.
+    RealFile,
+    /// A folder of real pictures for them.
+    RealFolder,
     /// A file that describes a training.
     TrainingFile,
     /// The folder of a training.
@@ -131,7 +137,8 @@ pub fn model_ui(ui: &mut Ui, label: &str, role: &str, reference: &mut String) ->
 }
 
 /// The last part of a path; of a training's checkpoint its step, too.
-fn short_name(reference: &str) -> String {
+#[must_use]
+pub fn short_name(reference: &str) -> String {
     let mut parts = reference.rsplit(['/', '\\']).filter(|part| !part.is_empty());
     let name = parts.next().unwrap_or(reference);
     let step = parts.next().and_then(|folder| folder.strip_prefix("step_")?.parse::<u64>().ok());

@@ -17,6 +17,7 @@ mod frame;
 mod generate_panel;
 mod grid_order;
 mod keys;
+mod live_panel;
 mod other_runs;
 mod overlays;
 mod pair_grid;
@@ -110,8 +111,11 @@ pub struct Workbench {
 impl Workbench {
     /// Wraps a started host.
     #[must_use]
-    pub fn new(host: Host) -> Self {
+    pub fn new(mut host: Host) -> Self {
         let recent = Recent::of(&host.folders().autosave);
+        if let Some(choice) = recent.live() {
+            host.session.choose_live(choice);
+        }
         Self {
             host,
             compare: CompareView::default(),
@@ -289,6 +293,11 @@ impl Workbench {
             }
             _ => {}
         }
+        let ready = match &self.shown {
+            Some((id, Lookup::Ready(state))) => Some((*id, state)),
+            _ => None,
+        };
+        self.host.look_live(ready);
     }
 
     fn panels_ui(&mut self, ui: &mut Ui, actions: &mut Vec<Action>) {
@@ -340,6 +349,7 @@ impl Workbench {
             }
             egui::ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| {
                 sample_panel::sample_panel_ui(ui, session, (numbers_before, numbers_after, tally.as_ref()), actions);
+                wish = wish.or(live_panel::live_panel_ui(ui, session, actions));
                 focus::scroll_to(ui);
             });
         });
@@ -391,6 +401,10 @@ impl Workbench {
                 if let Some(path) = self.exports.begin(ctx, &mut self.host.session, *export, state) {
                     self.dialog.ask(Purpose::Export(*export), Some(path));
                 }
+            }
+            Action::ChooseLive(choice) => {
+                self.recent.keep_live(choice);
+                self.host.handle(action);
             }
             Action::Do(Verb::Help) => self.help_open = !self.help_open,
             Action::Do(Verb::FitView) => self.compare.canvas.fit(),

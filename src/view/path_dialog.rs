@@ -55,6 +55,12 @@ pub enum Purpose {
     GeneratorFolder,
     /// Weights of a classifier.
     Classifier,
+    /// Weights of a classifier that judges.
+    Judge,
+    /// Real pictures for the numbers beside a run.
+    Real,
+    /// A folder of them.
+    RealFolder,
     /// What describes a training.
     Training,
     /// The folder of a training.
@@ -76,6 +82,9 @@ impl Purpose {
             Self::Generator => ("Open generator weights", "Open"),
             Self::GeneratorFolder => ("Open generator folder", "Open"),
             Self::Classifier => ("Open classifier weights", "Open"),
+            Self::Judge => ("Open judge weights", "Open"),
+            Self::Real => ("Open real pictures to compare with", "Open"),
+            Self::RealFolder => ("Open folder of real pictures to compare with", "Open"),
             Self::Training => ("Open the description of a training", "Open"),
             Self::TrainingFolder => ("Open the folder of a training", "Open"),
         }
@@ -90,7 +99,13 @@ impl Purpose {
             Self::References => {
                 "Real pictures, paired with the generated ones by their order; several paths are separated by ;"
             }
-            Self::Generator | Self::Classifier => {
+            Self::Real => {
+                "An .npz file: pictures, mean and covariance, or what lapidary evaluate saw and saved with the same judge"
+            }
+            Self::RealFolder => {
+                "A folder with real pictures in it or below it; others than those of the run's size are fitted"
+            }
+            Self::Generator | Self::Classifier | Self::Judge => {
                 "Weights in a file of PyTorch or safetensors, known by what they contain; a .toml manifest beside them decides where there is one"
             }
             Self::GeneratorFolder => "A folder that diffusers wrote, with unet/config.json or config.json",
@@ -119,8 +134,9 @@ impl Purpose {
             Self::Export(Export::Trace) => (Kind::Save("trace.csv"), None),
             Self::Export(Export::Results) => (Kind::Save("result.npz"), None),
             Self::Export(_) => (Kind::Save("contact_sheet.png"), None),
-            Self::Generator | Self::Classifier => (Kind::File, Some(("Weights", WEIGHTS))),
-            Self::GeneratorFolder | Self::TrainingFolder => (Kind::Folder, None),
+            Self::Generator | Self::Classifier | Self::Judge => (Kind::File, Some(("Weights", WEIGHTS))),
+            Self::Real => (Kind::File, Some(("Pictures or what was seen of them", &["npz"]))),
+            Self::GeneratorFolder | Self::TrainingFolder | Self::RealFolder => (Kind::Folder, None),
             Self::Training => (Kind::File, Some(("Description of a training", &["toml"]))),
             Self::OpenPictures | Self::References => (Kind::Files, None),
         }
@@ -368,11 +384,15 @@ fn answer_to(purpose: Option<Purpose>, mut paths: Vec<PathBuf>, detail: Detail) 
     };
     let Some(path) = paths.first() else { return Answer::Refused(Vec::new()) };
     let refusal = match purpose {
-        Purpose::Generator | Purpose::GeneratorFolder | Purpose::Classifier => return model_of(purpose, path),
+        Purpose::Generator | Purpose::GeneratorFolder | Purpose::Classifier | Purpose::Judge => {
+            return model_of(purpose, path);
+        }
         Purpose::OpenSession => Document::open(path).err().map(|error| error_chain(&error)),
         Purpose::OpenPictures | Purpose::References => unreadable(&paths).map(|error| error_chain(&error)),
-        // Looking into it is the compute thread's work: it may read many pictures.
-        Purpose::Training | Purpose::TrainingFolder => (!path.exists()).then(|| vec![nothing_at(path)]),
+        // Looking into it is another thread's work: it may read many pictures.
+        Purpose::Training | Purpose::TrainingFolder | Purpose::Real | Purpose::RealFolder => {
+            (!path.exists()).then(|| vec![nothing_at(path)])
+        }
         Purpose::Export(_) => unwritable(path).map(|why| vec![why]),
         Purpose::SaveSession => {
             let why = unwritable(path);

@@ -1,10 +1,12 @@
 //! What the window remembers from one start to the next, in small files beside the autosave: the sessions and the trainings
-//! that were open last, and the theme.
+//! that were open last, the theme, and what stands beside a run.
 
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use egui::Theme;
+
+use crate::session::LiveChoice;
 
 /// Paths of a kind that are remembered.
 const KEPT: usize = 8;
@@ -55,6 +57,8 @@ pub struct Recent {
     trainings: Paths,
     /// Where the theme is kept.
     theme: PathBuf,
+    /// Where the judge and the real pictures of the numbers beside a run are kept.
+    live: PathBuf,
     /// What is being written; the next waits for it, so that what was last comes last.
     writing: Option<JoinHandle<()>>,
 }
@@ -70,6 +74,7 @@ impl Recent {
             sessions: Paths::of(folder.join("recent.json")),
             trainings: Paths::of(folder.join("trainings.json")),
             theme: folder.join("theme.txt"),
+            live: folder.join("live.json"),
             writing: None,
         }
     }
@@ -85,6 +90,20 @@ impl Recent {
     pub fn keep_theme(&mut self, chosen: Theme) {
         let text = THEMES.iter().find(|(theme, _)| *theme == chosen).map_or("", |(_, name)| *name);
         self.write(self.theme.clone(), text.into());
+    }
+
+    /// What was chosen last for the numbers beside a run; none when nobody chose.
+    #[must_use]
+    pub fn live(&self) -> Option<LiveChoice> {
+        serde_json::from_slice(&std::fs::read(&self.live).ok()?).ok()
+    }
+
+    /// Something else was chosen for them.
+    pub fn keep_live(&mut self, chosen: &LiveChoice) {
+        // A path that is no text cannot be written down.
+        if let Ok(text) = serde_json::to_vec(chosen) {
+            self.write(self.live.clone(), text);
+        }
     }
 
     /// The sessions, newest first.
@@ -172,6 +191,21 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         panic!("the theme is on the disk");
+    }
+
+    #[test]
+    fn the_judge_that_was_chosen_is_there_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Recent::of(folder.path()).live(), None, "nobody chose");
+        let chosen = LiveChoice { is_on: true, judge: "j.pt".to_owned(), reference: Some("real".into()) };
+        Recent::of(folder.path()).keep_live(&chosen);
+        for _ in 0..2000 {
+            if Recent::of(folder.path()).live().as_ref() == Some(&chosen) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        panic!("the choice is on the disk");
     }
 
     #[test]

@@ -86,7 +86,8 @@ fn all_ui(ui: &mut Ui, tally: &Tally) {
 }
 
 /// A change of a share, in percentage points.
-fn in_points(change: Sure) -> String {
+#[must_use]
+pub fn in_points(change: Sure) -> String {
     let points = format!("{:+.1}", 100.0 * change.value);
     match change.interval {
         Some(interval) => format!("{points} ± {:.1} pp", 100.0 * (interval.high - change.value)),

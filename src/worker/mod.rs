@@ -14,6 +14,7 @@ mod error;
 mod generate;
 mod hashing;
 mod inbox;
+pub mod live;
 mod make;
 mod measure;
 mod memory;
@@ -133,12 +134,14 @@ impl Worker {
 pub(crate) fn last_words(name: &str, thread: JoinHandle<()>) -> String {
     match thread.join() {
         Ok(()) => format!("the {name} thread ended by itself"),
-        Err(panic) => panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_else(|| "no message".to_owned()),
+        Err(panic) => panic_text(&*panic),
     }
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    panic.downcast_ref::<String>().cloned().or(text).unwrap_or_else(|| "no message".to_owned())
 }
 
 impl Drop for Worker {
