@@ -1,9 +1,10 @@
 //! What stands beside a run: how numbers of the same pictures changed, and how far two states of them are from real pictures
 //! whose mean and covariance are found once for all.
 
-use super::interval::mean;
+use super::frechet::frechet_influences;
+use super::interval::{FEW, Interval, mean};
 use super::report::about;
-use super::{Features, Gaussian, MetricError, Real, Sure, agreement, confidence, frechet_distance, mean_change};
+use super::{Features, Gaussian, MetricError, Real, Sure, agreement, confidence, mean_change};
 use crate::units::counted;
 
 /// The mean of a number over pictures, before and after.
@@ -88,9 +89,29 @@ impl Anchor {
     /// The Fréchet distance of pictures to it.
     ///
     /// # Errors
-    /// As [`Gaussian::of`] and [`frechet_distance`].
-    pub fn distance(&self, pictures: &Features) -> Result<f64, MetricError> {
-        frechet_distance(&Gaussian::of(pictures)?, &self.gaussian)
+    /// As [`Gaussian::of`] and [`super::frechet_distance`].
+    pub fn distance(&self, pictures: &Features) -> Result<Apart, MetricError> {
+        let (distance, influences) = frechet_influences(pictures, &self.gaussian)?;
+        Ok(Apart { distance, influences })
+    }
+}
+
+/// How far pictures are from real ones, and how that hangs on every one of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Apart {
+    /// The Fréchet distance.
+    pub distance: f64,
+    influences: Vec<f64>,
+}
+
+impl Apart {
+    /// What became of the distance when the same pictures, place by place, became others.
+    #[must_use]
+    pub fn shift(&self, after: &Self) -> Shift {
+        let value = after.distance - self.distance;
+        let changes: Vec<f64> = self.influences.iter().zip(&after.influences).map(|(was, is)| is - was).collect();
+        let interval = (changes.len() >= FEW).then(|| Interval::by_influence(value, &changes));
+        Shift { before: self.distance, after: after.distance, change: Sure { value, interval } }
     }
 }
 
@@ -158,7 +179,10 @@ mod tests {
         let real = set(1, 400, 0.0);
         let anchor = Anchor::of(&Real::of(real.clone())).unwrap();
         let [far, near] = [1.0, 0.2].map(|shift| anchor.distance(&set(2, 300, shift)).unwrap());
-        assert!(near < far && near > 0.0, "{near} {far}");
+        let Shift { before, after, change } = far.shift(&near);
+        assert!(after < before && after > 0.0 && change.value == after - before, "{before} {after}");
+        let [own, paired] = [far.shift(&far), far.shift(&near)].map(|shift| shift.change.interval.expect("enough"));
+        assert!(own.low == 0.0 && own.high == 0.0 && paired.high < 0.0, "{paired:?}");
         assert_eq!((anchor.width(), anchor.count(), anchor.doubt()), (3, Some(400), None));
         let alone = Anchor::of(&Real::of_statistics(Statistics::of(&real).unwrap(), None)).unwrap();
         assert_eq!(alone.distance(&set(2, 300, 0.2)).unwrap(), near);

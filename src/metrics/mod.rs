@@ -32,7 +32,7 @@ mod score;
 mod statistics;
 pub mod words;
 
-pub use self::beside::{Anchor, Judged, Shift, too_few};
+pub use self::beside::{Anchor, Apart, Judged, Shift, too_few};
 pub use self::calibration::{BINS, calibration_error};
 pub use self::error::MetricError;
 pub use self::features::Features;

@@ -7,7 +7,7 @@ use super::generate_panel::{Wish, short_name};
 use super::sample_panel::in_points;
 use super::widgets::{digits, percent, row};
 use super::{theme, widgets};
-use crate::metrics::{FEW, Shift};
+use crate::metrics::{FEW, Shift, Sure};
 use crate::refiner::Target;
 use crate::session::notice::sentence;
 use crate::session::{Action, LiveChoice, LiveShown, Session};
@@ -131,6 +131,8 @@ fn numbers_ui(ui: &mut Ui, session: &Session, found: Option<&Numbers>) {
     let distance = found.and_then(|found| found.distance.as_ref()?.as_ref().ok());
     let (text, about) = distance_in_words(distance);
     row(ui, "Fréchet distance", text, &about);
+    let change = distance.map_or_else(|| NONE.to_owned(), |distance| signed(distance.of.change));
+    row(ui, "Change of distance", change, CHANGE_ABOUT);
 }
 
 fn shift_ui(ui: &mut Ui, labels: [&str; 2], shift: Option<Shift>, about: [&str; 2]) {
@@ -141,14 +143,22 @@ fn shift_ui(ui: &mut Ui, labels: [&str; 2], shift: Option<Shift>, about: [&str; 
     row(ui, labels[1], change.unwrap_or_else(|| NONE.to_owned()), about[1]);
 }
 
+const CHANGE_ABOUT: &str = "Change of the Fréchet distance; ± is half a 95 % interval, from what every picture weighs in both: where it is wider than the change, that may be chance";
+
+fn signed(Sure { value, interval }: Sure) -> String {
+    let sign = if value < 0.0 { '-' } else { '+' };
+    let change = format!("{sign}{}", digits(value.abs() as f32));
+    interval.map_or_else(|| change.clone(), |interval| format!("{change} ± {}", digits((interval.high - value) as f32)))
+}
+
 /// Before and after, and what a reader must know of it.
 fn distance_in_words(distance: Option<&Distance>) -> (String, String) {
     let about = "Fréchet distance to the real pictures in what the judge sees (not the FID of papers), before and after; smaller is better, and it shrinks with the number of pictures";
-    let Some(Distance { before, after, features, real, .. }) = distance else {
+    let Some(Distance { of, features, real, .. }) = distance else {
         return (NONE.to_owned(), about.to_owned());
     };
     let real = real.map_or_else(|| "nobody says how many".to_owned(), |real| real.to_string());
-    let text = format!("{} → {}", digits(*before as f32), digits(*after as f32));
+    let text = format!("{} → {}", digits(of.before as f32), digits(of.after as f32));
     (text, format!("{about}\n{features} features a picture; real pictures: {real}"))
 }
 
@@ -211,7 +221,7 @@ mod tests {
 
     use super::*;
     use crate::image::ImageBatch;
-    use crate::metrics::{Judged, too_few};
+    use crate::metrics::{Interval, Judged, too_few};
     use crate::origins::Origins;
     use crate::refiner::State;
     use crate::session::{Lookup, toy};
@@ -234,6 +244,12 @@ mod tests {
         session
     }
 
+    fn shift(before: f64, after: f64) -> Shift {
+        let value = after - before;
+        let interval = Some(Interval { low: value - 0.5, high: value + 0.5 });
+        Shift { before, after, change: Sure { value, interval } }
+    }
+
     fn judged() -> Judged {
         let shift = Shift::of(&[0.5], &[0.75]);
         Judged { agreement: shift, confidence: shift }
@@ -241,12 +257,12 @@ mod tests {
 
     #[test]
     fn numbers_say_of_which_state_of_how_many_pictures_and_features_they_are() {
-        let distance = Distance { before: 31.23, after: 28.4, features: 128, real: Some(8584), doubt: None };
+        let distance = Distance { of: shift(31.23, 28.4), features: 128, real: Some(8584), doubt: None };
         let session = found(Ok(judged()), Some(Ok(distance.clone())));
         let run = session.shown_run().expect("a run").0;
         assert_eq!(status(&session), format!("run {run}, iteration 0: 1 picture, 128 features"));
         let (text, about) = distance_in_words(Some(&distance));
-        assert_eq!(text, "31.23 → 28.40");
+        assert_eq!((text.as_str(), signed(distance.of.change).as_str()), ("31.23 → 28.40", "-2.830 ± 0.500"));
         assert!(about.contains("128 features a picture; real pictures: 8584"), "{about}");
         assert!(notes(&session).is_empty());
         assert_eq!(distance_in_words(None).0, NONE);
@@ -258,7 +274,7 @@ mod tests {
         let told: Vec<String> = notes(&session).into_iter().map(|(text, _)| text).collect();
         assert_eq!(told, ["The judge knows others", "Too few"]);
         let doubt = Some("few real ones".to_owned());
-        let distance = Distance { before: 1.0, after: 1.0, features: 2, real: None, doubt };
+        let distance = Distance { of: shift(1.0, 1.0), features: 2, real: None, doubt };
         let session = found(Ok(judged()), Some(Ok(distance)));
         assert_eq!(notes(&session), [("Few real ones".to_owned(), true)]);
     }

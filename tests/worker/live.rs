@@ -106,10 +106,12 @@ fn the_distance_to_saved_statistics_is_that_of_the_formulas() {
     let found = next(&live).1.expect("it can be judged").distance.expect("it was asked for").expect("they compare");
     assert_eq!((found.features, found.real, &found.doubt), (128, Some(200), &None));
     let anchor = Anchor::of(&Real::of(real.clone())).expect("they differ");
-    for (pitch, found) in [(0.37, found.before), (0.021, found.after)] {
-        let expected = anchor.distance(&seen(&pictures(ENOUGH, pitch))).expect("they differ");
+    for (pitch, found) in [(0.37, found.of.before), (0.021, found.of.after)] {
+        let expected = anchor.distance(&seen(&pictures(ENOUGH, pitch))).expect("they differ").distance;
         assert!((found - expected).abs() < 1e-6 * expected, "{found} {expected}");
     }
+    let interval = found.of.change.interval.expect("there are enough");
+    assert!(interval.holds(found.of.change.value) && interval.low < interval.high, "{interval:?}");
 
     // Of another network they would mean nothing.
     let other = folder.path().join("other.npz");

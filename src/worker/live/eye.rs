@@ -13,7 +13,7 @@ use crate::classifier::{Classifier, translation};
 use crate::error::error_chain;
 use crate::file::Stamp;
 use crate::image::{ImageBatch, in_levels};
-use crate::metrics::{Features, Judged, MetricError, too_few};
+use crate::metrics::{Apart, Features, Judged, MetricError, too_few};
 use crate::refiner::Chunks;
 use crate::refiner::evaluate::features;
 use crate::worker::error::WorkError;
@@ -104,7 +104,7 @@ struct Before {
     of: (u64, String),
     features: Features,
     /// Their distance to the real pictures that are held.
-    distance: Option<Result<f64, MetricError>>,
+    distance: Option<Result<Apart, MetricError>>,
 }
 
 /// Real pictures, or why they cannot be used.
@@ -225,10 +225,10 @@ impl Memory {
 
 fn distances(real: &Reference, before: &mut Before, after: &Features) -> Result<Distance, MetricError> {
     let Before { features, distance, .. } = before;
-    let before = distance.get_or_insert_with(|| real.anchor.distance(features)).clone()?;
+    let before = distance.get_or_insert_with(|| real.anchor.distance(features)).as_ref().map_err(Clone::clone)?;
     let doubt = real.anchor.doubt().map(str::to_owned).or_else(|| real.note.clone());
     let (features, real) = (after.width(), &real.anchor);
-    Ok(Distance { before, after: real.distance(after)?, features, real: real.count(), doubt })
+    Ok(Distance { of: before.shift(&real.distance(after)?), features, real: real.count(), doubt })
 }
 
 /// The class that every picture is to have, as the judge counts them; why it cannot say, in one sentence.
@@ -368,7 +368,7 @@ mod tests {
         asked.pictures = [pictures(140, 0.37), made];
         let found = memory.numbers(&asked, &mut turn).unwrap().distance.unwrap().unwrap();
         // The pictures after are the real ones; those before are others.
-        assert!(found.after < 1e-3 * found.before, "{found:?}");
+        assert!(found.of.after < 1e-3 * found.of.before, "{found:?}");
         assert_eq!((found.features, found.real, found.doubt), (128, Some(140), None));
         // A constant picture again and again has no covariance.
         asked.pictures[1] = ImageBatch::new([140, 3, 32, 32], vec![0.5; 140 * 3 * 32 * 32]);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::image::ImageBatch;
-use crate::metrics::Judged;
+use crate::metrics::{Judged, Shift};
 use crate::trace::StateId;
 
 /// What numbers belong to; those of another one are stale.
@@ -52,10 +52,8 @@ pub struct Numbers {
 /// Fréchet distances to the real pictures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distance {
-    /// Of the pictures before.
-    pub before: f64,
-    /// Of those after.
-    pub after: f64,
+    /// Of the pictures before and of those after.
+    pub of: Shift,
     /// Features of a picture.
     pub features: usize,
     /// Real pictures, where that is known.
