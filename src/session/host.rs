@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use directories::ProjectDirs;
 
 use super::disk::{DiskEvent, DiskJob, Storage};
-use super::{Action, Activity, Session, Settings, Verb};
+use super::{Action, Activity, Cause, Session, Settings, Verb};
 use crate::worker::{Command, SendError, Wake, Worker, enqueue};
 
 /// Folders of the user that the program writes to.
@@ -115,7 +115,9 @@ impl Host {
                     self.commands.clear();
                     self.session.restarted();
                 }
-                Err(error) => self.session.notices.failure(&crate::error::error_chain(&error)),
+                Err(error) => {
+                    self.session.notices.failure_about(Cause::Crash, &crate::error::error_chain(&error));
+                }
             }
         } else {
             self.session.handle(action);

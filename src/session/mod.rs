@@ -23,6 +23,7 @@ mod record;
 mod remember;
 mod runs;
 pub mod settings;
+mod telling;
 #[cfg(test)]
 pub(crate) mod toy;
 pub mod training;
@@ -40,7 +41,7 @@ pub use self::error::StorageError;
 pub use self::host::Host;
 pub use self::iterates::{Iterates, Lookup};
 use self::look::Look;
-pub use self::notice::{Notice, Notices, Severity};
+pub use self::notice::{Cause, Notice, Notices, Severity};
 pub use self::provenance::Provenance;
 pub use self::question::Question;
 use self::record::Record;
