@@ -45,6 +45,8 @@ impl Heard {
 /// Told the number of a signal.
 type Listener = Arc<dyn Fn(u8) + Send + Sync>;
 
+/// What was heard since the program began, whoever listened then.
+static HEARD: Mutex<Heard> = Mutex::new(Heard(None, false));
 /// Who listens now.
 static LISTENER: Mutex<Option<Listener>> = Mutex::new(None);
 /// The thread that hears is begun once.
@@ -54,9 +56,8 @@ static HEARS: Once = Once::new();
 /// number. `writes` says whether results are being written. To be called before other threads begin: they inherit which
 /// signals they leave to the thread that hears them.
 pub fn listen(writes: impl Fn() -> bool + Send + Sync + 'static, listener: impl Fn(Wish, u8) + Send + Sync + 'static) {
-    let heard = Mutex::new(Heard::default());
     let take = move |signal| {
-        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = HEARD.lock().unwrap_or_else(PoisonError::into_inner);
         listener(heard.take(Instant::now(), writes()), signal);
     };
     *LISTENER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(take));

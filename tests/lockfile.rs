@@ -98,6 +98,19 @@ fn burn_is_pinned_and_has_the_features_that_vanish_silently() {
     }
 }
 
+#[test]
+fn the_window_has_the_systems_clipboard_its_fonts_and_a_voice() {
+    let manifest = parsed(include_str!("../Cargo.toml"));
+    let window = &manifest["dependencies"]["eframe"];
+    assert_eq!(window["default-features"].as_bool(), Some(false));
+    let features: Vec<_> =
+        window["features"].as_array().expect("a list").iter().filter_map(toml::Value::as_str).collect();
+    // Without them nothing can be pasted, names outside Latin are boxes, and nothing is read aloud.
+    for needed in ["clipboard", "default_fonts", "system_fonts", "accesskit"] {
+        assert!(features.contains(&needed), "{needed} is missing, and nothing else says so");
+    }
+}
+
 /// The features that deny.toml bans.
 fn strings_of(rules: &toml::Value) -> Vec<String> {
     let rules = rules.as_array().expect("a list");

@@ -2,6 +2,8 @@
 
 #[path = "views/frame.rs"]
 mod frame;
+#[path = "views/keyboard.rs"]
+mod keyboard;
 #[path = "views/live.rs"]
 mod live;
 #[path = "views/strangers.rs"]

@@ -36,8 +36,6 @@ pub(super) struct Driver {
     worker: Worker,
     wakes: Receiver<()>,
     interrupts: Receiver<u8>,
-    /// Keeps the channel open when no handler could be set.
-    _interrupt: Sender<u8>,
     pub(super) progress: Progress,
     quiet: bool,
     jobs: u64,
@@ -77,10 +75,9 @@ impl Driver {
 
     /// Starts the compute thread for work whose results go to the folder `out`, or to none.
     pub(super) fn new(folders: &Folders, out: Option<&Path>, quiet: bool) -> anyhow::Result<Self> {
-        let (interrupt, interrupts) = bounded(1);
         // First: threads inherit which signals they leave to another one.
         let writes = Arc::new(AtomicBool::new(false));
-        signals::listen(interrupt.clone(), out.map(Path::to_owned), Arc::clone(&writes));
+        let interrupts = signals::listen(out.map(Path::to_owned), Arc::clone(&writes));
         let (waker, wakes) = bounded(1);
         let wake = wake_by(waker);
         let worker = Worker::spawn(folders.cache.clone(), wake).context("the compute thread cannot be started")?;
@@ -88,7 +85,6 @@ impl Driver {
             worker,
             wakes,
             interrupts,
-            _interrupt: interrupt,
             progress: Progress::new(quiet),
             quiet,
             jobs: 0,

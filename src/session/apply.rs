@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use super::disk::{Detail, DiskEvent, Entry, Fact, Restored, same_pictures};
-use super::notice::sentence;
 use super::settings::History;
 use super::work::Phase;
-use super::{Action, Activity, Provenance, Session, Severity, changes};
+use super::{Action, Activity, Cause, Provenance, Session, Severity};
 use crate::image::ImageBatch;
 use crate::origins::Origins;
-use crate::refiner::{SampleState, State};
+use crate::refiner::State;
 use crate::trace::{Change, Run, RunId, StateId};
-use crate::units::counted;
-use crate::worker::{Event, JobId, ModelInfo, Rest};
+use crate::worker::{Event, JobId, Rest};
 
 impl Session {
     /// Takes in what the compute thread reports.
@@ -64,6 +62,7 @@ impl Session {
             Event::Generated { job, origins, secs: _ } if job == current => {
                 self.fits.clear();
                 self.work.label_by_verdict = false;
+                self.notices.settle(&[Cause::Work, Cause::Pictures]);
                 self.tell_fewer(&origins);
                 self.set_origins(origins);
                 self.begin_run(None, Some(0));
@@ -91,12 +90,12 @@ impl Session {
             Event::Resting { job, rest } if self.training_of(job).is_some() => self.training_rests(rest),
             Event::Failed { job, chain } if self.training_of(job).is_some() => {
                 self.training_failed();
-                self.notices.failure(&chain);
+                self.notices.failure_about(Cause::Training, &chain);
             }
             Event::Failed { job, chain } if job == current => {
                 self.forget_unbegun();
                 self.work.set(Phase::Failed);
-                self.notices.failure(&chain);
+                self.notices.failure_about(Cause::Work, &chain);
             }
             Event::Warning(text) => self.notices.add(Severity::Warning, text, Vec::new()),
             // Late results of work that was given up.
@@ -153,9 +152,11 @@ impl Session {
         } else {
             self.work.take_state(first, secs);
             self.look.take_state(id);
+            self.forget_whose_numbers();
             self.end_cut_plan();
         }
-        self.tell_frozen(&state.numbers.state);
+        self.notices.settle(&[Cause::Work]);
+        self.tell_moving(&state.numbers.state);
     }
 
     /// Opened pictures get the class that the classifier sees in them; true when that changed something.
@@ -171,84 +172,11 @@ impl Session {
         true
     }
 
-    /// Says how many pictures were made, where that was stopped before all were.
-    fn tell_fewer(&mut self, origins: &Origins) {
-        let (made, asked) = (origins.labels.len(), origins.made_by.as_ref().map(|made_by| made_by.samples as usize));
-        // Of edited pictures there are as many as were edited.
-        if let Some(asked) = asked.filter(|asked| *asked > made && origins.edited.is_none()) {
-            let title = format!("Stopped: {made} of {} were made", counted(asked, "picture"));
-            self.notices.add(Severity::Info, title, Vec::new());
-        }
-    }
-
-    /// Says why no picture moves any more.
-    fn tell_rest(&mut self) {
-        let last =
-            self.work.run().and_then(|run| self.trace().run(run)).and_then(|run| run.numbers(run.last_iteration()?));
-        let stopped = last.is_some_and(|numbers| numbers.state.iter().all(|state| *state == SampleState::Stopped));
-        if stopped {
-            let details = vec!["Early stop: the classifier believes in each more than in its reference.".to_owned()];
-            self.notices.add(Severity::Info, "Every picture is as real as its reference", details);
-            return;
-        }
-        let details = vec!["The gradient vanished or is not a number in every picture, or early stop holds it. Choose another objective; the target logit never saturates.".to_owned()];
-        self.notices.add(Severity::Warning, "No picture moves any more", details);
-    }
-
-    fn tell_frozen(&mut self, states: &[SampleState]) {
-        let count = |wanted| states.iter().filter(|state| **state == wanted).count();
-        let list = |wanted| {
-            let some: Vec<_> =
-                states.iter().enumerate().filter(|(_, s)| **s == wanted).map(|(i, _)| i.to_string()).collect();
-            format!("Samples {}", some.join(", "))
-        };
-        for (state, what, hint) in [
-            (
-                SampleState::ZeroGradient,
-                "gradient vanished",
-                "They stay where they are. Another objective, such as the target logit, moves them again.",
-            ),
-            (
-                SampleState::NotFinite,
-                "objective is not a number",
-                "They stay at their last finite iterate. Use a smaller step, or check the classifier.",
-            ),
-        ] {
-            let title = match count(state) {
-                0 => continue,
-                1 => format!("1 sample stopped: its {what}"),
-                n => format!("{n} samples stopped: their {what}"),
-            };
-            if !self.notices.list().iter().any(|notice| notice.title == title) {
-                self.notices.add(Severity::Warning, title, vec![list(state), hint.to_owned()]);
-            }
-        }
-    }
-
-    /// Warns when a model that is loaded here is not the one that the opened session was made with.
-    fn compare_model(&mut self, info: &ModelInfo, of: impl FnOnce(&Provenance) -> Option<&ModelInfo>) {
-        let then = self.made_with.as_ref().and_then(of);
-        self.tell_differences(changes::model(then, (&info.reference, &info.title, &info.sha256)));
-    }
-
-    /// Warns of what is not as it was when the opened session was made.
-    fn tell_differences(&mut self, differences: impl IntoIterator<Item = String>) {
-        for text in differences {
-            self.notices.add(
-                Severity::Warning,
-                "The session's results come out differently here",
-                vec![sentence(&text)],
-            );
-        }
-    }
-
     /// The compute thread has died; everything that came from it stays.
     pub fn crashed(&mut self, text: String) {
-        self.notices.failure(&[
-            "the compute thread crashed; your session is intact".to_owned(),
-            text.clone(),
-            "press \"Restart compute\" and go on".to_owned(),
-        ]);
+        let what = "the compute thread crashed; your session is intact".to_owned();
+        let chain = [what, text.clone(), "press \"Restart compute\" and go on".to_owned()];
+        self.notices.failure_about(Cause::Crash, &chain);
         self.work.secs_per_iteration = None;
         self.training_failed();
         self.work.set(Phase::Dead(text));
@@ -258,6 +186,7 @@ impl Session {
     pub fn restarted(&mut self) {
         self.work.set(Phase::Idle(None));
         self.commands.clear();
+        self.notices.settle(&[Cause::Crash]);
     }
 
     /// The disk thread has died; what is in memory can still be looked at.
@@ -274,6 +203,7 @@ impl Session {
         match event {
             DiskEvent::Stored { epoch, id, offset } if epoch == current && self.trace().numbers(id).is_some() => {
                 self.record.iterates.stored(id, offset);
+                self.notices.settle(&[Cause::Journal]);
             }
             DiskEvent::Loaded { epoch, id, state } if epoch == current => {
                 // It may have been valued anew since it was asked for, or deleted.
@@ -295,7 +225,7 @@ impl Session {
             DiskEvent::Saved { ticket, path, bytes, epoch, revision, detail } => {
                 self.work.savings.remove(&ticket);
                 let size = crate::units::bytes(bytes);
-                self.notices.settle("The session cannot be saved");
+                self.notices.settle(&[Cause::Saving]);
                 let small = if detail == Detail::Small { ", of every run the last iterate only" } else { "" };
                 self.notices.add(Severity::Info, format!("Saved {} ({size}{small})", path.display()), Vec::new());
                 if epoch == current {
@@ -309,7 +239,7 @@ impl Session {
             DiskEvent::Opened { ticket, restored } => {
                 if let Some(path) = self.work.end_opening(ticket) {
                     self.orphans.retain(|orphan| orphan.folder != path);
-                    self.notices.opened();
+                    self.notices.settle(&[Cause::Opening, Cause::Pictures, Cause::Made]);
                     self.restore(*restored);
                 }
             }
@@ -321,12 +251,15 @@ impl Session {
                 match (is_saving, chain.is_empty()) {
                     (true, true) => self.tell("Saving was stopped; the file is as it was"),
                     (false, true) => self.tell("Opening was stopped; the session is as it was"),
-                    (true, false) => self.notices.failure(&chain),
-                    (false, false) => self.notices.unopened(&chain),
+                    (true, false) => self.notices.failure_about(Cause::Saving, &chain),
+                    (false, false) => self.notices.failure_about(Cause::Opening, &chain),
                 }
             }
             DiskEvent::Images { epoch, .. } if epoch != current => {}
             DiskEvent::Images { images, failures, references: true, .. } => {
+                if images.is_some() {
+                    self.notices.settle(&[Cause::Opening]);
+                }
                 self.tell_failures(&failures);
                 self.take_references(images);
             }
@@ -339,7 +272,7 @@ impl Session {
                     return self.ask_before(action);
                 }
                 if images.is_some() {
-                    self.notices.opened();
+                    self.notices.settle(&[Cause::Opening, Cause::Pictures]);
                 }
                 self.tell_failures(&failures);
                 if let Some(images) = images {
@@ -357,6 +290,7 @@ impl Session {
             DiskEvent::Orphans(orphans) => self.orphans = orphans,
             DiskEvent::Taken(folder) => self.orphans.retain(|orphan| orphan.folder != folder),
             DiskEvent::Failed(chain) => self.notices.failure(&chain),
+            DiskEvent::Unwritten(chain) => self.notices.failure_about(Cause::Journal, &chain),
         }
     }
 
@@ -367,16 +301,6 @@ impl Session {
             self.history.record(|| self.record.undoable());
             self.history.close();
             self.record.mask = None;
-        }
-    }
-
-    fn tell(&mut self, what: &str) {
-        self.notices.add(Severity::Info, what, Vec::new());
-    }
-
-    fn tell_failures(&mut self, failures: &[Vec<String>]) {
-        for chain in failures {
-            self.notices.unopened(chain);
         }
     }
 
@@ -441,50 +365,5 @@ impl Session {
         } else if without_runs {
             self.begin_run(None, Some(0));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::generator::GenerateSettings;
-    use crate::session::toy;
-
-    #[test]
-    fn how_many_pictures_were_made_is_told_when_that_was_stopped() {
-        let told = |samples| {
-            let images = ImageBatch::new([2, 1, 1, 1], vec![0.5; 2]);
-            let made_by = Some(GenerateSettings { samples, ..Default::default() });
-            let (session, _) = toy::about(Origins { made_by, ..Origins::opened(images, vec![0; 2], Vec::new()) });
-            let titles = session.notices.list().iter().map(|notice| notice.title.clone());
-            titles.filter(|title| title.starts_with("Stopped")).collect::<Vec<_>>()
-        };
-        assert_eq!(told(200), ["Stopped: 2 of 200 pictures were made"]);
-        assert!(told(2).is_empty());
-    }
-
-    #[test]
-    fn a_model_is_compared_with_the_one_that_lay_at_its_place() {
-        let info = |reference: &str, title: &str, sha256: &str| ModelInfo {
-            reference: reference.to_owned(),
-            title: title.to_owned(),
-            sha256: sha256.to_owned(),
-            classes: Vec::new(),
-            sample_shape: [3, 2, 2],
-            report: crate::checkpoint::LoadReport::default(),
-        };
-        let warnings = |now: ModelInfo| {
-            let classifier = Some(info("/a.pt", "one", "1"));
-            let made_with = Some(Provenance { classifier, ..Provenance::new() });
-            let mut session = Session { made_with, ..Session::default() };
-            let job = session.work.job();
-            session.apply(Event::Generator { job, info: info("/a.pt", "a generator", "3") });
-            session.apply(Event::Classifier { job, info: now });
-            session.notices.list().iter().map(|notice| notice.details.concat()).collect::<Vec<_>>()
-        };
-        assert!(warnings(info("/a.pt", "one", "1")).is_empty());
-        assert!(warnings(info("/b.pt", "one", "2")).is_empty(), "another of its kind was chosen");
-        let text = warnings(info("/a.pt", "two", "2")).concat();
-        assert!(text.starts_with("Another model, two instead of one, is used here"), "{text}");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::notice::sentence;
-use super::{Session, Severity};
+use super::{Cause, Session, Severity};
 use crate::zoo;
 
 /// Names of the classes of every classifier that is known, by what it is chosen by.
@@ -19,7 +19,8 @@ impl Session {
             labels[place],
             known.saturating_sub(1)
         );
-        self.notices.add(Severity::Warning, "The labels are left aside", vec![sentence(&why)]);
+        let what = "The labels are left aside";
+        self.notices.add_about(Cause::Pictures, Severity::Warning, what, vec![sentence(&why)]);
         false
     }
 
@@ -54,11 +55,12 @@ impl Session {
     /// They come from the manifest, so they are known before any weight is read.
     pub(super) fn refresh_class_names(&mut self) {
         let classifier = self.settings().refine.classifier.clone();
+        self.notices.settle(&[Cause::Model]);
         match zoo::class_names(&classifier) {
             // A file without a manifest is known only when it is loaded.
             Ok(names) if names.is_empty() => {}
             Ok(names) => drop(self.class_names.insert(classifier, names)),
-            Err(error) => self.notices.failure(&crate::error::error_chain(&error)),
+            Err(error) => self.notices.failure_about(Cause::Model, &crate::error::error_chain(&error)),
         }
     }
 

@@ -8,7 +8,7 @@ use super::disk::{Detail, DiskJob};
 use super::settings::Undoable;
 use super::training::TrainAction;
 use super::work::{Going, Phase};
-use super::{Activity, Question, Session, Settings, Severity};
+use super::{Activity, Cause, Question, Session, Settings, Severity};
 use crate::generator::Mask;
 use crate::refiner::RefineSettings;
 use crate::trace::StateId;
@@ -35,6 +35,7 @@ impl Session {
             Action::ShowRun(run) => {
                 self.look.show_run(Some(run), &self.record.trace);
                 self.look.show(usize::MAX);
+                self.tell_other_run();
             }
             Action::SetTarget { .. } if self.record.has_iterated() => {
                 let text = "Another target begins anew: the runs of these pictures are given up.".to_owned();
@@ -223,9 +224,11 @@ impl Session {
             return;
         }
         if let Err(error) = settings.check() {
-            self.notices.add(Severity::Error, "A setting was not changed", vec![error.to_string()]);
+            let what = "A setting was not changed";
+            self.notices.add_about(Cause::Setting, Severity::Error, what, vec![error.to_string()]);
             return;
         }
+        self.notices.settle(&[Cause::Setting]);
         self.history.record(|| self.record.undoable());
         self.apply_settings(settings);
     }
@@ -274,10 +277,7 @@ impl Session {
         }
         if other_classifier {
             self.refresh_class_names();
-            if self.shown_id().is_some_and(|shown| self.classifier_changed(shown.run)) {
-                let details = vec!["The numbers on the screen are those of the classifier before: Run and Step begin with the one that is chosen.".to_owned()];
-                self.notices.add(Severity::Info, "Another classifier is chosen", details);
-            }
+            self.tell_whose_numbers();
         }
         if let Some(run) = self.work.run().filter(|_| !runs_on) {
             if self.classifier_changed(run) {

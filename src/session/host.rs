@@ -8,7 +8,7 @@ use std::sync::Arc;
 use directories::ProjectDirs;
 
 use super::disk::{DiskEvent, DiskJob, Storage};
-use super::{Action, Activity, Session, Settings, Verb};
+use super::{Action, Activity, Cause, Session, Settings, Verb};
 use crate::refiner::State;
 use crate::trace::StateId;
 use crate::worker::live::Live;
@@ -143,7 +143,9 @@ impl Host {
                     self.commands.clear();
                     self.session.restarted();
                 }
-                Err(error) => self.session.notices.failure(&crate::error::error_chain(&error)),
+                Err(error) => {
+                    self.session.notices.failure_about(Cause::Crash, &crate::error::error_chain(&error));
+                }
             }
         } else {
             self.session.handle(action);

@@ -24,6 +24,7 @@ mod record;
 mod remember;
 mod runs;
 pub mod settings;
+mod telling;
 #[cfg(test)]
 pub(crate) mod toy;
 pub mod training;
@@ -43,7 +44,7 @@ pub use self::iterates::{Iterates, Lookup};
 use self::live::Live;
 pub use self::live::{LiveChoice, LiveShown};
 use self::look::Look;
-pub use self::notice::{Notice, Notices, Severity};
+pub use self::notice::{Cause, Notice, Notices, Severity};
 pub use self::provenance::Provenance;
 pub use self::question::Question;
 use self::record::Record;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::disk::Fact;
 use super::preview::Preview;
 use super::work::{Going, Phase};
-use super::{Activity, Lookup, Plan, Session, Settings, Severity};
+use super::{Activity, Cause, Lookup, Plan, Session, Settings, Severity};
 use crate::classifier::LabelError;
 use crate::image::ImageBatch;
 use crate::origins::Origins;
@@ -69,7 +69,7 @@ impl Session {
                 self.notices.add(Severity::Info, "The target is now the pseudo-label", vec![note.to_owned()]);
             }
             Err(error) => {
-                self.notices.failure(&["no pictures are made".to_owned(), error.to_string()]);
+                self.notices.failure_about(Cause::Work, &["no pictures are made".to_owned(), error.to_string()]);
                 return false;
             }
         }
@@ -249,11 +249,13 @@ impl Session {
             settings = settings.at_origin();
         }
         if let Err(error) = self.check_labels(&settings) {
-            return self.notices.failure(&["no run is begun".to_owned(), error.to_string()]);
+            return self.notices.failure_about(Cause::Work, &["no run is begun".to_owned(), error.to_string()]);
         }
+        self.tell_other_run();
         if parent.is_some_and(|parent| self.classifier_changed(parent.run)) {
             let details = vec!["Its numbers cannot be compared with those of the iterations before. Reset begins anew from the pictures, so that it judges them from the start.".to_owned()];
-            self.notices.add(Severity::Info, "Another classifier refines from here on", details);
+            let what = "Another classifier refines from here on";
+            self.notices.add_about(Cause::Run, Severity::Info, what, details);
         }
         self.record.trace.begin(run, parent, settings.clone());
         self.remember(Fact::Run { id: run, parent, settings: settings.clone() });
@@ -281,12 +283,12 @@ impl Session {
             Lookup::Loading => {
                 self.load_wish();
                 let text = format!("Iteration {} is being read from disk", id.iteration);
-                self.notices.add(Severity::Info, text, vec!["Try again in a moment.".to_owned()]);
+                self.notices.add_about(Cause::Run, Severity::Info, text, vec!["Try again in a moment.".to_owned()]);
             }
             Lookup::Missing => {
                 let details =
                     vec!["The session was saved small. Show a kept iterate, or reset and run again.".to_owned()];
-                self.notices.add(Severity::Warning, "This iterate was not kept", details);
+                self.notices.add_about(Cause::Run, Severity::Warning, "This iterate was not kept", details);
             }
         }
         None

@@ -35,3 +35,12 @@ pub(crate) fn come(session: &mut Session, (job, run): (JobId, RunId), iteration:
     session.apply(Event::State { job, run, state: Arc::new(State { iteration, images, numbers }), secs: 0.5 });
     session.apply(Event::Resting { job, rest: Rest::Finished });
 }
+
+/// The piece of work and the run that were begun last.
+pub(crate) fn begun(session: &mut Session) -> (JobId, RunId) {
+    let begun = session.take_commands().into_iter().rev().find_map(|command| match command {
+        Command::Refine { job, run, .. } => Some((job, run)),
+        _ => None,
+    });
+    begun.expect("a run is begun")
+}

@@ -8,7 +8,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use self::checkpoints::Usage;
-use super::{Action, Session, Severity};
+use super::{Action, Cause, Session, Severity};
 use crate::image::ImageBatch;
 use crate::train::Validation;
 use crate::units::counted;
@@ -300,6 +300,7 @@ impl Session {
             (TrainAction::Close, Some(training)) if !training.is_going() => {
                 self.commands.push(Command::Steer(Steer::Stop));
                 self.training = None;
+                self.notices.settle(&[Cause::Training, Cause::Checkpoint]);
             }
             (TrainAction::Close, _) => {}
         }
@@ -318,6 +319,7 @@ impl Session {
             (training.samples, training.follows, training.network) = (samples, follows, network);
         }
         self.training = Some(training);
+        self.notices.settle(&[Cause::Training]);
         self.tell_in_use();
     }
 

@@ -343,6 +343,7 @@ impl Quantity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parameter::Choosable as _;
 
     fn numbers(objective: f32) -> Numbers {
         Numbers { objective: vec![objective], logits: vec![objective, 0.0], ..Default::default() }
@@ -350,6 +351,16 @@ mod tests {
 
     fn state(run: u64, iteration: u32) -> StateId {
         StateId { run: RunId(run), iteration }
+    }
+
+    #[test]
+    fn no_two_plots_show_one_curve() {
+        for objective in Objective::ALL.iter().copied() {
+            let plotted = Quantity::plotted(&RefineSettings { objective, ..Default::default() });
+            let has = |quantity| plotted.contains(&quantity);
+            let is_energy = objective == Objective::TargetLogit;
+            assert_eq!((has(Quantity::Energy), has(Quantity::Gradient)), (!is_energy, is_energy), "{objective:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::generate_panel::Wish;
 use super::path_dialog::{Answer, Purpose, look, look_at_pasted};
 use super::typed_path::copied;
 use crate::session::training::TrainAction;
-use crate::session::{Action, Detail, LiveChoice, Severity};
+use crate::session::{Action, Cause, Detail, LiveChoice, Severity};
 
 impl Workbench {
     /// A picture that is pasted is opened like one in a file.
@@ -28,7 +28,7 @@ impl Workbench {
             }
             Err(error) => {
                 let what = "there is no place for the picture in the clipboard: the folder for temporary files cannot be written to";
-                self.host.session.notices.failure(&[what.to_owned(), error.to_string()]);
+                self.host.session.notices.failure_about(Cause::Opening, &[what.to_owned(), error.to_string()]);
             }
         }
     }
@@ -43,7 +43,7 @@ impl Workbench {
         let paths = copied(&text);
         if paths.is_empty() {
             let details = vec!["The clipboard holds a text that names no file: copy a picture or a file, or click a field that takes text first.".to_owned()];
-            self.host.session.notices.add(Severity::Warning, "Nothing could be pasted", details);
+            self.nothing_pasted(details);
         } else {
             self.looking = look(None, paths, Detail::Full, ui.ctx().clone());
         }
@@ -60,8 +60,13 @@ impl Workbench {
         self.has_pasted |= has(&is_paste);
         if has(&is_release) && !std::mem::take(&mut self.has_pasted) {
             let details = vec!["The clipboard holds no picture and no text, or a picture so large that it did not come in time: save that as a file, and open it with File, Open images.".to_owned()];
-            self.host.session.notices.add(Severity::Warning, "Nothing could be pasted", details);
+            self.nothing_pasted(details);
         }
+    }
+
+    fn nothing_pasted(&mut self, details: Vec<String>) {
+        let (what, notices) = ("Nothing could be pasted", &mut self.host.session.notices);
+        notices.add_about(Cause::Opening, Severity::Warning, what, details);
     }
 
     /// Dropped files are a session or pictures, which is found out first.
@@ -99,7 +104,7 @@ impl Workbench {
         let (purpose, paths, detail) = match answer {
             Answer::Files(purpose, paths, detail) => (purpose, paths, detail),
             // Everything stays as it was.
-            Answer::Refused(chain) => return self.host.session.notices.unopened(&chain),
+            Answer::Refused(chain) => return self.host.session.notices.failure_about(Cause::Opening, &chain),
             Answer::Model(Purpose::Judge, judge) => {
                 let choice = LiveChoice { judge, ..self.host.session.live_choice().clone() };
                 return actions.push(Action::ChooseLive(Box::new(choice)));

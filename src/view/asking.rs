@@ -129,7 +129,7 @@ fn is_seen(ui: &Ui, id: egui::Id) -> bool {
 }
 
 /// A key that is still held from what led to a question does not answer it.
-fn hold_enter_back(ui: &Ui) {
+pub fn hold_enter_back(ui: &Ui) {
     let is_held = |event: &Event| matches!(event, Event::Key { key: Key::Enter | Key::Space, repeat: true, .. });
     ui.input_mut(|input| input.events.retain(|event| !is_held(event)));
 }

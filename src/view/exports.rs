@@ -16,7 +16,7 @@ use crate::origins::Origins;
 use crate::parameter::{captions, names};
 use crate::refiner::{RefineSettings, State};
 use crate::session::document::Document;
-use crate::session::{Export, Notices, Session, Severity};
+use crate::session::{Cause, Export, Notices, Session, Severity};
 use crate::trace::summary::{caption, led_to};
 use crate::trace::{RunId, Trace};
 
@@ -70,7 +70,7 @@ impl Exports {
             let what = format!("Iteration {} is not at hand, so nothing was taken out", session.shown());
             let details =
                 "It is being read from disk, or was not kept because the session was saved small: show another one.";
-            session.notices.add(Severity::Warning, what, vec![details.to_owned()]);
+            session.notices.add_about(Cause::Export, Severity::Warning, what, vec![details.to_owned()]);
             return None;
         }
         let after = state.as_ref().map_or(&origins.images, |state| &state.images);
@@ -114,6 +114,7 @@ impl Exports {
                 return Some(self.suggest(session, export));
             }
         };
+        session.notices.settle(&[Cause::Export]);
         session.notices.add(Severity::Info, format!("Copied: {what}"), Vec::new());
         None
     }
@@ -136,7 +137,7 @@ impl Exports {
             ctx.request_repaint();
         });
         if let Err(error) = spawned {
-            notices.failure(&error_chain(&error));
+            notices.failure_about(Cause::Export, &error_chain(&error));
         }
     }
 
@@ -166,8 +167,11 @@ impl Exports {
     pub fn tell(&self, notices: &mut Notices) {
         for told in self.told.1.try_iter() {
             match told {
-                Ok(what) => notices.add(Severity::Info, what, Vec::new()),
-                Err(chain) => notices.failure(&chain),
+                Ok(what) => {
+                    notices.settle(&[Cause::Export]);
+                    notices.add(Severity::Info, what, Vec::new());
+                }
+                Err(chain) => notices.failure_about(Cause::Export, &chain),
             }
         }
     }

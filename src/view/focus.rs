@@ -1,6 +1,7 @@
-//! The keyboard's focus can be seen: what has it is scrolled into view and framed.
+//! The keyboard's focus can be seen: what has it is scrolled into view and framed. And what is dragged can be moved by keys.
 
-use egui::{CornerRadius, Id, Key, LayerId, Order, Stroke, StrokeKind, Ui};
+use egui::accesskit::Action;
+use egui::{CornerRadius, EventFilter, Id, Key, LayerId, Modifiers, Order, Response, Stroke, StrokeKind, Ui};
 
 use super::theme;
 
@@ -43,4 +44,33 @@ pub fn frame_ui(ui: &Ui) {
     let painter = painter.with_clip_rect(response.interact_rect.expand(2.0 * FRAME_GAP));
     let stroke = Stroke::new(1.5, theme::tokens(ui).after);
     painter.rect_stroke(response.rect.expand(FRAME_GAP), CornerRadius::same(4), stroke, StrokeKind::Outside);
+}
+
+/// Steps to the right that keys and assistive programs ask of a control while it has the focus.
+pub fn key_steps(ui: &Ui, control: &Response) -> f32 {
+    let mut steps = ui.input(|input| {
+        input.num_accesskit_action_requests(control.id, Action::Increment) as f32
+            - input.num_accesskit_action_requests(control.id, Action::Decrement) as f32
+    });
+    if control.has_focus() {
+        let filter = EventFilter { horizontal_arrows: true, ..Default::default() };
+        ui.memory_mut(|memory| memory.set_focus_lock_filter(control.id, filter));
+        // Consumed, so that one press does not move two things.
+        steps += ui.input_mut(|input| {
+            input.count_and_consume_key(Modifiers::NONE, Key::ArrowRight) as f32
+                - input.count_and_consume_key(Modifiers::NONE, Key::ArrowLeft) as f32
+        });
+    }
+    steps
+}
+
+/// Tells assistive programs from where to where a control goes, by which steps, and that they may move it.
+pub fn tell_range(ui: &Ui, control: &Response, (low, high): (f64, f64), step: f64) {
+    ui.accesskit_node_builder(control.id, |node| {
+        node.set_min_numeric_value(low);
+        node.set_max_numeric_value(high);
+        node.set_numeric_value_step(step);
+        node.add_action(Action::Increment);
+        node.add_action(Action::Decrement);
+    });
 }

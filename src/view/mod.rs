@@ -62,7 +62,7 @@ use self::timeline::Traces;
 use self::training_panel::TrainingPanel;
 use crate::refiner::State;
 use crate::session::training::{TrainAction, Training};
-use crate::session::{Action, Detail, Host, Lookup, Severity, Verb};
+use crate::session::{Action, Cause, Detail, Host, Lookup, Severity, Verb};
 use crate::trace::{RunId, StateId};
 use crate::worker::Steer;
 
@@ -188,6 +188,9 @@ impl Workbench {
     pub fn logic(&mut self, ctx: &egui::Context) {
         self.host.pump();
         self.exports.tell(&mut self.host.session.notices);
+        if [Verb::Generate, Verb::Edit].iter().all(|verb| self.typed.refusal(&self.host.session, *verb).is_none()) {
+            self.host.session.notices.settle(&[Cause::Typed]);
+        }
         self.recent.see(self.host.session.file());
         // What cannot be read is nothing to come back to.
         let training = self.host.session.training().filter(|training| training.report.is_some());
@@ -240,9 +243,10 @@ impl Workbench {
             // Held, it pans the picture that is painted on; it must not also run or pause.
             ui.input_mut(|input| input.consume_key(egui::Modifiers::NONE, egui::Key::Space));
         }
-        // Held, it shows every picture as it was before.
-        self.peeks =
-            !covered && !ui.ctx().egui_wants_keyboard_input() && ui.input(|input| input.key_down(egui::Key::V));
+        // Held, it shows every picture as it was before; a button that has the focus does nothing with letters.
+        let is_typing = ui.ctx().text_edit_focused();
+        let is_held = ui.input(|input| input.key_down(egui::Key::V) && !input.modifiers.command);
+        self.peeks = !covered && !is_typing && is_held;
         if covered && !ui.input(|input| input.events.is_empty()) {
             // They may close it, which is seen only in the next frame; until then it would keep the keys.
             ui.ctx().request_repaint();
@@ -254,7 +258,7 @@ impl Workbench {
         if self.dialog.is_open() || !has_modal {
             self.pasted_picture(ui);
         }
-        if !covered && !ui.ctx().egui_wants_keyboard_input() {
+        if !covered && !is_typing {
             self.pasted_files(ui);
         }
         self.dropped_files(ui, &mut actions);
@@ -411,7 +415,7 @@ impl Workbench {
             Action::Do(verb) if self.typed.refusal(&self.host.session, *verb).is_some() => {
                 let why = self.typed.refusal(&self.host.session, *verb).into_iter().collect();
                 let title = format!("{} waits for the time steps, which stand there in red", verb.label());
-                self.host.session.notices.add(Severity::Warning, title, why);
+                self.host.session.notices.add_about(Cause::Typed, Severity::Warning, title, why);
             }
             Action::Do(Verb::ActualSize) => self.compare.canvas.actual_size(ctx.pixels_per_point()),
             Action::Do(Verb::Smooth) => self.compare.canvas.smooth = !self.compare.canvas.smooth,

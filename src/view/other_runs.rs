@@ -4,7 +4,7 @@ use crate::refiner::RefineSettings;
 use crate::session::Session;
 use crate::trace::{Quantity, Run, RunId};
 
-/// Runs that are drawn at most, the newest: more cannot be told apart.
+/// Runs that are drawn at most, the newest: more cannot be told apart. How many that are of how many is said.
 const MOST: usize = 8;
 
 /// What the curves were made for: origins, the run and the settings that are shown, the sample, and states of the others.
@@ -15,6 +15,8 @@ type Key = (u64, Option<RunId>, RefineSettings, usize, usize);
 pub struct OtherRuns {
     key: Option<Key>,
     curves: Vec<[Vec<f32>; Quantity::ALL.len()]>,
+    /// Other runs that there are.
+    count: usize,
 }
 
 impl OtherRuns {
@@ -30,9 +32,30 @@ impl OtherRuns {
         }
         self.key = Some(key);
         let mut newest: Vec<&Run> = others().collect();
+        self.count = newest.len();
         newest.reverse();
         newest.truncate(MOST);
         self.curves = newest.into_iter().map(|run| curves(session, run, settings)).collect();
+    }
+
+    /// What the curves are, in few words; nothing where there are none.
+    pub fn words(&self) -> Option<String> {
+        let (drawn, count) = (self.curves.len(), self.count);
+        let some = if drawn < count { format!("{drawn} of {count} ") } else { String::new() };
+        (count > 0).then(|| format!("blue: {some}other runs"))
+    }
+
+    /// Likewise in a sentence, and how those are seen that are not drawn.
+    pub fn about(&self) -> Option<String> {
+        let (drawn, count) = (self.curves.len(), self.count);
+        let all = match count {
+            1 => "Blue: the other run".to_owned(),
+            n => format!("Blue: the {n} other runs"),
+        };
+        let some = format!(
+            "Blue: the newest {drawn} of {count} other runs; each of them is shown when it is chosen in the list of runs"
+        );
+        (count > 0).then_some(if drawn < count { some } else { all })
     }
 
     /// The curves of a quantity, by its place in [`Quantity::ALL`].
@@ -55,4 +78,40 @@ fn curves(session: &Session, run: &Run, settings: &RefineSettings) -> [Vec<f32>;
         };
         path.iter().map(value).collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::ImageBatch;
+    use crate::origins::Origins;
+    use crate::session::{Action, Verb, toy};
+
+    #[test]
+    fn of_many_runs_the_newest_are_drawn_and_it_is_said_of_how_many() {
+        let images = ImageBatch::new([1, 1, 1, 1], vec![0.5]);
+        let (mut session, of) = toy::about(Origins::opened(images, vec![0], Vec::new()));
+        let mut others = OtherRuns::default();
+        let mut of = Some(of);
+        let mut said = Vec::new();
+        for count in 0..=MOST + 2 {
+            // Its first value says which run it is.
+            let (job, run) = of.take().unwrap_or_else(|| toy::begun(&mut session));
+            toy::come(&mut session, (job, run), 0, &[count as f32, 0.0]);
+            toy::come(&mut session, (job, run), 1, &[count as f32, 0.0]);
+            others.update(&session, &RefineSettings::default());
+            said.push((others.words(), others.about()));
+            session.handle(Action::Do(Verb::Reset));
+        }
+        assert_eq!(said[0], (None, None));
+        let told = |place: usize| said[place].0.clone().zip(said[place].1.clone()).unwrap();
+        assert_eq!(told(1), ("blue: other runs".to_owned(), "Blue: the other run".to_owned()));
+        assert_eq!(told(MOST).0, "blue: other runs");
+        let (words, about) = told(MOST + 2);
+        assert_eq!(words, "blue: 8 of 10 other runs");
+        assert!(about.contains("the newest 8 of 10 other runs") && about.contains("in the list of runs"), "{about}");
+        let energy = Quantity::ALL.iter().position(|quantity| *quantity == Quantity::Energy).unwrap();
+        let firsts: Vec<f32> = others.curves(energy).map(|curve| -curve[0]).collect();
+        assert_eq!(firsts, [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0], "the newest first");
+    }
 }

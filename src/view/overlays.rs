@@ -1,9 +1,10 @@
 //! What lies above the panels: messages, recovered sessions, and the list of shortcuts.
 
-use egui::{Align2, Color32, RichText, Ui, vec2};
+use egui::{Align2, Color32, Key, Modifiers, RichText, Role, Ui, vec2};
 
+use super::asking::hold_enter_back;
 use super::empty::PURPOSE;
-use super::{keys, theme, widgets};
+use super::{focus, keys, theme, widgets};
 use crate::session::{Action, Notice, Orphan, Session, Severity, Verb};
 use crate::units::counted;
 
@@ -12,6 +13,10 @@ const LIST: (f32, f32) = (480.0, 320.0);
 
 /// Height of what was left behind at most, in points: three lines.
 const ORPHANS_HEIGHT: f32 = 84.0;
+
+/// How far a key scrolls the list of shortcuts, in points, and how many of these steps are a page.
+const LINE: f32 = 24.0;
+const LINES_OF_A_PAGE: f32 = 8.0;
 
 /// Seconds that a message stands on the line: then what is only good to know goes away, and the others are in the list.
 const fn life_secs(severity: Severity) -> f64 {
@@ -75,6 +80,7 @@ pub fn notices_ui(ui: &mut Ui, session: &Session, times: &mut NoticeTimes, actio
                 |ui| {
                     egui::ScrollArea::vertical().max_height(LIST.1).show(ui, |ui| {
                         list.iter().rev().for_each(|notice| notice_ui(ui, notice, actions));
+                        focus::scroll_to(ui);
                     });
                 },
             );
@@ -139,7 +145,9 @@ fn notice_ui(ui: &mut Ui, notice: &Notice, actions: &mut Vec<Action>) {
                 ui.add(egui::Label::new(RichText::new(line).small()).wrap());
             }
         });
-        if ui.small_button("×").on_hover_text("Dismiss this message").clicked() {
+        let dismiss = ui.small_button("×").on_hover_text("Dismiss this message");
+        widgets::name(&dismiss, Role::Button, &format!("Dismiss: {}", notice.title));
+        if dismiss.clicked() {
             actions.push(Action::Dismiss(notice.id));
         }
     });
@@ -159,6 +167,7 @@ pub fn orphans_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
                 ui.add(egui::Label::new(left_behind(orphan)).truncate());
             });
         }
+        focus::scroll_to(ui);
     });
 }
 
@@ -193,12 +202,13 @@ pub fn help_ui(ui: &Ui, open: &mut bool) {
         let list =
             egui::ScrollArea::vertical().max_height(height).min_scrolled_height(height).auto_shrink([false, false]);
         list.show(ui, |ui| {
+            ui.scroll_with_delta_animation(vec2(0.0, scrolled_by_keys(ui)), egui::style::ScrollAnimation::none());
             for (place, verb) in Verb::ALL.iter().enumerate() {
                 key_ui(ui, *verb, place % 2 == 1);
             }
             ui.add_space(6.0);
             ui.label("Hold V to see every picture as it was before.");
-            ui.label("Canvas: wheel zooms at the pointer, drag pans, double click fits, drag the handle to wipe.");
+            ui.label("Canvas: wheel zooms at the pointer, drag pans, double click fits, drag the handle to wipe. While it has the focus, by Tab, arrows pan, + and − zoom.");
             ui.label("Mask: drag paints, the secondary button erases, [ and ] change the brush, space or the middle button pans.");
             ui.label("Numbers: drag, or click and type; 8/255 is understood, for the step size also 0.1x and 10% of the radius.");
             ui.label("Drop picture or .npz files to use them as \"before\", or a .lapidary file to open it; Ctrl+V opens a copied picture.");
@@ -207,9 +217,24 @@ pub fn help_ui(ui: &Ui, open: &mut bool) {
             }
         });
         ui.add_space(6.0);
-        ui.button("Close").clicked()
+        hold_enter_back(ui);
+        let close = ui.button("Close");
+        if !close.has_focus() {
+            close.request_focus();
+        }
+        close.clicked()
     });
     *open = !(modal.should_close() || modal.inner);
+}
+
+/// How far keys scroll a list in which nothing takes the focus, in points: up is positive.
+fn scrolled_by_keys(ui: &Ui) -> f32 {
+    ui.input_mut(|input| {
+        let mut presses = |key| input.count_and_consume_key(Modifiers::NONE, key) as f32;
+        let lines = presses(Key::ArrowUp) - presses(Key::ArrowDown);
+        let pages = presses(Key::PageUp) - presses(Key::PageDown);
+        LINE * (lines + LINES_OF_A_PAGE * pages)
+    })
 }
 
 /// A line of the list: its columns are where they are from the first frame on.

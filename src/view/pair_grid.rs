@@ -9,6 +9,7 @@ use egui::{
 
 use super::atlas::{Atlas, Batch};
 use super::export_menu::sample_menu_ui;
+use super::focus;
 use super::grid_order::Order;
 use super::theme::{self, Tokens};
 use super::widgets::percent;
@@ -44,6 +45,8 @@ pub struct PairGrid {
     order: Order,
     /// Longer side of a picture, in points; none to fill the room.
     side: Option<f32>,
+    /// The sample that was marked last; another one is scrolled to.
+    marked: Option<usize>,
 }
 
 /// The right picture of every pair.
@@ -201,10 +204,19 @@ pub fn pair_grid_ui(ui: &mut Ui, session: &Session, grid: &mut PairGrid, shown: 
     let rows = n.div_ceil(layout.columns);
     // A list that scrolls keeps its place when other pictures come.
     let scroll = egui::ScrollArea::vertical().auto_shrink([false, false]);
+    ui.spacing_mut().item_spacing = vec2(CELL_GAP, CELL_GAP);
     scroll.show_rows(ui, layout.cell().y, rows, |ui, visible| {
-        ui.spacing_mut().item_spacing = vec2(CELL_GAP, CELL_GAP);
-        let PairGrid { before, after, order, .. } = &mut *grid;
+        let PairGrid { before, after, order, marked, .. } = &mut *grid;
         let samples = order.samples();
+        let place = samples.iter().position(|sample| *sample == session.focused());
+        if marked.replace(session.focused()) != Some(session.focused())
+            && let Some(place) = place
+        {
+            let rows_below = (place / layout.columns) as f32 - visible.start as f32;
+            let top = ui.max_rect().top() + rows_below * (layout.cell().y + CELL_GAP);
+            let row = Rect::from_min_size(pos2(ui.max_rect().left(), top), vec2(1.0, layout.cell().y));
+            ui.scroll_to_rect_animation(row, None, egui::style::ScrollAnimation::none());
+        }
         let seen = &samples[visible.start * layout.columns..(visible.end * layout.columns).min(n)];
         let side = (layout.picture.max_elem() * scale).round() as usize;
         let epoch = session.epoch();
@@ -225,6 +237,7 @@ pub fn pair_grid_ui(ui: &mut Ui, session: &Session, grid: &mut PairGrid, shown: 
                 }
             });
         }
+        focus::scroll_to(ui);
     });
 }
 

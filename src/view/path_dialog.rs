@@ -29,6 +29,8 @@ const NO_DIALOG: &str = if cfg!(target_os = "linux") {
 } else {
     "no file dialog can be shown here: type or paste the path"
 };
+/// What is expected where nothing was typed.
+const NO_PATH: &str = "no path is given: type or paste one, or choose it with Browse…";
 /// Ending of session files.
 const ENDING: &str = "lapidary";
 /// Size that pictures are read in to see whether they can be.
@@ -225,7 +227,8 @@ impl PathDialog {
         match self.browser.as_ref().map(Browser::look) {
             None | Some(Browsed::Waiting) => {}
             Some(browsed) => {
-                self.browser = None;
+                // Return takes what was chosen, and what is typed goes into the field.
+                (self.browser, self.is_new) = (None, true);
                 match browsed {
                     Browsed::Chosen(paths) if !paths.is_empty() => self.show(paths),
                     Browsed::Impossible => self.refusal = vec![NO_DIALOG.to_owned()],
@@ -239,7 +242,7 @@ impl PathDialog {
                 (self.purpose, self.looking) = (None, None);
                 return Some(answer);
             }
-            Some(Err(TryRecvError::Disconnected)) => self.looking = None,
+            Some(Err(TryRecvError::Disconnected)) => (self.looking, self.is_new) = (None, true),
             Some(Err(TryRecvError::Empty)) | None => {}
         }
         let mut done = false;
@@ -300,7 +303,16 @@ impl PathDialog {
                 let (kind, filter) = purpose.wish();
                 self.browser = Browser::open(kind, filter, ui.ctx().clone());
             }
-            response.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter))
+            if response.changed() {
+                self.refusal.retain(|line| line != NO_PATH);
+            }
+            let is_confirmed = response.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
+            if is_confirmed && self.text.trim().is_empty() {
+                // It is still what is to be typed into.
+                response.request_focus();
+                self.refusal = vec![NO_PATH.to_owned()];
+            }
+            is_confirmed
         })
         .inner
     }

@@ -5,7 +5,7 @@ use egui::{RichText, Role, Ui};
 use super::generate_panel::{Wish, model_ui};
 use super::setting_row::setting_ui;
 use super::top_bar::verb_button;
-use super::{theme, widgets};
+use super::{focus, theme, widgets};
 use crate::parameter::{Choosable as _, Setting, marks, names};
 use crate::refiner::settings::{EPS, ITERATIONS, STEP_SIZE};
 use crate::refiner::{PRESETS, Preset, RefineSettings};
@@ -63,6 +63,7 @@ fn presets_ui(ui: &mut Ui, last: Option<&Preset>, settings: &mut RefineSettings)
                 ui.close();
             }
         }
+        focus::scroll_to(ui);
     });
     let changes = if changes.is_empty() { about.to_owned() } else { format!("Changed: {}", changes.join(", ")) };
     widgets::name(&widgets::tip(combo.response, changes), Role::ComboBox, "Preset");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use egui::{RichText, Role, Ui};
 
+use super::focus;
 use super::widgets::{self, percent};
 use crate::refiner::RefineSettings;
 use crate::session::{Action, Activity, Export, MOST_LETTERS, Session};
@@ -24,6 +25,8 @@ pub struct RunList {
     name: Option<(RunId, String)>,
     /// Mean probability of the targets at the end of each run that was listed: of which origins, and with how many iterations.
     means: BTreeMap<RunId, ((u64, u32), f32)>,
+    /// The run whose line was scrolled to since the list was opened.
+    sought: Option<RunId>,
 }
 
 /// Draws the button that opens the list.
@@ -41,6 +44,9 @@ pub fn run_list_ui(ui: &mut Ui, session: &Session, list: &mut RunList, actions: 
             ui.separator();
             shown_ui(ui, session, shown, list, actions);
         });
+    if combo.inner.is_none() {
+        list.sought = None;
+    }
     // Closed in whatever way, what was typed is the name.
     if combo.inner.is_none()
         && let Some((run, text)) = list.name.take()
@@ -66,13 +72,21 @@ fn rows_ui(ui: &mut Ui, session: &Session, shown: &Run, list: &mut RunList, acti
             ui.set_max_width(0.5 * WIDTH);
             ui.add(button)
         });
+        if run.id == shown.id && !ui.is_sizing_pass() && list.sought != Some(shown.id) {
+            // In the middle when the list opens; what is chosen in it stays where it is.
+            let place = list.sought.replace(shown.id).is_none().then_some(egui::Align::Center);
+            ui.scroll_to_rect_animation(chosen.inner.rect, place, egui::style::ScrollAnimation::none());
+        }
         if chosen.inner.on_hover_text(title(run)).clicked() {
             actions.push(Action::ShowRun(run.id));
         }
         ui.add(egui::Label::new(RichText::new(text.trim()).weak().small()).truncate());
     };
     let rows = egui::ScrollArea::vertical().id_salt("rows").max_height(ROWS_HEIGHT).auto_shrink([false, true]);
-    rows.show(ui, |ui| session.trace().runs().for_each(|run| drop(ui.horizontal(|ui| row(ui, run)))));
+    rows.show(ui, |ui| {
+        session.trace().runs().for_each(|run| drop(ui.horizontal(|ui| row(ui, run))));
+        focus::scroll_to(ui);
+    });
 }
 
 /// What a run is called, and its iterations.
@@ -153,6 +167,7 @@ fn shown_ui(ui: &mut Ui, session: &Session, shown: &Run, list: &mut RunList, act
         }
         let kept = session.keeps_run(shown.id);
         let delete = ui.add_enabled(kept.is_none(), egui::Button::new("Delete…"));
+        let delete = delete.on_hover_text("Delete this run and its iterates; you are asked first");
         if delete.on_disabled_hover_text(kept.unwrap_or_default()).clicked() {
             actions.push(Action::DeleteRun(shown.id));
             ui.close();

@@ -9,9 +9,9 @@ use egui::{
 
 use super::other_runs::OtherRuns;
 use super::run_list::{RunList, run_list_ui};
-use super::theme;
 use super::top_bar::verb_button;
 use super::widgets::{digits, percent};
+use super::{focus, theme};
 use crate::refiner::{Norm, RefineSettings};
 use crate::session::{Action, Session, Verb};
 use crate::trace::summary::{Spread, changes};
@@ -247,9 +247,13 @@ fn plot_ui(
     let (name, about) = title(quantity, traces.norm());
     let tokens = theme::tokens(ui);
     let response = ui.interact(rect, ui.scope_id().with(("trace", number)), Sense::click_and_drag());
-    response.widget_info(|| WidgetInfo::labeled(Role::Slider, true, format!("Trace: {name}")));
-
     let (last, end) = (values.len().saturating_sub(1), traces.axis.1.max(1));
+    response.widget_info(|| WidgetInfo::slider(true, session.shown() as f64, format!("Trace: {name}")));
+    focus::tell_range(ui, &response, (0.0, last as f64), 1.0);
+    let steps = focus::key_steps(ui, &response);
+    if steps != 0.0 {
+        actions.push(Action::Show((session.shown() as f32 + steps).clamp(0.0, last as f32) as usize));
+    }
     let plot = Rect::from_min_max(rect.min + vec2(AXIS, 22.0), rect.max - vec2(10.0, 16.0));
     let radius = match traces.radius.last() {
         // Radii that bind no more are not worth the room.
@@ -258,7 +262,6 @@ fn plot_ui(
     };
     // As far as the axis goes: the end of a much longer run is seen when that is shown.
     let others: Vec<&[f32]> = traces.others.curves(index).map(|other| &other[..other.len().min(end + 1)]).collect();
-    let has_others = !others.is_empty();
     let all = [vec![values.as_slice(), &low, &high], others.clone()].concat().concat();
     let bounds = curve::bounds(quantity, &all, radius);
     let x = |place: usize| plot.left() + plot.width() * place as f32 / end as f32;
@@ -297,10 +300,12 @@ fn plot_ui(
     let value_at = pos2(rect.right() - 6.0, rect.top() + 3.0);
     let strong = ui.visuals().strong_text_color();
     let value = painter.text(value_at, Align2::RIGHT_TOP, words(now), small.clone(), strong);
-    if number == 0 && count > 1 {
-        let blue = if has_others { "; blue: other runs" } else { "" };
-        let short = format!("grey: all{blue}");
-        let long = format!("sample {}; grey: all {count}{blue}", session.focused());
+    if number == 0 {
+        let grey = [format!("sample {}; grey: all {count}", session.focused()), "grey: all".to_owned()];
+        let [long, short] = grey.map(|grey| {
+            let parts: Vec<_> = (count > 1).then_some(grey).into_iter().chain(traces.others.words()).collect();
+            parts.join("; ")
+        });
         let at = title.right_top() + vec2(8.0, 0.0);
         let laid_out = [long, short].map(|legend| painter.layout_no_wrap(legend, small.clone(), weak));
         if let Some(legend) = laid_out.into_iter().find(|legend| at.x + legend.size().x + 8.0 < value.left()) {
@@ -335,6 +340,9 @@ fn plot_ui(
         }
         if let Some((_, mark)) = traces.marks.iter().find(|(at, _)| *at == place) {
             ui.label(format!("After it: {mark}"));
+        }
+        if let Some(about) = traces.others.about() {
+            ui.label(about);
         }
     });
 }

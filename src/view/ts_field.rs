@@ -36,7 +36,8 @@ impl TsField {
             let response = widgets::text_field(ui, edit.text_color_opt(color)).accessible_name("Time steps");
             let now = ui.input(|input| input.time);
             let parsed = parse(&self.text);
-            if response.changed() {
+            if response.changed() || response.lost_focus() {
+                // Return asks for it to be taken: why it is not is said again.
                 self.error = parsed.as_ref().err().cloned();
                 self.told = now + REFUSAL_SECS;
             }

@@ -2,7 +2,7 @@
 
 use egui::{Order, Rect, Response, RichText, Role, Stroke, Tooltip, Ui, WidgetInfo, pos2};
 
-use super::theme;
+use super::{focus, theme};
 
 /// Lists of more classes than this get a text to filter by.
 const FILTER_FROM: usize = 40;
@@ -40,6 +40,7 @@ pub fn class_rows(ui: &mut Ui, names: &[String], mut row: impl FnMut(&mut Ui, us
         for (class, name) in names.iter().enumerate() {
             row(ui, class, name);
         }
+        focus::scroll_to(ui);
         return;
     }
     ui.set_width(LIST_WIDTH);
@@ -56,6 +57,7 @@ pub fn class_rows(ui: &mut Ui, names: &[String], mut row: impl FnMut(&mut Ui, us
             // The class keeps its identity while others are filtered away.
             ui.push_id(*class, |ui| row(ui, *class, &names[*class]));
         }
+        focus::scroll_to(ui);
     });
 }
 

@@ -122,3 +122,36 @@ fn what_an_experiment_cannot_do_is_said_before_it_begins() {
     check_refused(path, &["experiment", "e.toml"], 1, "nope.pt");
     assert!(!path.join("e").exists());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_stop_between_two_cells_is_a_stop_and_the_same_command_goes_on() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+    use std::process::Stdio;
+
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    run(path, &["generate", "--seeds", "100..112", "--out", "real"]);
+    std::fs::write(path.join("small.toml"), FILE).unwrap();
+    let experiment = ["experiment", "small.toml", "--device", "cpu"];
+    let mut command = super::command(path);
+    let mut child = command.args(experiment).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("cell 2 of 2") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "it says which cell begins");
+    }
+    // The first cell's work has ended, that of the second has hardly begun.
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143), "{rest}");
+    assert!(rest.contains("stopped in cell 2; the same command goes on there"), "{rest}");
+    let again = lapidary(path, &experiment);
+    assert!(again.status.success(), "{}", stderr(&again));
+    assert!(stdout(&again).contains("CM, steps 2   joint"), "{}", stdout(&again));
+}

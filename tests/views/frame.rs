@@ -14,12 +14,12 @@ pub fn wait_for(harness: &mut Harness<'static, Workbench>, text: &str) {
     }
 }
 
-fn open_dialog(harness: &mut Harness<'static, Workbench>, key: Key) {
+pub fn open_dialog(harness: &mut Harness<'static, Workbench>, key: Key) {
     harness.key_press_modifiers(Modifiers::COMMAND, key);
     steps(harness, 4);
 }
 
-fn typed(harness: &Harness<'static, Workbench>) -> String {
+pub fn typed(harness: &Harness<'static, Workbench>) -> String {
     harness.get_by_role_and_label(Role::TextInput, "Path").value().unwrap_or_default()
 }
 
@@ -434,7 +434,7 @@ fn nothing_moves_and_nothing_lies_over_the_pictures_when_something_is_said() {
     assert_eq!(below(&harness), before);
     click(&mut harness, "1 message");
     steps(&mut harness, 3);
-    harness.get_by_role_and_label(Role::Button, "×").click();
+    harness.get_by_role_and_label(Role::Button, "Dismiss: It did not work").click();
     steps(&mut harness, 3);
     assert!(session(&harness).notices.list().is_empty());
     click(&mut harness, "Step");

@@ -153,3 +153,37 @@ fn the_next_picture_on_the_canvas_is_the_next_of_the_grid() {
     click(&mut harness, "Previous sample");
     assert_eq!(session(&harness).selected(), Some(2));
 }
+
+#[test]
+fn every_class_can_be_listed_and_a_picture_be_seen_smoothly_and_pixel_by_pixel() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    let names = session(&harness).class_names().to_vec();
+    let seen = |harness: &Harness<'static, Workbench>| {
+        names.iter().filter(|name| harness.query_all_by_label(name).next().is_some()).count()
+    };
+    assert!((1..names.len()).contains(&seen(&harness)), "at first the likely ones");
+    let all = format!("All {} classes", names.len());
+    harness.get_by_role_and_label(Role::Button, &all).click_accesskit();
+    steps(&mut harness, 3);
+    assert_eq!(seen(&harness), names.len());
+    harness.get_by_role_and_label(Role::Button, "Likely classes only").click_accesskit();
+    steps(&mut harness, 3);
+    assert!(seen(&harness) < names.len());
+
+    harness.state_mut().host_mut().handle(Action::Select(0));
+    steps(&mut harness, 3);
+    assert!(!harness.state_mut().canvas_mut().smooth);
+    harness.key_press(Key::I);
+    steps(&mut harness, 2);
+    assert!(harness.state_mut().canvas_mut().smooth);
+    harness.key_press(Key::Num0);
+    steps(&mut harness, 3);
+    assert_eq!(harness.state_mut().canvas_mut().zoom, 1.0);
+    harness.get_by_label("×1.0");
+    harness.key_press(Key::F);
+    steps(&mut harness, 3);
+    let zoom = harness.state_mut().canvas_mut().zoom;
+    assert!(zoom > 2.0, "32 pixels fill the canvas: {zoom}");
+}

@@ -13,7 +13,7 @@ use clap::ArgMatches;
 
 use self::cells::{Came, Planned, planned};
 use super::say::{say_err, say_out};
-use super::{CliError, Outcome, flags, shard, usage};
+use super::{CliError, Outcome, flags, shard, signals, usage};
 use crate::error::error_chain;
 use crate::experiment::{Experiment, Found, Table};
 use crate::export::{Claim, Claimed, Earlier, ExportError, Extent, OutFolder, Shard, TABLES, atomically};
@@ -113,6 +113,11 @@ pub fn run(options: &ExperimentOptions, folders: &Folders) -> anyhow::Result<Out
     let mut found: Vec<Option<Vec<Found>>> = vec![None; options.cells.len()];
     let (mut protocol, mut failed) = (String::new(), Vec::new());
     for (place, cell) in options.cells.iter().enumerate().filter(|(place, _)| options.is_own(*place)) {
+        // It may have come when the cell before had done all, or to nobody.
+        if let Some(signal) = signals::asked() {
+            say_err(&format!("stopped before cell {}; the same command goes on there", place + 1));
+            return ended(options, &found, &protocol, Outcome::Interrupted(signal));
+        }
         if !options.quiet {
             say_err(&format!("cell {} of {}: {}", place + 1, options.cells.len(), cell.title));
         }

@@ -141,7 +141,7 @@ impl Journal {
                     if !had_failed {
                         let what = "the autosave cannot be written, so iterates stay in memory, and computing waits when that is full";
                         let error = StorageError::Write { what, path: self.path.clone(), source };
-                        tell(DiskEvent::Failed(crate::error::error_chain(&error)));
+                        tell(DiskEvent::Unwritten(crate::error::error_chain(&error)));
                     }
                     return;
                 }
@@ -309,7 +309,7 @@ mod tests {
         let mut told = 0;
         for k in 0..3 {
             journal.append_or_keep(state(k), &mut |event| {
-                assert!(matches!(event, DiskEvent::Failed(_)), "{event:?}");
+                assert!(matches!(event, DiskEvent::Unwritten(_)), "{event:?}");
                 told += 1;
             });
         }

@@ -257,6 +257,8 @@ pub enum DiskEvent {
     Orphans(Vec<Orphan>),
     /// What a crash left behind in this folder is not there any more.
     Taken(PathBuf),
+    /// The journal cannot be written now; that a state is stored says that it can again.
+    Unwritten(Vec<String>),
     /// Something failed: what, and why.
     Failed(Vec<String>),
 }

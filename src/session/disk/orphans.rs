@@ -1,5 +1,6 @@
 //! What crashes left behind: journals whose owner is gone. Their pictures are not read, only counted.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use super::entry::{Fact, Pictures};
 use super::journal::{JOURNAL, LOCK};
 use super::raw::{Head, MAGIC, Worth};
 use super::v2;
+use crate::trace::StateId;
 
 /// A folder without a journal is a new one, unless it is older than this.
 const NEW: Duration = Duration::from_secs(60);
@@ -80,26 +82,35 @@ fn count(file: File, orphan: &mut Orphan) -> Option<bool> {
     let mut input = BufReader::new(file);
     let mut magic = [0; MAGIC.len()];
     input.read_exact(&mut magic).ok()?;
-    let mut is_worth = false;
+    // A start that was valued anew is written twice, and what was deleted is not there any more.
+    let (mut states, mut is_edited) = (BTreeSet::<StateId>::new(), false);
     loop {
         let worth = match &magic {
             MAGIC => glance(&mut input, end),
             v2::MAGIC => v2::glance(&mut input, end),
             _ => return None,
         };
-        let Some(worth) = worth else { return Some(is_worth || orphan.is_painted) };
-        orphan.states += usize::from(worth.iteration.is_some());
-        orphan.runs = (orphan.runs + usize::from(worth.begins_run)).saturating_sub(usize::from(worth.ends_run));
+        let Some(worth) = worth else {
+            orphan.states = states.len();
+            let has_iterated = states.iter().any(|state| state.iteration > 0);
+            return Some(has_iterated || is_edited || orphan.is_painted);
+        };
+        states.extend(worth.state);
+        orphan.runs += usize::from(worth.begins_run);
+        if let Some(gone) = worth.ends_run {
+            states.retain(|state| state.run != gone);
+            orphan.runs = orphan.runs.saturating_sub(1);
+        }
         if let Some((pictures, what)) = worth.origins {
             (orphan.pictures, orphan.what) = (pictures, what);
         }
         let saved = worth.saved.filter(|(path, bytes)| is_as_written(Path::new(path), *bytes));
         if let Some((path, _)) = saved {
-            (orphan.states, orphan.file, orphan.is_painted) = (0, Some(path.into()), false);
-            is_worth = false;
+            (orphan.file, orphan.is_painted, is_edited) = (Some(path.into()), false, false);
+            states.clear();
         }
         orphan.is_painted = worth.is_painted.unwrap_or(orphan.is_painted);
-        is_worth |= worth.is_edited || worth.iteration.is_some_and(|iteration| iteration > 0);
+        is_edited |= worth.is_edited;
     }
 }
 
@@ -116,11 +127,11 @@ fn glance(input: &mut BufReader<File>, end: u64) -> Option<Worth> {
     let fact = raw.fact().and_then(Result::ok);
     let origins = raw.origin_facts();
     let worth = Worth {
-        iteration: state.map(|state| state.id().iteration),
+        state: state.map(|state| state.id()),
         is_edited: origins.as_ref().is_some_and(|facts| facts.edit.is_some()),
         is_painted: if let Some(Fact::Mask(mask)) = &fact { Some(mask.is_some()) } else { None },
         begins_run: matches!(fact, Some(Fact::Run { .. })),
-        ends_run: matches!(fact, Some(Fact::Deleted { .. })),
+        ends_run: if let Some(Fact::Deleted { run }) = &fact { Some(*run) } else { None },
         saved: fact.and_then(|fact| if let Fact::Saved { path, bytes } = fact { Some((path, bytes)) } else { None }),
         origins: origins.map(|facts| (facts.labels.len(), facts.what())),
     };
@@ -156,27 +167,30 @@ mod tests {
     use crate::refiner::{Numbers, RefineSettings, SampleState, State};
     use crate::trace::RunId;
 
-    /// A disk with a journal of so many states in `root/name`.
+    /// A disk with a journal of so many states in `root/name`, beside those of a run that was deleted.
     fn disk(root: &Path, name: &str, states: u32) -> Disk {
         let (_stops, stops) = crossbeam::channel::bounded(1);
         let mut disk = Disk::new(root, &root.join(name), stops, &mut |event| panic!("{event:?}"));
         let images = ImageBatch::new([1, 1, 1, 2], vec![0.25, 0.5]);
         let origins = Origins::opened(images, vec![0], vec!["street.png".to_owned()]);
         let numbers = Numbers { state: vec![SampleState::Active], objective: vec![0.5], ..Default::default() };
-        let state = |iteration: u32| {
+        let state = |run: u64, iteration: u32| {
             let images = ImageBatch::new([1, 1, 1, 2], vec![0.25, iteration as f32]);
-            Entry::State(RunId(1), Arc::new(State { iteration, images, numbers: numbers.clone() }))
+            Entry::State(RunId(run), Arc::new(State { iteration, images, numbers: numbers.clone() }))
         };
         let run = |id| Fact::Run { id: RunId(id), parent: None, settings: RefineSettings::default() };
-        let facts = [run(1), run(2), Fact::Deleted { run: RunId(2) }].map(Entry::Fact);
-        for entry in [Entry::Origins(Arc::new(origins))].into_iter().chain(facts).chain((0..states).map(state)) {
+        // The second run has more states than the first, and is deleted with them; the start of the first is valued anew.
+        let gone = (0..2 * states).map(|iteration| state(2, iteration));
+        let entries = [Entry::Origins(Arc::new(origins)), Entry::Fact(run(1)), Entry::Fact(run(2))].into_iter();
+        let entries = entries.chain(gone).chain([Entry::Fact(Fact::Deleted { run: RunId(2) }), state(1, 0)]);
+        for entry in entries.chain((0..states).map(|iteration| state(1, iteration))) {
             disk.handle(DiskJob::Append { epoch: 0, entry }, &mut |_| ());
         }
         disk
     }
 
     #[test]
-    fn what_was_computed_is_found_and_what_was_only_generated_is_removed() {
+    fn what_was_computed_is_found_without_what_was_deleted_and_what_was_only_generated_is_removed() {
         let root = tempfile::tempdir().unwrap();
         drop((disk(root.path(), "computed", 3), disk(root.path(), "generated", 1)));
         let held = disk(root.path(), "held", 2);

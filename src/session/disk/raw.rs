@@ -22,6 +22,8 @@ use std::io::{Read, Write};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
+use crate::trace::{RunId, StateId};
+
 /// First bytes of a journal.
 pub(super) const MAGIC: &[u8; 20] = b"lapidary journal v3\n";
 /// Bytes of a head.
@@ -182,16 +184,16 @@ pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
 /// What an entry is worth to someone who lost it.
 #[derive(Debug, Default)]
 pub(super) struct Worth {
-    /// Iterations behind the state that it is, if it is one with pictures.
-    pub(super) iteration: Option<u32>,
+    /// The state that it is, if it is one with pictures.
+    pub(super) state: Option<StateId>,
     /// Whether it holds pictures that were edited: a painted mask or an opened picture does not come again by itself.
     pub(super) is_edited: bool,
     /// Whether a mask is painted from here on, if it says so.
     pub(super) is_painted: Option<bool>,
     /// Whether it begins a run.
     pub(super) begins_run: bool,
-    /// Whether it deletes one.
-    pub(super) ends_run: bool,
+    /// The run that it deletes, with all of its states.
+    pub(super) ends_run: Option<RunId>,
     /// The session file that holds everything before it, and its size then.
     pub(super) saved: Option<(String, u64)>,
     /// How many pictures everything starts from, and what they are, if it is these.

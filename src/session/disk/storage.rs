@@ -412,6 +412,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_another_window_has_taken_or_is_taking_is_told_to_be_and_stays_as_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let (_stop, stops) = crossbeam::channel::bounded(1);
+        let mut disk = Disk::new(root.path(), &root.path().join("own"), stops, &mut |event| panic!("{event:?}"));
+        let (gone, held) = (root.path().join("gone"), root.path().join("held"));
+        let owner = Journal::create(&held).unwrap();
+        for (ticket, path) in [(1, gone), (2, held.clone())] {
+            let mut told = Vec::new();
+            let job = DiskJob::Open { ticket, path: path.clone(), recovers: true, epoch: 1 };
+            disk.handle(job, &mut |event| told.push(event));
+            told.retain(|event| !matches!(event, DiskEvent::Progress { .. }));
+            let [DiskEvent::Taken(taken), DiskEvent::Refused { ticket: of, chain }] = &told[..] else {
+                panic!("{told:?}")
+            };
+            assert_eq!((taken, *of), (&path, ticket));
+            assert!(chain[0].starts_with("another window has recovered this already, or is doing so"), "{chain:?}");
+        }
+        assert!(owner.path.is_file());
+    }
+
+    #[test]
     fn a_journal_in_a_substitute_takes_nothing_that_lasts_and_stays_when_it_is_to_be_kept() {
         let home = tempfile::tempdir().unwrap();
         let (root, orphan) = (home.path().join("file"), home.path().join("orphan"));

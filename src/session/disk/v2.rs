@@ -158,8 +158,8 @@ pub(super) fn glance(input: &mut (impl Read + Seek), end: u64) -> Option<super::
             }
         }
         Some(2) => {
-            let ((_, _, iteration), _) = postcard::take_from_bytes::<(u32, u64, u32)>(&name).ok()?;
-            worth.iteration = Some(iteration);
+            let ((_, run, iteration), _) = postcard::take_from_bytes::<(u32, u64, u32)>(&name).ok()?;
+            worth.state = Some(StateId { run: RunId(run), iteration });
         }
         _ => {}
     }
@@ -200,7 +200,8 @@ mod tests {
         assert_eq!(state.numbers.state, [SampleState::Stopped]);
         let mut input = Cursor::new(&bytes);
         let worth = glance(&mut input, bytes.len() as u64).unwrap();
-        assert_eq!((worth.iteration, input.position()), (Some(300), bytes.len() as u64));
+        let id = StateId { run: RunId(7), iteration: 300 };
+        assert_eq!((worth.state, input.position()), (Some(id), bytes.len() as u64));
         let torn = bytes.len() as u64 - 1;
         assert!(glance(&mut Cursor::new(&bytes), torn).is_none() && read(&mut &bytes[..torn as usize]).is_none());
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Training;
 use crate::classifier::LabelError;
-use crate::session::{Activity, Session, Settings, Verb};
+use crate::session::{Activity, Cause, Session, Settings, Verb};
 use crate::worker::train::Snapshot;
 use crate::zoo;
 
@@ -85,7 +85,8 @@ impl Session {
             Some("its file is not there any more: choose another one".to_owned())
         };
         let Some(why) = why else { return Some(settings) };
-        self.notices.failure(&[format!("the checkpoint of step {step} is not used"), why]);
+        let what = format!("the checkpoint of step {step} is not used");
+        self.notices.failure_about(Cause::Checkpoint, &[what, why]);
         if let Some(training) = &mut self.training {
             training.kept.retain(|kept| kept.folder.is_dir());
             if is_there {
@@ -100,6 +101,7 @@ impl Session {
     /// where the generator made them. With a classifier they are refined again, in a run that is called after the step, where
     /// they were refined before.
     pub(super) fn use_checkpoint(&mut self, step: u64, settings: Settings, by_hand: bool) {
+        self.notices.settle(&[Cause::Checkpoint]);
         if by_hand {
             self.edit(settings);
             self.history.close();

@@ -21,6 +21,7 @@ use self::marks::{handle_ui, labels_ui, legend_ui, strips};
 pub use self::mask::{BRUSH_RADIUS, MaskBrush, inverted};
 use self::twin::left_pane_width;
 pub use self::twin::{Uniforms, shade, shows_after, smoothed};
+use super::focus;
 use crate::image::shown;
 use crate::session::{Action, Compare};
 
@@ -277,19 +278,13 @@ impl Canvas {
         if let Some(pointer) = handle.interact_pointer_pos().filter(|_| handle.dragged()) {
             self.wipe = (pointer.x - rect.left()) / rect.width();
         }
-        self.wipe = (self.wipe + WIPE_STEP * key_steps(ui, &handle)).clamp(0.0, 1.0);
+        self.wipe = (self.wipe + WIPE_STEP * focus::key_steps(ui, &handle)).clamp(0.0, 1.0);
         if (self.wipe - before).abs() > 0.0 {
             handle.mark_changed();
         }
         let wipe = f64::from(self.wipe);
         handle.widget_info(|| WidgetInfo::slider(ui.is_enabled(), wipe, "Wipe handle"));
-        ui.accesskit_node_builder(handle.id, |node| {
-            node.set_min_numeric_value(0.0);
-            node.set_max_numeric_value(1.0);
-            node.set_numeric_value_step(f64::from(WIPE_STEP));
-            node.add_action(egui::accesskit::Action::Increment);
-            node.add_action(egui::accesskit::Action::Decrement);
-        });
+        focus::tell_range(ui, &handle, (0.0, 1.0), f64::from(WIPE_STEP));
         handle.on_hover_and_drag_cursor(CursorIcon::ResizeHorizontal)
     }
 
@@ -318,25 +313,6 @@ impl Canvas {
             smoothing: u32::from(self.smooth),
         }
     }
-}
-
-/// Steps to the right that keys and assistive programs ask of a focused handle.
-fn key_steps(ui: &Ui, handle: &Response) -> f32 {
-    use egui::accesskit::Action;
-    let mut steps = ui.input(|input| {
-        input.num_accesskit_action_requests(handle.id, Action::Increment) as f32
-            - input.num_accesskit_action_requests(handle.id, Action::Decrement) as f32
-    });
-    if handle.has_focus() {
-        let filter = egui::EventFilter { horizontal_arrows: true, ..Default::default() };
-        ui.memory_mut(|memory| memory.set_focus_lock_filter(handle.id, filter));
-        // Consumed, so that the arrows do not also scrub the timeline.
-        steps += ui.input_mut(|input| {
-            input.count_and_consume_key(egui::Modifiers::NONE, egui::Key::ArrowRight) as f32
-                - input.count_and_consume_key(egui::Modifiers::NONE, egui::Key::ArrowLeft) as f32
-        });
-    }
-    steps
 }
 
 #[cfg(test)]
@@ -383,6 +359,35 @@ mod tests {
         let second = canvas.pictures.as_ref().expect("packed");
         assert!(!Arc::ptr_eq(&first.after, &second.after), "another key, other bytes");
         assert!(Arc::ptr_eq(&first.before, &second.before), "the picture before is the same all along");
+    }
+
+    #[test]
+    fn a_canvas_that_has_the_focus_is_panned_and_zoomed_by_keys() {
+        let (ctx, mut canvas) = (egui::Context::default(), Canvas::default());
+        let mut frame = |key: Option<egui::Key>| {
+            let screen_rect = Some(Rect::from_min_size(egui::Pos2::ZERO, vec2(640.0, 400.0)));
+            let modifiers = egui::Modifiers::NONE;
+            let press = |key| egui::Event::Key { key, physical_key: None, pressed: true, repeat: false, modifiers };
+            let events = key.map(press).into_iter().collect();
+            let input = egui::RawInput { screen_rect, events, ..Default::default() };
+            drop(ctx.run_ui(input, |ui| {
+                let look = Look { compare: Compare::Side, blink_after: false, before: "b", after: "a", brush: None };
+                assert_eq!(canvas.ui(ui, &pair(1), look), None);
+            }));
+            (canvas.pan, canvas.zoom)
+        };
+        frame(None);
+        let fitted = frame(None);
+        assert_eq!([frame(Some(egui::Key::ArrowRight)), frame(Some(egui::Key::Plus))], [fitted; 2], "others' keys");
+        frame(Some(egui::Key::Tab));
+        frame(None);
+        let (pan, zoom) = frame(Some(egui::Key::ArrowRight));
+        assert!(pan.x > fitted.0.x && (pan.y, zoom) == (fitted.0.y, fitted.1), "{pan:?} {zoom}");
+        let (pan, zoom) = frame(Some(egui::Key::ArrowUp));
+        assert!(pan.y < fitted.0.y && zoom == fitted.1, "{pan:?} {zoom}");
+        let (centre, larger) = frame(Some(egui::Key::Plus));
+        assert!(centre == pan && larger > zoom, "about its centre: {centre:?} {larger}");
+        assert!(frame(Some(egui::Key::Minus)).1 < larger);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! How large the picture is drawn, and which part of it is seen.
 
-use egui::{CursorIcon, Pos2, Rect, Response, Ui, Vec2};
+use egui::{CursorIcon, EventFilter, Key, Modifiers, Pos2, Rect, Response, Ui, Vec2, vec2};
 
 use super::Canvas;
 use crate::session::Compare;
@@ -11,6 +11,9 @@ const MAX_ZOOM: f32 = 256.0;
 const LEAST_OF_FIT: f32 = 0.5;
 /// Change of the zoom's logarithm per point of wheel travel.
 const WHEEL_SPEED: f32 = 0.005;
+/// How far a press of an arrow pans, in points, and by which factor a press of + or − zooms.
+const KEY_PAN: f32 = 40.0;
+const KEY_ZOOM: f32 = 1.25;
 /// Space around a fitted picture, in points.
 const FIT_MARGIN: f32 = 12.0;
 
@@ -41,6 +44,14 @@ impl Canvas {
             if (factor - 1.0).abs() > f32::EPSILON {
                 self.zoom_about(pointer - pane.center(), factor);
             }
+        }
+        let (travel, factor) = keyed(ui, response);
+        if factor != 1.0 {
+            self.zoom_about(Vec2::ZERO, factor);
+        }
+        if travel != Vec2::ZERO {
+            self.pan += travel / self.zoom;
+            self.is_fitted = false;
         }
         if !drag_pans || !response.dragged() {
             return;
@@ -74,6 +85,22 @@ impl Canvas {
         self.zoom = zoom;
         self.is_fitted = false;
     }
+}
+
+/// How far keys pan, in points, and by which factor they zoom, while the canvas has the focus.
+fn keyed(ui: &Ui, response: &Response) -> (Vec2, f32) {
+    if !response.has_focus() {
+        return (Vec2::ZERO, 1.0);
+    }
+    let filter = EventFilter { horizontal_arrows: true, vertical_arrows: true, ..Default::default() };
+    ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
+    ui.input_mut(|input| {
+        let mut presses = |key| input.count_and_consume_key(Modifiers::NONE, key) as f32;
+        let x = presses(Key::ArrowRight) - presses(Key::ArrowLeft);
+        let y = presses(Key::ArrowDown) - presses(Key::ArrowUp);
+        let zoom = presses(Key::Plus) + presses(Key::Equals) - presses(Key::Minus);
+        (KEY_PAN * vec2(x, y), KEY_ZOOM.powf(zoom))
+    })
 }
 
 /// The zoom, in points, at which a picture fits a pane; whole screen pixels per picture pixel when it is enlarged and drawn as
