@@ -74,7 +74,7 @@ fn run(invocation: Invocation) -> anyhow::Result<Outcome> {
         Invocation::Refine(options) => return cli::refine::run(&options, &folders),
         Invocation::Edit(options) => return cli::edit::run(&options, &folders),
         Invocation::Search(options) => return cli::search::run(&options, &folders),
-        Invocation::Merge(options) => return cli::merge::run(&options),
+        Invocation::Merge(options) => return cli::merge::run(&options, &folders),
         Invocation::Evaluate(options) => return cli::evaluate::run(&options, &folders),
         Invocation::Experiment(options) => return cli::experiment::run(&options, &folders),
         Invocation::Train(options) => return cli::train::run(&options, &folders),

@@ -18,6 +18,8 @@ mod evaluate;
 mod experiment;
 #[path = "cli/kill.rs"]
 mod kill;
+#[path = "cli/measured.rs"]
+mod measured;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/results.rs"]

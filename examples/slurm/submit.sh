@@ -2,8 +2,10 @@
 # Spreads one command over an array of jobs, and puts together what they made.
 #
 #   submit.sh OUT N COMMAND...      submit.sh results 8 refine --seeds 0..50000 --iterations 20
+#                                   submit.sh table.json 8 evaluate results --reference real.npz
 #
-# OUT is the folder of the results, N the number of shards, COMMAND generate or refine with its flags, but without --out.
+# OUT is the folder of the results, of evaluate its table; N the number of shards; COMMAND generate, refine or evaluate with its
+# flags, but without --out.
 # What your site wants is said in variables that sbatch knows (SBATCH_PARTITION, SBATCH_TIMELIMIT, SBATCH_ACCOUNT, ...), or in
 # lines of shard.sbatch. LAPIDARY may name the program.
 set -eu

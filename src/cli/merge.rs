@@ -14,23 +14,31 @@ use super::maker::{are_listed, shown_of};
 use super::progress::Progress;
 use super::say::{say_err, say_out};
 use super::usage::{FILES, OUT, OVERWRITE, QUIET, RESUME};
-use super::{DEFAULT_OUT, Outcome, flags, generate, maker, many};
+use super::{CliError, DEFAULT_OUT, Outcome, evaluate, flags, generate, maker, many};
 use crate::export::{self, Claim, Claimed, Earlier, ExportError, Extent, OutFolder, Parts, Shard, ShareFolder};
 use crate::refiner::settings::ITERATIONS;
 use crate::session::changes::{files_of, hashes};
 use crate::session::document::{Document, Sample};
+use crate::session::host::Folders;
 use crate::units::counted;
 
 /// Shards that are listed before the rest is only counted.
 const SHOWN: usize = 8;
 
 /// What is put together, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MergeOptions {
     /// The folders of the shards, in any order.
     pub shards: Vec<PathBuf>,
-    /// Folder for the results; none was given: the default one, or the next that is free.
+    /// Folder for the results; none was given: the default one, or the next that is free. Of a measurement a table; none was given:
+    /// it is printed only.
     pub out: Option<PathBuf>,
+    /// Further tables of a measurement.
+    pub tables: Vec<PathBuf>,
+    /// Where mean and covariance of its real pictures go.
+    pub save_statistics: Option<PathBuf>,
+    /// Where what was seen in it goes: a folder, or a file where there is one set.
+    pub save_features: Option<PathBuf>,
     /// What is done with earlier results in that folder.
     pub earlier: Earlier,
     /// Say nothing but warnings and errors.
@@ -40,13 +48,31 @@ pub struct MergeOptions {
 impl MergeOptions {
     pub(super) fn of(matches: &ArgMatches) -> Self {
         let is_on = |flag| flags::switched(matches, flag).unwrap_or(false);
-        let shards = matches.get_many::<PathBuf>(FILES).map_or_else(Vec::new, |paths| paths.cloned().collect());
+        let paths = |flag: &str| -> Vec<PathBuf> {
+            matches.get_many::<PathBuf>(flag).map_or_else(Vec::new, |paths| paths.cloned().collect())
+        };
+        let mut tables = paths(OUT);
+        let out = (!tables.is_empty()).then(|| tables.remove(0));
         let earlier = match (is_on(RESUME), is_on(OVERWRITE)) {
             (true, _) => Earlier::Resume,
             (_, true) => Earlier::Overwrite,
             _ => Earlier::Keep,
         };
-        Self { shards, out: matches.get_one::<PathBuf>(OUT).cloned(), earlier, quiet: is_on(QUIET) }
+        let saved = |flag| paths(flag).into_iter().next();
+        let (save_statistics, save_features) = (saved(evaluate::SAVE_STATISTICS), saved(evaluate::SAVE_FEATURES));
+        let shards = paths(FILES);
+        Self { shards, out, tables, save_statistics, save_features, earlier, quiet: is_on(QUIET) }
+    }
+
+    /// Results that are no measurement are one folder.
+    fn check_folder(&self) -> Result<(), CliError> {
+        if self.tables.is_empty() && self.save_statistics.is_none() && self.save_features.is_none() {
+            return Ok(());
+        }
+        let (statistics, features) = (evaluate::SAVE_STATISTICS, evaluate::SAVE_FEATURES);
+        Err(CliError::Usage(format!(
+            "--{statistics}, --{features} and more than one --out are for shards of lapidary evaluate, but these are of pictures, which come to one folder: give one --out"
+        )))
     }
 }
 
@@ -102,8 +128,8 @@ pub enum MergeError {
     /// Shards that are not done.
     #[error("{}", unfinished(shards))]
     Unfinished {
-        /// Which, with the pictures that are missing and the folder.
-        shards: Vec<(Shard, usize, PathBuf)>,
+        /// Which, with how much is missing, in words, and the folder.
+        shards: Vec<(Shard, String, PathBuf)>,
     },
     /// A file of a shard was changed.
     #[error("this file of a shard is missing or was changed since it was written: make the shard anew with --overwrite\n{}", path.display())]
@@ -131,15 +157,23 @@ fn missing(shards: &[Shard]) -> String {
     )
 }
 
-fn unfinished(shards: &[(Shard, usize, PathBuf)]) -> String {
-    let show = |(shard, left, path): &(Shard, usize, PathBuf)| {
-        format!("{shard} ({} missing in {})", counted(*left, "picture"), path.display())
-    };
+fn unfinished(shards: &[(Shard, String, PathBuf)]) -> String {
+    let show =
+        |(shard, left, path): &(Shard, String, PathBuf)| format!("{shard} ({left} missing in {})", path.display());
     format!(
         "{} unfinished: finish each by the same command with --shard and --resume, such as --shard {} --resume",
         are(shards.iter().map(show).collect()),
         shards.first().map_or_else(String::new, |(shard, ..)| shard.to_string())
     )
+}
+
+/// How much of a shard is missing: a measurement counts batches, for a picture may be looked at more than once.
+fn words(shard: &ShareFolder) -> String {
+    match (shard.share().command.as_str(), shard.left()) {
+        (evaluate::COMMAND, 1) => "1 batch".to_owned(),
+        (evaluate::COMMAND, left) => format!("{left} batches"),
+        (_, left) => counted(left, "picture"),
+    }
 }
 
 /// Some shards, and that they are something.
@@ -157,8 +191,12 @@ fn are(mut names: Vec<String>) -> String {
 ///
 /// # Errors
 /// [`MergeError`] names what does not belong together or is not there; the chain of whatever cannot be read or written.
-pub fn run(options: &MergeOptions) -> anyhow::Result<Outcome> {
+pub fn run(options: &MergeOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let shards = gathered(&options.shards)?;
+    if shards.first().is_some_and(|shard| shard.share().command == evaluate::COMMAND) {
+        return evaluate::merged(options, &shards, folders);
+    }
+    options.check_folder()?;
     let described = shards.iter().find(|shard| shard.pictures() > 0 || is_alone(shard)).ok_or(MergeError::Nothing)?;
     let path = described.path().join(export::SHARED[0]);
     let (document, _) = Document::open(&path)?;
@@ -206,8 +244,8 @@ fn gathered(paths: &[PathBuf]) -> Result<Vec<ShareFolder>, MergeError> {
     if let Some(shard) = shards.iter().find(|shard| shard.is_busy()) {
         return Err(MergeError::Busy { shard: shard.share().shard, path: shard.path().to_owned() });
     }
-    let left = |shard: &ShareFolder| (shard.share().shard, shard.left(), shard.path().to_owned());
-    let unfinished: Vec<_> = shards.iter().map(left).filter(|(_, left, _)| *left > 0).collect();
+    let left = |shard: &ShareFolder| (shard.share().shard, words(shard), shard.path().to_owned());
+    let unfinished: Vec<_> = shards.iter().filter(|shard| shard.left() > 0).map(left).collect();
     if !unfinished.is_empty() {
         return Err(MergeError::Unfinished { shards: unfinished });
     }

@@ -196,12 +196,16 @@ fn merge() -> Command {
         .value_hint(ValueHint::DirPath)
         .help("The folders of all shards, in any order");
     let [out, overwrite, _] = out_args();
+    let out = out.action(ArgAction::Append).help(format!(
+        "Folder for the results [default: {DEFAULT_OUT}, or {DEFAULT_OUT}-2 and so on when that holds earlier ones]; of shards of evaluate a table, given again for more of them [default: none but the printed one]"
+    ));
     Command::new("merge")
         .about("Put together what several runs with --shard made")
         .long_about(MERGE_ABOUT)
         .after_help(format!("{}\n\n{EXIT_CODES}", examples(|command| command == "merge")))
         .arg(shards)
         .args([out, overwrite])
+        .args(kept_args().map(|arg| arg.help_heading("Of shards of evaluate")))
         .arg(
             flags::plain_switch(RESUME, "Be content when all was put together there before; begin when it was not")
                 .conflicts_with(OVERWRITE),
@@ -219,12 +223,6 @@ fn evaluate() -> Command {
         .value_hint(ValueHint::AnyPath)
         .help("Sets of pictures: each an .npz of samples, a folder of pictures or of results, a session, or an .npz of --save-features");
     let reference = "The real pictures: an .npz, a folder, a file of IDX, or what --save-features or --save-statistics wrote; or the mu and sigma of another program, alone; given again for more folders or archives";
-    let statistics = "Write mean and covariance of the real pictures there (.npz), as pytorch-fid reads them";
-    let features = "Write what is seen of every set and of the real pictures there: features, logits, labels (.npz); a folder, or a file where there is one set";
-    let kept = [
-        file_arg(super::evaluate::SAVE_STATISTICS, "FILE", statistics.to_owned(), ValueHint::FilePath),
-        file_arg(super::evaluate::SAVE_FEATURES, "PATH", features.to_owned(), ValueHint::AnyPath),
-    ];
     let extractor = Arg::new(EXTRACTOR).long(EXTRACTOR).value_name("MODEL").help(format!(
         "The network whose features are compared: a classifier, best one that refined nothing, or a file of Inception-2015 [default: {}]",
         super::evaluate::EXTRACTOR
@@ -248,8 +246,16 @@ fn evaluate() -> Command {
         .arg(many(REFERENCE, reference).num_args(1).required(true))
         .args([extractor, dialect, limit, many(LPIPS, lpips).num_args(1), many(OUT, tables)])
         .arg(flags::plain_switch(PAIRS, pairs))
-        .args(kept)
+        .args(kept_args())
+        .arg(shard().help(format!(
+            "Look at the K-th of N parts of the pictures only, and keep what is seen in a folder of its own: the first --out with -K-of-N behind it; `lapidary merge` makes the table of all N [N up to {MAX_SHARDS}]"
+        )))
         .arg(flags::plain_switch(OVERWRITE, "Replace files of an earlier evaluate, and nothing else"))
+        .arg(
+            flags::plain_switch(RESUME, "Go on with what the same shard left unfinished; begin when there is nothing")
+                .requires(SHARD)
+                .conflicts_with(OVERWRITE),
+        )
         .arg(flags::plain_switch(QUIET, "No progress bar; the table, warnings and errors only"))
         .args(flags::compute_args())
 }
@@ -386,6 +392,16 @@ fn out_args() -> [Arg; 3] {
             "Go on with what the same command left unfinished there; begin when there is nothing",
         )
         .conflicts_with(OVERWRITE),
+    ]
+}
+
+/// Where what an evaluation saw goes.
+fn kept_args() -> [Arg; 2] {
+    let statistics = "Write mean and covariance of the real pictures there (.npz), as pytorch-fid reads them";
+    let features = "Write what is seen of every set and of the real pictures there: features, logits, labels (.npz); a folder, or a file where there is one set";
+    [
+        file_arg(super::evaluate::SAVE_STATISTICS, "FILE", statistics.to_owned(), ValueHint::FilePath),
+        file_arg(super::evaluate::SAVE_FEATURES, "PATH", features.to_owned(), ValueHint::AnyPath),
     ]
 }
 

@@ -16,7 +16,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 pub use self::folder::{Claim, Claimed, Earlier, Extent, OutFolder, ShareFolder, abandon};
-pub use self::parts::{Parts, RefinedBatch, SHEET_OF_MANY, UnderWay};
+pub use self::parts::{Parts, RefinedBatch, SHEET_OF_MANY, SeenBatch, UnderWay};
 pub use self::png::write as write_png;
 pub use self::seen::{write_features, write_statistics};
 pub use self::share::{MAX_SHARDS, Shard, Share};
@@ -70,6 +70,9 @@ pub const LONG_GENERATED: [&str; 3] = [npz::GENERATED.files, DOCUMENT.files, png
 /// What a share of something long writes, beside its [`Parts`].
 pub const SHARED: [&str; 1] = [DOCUMENT.files];
 
+/// What a share of a measurement writes, beside its [`Parts`].
+pub const MEASURED: [&str; 1] = ["evaluation.json"];
+
 /// What a search writes.
 pub const SEARCHED: &str = "search.csv";
 
@@ -78,7 +81,7 @@ pub const TABLES: [&str; 5] = ["table.txt", "table.csv", "table.tex", "table.md"
 
 /// Whether some command writes a file of this name into a folder of results.
 fn is_result(name: &str) -> bool {
-    let long = LONG_REFINED.iter().chain(&LONG_GENERATED).copied().chain([SEARCHED]).chain(TABLES);
+    let long = LONG_REFINED.iter().chain(&LONG_GENERATED).copied().chain([SEARCHED]).chain(MEASURED).chain(TABLES);
     REFINED.iter().chain(&GENERATED).map(|exporter| exporter.files).chain(long).any(|files| {
         match files.split_once('*') {
             None => files == name,

@@ -3,8 +3,11 @@
 //! Every batch is on the disk when the next one begins, in a named file that NumPy opens: whatever ends the program, what it
 //! had finished is there, and `--resume` goes on behind it. The results do not depend on how often that happened.
 
+mod seen;
+
 use std::path::{Path, PathBuf};
 
+pub use self::seen::SeenBatch;
 use super::csv::{self, RefinedRow};
 use super::folder::{PARTS, ShareFolder, is_numbered};
 use super::{ExportError, LONG_GENERATED, LONG_REFINED, npz, png, write_document};
@@ -63,6 +66,8 @@ pub struct UnderWay<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Part {
     path: PathBuf,
+    /// The place of its first picture.
+    first: usize,
     /// The place behind its last picture.
     end: usize,
     count: usize,
@@ -100,7 +105,7 @@ pub(super) fn batches_in(results: &Path, key: &str, start: usize) -> std::io::Re
         if places.is_empty() || path != path_of(&folder, first) {
             strangers.push(path);
         } else if first == list.last().map_or(start, Part::end) {
-            list.push(Part { path, end, count });
+            list.push(Part { path, first, end, count });
         }
     }
     Ok((list, strangers))
@@ -191,7 +196,7 @@ impl Parts {
             let places = [first, end, count];
             npz::array(archive, "places", &[places.len()], places.iter().map(|place| *place as i64))
         })?;
-        self.list.push(Part { path, end, count });
+        self.list.push(Part { path, first, end, count });
         Ok(())
     }
 

@@ -72,7 +72,41 @@ fn a_table_is_computed_from_nothing_and_only_what_is_new_in_its_file_afterwards(
     let second = lines(&stdout(&again));
     assert_eq!((second.len(), &second[..2]), (6, &first[..2]), "{second:?}");
     assert_eq!(before, written(&cell(1)), "it is not computed again");
-    assert_eq!(std::fs::read_dir(path.join("small/evaluations")).unwrap().count(), 4);
+    let tables = || {
+        let entries = std::fs::read_dir(path.join("small/evaluations")).unwrap().map(|entry| entry.unwrap().path());
+        let mut tables: Vec<_> = entries.filter(|entry| entry.extension().is_some_and(|kind| kind == "json")).collect();
+        tables.sort();
+        tables
+    };
+    assert_eq!(tables().len(), 4);
+    // The real pictures are looked at once, whoever measures, and what was seen of them gives the same numbers.
+    let taken = "what was seen of 12 real pictures before is taken from small/evaluations/real-";
+    let count = |output| stderr(output).matches(taken).count();
+    assert_eq!([&shard, &output, &again].map(count), [0, 1, 2], "one cell, then one, then two");
+    let part = only(&only(&path.join("small/evaluations"), "real-").join("parts"), "00000000.npz");
+    let mut bytes = std::fs::read(&part).unwrap();
+    bytes[200] ^= 1;
+    std::fs::write(&part, bytes).unwrap();
+    let before: Vec<Vec<u8>> = tables().iter().map(|table| std::fs::read(table).unwrap()).collect();
+    for table in tables() {
+        std::fs::remove_file(table).unwrap();
+    }
+    let anew = lapidary(path, &experiment);
+    assert!(stderr(&anew).contains("is not what was written there, so it is kept as"), "{}", stderr(&anew));
+    assert_eq!(count(&anew), 3, "of four cells the first looks at them: {}", stderr(&anew));
+    let after: Vec<Vec<u8>> = tables().iter().map(|table| std::fs::read(table).unwrap()).collect();
+    assert!(before == after && lines(&stdout(&anew)) == second, "{}", stdout(&anew));
+}
+
+/// What lies in a folder under a name that begins so.
+fn only(folder: &std::path::Path, begins: &str) -> std::path::PathBuf {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let is_meant =
+        |entry: &std::path::PathBuf| entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with(begins));
+    let mut found = entries.filter(is_meant);
+    let first = found.next().unwrap_or_else(|| panic!("{begins} in {}", folder.display()));
+    assert!(found.next().is_none(), "one {begins} in {}", folder.display());
+    first
 }
 
 #[test]

@@ -132,6 +132,26 @@ fn plain(name: &str) -> String {
     if name.is_empty() { "set".to_owned() } else { name.to_owned() }
 }
 
+/// Writes a file as `write` does; or, with `resume`, is content with one that is there and holds the very same.
+///
+/// # Errors
+/// What keeps it from being written, also that another one is there.
+pub(super) fn put(
+    path: &Path,
+    resume: bool,
+    write: impl FnOnce(&Path) -> Result<(), ExportError>,
+) -> anyhow::Result<()> {
+    if !resume || !path.exists() {
+        return Ok(write(path)?);
+    }
+    let fail = |source| ExportError::Write { path: path.to_owned(), source };
+    let beside = tempfile::tempdir_in(super::folder_of(path)).map_err(fail)?;
+    let new = beside.path().join(path.file_name().unwrap_or_default());
+    write(&new)?;
+    let is_same = std::fs::read(&new).map_err(fail)? == std::fs::read(path).map_err(fail)?;
+    if is_same { Ok(()) } else { Err(CliError::TableExists { path: path.to_owned() }.into()) }
+}
+
 /// Writes the features of a set.
 pub(super) fn write(path: &Path, looked: &Looked, (sight, classes): (Sight, &[String])) -> Result<(), ExportError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -163,6 +183,26 @@ mod tests {
         assert_eq!(Files::of(Some(&file), &["a"], false).unwrap().sets, std::slice::from_ref(&file));
         let error = Files::of(Some(&file), &["a", "b"], false).unwrap_err();
         assert!(error.to_string().contains("but there are 2 sets") && error.exit_code() == 2, "{error}");
+    }
+
+    #[test]
+    fn going_on_is_content_with_the_same_file_and_replaces_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        let with = |text: &'static str| {
+            move |path: &Path| {
+                std::fs::write(path, text).unwrap();
+                Ok(())
+            }
+        };
+        put(&path, true, with("one")).unwrap();
+        put(&path, true, with("one")).unwrap();
+        let error = put(&path, true, with("two")).unwrap_err();
+        assert!(error.to_string().contains("t.csv is there already"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one");
+        put(&path, false, with("two")).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else stays");
     }
 
     #[test]

@@ -101,6 +101,29 @@ pub enum EvaluateError {
         /// How many sets.
         count: usize,
     },
+    /// Files that no shard writes.
+    #[error("--{flag} is what lapidary merge writes, once all shards are done: give it there, and leave it out here")]
+    SavedByMerge {
+        /// The flag.
+        flag: &'static str,
+    },
+    /// Nothing that several runs could share.
+    #[error("all of this was looked at before, so there is nothing that several runs could share: leave --shard out")]
+    NothingToShare,
+    /// Shards of other pictures, another network or version.
+    #[error("the pictures, the extractor or this version of Lapidary are others than when the shards were made, so the table would not be that of what is there: put them back as they were, or make the shards anew with --overwrite\n{}", path.display())]
+    OtherNow {
+        /// One of the shards.
+        path: PathBuf,
+    },
+    /// What a shard says of itself cannot be read.
+    #[error("what this shard says of its measurement cannot be read, as of another version: make the shard anew with --overwrite\n{}", path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Statistics of statistics.
     #[error("--save-statistics writes mean and covariance of real pictures, but --reference gives these already: leave one of the two out, or give the pictures\n{}", path.display())]
     StatisticsOfStatistics {
@@ -123,6 +146,8 @@ impl EvaluateError {
             | Self::ArchiveName { .. }
             | Self::NotKept { .. }
             | Self::OneFile { .. }
+            | Self::SavedByMerge { .. }
+            | Self::NothingToShare
             | Self::StatisticsOfStatistics { .. } => 2,
             _ => 1,
         }

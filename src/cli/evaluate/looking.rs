@@ -3,19 +3,20 @@
 use anyhow::Context as _;
 
 use super::EvaluateOptions;
-use super::extractor::Extractor;
-use super::reference::Reference;
+use super::plan::{Job, Pieces, Plan, Streak, What};
 use super::sets::{Kind, Pictures};
+use super::subject::Subject;
 use crate::cli::driver::Driver;
 use crate::cli::opened;
 use crate::data::{Batch, Digest};
+use crate::export::{Parts, SeenBatch};
 use crate::image::ImageBatch;
 use crate::metrics::Features;
 use crate::units::counted;
 use crate::zoo::Manifest;
 
 /// Pictures that are looked at together.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 /// What the extractor saw in a set.
 #[derive(Debug, Clone)]
@@ -32,67 +33,88 @@ pub(super) struct Looked {
     pub(super) shape: [usize; 3],
 }
 
+/// Where what is seen comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sight<'a> {
+    /// The pictures are looked at now.
+    Pictures,
+    /// So many runs looked at them, and kept what they saw.
+    Kept(&'a Parts, u32),
+}
+
+/// Gets what was seen of a batch, or of some where not all can be read, with their places.
+pub(super) type Take<'a> = dyn FnMut(&Driver, (usize, usize), SeenBatch) -> anyhow::Result<()> + 'a;
+
 /// Has the extractor look at sets.
 pub(super) struct Looker<'a> {
     pub(super) options: &'a EvaluateOptions,
-    pub(super) extractor: &'a Extractor,
-    pub(super) reference: &'a Reference,
+    pub(super) subject: &'a Subject,
     pub(super) driver: &'a mut Driver,
     /// Pictures of all sets that were looked at, and that there are.
     pub(super) done: usize,
     pub(super) of: usize,
 }
 
-/// What was seen of a set so far.
-#[derive(Default)]
-struct Seen {
-    features: Option<Features>,
-    labels: Vec<usize>,
-    names: Vec<String>,
-    hashes: Vec<Digest>,
-    /// How pictures were changed to fit, one line each.
-    fits: Vec<String>,
-}
-
 impl Looker<'_> {
-    /// What is seen in sets; `None` when interrupted.
-    pub(super) fn look_at_all(&mut self, sets: &[Pictures], shape: [usize; 3]) -> anyhow::Result<Option<Vec<Looked>>> {
+    /// What is seen in sets, each of which is `what` by its place; `None` when interrupted.
+    pub(super) fn look_at_all(
+        &mut self,
+        sets: &[Pictures],
+        what: fn(usize) -> What,
+        (plan, sight): (&Plan, Sight<'_>),
+    ) -> anyhow::Result<Option<Vec<Looked>>> {
         let mut all = Vec::new();
-        for set in sets {
-            let Some(looked) = self.look(set, shape)? else { return Ok(None) };
+        for (place, set) in sets.iter().enumerate() {
+            let Some(looked) = self.look(set, what(place), (plan, sight))? else { return Ok(None) };
             all.push(looked);
         }
         Ok(Some(all))
     }
 
     /// Likewise, in one.
-    fn look(&mut self, set: &Pictures, shape: [usize; 3]) -> anyhow::Result<Option<Looked>> {
+    fn look(
+        &mut self,
+        set: &Pictures,
+        what: What,
+        (plan, sight): (&Plan, Sight<'_>),
+    ) -> anyhow::Result<Option<Looked>> {
         self.driver.note(&set.notes);
-        let manifest = &self.extractor.manifest;
+        let Subject { extractor, reference, shape, .. } = self.subject;
         if let Kind::Seen(seen) = &set.kind {
             let places = set.places();
             let names = places.iter().filter_map(|place| seen.names.get(*place).cloned()).collect();
             let labels = seen.labels.as_ref().map(|labels| places.iter().map(|place| labels[*place]).collect());
             let hashes = places.iter().map(|place| seen.hashes[*place]).collect();
             let (features, shape) = (seen.features.at(&places), seen.sight.shape);
-            self.reference.check_width(features.width(), &manifest.name)?;
+            reference.check_width(features.width(), &extractor.manifest.name)?;
             return Ok(Some(Looked { features, labels, names, hashes, fitted: 0, shape }));
         }
-        let (runs, mut seen, mut notes) = (self.extractor.runs(set, shape), Seen::default(), Vec::new());
-        let own = runs.first().map_or(shape, |run| run.1);
-        self.driver.note(sizes(&set.name, &runs.iter().map(|run| run.1).collect::<Vec<_>>(), shape).as_slice());
-        for (range, shape) in runs {
-            notes.extend(set.for_each_batch_of(range, (shape, BATCH), &mut |batch| self.take(batch, &mut seen))?);
-            if self.driver.interrupted {
-                break;
+        let job = plan.job(what).with_context(|| format!("{} were not planned for", set.name))?;
+        self.driver.note(sizes(&set.name, job, *shape).as_slice());
+        let own = job.runs.first().map_or(*shape, |run| run.1);
+        let mut seen = SeenBatch::default();
+        match sight {
+            Sight::Kept(parts, runs) => {
+                for streak in plan.streaks_of(what, runs) {
+                    seen.append(parts.seen(&streak.places)?)?;
+                }
+            }
+            Sight::Pictures => {
+                let streaks = plan.streaks_of(what, 1);
+                if !self.read(set, &streaks, &mut |_, _, further| Ok(seen.append(further)?))? {
+                    return Ok(None);
+                }
             }
         }
-        self.driver.note(&notes);
-        if self.driver.interrupted {
-            return Ok(None);
-        }
-        let Seen { features, labels, names, hashes, fits } = seen;
+        self.whole(set, seen, own).map(Some)
+    }
+
+    /// What was seen of a whole set, whose first pictures have the size `own`.
+    fn whole(&mut self, set: &Pictures, seen: SeenBatch, own: [usize; 3]) -> anyhow::Result<Looked> {
+        let SeenBatch { features, labels, names, hashes, fits } = seen;
         let features = features.with_context(|| format!("{} hold no picture", set.name))?;
+        let Subject { extractor, reference, .. } = self.subject;
+        reference.check_width(features.width(), &extractor.manifest.name)?;
         if let Some(first) = fits.first() {
             self.driver.say(&format!(
                 "warning: of {}, {} changed to fit {}×{}, the first like this: {first}; numbers compare only with those of pictures that were changed in the same way",
@@ -102,40 +124,67 @@ impl Looker<'_> {
                 own[1]
             ));
         }
-        let labels = (!manifest.classes.is_empty() && labels.len() == features.len()).then_some(labels);
-        Ok(Some(Looked { features, labels, names, hashes, fitted: fits.len(), shape: own }))
+        let has_labels = !extractor.manifest.classes.is_empty() && labels.len() == features.len();
+        let labels = has_labels.then_some(labels);
+        Ok(Looked { features, labels, names, hashes, fitted: fits.len(), shape: own })
+    }
+
+    /// Looks at batches of a set; `take` gets what is seen of them. Returns whether all of them are done; else it was interrupted.
+    pub(super) fn read(&mut self, set: &Pictures, streaks: &[Streak], take: &mut Take<'_>) -> anyhow::Result<bool> {
+        let (mut notes, mut goes_on) = (Vec::new(), true);
+        for streak in streaks {
+            let mut pieces = Pieces::new(streak);
+            let form = (streak.shape, streak.batch);
+            notes.extend(set.for_each_batch_of(streak.range.clone(), form, &mut |batch| {
+                // A batch that ended is kept, whatever came meanwhile.
+                if let Some((places, seen)) = pieces.begin(batch.first) {
+                    take(self.driver, places, seen)?;
+                }
+                goes_on = !self.driver.interrupted && self.look_at(batch, &mut pieces.held)?;
+                Ok::<_, anyhow::Error>(goes_on)
+            })?);
+            if !goes_on {
+                break;
+            }
+            let (places, seen) = pieces.end();
+            take(self.driver, places, seen)?;
+        }
+        self.driver.note(&notes);
+        Ok(goes_on)
     }
 
     /// Looks at pictures; whether to go on.
-    fn take(&mut self, batch: Batch, seen: &mut Seen) -> anyhow::Result<bool> {
-        seen.fits.extend(opened::changed(&batch.fits));
-        seen.labels.extend(batch.labels.iter().flatten().copied());
+    fn look_at(&mut self, batch: Batch, seen: &mut SeenBatch) -> anyhow::Result<bool> {
         let images = levels(&batch.images);
-        seen.hashes.extend(digests(&images));
-        seen.names.extend(batch.names);
         let n = images.len();
         self.driver.count_pictures("looking", (self.done, self.of), BATCH);
-        let model = (self.options.extractor.as_str(), self.extractor.dialect);
+        let Subject { extractor, reference, .. } = self.subject;
+        let model = (self.options.extractor.as_str(), extractor.dialect);
+        let hashes = digests(&images);
         let Some([values, logits, spatial]) = self.driver.measure(model, images, &self.options.compute)? else {
             return Ok(false);
         };
         self.done += n;
         let [width, outputs, places] = [&values, &logits, &spatial].map(|seen| seen.len() / n);
-        self.reference.check_width(width, &self.extractor.manifest.name)?;
+        reference.check_width(width, &extractor.manifest.name)?;
         let features = seen.features.get_or_insert_with(|| Features::new(width, outputs));
         features.extend(&values, &logits);
         if places > 0 {
             features.extend_spatial(&spatial, places);
         }
+        seen.fits.extend(opened::changed(&batch.fits));
+        seen.labels.extend(batch.labels.iter().flatten().copied());
+        seen.hashes.extend(hashes);
+        seen.names.extend(batch.names);
         Ok(true)
     }
 }
 
 /// What is to be said of pictures of other sizes than that of the table.
-fn sizes(name: &str, found: &[[usize; 3]], [_, height, width]: [usize; 3]) -> Option<String> {
-    let size = |[_, height, width]: [usize; 3]| [height, width];
-    let first = size(*found.first()?);
-    let are_one = found.iter().all(|own| size(*own) == first);
+fn sizes(name: &str, job: &Job, [_, height, width]: [usize; 3]) -> Option<String> {
+    let size = |(_, [_, height, width]): &(std::ops::Range<usize>, [usize; 3])| [*height, *width];
+    let first = size(job.runs.first()?);
+    let are_one = job.runs.iter().all(|run| size(run) == first);
     if are_one && first == [height, width] {
         return None;
     }
@@ -194,7 +243,10 @@ mod tests {
 
     #[test]
     fn other_sizes_are_told_of() {
-        let said = |found: &[[usize; 3]]| sizes("some", found, [3, 2, 4]);
+        let said = |found: &[[usize; 3]]| {
+            let runs = found.iter().enumerate().map(|(place, shape)| (place..place + 1, *shape)).collect();
+            sizes("some", &Job::new(What::Set(0), runs, BATCH), [3, 2, 4])
+        };
         assert_eq!((said(&[[3, 2, 4]; 2]), said(&[])), (None, None));
         assert!(said(&[[3, 8, 9]]).unwrap().contains("some have a size of their own, 9×8,"));
         assert!(said(&[[3, 2, 4], [3, 4, 2]]).unwrap().contains("some have several sizes, the first 4×2,"));

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use super::CliError;
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::cli::driver::Driver;
 use crate::net::lpips::Lpips;
 use crate::worker::LpipsFiles;
 
@@ -17,12 +16,13 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// The files among those that are given, or in folders that are; `None` when interrupted.
-    pub(super) fn find(paths: &[PathBuf], driver: &mut Driver) -> anyhow::Result<Option<Self>> {
+    /// The files among those that are given, or in folders that are; `watch` hears how many bytes of how many were read, and may
+    /// end it: `None`.
+    pub(super) fn find(paths: &[PathBuf], watch: &mut dyn FnMut(u64, u64) -> bool) -> anyhow::Result<Option<Self>> {
         let (vgg, linear) = find(paths)?;
         let mut sha256 = [String::new(), String::new()];
         for (file, sha256) in [&vgg, &linear].into_iter().zip(&mut sha256) {
-            let hashed = file.sha256(&mut |done, of| driver.goes_on("checking LPIPS", done as usize, of as usize));
+            let hashed = file.sha256(watch);
             *sha256 = match hashed {
                 Err(CheckpointError::Cancelled) => return Ok(None),
                 hashed => hashed?,

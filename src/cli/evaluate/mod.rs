@@ -6,10 +6,14 @@ mod error;
 mod extractor;
 mod looking;
 mod lpips;
+mod measurement;
 mod pairs;
+mod plan;
 mod reference;
 mod session;
 mod sets;
+mod share;
+mod subject;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -17,23 +21,20 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::ArgMatches;
 
-use self::dumps::{Files, Protocol};
 pub(super) use self::dumps::{SAVE_FEATURES, SAVE_STATISTICS};
 pub use self::error::EvaluateError;
 use self::extractor::Extractor;
-use self::looking::{Looked, Looker, labels_of};
+use self::looking::Sight;
 use self::lpips::Network;
-use self::reference::{Reference, joined, seen};
-use self::sets::{Kind, Pictures};
+pub(super) use self::measurement::KeptReal;
+use self::measurement::Measurement;
+pub(super) use self::share::{COMMAND, merged};
+use self::subject::Subject;
 pub(super) use self::table::read as read_table;
-use self::table::{Format, Table, is_table};
+use self::table::{Format, is_table};
 use super::driver::Driver;
-use super::say::say_out;
-use super::{CliError, Outcome, flags};
-use crate::data::SeenStatistics;
-use crate::export::write_statistics;
+use super::{CliError, Earlier, Outcome, Shard, flags, shard};
 use crate::file::place_of;
-use crate::metrics::{MetricError, Set, Statistics, compare};
 use crate::session::Settings;
 use crate::session::host::Folders;
 use crate::worker::ComputeSettings;
@@ -67,8 +68,14 @@ pub struct EvaluateOptions {
     pub save_statistics: Option<PathBuf>,
     /// Where what is seen of every set goes: a folder, or a file where there is one set.
     pub save_features: Option<PathBuf>,
+    /// Which of several runs this is, each of which looks at some of the pictures.
+    pub shard: Option<Shard>,
     /// Whether files that are there are replaced.
     pub overwrite: bool,
+    /// Whether what is unfinished is gone on with, and files that are there already are left where they are the same.
+    pub resume: bool,
+    /// Where what is seen of the real pictures is kept for other measurements.
+    pub(super) real: Option<KeptReal>,
     /// Say nothing but warnings, errors and the table.
     pub quiet: bool,
     /// Whether the table is printed.
@@ -94,7 +101,10 @@ impl EvaluateOptions {
             out: paths(super::usage::OUT),
             save_statistics: paths(SAVE_STATISTICS).into_iter().next(),
             save_features: paths(SAVE_FEATURES).into_iter().next(),
+            shard: shard::given(matches)?,
             overwrite: flags::switched(matches, super::usage::OVERWRITE).unwrap_or(false),
+            resume: flags::switched(matches, super::usage::RESUME).unwrap_or(false),
+            real: None,
             quiet: flags::switched(matches, super::usage::QUIET).unwrap_or(false),
             prints: true,
         };
@@ -104,11 +114,19 @@ impl EvaluateOptions {
 
     /// Says what is wrong before an hour of computing shows it.
     fn check(&self) -> Result<(), CliError> {
+        if let Some(path) = self.out.iter().find(|path| Format::of(path).is_none()) {
+            return Err(CliError::TableFormat { path: path.clone() });
+        }
+        if self.shard.is_some() {
+            // Which writes none of these.
+            let saves = [(SAVE_FEATURES, &self.save_features), (SAVE_STATISTICS, &self.save_statistics)];
+            return match saves.into_iter().find(|(_, path)| path.is_some()) {
+                Some((flag, _)) => Err(EvaluateError::SavedByMerge { flag }.into()),
+                None => Ok(()),
+            };
+        }
         for path in &self.out {
-            if Format::of(path).is_none() {
-                return Err(CliError::TableFormat { path: path.clone() });
-            }
-            if path.exists() && !self.overwrite {
+            if path.exists() && !self.replaces() {
                 return Err(CliError::TableExists { path: path.clone() });
             }
             if path.exists() && !is_table(path) {
@@ -116,7 +134,21 @@ impl EvaluateOptions {
             }
         }
         let statistics = self.save_statistics.as_deref();
-        statistics.map_or(Ok(()), |path| dumps::check_file(SAVE_STATISTICS, path, self.overwrite))
+        statistics.map_or(Ok(()), |path| dumps::check_file(SAVE_STATISTICS, path, self.replaces()))
+    }
+
+    /// Whether files of an earlier evaluation may be there.
+    const fn replaces(&self) -> bool {
+        self.overwrite || self.resume
+    }
+
+    /// What is done with what an earlier run of a shard left.
+    const fn earlier(&self) -> Earlier {
+        match (self.resume, self.overwrite) {
+            (true, _) => Earlier::Resume,
+            (_, true) => Earlier::Overwrite,
+            _ => Earlier::Keep,
+        }
     }
 
     /// Likewise, what only a try says: files can be written where they are to go.
@@ -143,120 +175,29 @@ fn check_folder(folder: &Path, path: &Path, says: &'static str) -> anyhow::Resul
     tempfile::tempfile_in(folder).map(drop).with_context(|| format!("{says}\n{}", path.display()))
 }
 
-/// Looks at every picture, compares the sets with the real pictures, and prints and writes the table.
+/// Looks at every picture, compares the sets with the real pictures, and prints and writes the table; or looks at those of a shard.
 ///
 /// # Errors
 /// The chain from what failed to why.
 pub fn run(options: &EvaluateOptions, folders: &Folders) -> anyhow::Result<Outcome> {
+    if let Some(shard) = options.shard {
+        return share::run(options, shard, folders);
+    }
     options.check_folders()?;
-    let seen_by = Extractor::find(options)?;
-    let extractor = &seen_by.manifest;
-    let reference = Reference::open(&options.reference, extractor)?;
-    if options.save_statistics.is_some() {
-        reference.check_statistics()?;
-    }
-    let (sets, mut partners) = sets::open(&options.sets, options.limit, extractor)?;
-    if options.pairs {
-        if let Some(seen) = sets.iter().find(|set| matches!(set.kind, Kind::Seen(_))) {
-            return Err(CliError::PairSeen { name: seen.name.clone() }.into());
-        }
-        partners.declare(&sets.iter().map(|set| (set.name.as_str(), set.count())).collect::<Vec<_>>())?;
-    }
-    if partners.are_none() && !options.lpips.is_empty() {
-        return Err(CliError::NoPairs.into());
-    }
-    let shape = reference.shape().or_else(|| sets.iter().find_map(|set| set.shape)).unwrap_or(extractor.shape());
-    // Other pixels are other pictures, unless each is brought to one size in one way.
-    if seen_by.dialect.is_none() {
-        sets.iter().try_for_each(|set| set.check(shape))?;
-        reference.check(shape)?;
-    }
-    let names: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
-    let files = Files::of(options.save_features.as_deref(), &names, options.overwrite)?;
-    let sha256 = weights_of(options, &seen_by, folders)?;
-    let protocol = Protocol { extractor: &extractor.name, sha256: &sha256, resize: seen_by.resize() };
-    let known: Vec<_> = sets.iter().filter_map(seen).chain(reference.seen()).collect();
-    known.iter().try_for_each(|(path, sight)| protocol.check(path, sight))?;
-
+    let subject = Subject::open(options, folders)?;
     let mut driver = Driver::new(folders, None, options.quiet)?;
-    driver.note(seen_by.note(&sha256).as_slice());
-    let lpips = if options.lpips.is_empty() { None } else { Network::find(&options.lpips, &mut driver)? };
-    if driver.interrupted {
-        return Ok(driver.stopped());
-    }
-    let pairing = (options, lpips.as_ref());
-    let Some(paired) = pairs::compare(&sets, &partners, &seen_by.forms(&sets, shape), pairing, &mut driver)? else {
-        return Ok(driver.stopped());
+    driver.note(subject.extractor.note(&subject.sha256).as_slice());
+    let lpips = if options.lpips.is_empty() {
+        None
+    } else {
+        let mut watch = |done, of| driver.goes_on("checking LPIPS", done as usize, of as usize);
+        let Some(found) = Network::find(&options.lpips, &mut watch)? else { return Ok(driver.stopped()) };
+        Some(found)
     };
-    driver.note(reference.assumed(&protocol, shape).as_slice());
-    let is_new = |set: &&Pictures| !matches!(set.kind, Kind::Seen(_));
-    let of = sets.iter().chain(&reference.parts).filter(is_new).map(Pictures::count).sum();
-    let mut looker = Looker { options, extractor: &seen_by, reference: &reference, driver: &mut driver, done: 0, of };
-    let Some(real) = looker.look_at_all(&reference.parts, shape)? else { return Ok(driver.stopped()) };
-    let Some(looked) = looker.look_at_all(&sets, shape)? else { return Ok(driver.stopped()) };
-    let device = match (&driver.provenance.device, known.first()) {
-        (None, Some((_, sight))) => sight.device.clone(),
-        _ => driver.device().to_owned(),
-    };
-    let real = joined(real)?;
-    // Before they are compared: who cannot compare them has looked at them all the same.
-    let kept = files.sets.iter().zip(&looked).chain(files.reference.iter().zip(&real));
-    for (path, looked) in kept {
-        dumps::write(path, looked, (protocol.sight(looked, &device), &extractor.classes))?;
-        driver.note(&[format!("written: {}", path.display())]);
-    }
-    if let (Some(path), Some(real)) = (&options.save_statistics, &real) {
-        let statistics = Statistics::of(&real.features).context("the real pictures have no mean and covariance")?;
-        let sight = Some(protocol.sight(real, &device));
-        write_statistics(path, &SeenStatistics { statistics, sight })?;
-        driver.note(&[format!("written: {}", path.display())]);
-    }
-    let (real, described) = reference.real(real)?;
-    let fitted: Vec<usize> = looked.iter().map(|looked| looked.fitted).collect();
-    let of_set = |(set, looked): (&Pictures, Looked)| {
-        let (labels, note) = labels_of(set, &looked, extractor);
-        driver.note(note.as_slice());
-        Set { name: set.name.clone(), features: looked.features, labels }
-    };
-    let seen: Vec<Set> = sets.iter().zip(looked).map(of_set).collect();
-    driver.progress.count_steps();
-    let compared = compare(&real, &seen, &mut |done, of| driver.goes_on("comparing", done, of));
-    driver.finish();
-    let reports = match compared {
-        Err(MetricError::Stopped) => return Ok(driver.stopped()),
-        found => found.context("the sets cannot be compared")?,
-    };
-    let table = Table {
-        extractor: (&extractor.name, &sha256, real.width()),
-        dialect: seen_by.dialect,
-        device: &device,
-        size: [shape[1], shape[2]],
-        resize: seen_by.resize(),
-        reference: &described,
-        classes: &extractor.classes,
-        sets: &seen,
-        fitted: &fitted,
-        reports: &reports,
-        paired: &paired,
-        lpips: lpips.as_ref().map(|network| &network.sha256),
-    };
-    for note in reports.iter().flat_map(|report| &report.notes) {
-        driver.say(&format!("warning: {note}"));
-    }
-    if options.prints {
-        say_out(&table.text())?;
-    }
-    // One that cannot be written keeps none of the others back.
-    let written = options.out.iter().map(|path| {
-        table.write(path)?;
-        if options.prints {
-            driver.note(&[format!("written: {}", path.display())]);
-        }
-        Ok(())
-    });
-    let written: Vec<anyhow::Result<()>> = written.collect();
-    written.into_iter().collect::<anyhow::Result<()>>()?;
-    Ok(Outcome::Done)
+    let (pairs, notes) = subject.pairs();
+    driver.note(&notes);
+    let plan = subject.plan(&pairs);
+    Measurement { options, subject: &subject, pairs, plan, lpips }.run(Sight::Pictures, &mut driver)
 }
 
 /// SHA-256 of the weights of what looks at the pictures, and the dialect, where it has one.
@@ -310,6 +251,17 @@ mod tests {
             (&["a", "--reference", "r", "--save-statistics", "s.csv"], "give a name that ends with .npz"),
         ] {
             let error = evaluate(args).unwrap_err();
+            assert!(error.to_string().contains(expected) && error.exit_code() == 2, "{error}");
+        }
+        let shard = evaluate(&["a", "--reference", "r", "--shard", "2/3", "--resume", "--out", there]).unwrap();
+        assert_eq!((shard.shard, shard.earlier()), (Some(Shard { k: 2, n: 3 }), Earlier::Resume));
+        for (args, expected) in [
+            (&["--resume"][..], "--shard is missing"),
+            (&["--shard", "1/2", "--save-features", "f"], "--save-features is what lapidary merge writes"),
+            (&["--shard", "1/2", "--resume", "--overwrite"], "exclude each other"),
+            (&["--shard", "1/2", "--out", "a.xls"], "a.xls ends with none of"),
+        ] {
+            let error = evaluate(&[&["a", "--reference", "r"], args].concat()).unwrap_err();
             assert!(error.to_string().contains(expected) && error.exit_code() == 2, "{error}");
         }
         let saved = evaluate(&["a", "--save-features", "f", "--reference", "r", "--save-statistics", "s.npz"]).unwrap();

@@ -7,6 +7,7 @@ use crossbeam::channel::{Receiver, bounded};
 
 use super::looking::level;
 use super::lpips::Network;
+use super::plan::{Job, Pieces, Streak, What};
 use super::sets::Pictures;
 use super::{CliError, EvaluateOptions};
 use crate::cli::driver::Driver;
@@ -90,80 +91,117 @@ pub(super) fn protocol(paired: &[Option<Paired>], sets: Option<&[&str]>, lpips: 
     )
 }
 
-/// Compares every set with its partners, where it has some; `forms`: `[C, H, W]` of the pictures of each, where they have one.
-/// `None` when interrupted.
-pub(super) fn compare(
-    sets: &[Pictures],
-    partners: &Partners,
-    forms: &[Option<[usize; 3]>],
-    (options, lpips): (&EvaluateOptions, Option<&Network>),
-    driver: &mut Driver,
-) -> anyhow::Result<Option<Vec<Option<Paired>>>> {
-    let (mut found, mut told) = (Vec::new(), Vec::new());
-    for ((set, form), with) in sets.iter().zip(forms).zip(&partners.0) {
-        let Some(with) = *with else {
-            found.push(None);
-            continue;
-        };
-        let Some(shape) = form.filter(|_| forms[with] == *form) else {
-            driver.note(&[format!(
-                "note: {} are not compared picture by picture with {}, for that needs pictures of one size",
-                set.name, sets[with].name
-            )]);
-            found.push(None);
-            continue;
-        };
-        let meter = PairMeter::new(shape);
-        let reasons: Vec<String> = meter.left_out().iter().map(|reason| format!("note: {reason}")).collect();
-        // Once for all sets of one size.
-        driver.note(&reasons.iter().filter(|reason| !told.contains(*reason)).cloned().collect::<Vec<_>>());
-        told.extend(reasons);
-        let mut pairs =
-            Pairs { options, lpips, driver: &mut *driver, meter: &meter, shape, numbers: PairNumbers::default() };
-        pairs.read(&sets[with], set).with_context(|| format!("{} cannot be compared with its partners", set.name))?;
-        let numbers = pairs.numbers;
-        if driver.interrupted {
-            return Ok(None);
+/// A set that is compared with its partners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pair {
+    /// Its place, and that of the partners' set.
+    pub(super) set: usize,
+    pub(super) with: usize,
+    /// Of the pictures of both, `[C, H, W]`.
+    pub(super) shape: [usize; 3],
+}
+
+impl Pair {
+    /// Of every set that has partners; `forms`: `[C, H, W]` of the pictures of each, where they have one. And what is to be said.
+    pub(super) fn of_all(
+        sets: &[Pictures],
+        partners: &Partners,
+        forms: &[Option<[usize; 3]>],
+    ) -> (Vec<Self>, Vec<String>) {
+        let (mut pairs, mut notes) = (Vec::new(), Vec::new());
+        for (set, with) in partners.0.iter().enumerate().filter_map(|(set, with)| Some((set, (*with)?))) {
+            let Some(shape) = forms[set].filter(|_| forms[with] == forms[set]) else {
+                notes.push(format!(
+                    "note: {} are not compared picture by picture with {}, for that needs pictures of one size",
+                    sets[set].name, sets[with].name
+                ));
+                continue;
+            };
+            for reason in PairMeter::new(shape).left_out().iter().map(|reason| format!("note: {reason}")) {
+                // Once for all sets of one size.
+                if !notes.contains(&reason) {
+                    notes.push(reason);
+                }
+            }
+            pairs.push(Self { set, with, shape });
         }
-        let alone = set.count() - numbers.len();
-        if alone > 0 {
-            driver.note(&[format!(
-                "warning: {} of {} cannot be compared with a partner, for one of the two cannot be read",
-                counted(alone, "picture"),
-                set.name
-            )]);
-        }
-        found.push(Some(Paired { with, pairs: numbers.len(), equal: numbers.equal(), numbers: numbers.numbers() }));
+        (pairs, notes)
     }
-    Ok(Some(found))
-}
 
-/// Pairs on their way: one batch of each set is in memory, and one of the partners waits.
-struct Pairs<'a> {
-    options: &'a EvaluateOptions,
-    lpips: Option<&'a Network>,
-    driver: &'a mut Driver,
-    meter: &'a PairMeter,
-    shape: [usize; 3],
-    numbers: PairNumbers,
-}
-
-impl Pairs<'_> {
-    /// Reads both sets beside each other, the partners on a thread of their own: a packed archive can be read from its beginning only.
-    fn read(&mut self, partners: &Pictures, set: &Pictures) -> anyhow::Result<()> {
+    /// All of it in batches.
+    pub(super) fn job(self, sets: &[Pictures]) -> Job {
         let bytes = self.shape.iter().product::<usize>() * size_of::<f32>();
-        let form = (self.shape, (BYTES / bytes.max(1)).clamp(1, BATCH));
+        let batch = (BYTES / bytes.max(1)).clamp(1, BATCH);
+        Job::new(What::Pairs(self.set), vec![(sets[self.set].range.clone(), self.shape)], batch)
+    }
+}
+
+/// What the numbers of a set's pairs come to, and what is to be said of those that it does not have.
+pub(super) fn paired(sets: &[Pictures], pair: Pair, numbers: &PairNumbers) -> (Paired, Option<String>) {
+    let set = &sets[pair.set];
+    let alone = set.count().saturating_sub(numbers.len());
+    let note = (alone > 0).then(|| {
+        let alone = counted(alone, "picture");
+        format!("warning: {alone} of {} cannot be compared with a partner, for one of the two cannot be read", set.name)
+    });
+    (Paired { with: pair.with, pairs: numbers.len(), equal: numbers.equal(), numbers: numbers.numbers() }, note)
+}
+
+/// Gets the numbers of a batch of pairs, or of some where not all can be read, with their places.
+pub(super) type Take<'a> = dyn FnMut(&Driver, (usize, usize), PairNumbers) -> anyhow::Result<()> + 'a;
+
+/// Compares pictures with their partners.
+pub(super) struct Comparer<'a> {
+    pub(super) options: &'a EvaluateOptions,
+    pub(super) lpips: Option<&'a Network>,
+    pub(super) driver: &'a mut Driver,
+    /// Pairs that were compared.
+    pub(super) done: usize,
+}
+
+impl Comparer<'_> {
+    /// Compares batches of a set with its partners; `take` gets the numbers. Returns whether all of them are done; else it was
+    /// interrupted.
+    pub(super) fn read(
+        &mut self,
+        [partners, set]: [&Pictures; 2],
+        streaks: &[Streak],
+        take: &mut Take<'_>,
+    ) -> anyhow::Result<bool> {
+        for streak in streaks {
+            let read = self.read_one([partners, set], streak, take);
+            if !read.with_context(|| format!("{} cannot be compared with its partners", set.name))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads both sets beside each other, the partners on a thread of their own: a packed archive can be read from its beginning
+    /// only. One batch of each set is in memory, and one of the partners waits.
+    fn read_one(
+        &mut self,
+        [partners, set]: [&Pictures; 2],
+        streak: &Streak,
+        take: &mut Take<'_>,
+    ) -> anyhow::Result<bool> {
+        let (form, range, meter) = ((streak.shape, streak.batch), &streak.range, PairMeter::new(streak.shape));
+        let theirs = range.start..range.end.min(partners.range.end);
         let (sender, batches) = bounded(1);
         std::thread::scope(|scope| {
             let read = move || {
                 let mut each = |batch: Batch| Ok::<_, PictureError>(sender.send(batch).is_ok());
-                partners.for_each_batch(form, &mut each)
+                partners.for_each_batch_of(theirs, form, &mut each)
             };
             let reader = std::thread::Builder::new().name("partners".to_owned()).spawn_scoped(scope, read)?;
             let mut ahead = Ahead { batches, held: None };
-            let of = set.count();
-            let compared = set.for_each_batch(form, &mut |batch| {
-                if !self.driver.goes_on("comparing pairs", self.numbers.len(), of) {
+            let (of, mut pieces, mut goes_on) = (set.count(), Pieces::new(streak), true);
+            let compared = set.for_each_batch_of(range.clone(), form, &mut |batch| {
+                if let Some((places, numbers)) = pieces.begin(batch.first) {
+                    take(self.driver, places, numbers)?;
+                }
+                goes_on = self.driver.goes_on("comparing pairs", self.done, of);
+                if !goes_on {
                     return Ok(false);
                 }
                 let (mut own, mut theirs) = (Vec::new(), Vec::new());
@@ -173,25 +211,34 @@ impl Pairs<'_> {
                         own.extend(batch.images.sample(row).iter().copied().map(level));
                     }
                 }
-                self.take([theirs, own])
+                goes_on = self.compare([theirs, own], (&meter, streak.shape), &mut pieces.held)?;
+                Ok::<_, anyhow::Error>(goes_on)
             });
             // Whoever reads ahead ends when nobody listens.
             drop(ahead);
             let read = reader.join().unwrap_or_else(|panic| resume_unwind(panic));
             compared?;
             read?;
-            Ok(())
+            if goes_on {
+                let (places, numbers) = pieces.end();
+                take(self.driver, places, numbers)?;
+            }
+            Ok(goes_on)
         })
     }
 
     /// Takes pairs in; whether to go on.
-    fn take(&mut self, [theirs, own]: [Vec<f32>; 2]) -> anyhow::Result<bool> {
-        let [c, h, w] = self.shape;
+    fn compare(
+        &mut self,
+        [theirs, own]: [Vec<f32>; 2],
+        (meter, [c, h, w]): (&PairMeter, [usize; 3]),
+        all: &mut PairNumbers,
+    ) -> anyhow::Result<bool> {
         let n = own.len() / (c * h * w).max(1);
         if n == 0 {
             return Ok(true);
         }
-        let mut numbers = self.meter.compare(&theirs, &own);
+        let mut numbers = meter.compare(&theirs, &own);
         if let Some(network) = self.lpips {
             let pairs = [theirs, own].map(|pixels| ImageBatch::new([n, c, h, w], pixels));
             let Some(distances) = self.driver.distances(&network.files, pairs, &self.options.compute)? else {
@@ -199,7 +246,8 @@ impl Pairs<'_> {
             };
             numbers.lpips = distances.into_iter().map(f64::from).collect();
         }
-        self.numbers.append(numbers);
+        self.done += n;
+        all.append(numbers);
         Ok(true)
     }
 }

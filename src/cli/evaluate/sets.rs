@@ -191,24 +191,35 @@ impl Pictures {
         }
     }
 
-    /// Reads the pictures that are taken, files fitted to `shape`, `[C, H, W]`, and calls `each` with them until it returns
-    /// false. Returns what is to be said of them.
+    /// Reads those of a part of [`Self::range`] that are taken, files fitted to `shape`, `[C, H, W]`, at most `batch` at a time, and
+    /// calls `each` with them until it returns false. Returns what is to be said of them: where no file of a part that is not
+    /// all can be read, that.
     ///
     /// # Errors
     /// As [`PictureSource::for_each_batch`].
-    pub(super) fn for_each_batch<E: From<PictureError>>(
+    pub(super) fn for_each_batch_of<E: From<PictureError> + std::fmt::Display>(
         &self,
+        range: Range<usize>,
         form: ([usize; 3], usize),
         each: &mut dyn FnMut(Batch) -> Result<bool, E>,
     ) -> Result<Vec<String>, E> {
-        self.for_each_batch_of(self.range.clone(), form, each)
+        let (is_all, mut came) = (range == self.range, false);
+        let read = self.read(range, form, &mut |batch| {
+            came = true;
+            each(batch)
+        });
+        match read {
+            Err(error) if !is_all && !came && self.is_of_files() => Ok(vec![format!("warning: {error}")]),
+            read => read,
+        }
     }
 
-    /// Likewise, of a part of [`Self::range`].
-    ///
-    /// # Errors
-    /// As [`PictureSource::for_each_batch`].
-    pub(super) fn for_each_batch_of<E: From<PictureError>>(
+    /// Whether every picture is a file of its own, which may be broken.
+    fn is_of_files(&self) -> bool {
+        matches!(&self.kind, Kind::Source(source) if source.native_shape().is_none())
+    }
+
+    fn read<E: From<PictureError>>(
         &self,
         range: Range<usize>,
         (shape, batch): ([usize; 3], usize),
@@ -319,6 +330,31 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_which_no_file_can_be_read_is_told_of_and_a_whole_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = pictures(folder.path(), &[[4, 4]; 4]);
+        let set = Pictures::of(folder.path(), None, &extractor()).unwrap().remove(0);
+        let break_all = |files: &[PathBuf]| {
+            for file in files {
+                std::fs::write(file, "no picture").unwrap();
+            }
+        };
+        break_all(&files[2..]);
+        let read = |range: Range<usize>| {
+            let mut places = Vec::new();
+            let each = &mut |batch: Batch| {
+                places.push((batch.first, batch.images.len()));
+                Ok::<_, PictureError>(true)
+            };
+            set.for_each_batch_of(range, ([3, 4, 4], 2), each).map(|notes| (places, notes.len()))
+        };
+        assert_eq!(read(0..4).unwrap(), (vec![(0, 2)], 2));
+        assert_eq!(read(2..4).unwrap(), (Vec::new(), 1));
+        break_all(&files);
+        assert!(read(0..4).is_err());
+    }
+
+    #[test]
     fn pictures_that_are_held_are_read_in_batches_without_those_that_are_held_out() {
         let images = ImageBatch::new([5, 1, 1, 1], vec![0.0, 0.1, 0.2, 0.3, 0.4]);
         let held = Held { images, names: Vec::new(), labels: Some(vec![0, 1, 2, 3, 4]) };
@@ -330,7 +366,7 @@ mod tests {
             seen.push((batch.images.pixels().to_vec(), batch.labels.unwrap(), batch.names));
             Ok::<_, PictureError>(true)
         };
-        set.for_each_batch(([1, 1, 1], 2), each).unwrap();
+        set.for_each_batch_of(set.range.clone(), ([1, 1, 1], 2), each).unwrap();
         let name = |place: usize| format!("#{place}");
         assert_eq!(seen, [(vec![0.0], vec![0], vec![name(0)]), (vec![0.2, 0.3], vec![2, 3], vec![name(2), name(3)])]);
     }

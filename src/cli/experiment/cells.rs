@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::super::edit::quoted;
-use super::super::evaluate::{self, EvaluateOptions, read_table};
+use super::super::evaluate::{self, EvaluateOptions, KeptReal, read_table};
 use super::super::{CliError, Invocation, Outcome, Part, RunOptions, Source, command, flags, generate, parse, refine};
 use crate::data::{PictureError, PictureSource, RESULTS_INDEX};
 use crate::experiment::{Cell, Experiment, Found};
@@ -144,8 +144,8 @@ impl Planned {
         format!("lapidary {}", self.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "))
     }
 
-    /// Computes and measures it, unless that was done before.
-    pub(super) fn measure(&self, out: &Path, folders: &Folders) -> anyhow::Result<Came> {
+    /// Computes and measures it, unless that was done before; `real` gets which real pictures these are, once for all cells.
+    pub(super) fn measure(&self, out: &Path, folders: &Folders, real: &mut Option<String>) -> anyhow::Result<Came> {
         let outcome = match &*self.invocation {
             Invocation::Refine(options) => refine::run(options, folders)?,
             Invocation::Generate(options) => generate::run(options, folders)?,
@@ -180,10 +180,15 @@ impl Planned {
         let evaluations = out.join(EVALUATIONS);
         std::fs::create_dir_all(&evaluations)
             .with_context(|| format!("no folder for the numbers can be made\n{}", evaluations.display()))?;
-        let table = evaluations.join(format!("{}-{}.json", self.slug, self.key(&sets, folders)?));
+        let known = match real.take() {
+            Some(known) => known,
+            None => self.real()?,
+        };
+        let pictures = real.insert(known).clone();
+        let table = evaluations.join(format!("{}-{}.json", self.slug, self.key(&sets, &pictures, folders)?));
         if read_table(&table).is_none() {
-            let options =
-                EvaluateOptions { sets, out: vec![table.clone()], overwrite: true, prints: false, ..evaluation };
+            let (out, real) = (vec![table.clone()], Some(KeptReal { folder: evaluations, pictures }));
+            let options = EvaluateOptions { sets, out, real, overwrite: true, prints: false, ..evaluation };
             let outcome = evaluate::run(&options, folders)?;
             if outcome != Outcome::Done {
                 return Ok(Came::Stopped(outcome));
@@ -211,8 +216,14 @@ impl Planned {
         }
     }
 
+    /// Which real pictures these are, by what their files hold, one word for each.
+    fn real(&self) -> anyhow::Result<String> {
+        let hashes = hashes(&self.evaluation.reference).context("the real pictures cannot be read")?;
+        Ok(hashes.join(" "))
+    }
+
     /// Stands for all that its numbers depend on: what its sets hold, the real pictures, what looks at them, and this version.
-    fn key(&self, sets: &[PathBuf], folders: &Folders) -> anyhow::Result<String> {
+    fn key(&self, sets: &[PathBuf], real: &str, folders: &Folders) -> anyhow::Result<String> {
         let mut parts = Vec::new();
         for set in sets {
             let index = set.join(RESULTS_INDEX);
@@ -222,7 +233,7 @@ impl Planned {
                 Err(_) => parts.extend(hashes(std::slice::from_ref(set))?),
             }
         }
-        parts.extend(hashes(&self.evaluation.reference).context("the real pictures cannot be read")?);
+        parts.push(real.to_owned());
         parts.push(evaluate::hash_of(&self.evaluation, folders)?);
         parts.push(env!("CARGO_PKG_VERSION").to_owned());
         Ok(sha256(&[parts.join(" ").as_bytes()])[..8].to_owned())

@@ -2,7 +2,8 @@
 //!
 //! Every cell is one command with a folder of its own, named after what it does: what is done is gone on with or left as it is,
 //! and a changed file computes what is new in it. The numbers of a cell are kept under a name that stands for its results, the
-//! real pictures and the extractor, so they are never those of something else.
+//! real pictures and the extractor, so they are never those of something else. What the extractor saw of the real pictures is kept
+//! beside them under such a name, too: it looks at these once, not once a cell.
 
 mod cells;
 
@@ -111,7 +112,7 @@ pub fn run(options: &ExperimentOptions, folders: &Folders) -> anyhow::Result<Out
     }
     let mut out = options.claimed()?;
     let mut found: Vec<Option<Vec<Found>>> = vec![None; options.cells.len()];
-    let (mut protocol, mut failed) = (String::new(), Vec::new());
+    let (mut protocol, mut failed, mut real) = (String::new(), Vec::new(), None);
     for (place, cell) in options.cells.iter().enumerate().filter(|(place, _)| options.is_own(*place)) {
         // It may have come when the cell before had done all, or to nobody.
         if let Some(signal) = signals::asked() {
@@ -121,7 +122,7 @@ pub fn run(options: &ExperimentOptions, folders: &Folders) -> anyhow::Result<Out
         if !options.quiet {
             say_err(&format!("cell {} of {}: {}", place + 1, options.cells.len(), cell.title));
         }
-        match cell.measure(&options.out, folders) {
+        match cell.measure(&options.out, folders, &mut real) {
             Ok(Came::Measured { sets, protocol: by }) => {
                 (protocol, found[place]) = (by, Some(sets));
                 if let Some(out) = &mut out {

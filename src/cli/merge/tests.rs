@@ -17,6 +17,15 @@ const BATCH: usize = 2;
 
 struct Place(tempfile::TempDir);
 
+/// The user's folders, which no shard of pictures asks for.
+fn nowhere() -> Folders {
+    Folders { cache: PathBuf::new(), autosave: PathBuf::new() }
+}
+
+fn options(shards: &[PathBuf], out: PathBuf, earlier: Earlier) -> MergeOptions {
+    MergeOptions { shards: shards.to_vec(), out: Some(out), earlier, quiet: true, ..MergeOptions::default() }
+}
+
 /// What a shard is made with, and how far.
 #[derive(Clone)]
 struct Made {
@@ -107,7 +116,7 @@ impl Place {
 
     fn merge(&self, shards: &[&PathBuf], out: &str) -> anyhow::Result<Outcome> {
         let (shards, out) = (shards.iter().map(|path| (*path).clone()).collect(), Some(self.at(out)));
-        run(&MergeOptions { shards, out, earlier: Earlier::Keep, quiet: true })
+        run(&MergeOptions { shards, out, quiet: true, ..MergeOptions::default() }, &nowhere())
     }
 
     fn contents(&self, name: &str) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -173,8 +182,7 @@ fn shards_in_any_order_come_to_the_bytes_of_the_whole_and_stay_as_they_are() {
 fn what_was_put_together_before_is_not_done_again_and_not_replaced() {
     let place = Place::new();
     let shards = place.shards(2);
-    let merge =
-        |earlier| run(&MergeOptions { shards: shards.clone(), out: Some(place.at("out")), earlier, quiet: true });
+    let merge = |earlier| run(&options(&shards, place.at("out"), earlier), &nowhere());
     merge(Earlier::Resume).unwrap();
     let before = place.contents("out");
     assert!(merge(Earlier::Keep).unwrap_err().to_string().starts_with("the folder holds an earlier result"));
@@ -182,10 +190,23 @@ fn what_was_put_together_before_is_not_done_again_and_not_replaced() {
     merge(Earlier::Overwrite).unwrap();
     assert!(place.contents("out") == before);
     // Nor are the shards themselves.
-    let into =
-        |earlier| run(&MergeOptions { shards: shards.clone(), out: Some(shards[0].clone()), earlier, quiet: true });
+    let into = |earlier| run(&options(&shards, shards[0].clone(), earlier), &nowhere());
     assert!(into(Earlier::Overwrite).unwrap_err().to_string().starts_with("this input lies where the results"));
     assert!(place.contents("r-1-of-2").contains_key(Path::new("parts/00000000.npz")));
+}
+
+#[test]
+fn pictures_come_to_one_folder_and_no_table() {
+    let place = Place::new();
+    let whole = options(&place.shards(2), place.at("out"), Earlier::Keep);
+    for other in [
+        MergeOptions { tables: vec![place.at("more")], ..whole.clone() },
+        MergeOptions { save_features: Some(place.at("seen")), ..whole.clone() },
+    ] {
+        let error = run(&other, &nowhere()).unwrap_err();
+        assert!(error.to_string().contains("are for shards of lapidary evaluate"), "{error}");
+        assert!(!place.at("out").exists());
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ Without a command a window opens. `lapidary refine`, `lapidary generate` and `la
 the same settings; a session saved in the window runs there with --session, and their session.json opens in the window.";
 
 /// Examples: the command that each belongs to, what is typed, what it does.
-pub(super) const EXAMPLES: [(&str, &str, &str); 13] = [
+pub(super) const EXAMPLES: [(&str, &str, &str); 14] = [
     ("refine", "refine --seeds 0..64 --iterations 20 --out out", "64 pictures, the same bytes each time"),
     (
         "refine",
@@ -58,6 +58,11 @@ pub(super) const EXAMPLES: [(&str, &str, &str); 13] = [
         "evaluate",
         "evaluate out --reference gtsrb12_32.npz --out table.csv table.tex",
         "how near the pictures of a refinement are to real ones, before and after it",
+    ),
+    (
+        "evaluate",
+        "evaluate big.npz --reference real.npz --out table.json --shard 2/8",
+        "the second of eight runs that look at the pictures; lapidary merge table.json-*-of-8 --out table.json",
     ),
     (
         "experiment",
@@ -119,7 +124,10 @@ only if the extractor, its weights, the dialect, the size and the number of pict
 
 For the numbers of papers give --extractor the Inception-2015 that they use, which you get yourself: \
 pt_inception-2015-12-05-6726825d.pth of pytorch-fid, weights-inception-2015-12-05-6726825d.pth of torch-fidelity, or NVIDIA's \
-inception-2015-12-05.pt. Each program resizes pictures in its own way; --dialect says whose way is taken.";
+inception-2015-12-05.pt. Each program resizes pictures in its own way; --dialect says whose way is taken.
+
+With --shard K/N a run only looks at its part of all pictures, on any machine that reads them, and keeps what it sees batch by batch: \
+after whatever ended it, the same command with --resume goes on. `lapidary merge` then writes the tables of one run, byte by byte.";
 
 pub(super) const EXPERIMENT_ABOUT: &str = "Compares generators and refinements by numbers, as papers do: every generator of the file with every refinement is a cell, \
 which is one `lapidary refine` with the flags that stand in the file, and all are measured as `lapidary evaluate` does.
@@ -131,7 +139,10 @@ the file are seen from where the command runs, as on the command line; the READM
 pub(super) const MERGE_ABOUT: &str = "Puts together what the runs of one command with --shard 1/N to --shard N/N made, on one machine or on many: the files are those of the same command without --shard, byte by byte.
 
 The folders are given in any order. One that is missing, given twice, unfinished, of other settings, inputs or models, or made on \
-another device is named, and nothing is written. The folders stay as they are; when all is done, they may be deleted.";
+another device is named, and nothing is written. The folders stay as they are; when all is done, they may be deleted.
+
+Shards of `lapidary evaluate` come to its table, which is printed and written to --out, by its ending (.csv, .json, .tex). Paths are \
+those of the shards, so merge runs where they ran, with the pictures as they were; it reads them to be sure of that, but no network looks at them.";
 
 pub(super) const TRAIN_ABOUT: &str = "Trains a network from an .npz (images uint8 N×H×W×C, labels, and perhaps is_val and class_names; or arr_0 and arr_1), from IDX files (MNIST, Fashion-MNIST) or from folders whose folders are the classes.
 

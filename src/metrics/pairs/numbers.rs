@@ -62,6 +62,18 @@ pub struct PairNumbers {
 }
 
 impl PairNumbers {
+    /// Of PSNR, SSIM, FLIP and LPIPS, each of every pair or of none.
+    #[must_use]
+    pub fn from_each([psnr, ssim, flip, lpips]: [Vec<f64>; 4]) -> Self {
+        Self { psnr, ssim, flip, lpips }
+    }
+
+    /// Likewise, as they are.
+    #[must_use]
+    pub const fn of_each(&self) -> [&Vec<f64>; 4] {
+        [&self.psnr, &self.ssim, &self.flip, &self.lpips]
+    }
+
     /// Adds those of further pairs.
     pub fn append(&mut self, mut further: Self) {
         self.psnr.append(&mut further.psnr);
