@@ -16,6 +16,7 @@
 //! | [`calibration_error`] | how sure a network is with how often it is right | smaller | Guo et al. 2017 |
 //! | [`pairs`] | every picture with its partner, value by value | | |
 
+mod against;
 mod calibration;
 mod error;
 mod features;
@@ -30,6 +31,7 @@ mod score;
 mod statistics;
 pub mod words;
 
+pub use self::against::{Against, NEIGHBOURS, PARTS};
 pub use self::calibration::{BINS, calibration_error};
 pub use self::error::MetricError;
 pub use self::features::Features;
@@ -38,7 +40,7 @@ pub use self::interval::{FEW, Interval, mean_change};
 pub use self::kernel::{KernelDistance, SUBSET, SUBSETS, kernel_distance};
 pub use self::metric::Metric;
 pub use self::neighbours::{Neighbourhoods, Neighbours};
-pub use self::report::{NEIGHBOURS, Number, PARTS, Report, Set, Sure, compare};
+pub use self::report::{Number, Report, Set, Sure, cautions, compare};
 pub use self::score::{Score, agreement, confidence, inception_score};
 pub use self::statistics::{Real, Statistics, StatisticsError};
 
