@@ -15,7 +15,7 @@ use crate::units::counted;
 use crate::zoo::Manifest;
 
 /// Pictures that are looked at together.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 /// What the extractor saw in a set.
 #[derive(Debug, Clone)]
