@@ -22,6 +22,8 @@ mod kill;
 mod output;
 #[path = "cli/results.rs"]
 mod results;
+#[path = "cli/search.rs"]
+mod search;
 #[path = "cli/shard.rs"]
 mod shard;
 #[path = "cli/train.rs"]
