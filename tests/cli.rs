@@ -24,6 +24,8 @@ mod measured;
 mod output;
 #[path = "cli/results.rs"]
 mod results;
+#[path = "cli/search.rs"]
+mod search;
 #[path = "cli/shard.rs"]
 mod shard;
 #[path = "cli/train.rs"]

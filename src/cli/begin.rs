@@ -32,6 +32,8 @@ pub(super) struct Job<'a> {
     pub(super) pictures: Option<&'a Opened>,
     /// What it opens as well.
     pub(super) mask: Option<&'a Path>,
+    /// Files of real pictures that its results are judged by.
+    pub(super) real: &'a [PathBuf],
     /// Bytes that it writes at least.
     pub(super) bytes: u64,
     /// What it is a share of, where several runs do the work.
@@ -168,11 +170,20 @@ impl Job<'_> {
         (inputs, references)
     }
 
+    /// SHA-256 of the real pictures that results are judged by; likewise.
+    fn real_hashes(&self, options: &RunOptions) -> Vec<String> {
+        let mut progress = Progress::new(options.quiet);
+        let found = hashes(self.real, &mut |done, of| progress.tell_bytes("reading the inputs", done, of));
+        progress.bar.finish_and_clear();
+        found
+    }
+
     /// Every file that is read; models have names of their own.
     fn inputs(&self, options: &RunOptions) -> Vec<PathBuf> {
         let mut inputs = self.pictures.map_or_else(Vec::new, Opened::files);
         inputs.extend(files_of(&options.references));
         inputs.extend(self.mask.map(Path::to_owned));
+        inputs.extend_from_slice(self.real);
         inputs.extend(options.recorded.as_ref().map(|recorded| recorded.path.clone()));
         inputs
     }
@@ -193,7 +204,8 @@ impl Job<'_> {
             .filter_map(|file| file.file_name().map(ToOwned::to_owned))
             .collect();
         let mask = self.mask.map(|file| sha256_of(file).unwrap_or_default());
-        let others: Vec<&String> = references.iter().chain(&mask).collect();
+        let real = self.real_hashes(options);
+        let others: Vec<&String> = references.iter().chain(&mask).chain(&real).collect();
         let version = env!("CARGO_PKG_VERSION");
         let all = (self.command, version, settings, part, levels, count);
         hex(&sha2::Sha256::digest(format!("{all:?} {stored:?} {names:?} {hashes:?} {others:?}")))
@@ -211,6 +223,25 @@ mod tests {
     use crate::cli::DEFAULT_OUT;
     use crate::session::Settings;
 
+    const OF_NOTHING: Job<'_> =
+        Job { command: "refine", files: &[], pictures: None, mask: None, real: &[], bytes: 0, share: None };
+
+    #[test]
+    fn a_recipe_is_about_the_real_pictures_too_which_are_inputs() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            vec![path]
+        };
+        let (same, again, other) = (file("a.npz", "real"), file("b.npz", "real"), file("c.npz", "others"));
+        let options = RunOptions::new(Settings::default());
+        let recipe = |real: &[PathBuf]| Job { real, ..OF_NOTHING }.recipe(&options, &(Vec::new(), Vec::new()));
+        assert_eq!(recipe(&same), recipe(&again));
+        assert!(recipe(&same) != recipe(&other) && recipe(&same) != recipe(&[]));
+        assert_eq!(Job { real: &same, ..OF_NOTHING }.inputs(&options), same);
+    }
+
     #[test]
     fn a_recipe_is_about_what_decides_and_not_where_it_lies() {
         let folder = tempfile::tempdir().unwrap();
@@ -222,7 +253,7 @@ mod tests {
         };
         let recipe = |path: PathBuf, settings: &Settings| {
             let opened = Opened::new(&[path], super::super::Part::default()).unwrap();
-            let job = Job { command: "refine", files: &[], pictures: Some(&opened), mask: None, bytes: 0, share: None };
+            let job = Job { pictures: Some(&opened), ..OF_NOTHING };
             let options = RunOptions::new(settings.clone());
             job.recipe(&options, &job.hashes(&options))
         };

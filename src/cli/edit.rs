@@ -112,7 +112,7 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     let files = super::generate::files(count);
     let bytes = super::generate::bytes(count, generator.0.shape(), task.needs_reference());
     let (opens, mask_file) = (pictures.as_ref(), options.mask.as_deref());
-    let job = Job { command: "edit", files: &files, pictures: opens, mask: mask_file, bytes, share: None };
+    let job = Job { command: "edit", files: &files, pictures: opens, mask: mask_file, real: &[], bytes, share: None };
     if options.run.dry_run {
         let Some(Rehearsal { out, .. }) = rehearse(&options.run, &job, &[&generator], generator.0.shape())? else {
             return Ok(Outcome::Done);

@@ -145,6 +145,14 @@ pub enum CliError {
         /// The classifier.
         name: String,
     },
+    /// A number of real pictures without any.
+    #[error(
+        "--metric {metric} compares with real pictures, but none are given: give some with --reference, or choose a metric that needs none"
+    )]
+    NoReal {
+        /// The number.
+        metric: &'static str,
+    },
     /// A table of a form that is not written.
     #[error("{} ends with none of .csv, .json and .tex, which say how the table is written: rename it", path.display())]
     TableFormat {

@@ -38,7 +38,7 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let files = if share.is_some() { export::SHARED.to_vec() } else { files(count) };
     let bytes = shard::bytes(share.as_ref(), bytes(count, generator.shape(), false));
     let share = share.as_ref();
-    let job = Job { command: "generate", files: &files, pictures: None, mask: None, bytes, share };
+    let job = Job { command: "generate", files: &files, pictures: None, mask: None, real: &[], bytes, share };
     if options.dry_run {
         let model = (generator, path);
         let Some(Rehearsal { out, .. }) = rehearse(options, &job, &[&model], model.0.shape())? else {

@@ -27,7 +27,6 @@ pub mod refine;
 mod rehearsal;
 mod say;
 pub mod search;
-mod searched;
 mod shard;
 mod signals;
 mod tally;

@@ -101,7 +101,8 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
         n * (15 * values + 3 * BLOCK / 2)
     };
     let share = share.as_ref();
-    let job = Job { command: "refine", files: &files, pictures: pictures.as_ref(), mask: None, bytes, share };
+    let job =
+        Job { command: "refine", files: &files, pictures: pictures.as_ref(), mask: None, real: &[], bytes, share };
     if options.dry_run {
         if let Source::Stored(path) = source {
             stored(path, options, &classifier.0)?;

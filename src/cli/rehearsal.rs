@@ -55,7 +55,7 @@ pub(super) fn rehearse(
 }
 
 /// A model's file must be one, and the one that its manifest means; whether it is the session's is good to know.
-fn look_into((manifest, path): &Described, options: &RunOptions) -> anyhow::Result<()> {
+pub(super) fn look_into((manifest, path): &Described, options: &RunOptions) -> anyhow::Result<()> {
     let made_with = options.recorded.as_ref().map(|recorded| &recorded.provenance);
     let Settings { generate, refine, .. } = &options.settings;
     let (then, place) = match manifest.kind {

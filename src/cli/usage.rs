@@ -175,6 +175,9 @@ fn search() -> Command {
         flags::flag_of(GRID, None),
         flags::flag_of(STRIDE, None),
         flags::classifier_arg(),
+        reference_arg(),
+        extractor_arg(),
+        dialect_arg(),
     ];
     Command::new("search")
         .about("Find the best noise level between the two steps of a consistency model")
@@ -183,6 +186,7 @@ fn search() -> Command {
         .args(own.into_iter().map(|arg| arg.help_heading("How to search")))
         // The search sets these itself.
         .args(flags::generate_args().filter(|arg| flags::of_sampling().all(|flag| flag != arg.get_id().as_str())))
+        .mut_arg(SAMPLES.flag, samples)
         .args(flags::compute_args())
         .args(file_args(Vec::new()))
 }
@@ -222,16 +226,6 @@ fn evaluate() -> Command {
         .value_parser(value_parser!(PathBuf))
         .value_hint(ValueHint::AnyPath)
         .help("Sets of pictures: each an .npz of samples, a folder of pictures or of results, a session, or an .npz of --save-features");
-    let reference = "The real pictures: an .npz, a folder, a file of IDX, or what --save-features or --save-statistics wrote; or the mu and sigma of another program, alone; given again for more folders or archives";
-    let extractor = Arg::new(EXTRACTOR).long(EXTRACTOR).value_name("MODEL").help(format!(
-        "The network whose features are compared: a classifier, best one that refined nothing, or a file of Inception-2015 [default: {}]",
-        super::evaluate::EXTRACTOR
-    ));
-    let dialect = Arg::new(DIALECT)
-        .long(DIALECT)
-        .value_name("DIALECT")
-        .value_parser(InceptionDialect::ALL.map(InceptionDialect::key))
-        .help("How pictures come to Inception-2015 [default: that of the file: pytorch-fid for pt_…, tensorflow for weights-…, clean for NVIDIA's]");
     let lpips = "The weights of LPIPS, for pairs: torchvision's file of vgg16 and vgg.pth of richzhang/PerceptualSimilarity, or a folder with both; given again for the second file";
     let pairs =
         "Every picture of the first set is the partner of that at its place in every other one: compare them, too";
@@ -242,9 +236,8 @@ fn evaluate() -> Command {
         .long_about(EVALUATE_ABOUT)
         .after_help(after("evaluate"))
         .arg(sets)
-        // One at a time: the sets may stand behind it.
-        .arg(many(REFERENCE, reference).num_args(1).required(true))
-        .args([extractor, dialect, limit, many(LPIPS, lpips).num_args(1), many(OUT, tables)])
+        .arg(reference_arg().required(true))
+        .args([extractor_arg(), dialect_arg(), limit, many(LPIPS, lpips).num_args(1), many(OUT, tables)])
         .arg(flags::plain_switch(PAIRS, pairs))
         .args(kept_args())
         .arg(shard().help(format!(
@@ -258,6 +251,27 @@ fn evaluate() -> Command {
         )
         .arg(flags::plain_switch(QUIET, "No progress bar; the table, warnings and errors only"))
         .args(flags::compute_args())
+}
+
+fn reference_arg() -> Arg {
+    let reference = "The real pictures: an .npz, a folder, a file of IDX, or what --save-features or --save-statistics wrote; or the mu and sigma of another program, alone; given again for more folders or archives";
+    // One at a time: sets may stand behind it.
+    many(REFERENCE, reference).num_args(1)
+}
+
+fn extractor_arg() -> Arg {
+    Arg::new(EXTRACTOR).long(EXTRACTOR).value_name("MODEL").help(format!(
+        "The network whose features are compared: a classifier, best one that refined nothing, or a file of Inception-2015 [default: {}]",
+        super::evaluate::EXTRACTOR
+    ))
+}
+
+fn dialect_arg() -> Arg {
+    Arg::new(DIALECT)
+        .long(DIALECT)
+        .value_name("DIALECT")
+        .value_parser(InceptionDialect::ALL.map(InceptionDialect::key))
+        .help("How pictures come to Inception-2015 [default: that of the file: pytorch-fid for pt_…, tensorflow for weights-…, clean for NVIDIA's]")
 }
 
 fn experiment() -> Command {

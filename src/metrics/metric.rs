@@ -1,6 +1,6 @@
 //! The numbers that there are, and what each is called.
 
-use super::{Interval, Sure};
+use super::{Interval, MetricError, NEIGHBOURS, PARTS, Sure};
 
 /// A number about a set of pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +105,39 @@ impl Metric {
             Self::Lpips => "LPIPS",
             Self::Equal => "equal pairs",
         }
+    }
+
+    /// Whether it compares a set with real pictures.
+    #[must_use]
+    pub const fn compares(self) -> bool {
+        matches!(self, Self::Frechet | Self::SpatialFrechet | Self::Kernel) || self.is_of_neighbours()
+    }
+
+    /// Whether it is one of [`super::Neighbourhoods`].
+    pub(super) const fn is_of_neighbours(self) -> bool {
+        matches!(self, Self::Precision | Self::Recall | Self::Density | Self::Coverage)
+    }
+
+    /// Fewest pictures of a set, and of real ones, that it can be had of.
+    pub(super) const fn fewest(self) -> [usize; 2] {
+        let (near, far) = NEIGHBOURS;
+        match self {
+            Self::Frechet | Self::SpatialFrechet | Self::Kernel => [2, 2],
+            Self::Precision | Self::Recall | Self::Density | Self::Coverage => {
+                [near + 1, 1 + if near > far { near } else { far }]
+            }
+            Self::Inception => [PARTS, 0],
+            _ => [1, 0],
+        }
+    }
+
+    /// Says whether it can be had of a set of so many pictures.
+    ///
+    /// # Errors
+    /// [`MetricError::TooFew`]
+    pub const fn check_count(self, found: usize) -> Result<(), MetricError> {
+        let [needed, _] = self.fewest();
+        if found < needed { Err(MetricError::TooFew { metric: self.label(), needed, found }) } else { Ok(()) }
     }
 
     /// Without the part of the interval where it cannot lie.

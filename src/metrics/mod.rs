@@ -17,6 +17,7 @@
 //! | [`Shift`], [`Judged`] | the same pictures before and after, in the window | | |
 //! | [`pairs`] | every picture with its partner, value by value | | |
 
+mod against;
 mod beside;
 mod calibration;
 mod error;
@@ -32,6 +33,7 @@ mod score;
 mod statistics;
 pub mod words;
 
+pub use self::against::{Against, NEIGHBOURS, PARTS};
 pub use self::beside::{Anchor, Apart, Judged, Shift, too_few};
 pub use self::calibration::{BINS, calibration_error};
 pub use self::error::MetricError;
@@ -41,7 +43,7 @@ pub use self::interval::{FEW, Interval, mean_change};
 pub use self::kernel::{KernelDistance, SUBSET, SUBSETS, kernel_distance};
 pub use self::metric::Metric;
 pub use self::neighbours::{Neighbourhoods, Neighbours};
-pub use self::report::{NEIGHBOURS, Number, PARTS, Report, Set, Sure, compare};
+pub use self::report::{Number, Report, Set, Sure, cautions, compare};
 pub use self::score::{Score, agreement, confidence, inception_score};
 pub use self::statistics::{Real, Statistics, StatisticsError};
 

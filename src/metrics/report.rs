@@ -2,33 +2,13 @@
 
 use std::collections::HashSet;
 
+use super::against::{Against, Found, inception};
 use super::calibration::Calibration;
-use super::frechet::frechet_influences;
 use super::interval::{bootstrapped_means, mean};
 use super::metric::Metric;
-use super::{
-    Features, Gaussian, Interval, MetricError, Neighbours, Real, SUBSET, SUBSETS, Watch, agreement, confidence,
-    inception_score, kernel_distance,
-};
+use super::{Features, Interval, MetricError, PARTS, Real, Watch, agreement, confidence};
 use crate::units::counted;
 
-/// Pictures as the Inception score's parts, and the kernel distance's subsets of real ones, are taken from them: in the order of a hash (FNV-1a) of what is seen of each, for those of
-/// one class often lie together, and the same pictures in another order are the same set.
-fn shuffled(features: &Features) -> Features {
-    let hash = |place: &usize| {
-        let seen = features.row(*place).iter().chain(features.logits(*place));
-        let bytes = seen.flat_map(|value| value.to_le_bytes());
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-    };
-    let mut places: Vec<usize> = (0..features.len()).collect();
-    places.sort_by_cached_key(hash);
-    features.at(&places)
-}
-
-/// Neighbours of precision and recall, and of density and coverage, as their authors chose them.
-pub const NEIGHBOURS: (usize, usize) = (3, 5);
-/// Parts of a set that the Inception score is the mean over (guided-diffusion, torch-fidelity).
-pub const PARTS: usize = 10;
 /// Pictures of a part for each class: the 5,000 that papers take for 1,008 classes are enough to compare.
 const ENOUGH: usize = 4;
 
@@ -72,26 +52,8 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
-/// The real pictures, and what all sets are compared with.
-struct Reference {
-    /// Of the pictures that are here, in an order of their own, from which subsets are drawn: those of one set of pictures, however
-    /// it is given.
-    shuffled: Option<Features>,
-    gaussian: Gaussian,
-    /// Of what is seen place by place.
-    spatial: Option<Gaussian>,
-    neighbours: Option<Neighbours>,
-}
-
-/// A number on its way.
-struct Found {
-    metric: Metric,
-    value: f64,
-    spread: Spread,
-}
-
 /// How a number varies from set to set.
-enum Spread {
+pub(super) enum Spread {
     Unknown,
     /// Those of bootstrapped sets.
     Bootstrapped(Vec<f64>),
@@ -112,7 +74,7 @@ impl Spread {
         }
     }
 
-    fn sure(&self, value: f64) -> Sure {
+    pub(super) fn sure(&self, value: f64) -> Sure {
         let interval = match self {
             Self::Unknown => None,
             Self::Bootstrapped(numbers) => Some(Interval::around(value, numbers)),
@@ -127,16 +89,8 @@ impl Spread {
 /// # Errors
 /// [`MetricError`] when the pictures, or their number, allow none.
 pub fn compare(real: &Real, sets: &[Set], watch: &mut Watch<'_>) -> Result<Vec<Report>, MetricError> {
-    let (gaussian, spatial, of) = (real.gaussian()?, real.spatial()?, 1 + sets.len() * 3);
-    let enough = real.features().filter(|features| features.len() > NEIGHBOURS.0.max(NEIGHBOURS.1));
-    let neighbours =
-        enough.map(|features| Neighbours::of(features, NEIGHBOURS, &mut |_, _| watch(0, of))).transpose()?;
-    let reference = Reference {
-        shuffled: real.features().filter(|features| features.len() > 1).map(shuffled),
-        gaussian,
-        spatial,
-        neighbours,
-    };
+    let of = 1 + sets.len() * 3;
+    let against = Against::of(real, &Metric::ALL, &mut |_, _| watch(0, of))?;
     let mut first: Vec<Found> = Vec::new();
     let mut reports = Vec::new();
     for (place, set) in sets.iter().enumerate() {
@@ -144,13 +98,13 @@ pub fn compare(real: &Real, sets: &[Set], watch: &mut Watch<'_>) -> Result<Vec<R
             if watch(1 + 3 * place + part, of) { Ok(()) } else { Err(MetricError::Stopped) }
         };
         step(0)?;
-        let found = numbers(&reference, set, &mut step)?;
+        let found = numbers(&against, set, &mut step)?;
         let is_paired = sets[0].features.len() == set.features.len();
         let numbers = found.iter().map(|found| {
             let before = first.iter().find(|before| before.metric == found.metric);
             Number {
                 metric: found.metric,
-                of: found.metric.possible(found.spread.sure(found.value)),
+                of: found.sure(),
                 change: before.map(|before| change(before, found, is_paired)),
             }
         });
@@ -169,40 +123,17 @@ fn change(before: &Found, after: &Found, is_paired: bool) -> Sure {
 }
 
 fn numbers(
-    reference: &Reference,
+    against: &Against,
     set: &Set,
     step: &mut dyn FnMut(usize) -> Result<(), MetricError>,
 ) -> Result<Vec<Found>, MetricError> {
     let Set { features, labels, .. } = set;
-    let plain = |metric, value| Found { metric, value, spread: Spread::Unknown };
-    let frechet = |metric, features: &Features, reference: &Gaussian| {
-        let (value, influences) = frechet_influences(features, reference)?;
-        Ok::<_, MetricError>(Found { metric, value, spread: Spread::Influences(influences) })
-    };
-    let mut found = vec![frechet(Metric::Frechet, features, &reference.gaussian)?];
-    if let (Some(spatial), Some(reference)) = (features.spatial(), &reference.spatial) {
-        found.push(frechet(Metric::SpatialFrechet, spatial, reference)?);
-    }
+    let mut found: Vec<Found> = against.distance(features)?.into_iter().chain(against.spatial(features)?).collect();
     step(1)?;
-    // Of statistics alone nobody knows how the pictures lie.
-    if let Some(real) = &reference.shuffled {
-        let kernel = kernel_distance(real, features, (SUBSETS, SUBSET), &mut |_, _| step(1).is_ok())?;
-        found.push(plain(Metric::Kernel, kernel.score.mean));
-    }
+    found.extend(against.kernel(features, &mut |_, _| step(1).is_ok())?);
     step(2)?;
-    if let Some(neighbours) = reference.neighbours.as_ref().filter(|_| features.len() > NEIGHBOURS.0) {
-        let among = neighbours.compare(features, &mut |_, _| step(2).is_ok())?;
-        let shares = [
-            (Metric::Precision, among.precision),
-            (Metric::Recall, among.recall),
-            (Metric::Density, among.density),
-            (Metric::Coverage, among.coverage),
-        ];
-        found.extend(shares.map(|(metric, value)| plain(metric, value)));
-    }
-    if features.len() >= PARTS {
-        found.push(plain(Metric::Inception, inception_score(&shuffled(features), PARTS)?.mean));
-    }
+    found.extend(against.neighbourhoods(features, &mut |_, _| step(2).is_ok())?);
+    found.extend(inception(features)?);
     if let Some(labels) = labels {
         let judged =
             [(Metric::Agreement, agreement(features, labels)), (Metric::Confidence, confidence(features, labels))];
@@ -229,11 +160,7 @@ fn notes(real: &Real, set: &Set, first: &Set) -> Vec<String> {
     if std::ptr::eq(set, first) {
         notes.extend(about(real, width));
     }
-    if n <= width {
-        notes.push(format!(
-            "{name} has {n} pictures, but each has {width} features: its Fréchet distance says more of how few they are than of how they look, so give more"
-        ));
-    }
+    notes.extend(few_for_distance((name, n), width));
     if n != first.features.len() {
         notes.push(format!(
             "{name} has {n} pictures and {} has {}: Fréchet distances shrink with the number of pictures, so theirs do not compare",
@@ -241,13 +168,7 @@ fn notes(real: &Real, set: &Set, first: &Set) -> Vec<String> {
             first.features.len()
         ));
     }
-    let (part, classes) = (n / PARTS, features.classes());
-    if part > 0 && part < ENOUGH * classes {
-        notes.push(format!(
-            "the {PARTS} parts of {name} have about {} each for {classes} classes: its Inception score shrinks with so few, so give more",
-            counted(part, "picture")
-        ));
-    }
+    notes.extend(few_for_score((name, n), features.classes()));
     let bits = |row: &[f32]| row.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
     let distinct: HashSet<Vec<u32>> = (0..n).map(|place| bits(features.row(place))).collect();
     if distinct.len() < n {
@@ -262,6 +183,38 @@ fn notes(real: &Real, set: &Set, first: &Set) -> Vec<String> {
         notes.push(format!("{name} and the real pictures share {}", counted(shared, "picture")));
     }
     notes
+}
+
+/// What a reader of one number must know of how few pictures it is of: so many are in a set of that name, and each has so many
+/// features and logits.
+#[must_use]
+pub fn cautions(metric: Metric, real: Option<&Real>, set: (&str, usize), [width, classes]: [usize; 2]) -> Vec<String> {
+    match metric {
+        Metric::Frechet => {
+            let of_real = real.and_then(|real| about(real, width));
+            of_real.into_iter().chain(few_for_distance(set, width)).collect()
+        }
+        Metric::Inception => few_for_score(set, classes).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn few_for_distance((name, n): (&str, usize), width: usize) -> Option<String> {
+    (n <= width).then(|| {
+        format!(
+            "{name} has {n} pictures, but each has {width} features: its Fréchet distance says more of how few they are than of how they look, so give more"
+        )
+    })
+}
+
+fn few_for_score((name, n): (&str, usize), classes: usize) -> Option<String> {
+    let part = n / PARTS;
+    (part > 0 && part < ENOUGH * classes).then(|| {
+        format!(
+            "the {PARTS} parts of {name} have about {} each for {classes} classes: its Inception score shrinks with so few, so give more",
+            counted(part, "picture")
+        )
+    })
 }
 
 /// What a reader of all numbers must know of the real pictures.
@@ -280,12 +233,12 @@ pub(super) fn about(real: &Real, width: usize) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::metrics::Statistics;
+    use crate::metrics::{Gaussian, Statistics};
     use crate::noise::{Purpose, Stream};
 
-    fn set(name: &str, seed: u64, n: usize, shift: f32) -> Set {
+    pub(in crate::metrics) fn set(name: &str, seed: u64, n: usize, shift: f32) -> Set {
         let mut features = Features::new(3, 2);
         let values = Stream::new(seed, Purpose::Sampling(0)).normal(3 * n);
         let values: Vec<f32> = values.iter().map(|value| value + shift).collect();

@@ -13,7 +13,7 @@ fn levels(n: usize, seed: usize) -> Vec<u8> {
 }
 
 /// Doubles as `np.savez` writes them, behind the arrays of an archive that is there already, if any.
-fn write_doubles(path: &Path, behind: Option<&Path>, arrays: &[(&str, &[u64], &[f64])]) {
+pub(super) fn write_doubles(path: &Path, behind: Option<&Path>, arrays: &[(&str, &[u64], &[f64])]) {
     let mut archive = match behind {
         Some(other) => {
             std::fs::copy(other, path).expect("room on the disk");

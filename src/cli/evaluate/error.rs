@@ -51,6 +51,26 @@ pub enum EvaluateError {
         /// Its width.
         own: usize,
     },
+    /// Real pictures of which too little is known for a number.
+    #[error("{metric} needs {what}, which this file does not hold: give the real pictures themselves, or choose another --metric\n{}", path.display())]
+    Lacks {
+        /// The number.
+        metric: &'static str,
+        /// What it needs.
+        what: &'static str,
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A classifier where places are compared.
+    #[error(
+        "{metric} is of what Inception-2015 sees place by place, but {name} is a classifier: give --extractor a file of Inception-2015, or choose another --metric"
+    )]
+    NoPlaces {
+        /// The number.
+        metric: &'static str,
+        /// The classifier.
+        name: String,
+    },
     /// What another network saw.
     #[error("this was seen by {found} (SHA-256 {found_hash}…), but the extractor is {extractor} (SHA-256 {own_hash}…): what two networks see does not compare, so name that one with --extractor, or give the pictures themselves\n{}", path.display())]
     OtherExtractor {
@@ -148,6 +168,7 @@ impl EvaluateError {
             | Self::OneFile { .. }
             | Self::SavedByMerge { .. }
             | Self::NothingToShare
+            | Self::NoPlaces { .. }
             | Self::StatisticsOfStatistics { .. } => 2,
             _ => 1,
         }

@@ -8,6 +8,9 @@ use crate::checkpoint::CheckpointError;
 use crate::data::picture_size;
 use crate::zoo::{self, InceptionDialect, Manifest, ManifestKind, published};
 
+/// Digits of a hash that a sentence shows.
+const SHOWN: usize = 12;
+
 /// The network that was asked for, and the way that pictures take to it where there are several.
 #[derive(Debug)]
 pub(super) struct Extractor {
@@ -81,6 +84,20 @@ impl Extractor {
             )
         })
     }
+}
+
+/// What the numbers are of: so many features of a network of that name and SHA-256, which sees pictures of `[H, W]`.
+pub(super) fn in_words(
+    (name, sha256, width): (&str, &str, usize),
+    dialect: Option<InceptionDialect>,
+    [height, width_of]: [usize; 2],
+) -> String {
+    let way = dialect.map_or_else(String::new, |dialect| {
+        let (resize, scaling) = (dialect.resize_in_words(), dialect.scaling_in_words());
+        format!(" in the dialect {}, {resize}, {scaling}", dialect.key())
+    });
+    let hash = sha256.get(..SHOWN).unwrap_or(sha256);
+    format!("{width} features of {name}{way} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits")
 }
 
 #[cfg(test)]

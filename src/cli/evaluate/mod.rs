@@ -15,6 +15,7 @@ mod sets;
 mod share;
 mod subject;
 mod table;
+mod yardstick;
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +33,7 @@ pub(super) use self::share::{COMMAND, merged};
 use self::subject::Subject;
 pub(super) use self::table::read as read_table;
 use self::table::{Format, is_table};
+pub(super) use self::yardstick::{Judge, Yardstick};
 use super::driver::Driver;
 use super::{CliError, Earlier, Outcome, Shard, flags, shard};
 use crate::file::place_of;
@@ -84,17 +86,11 @@ pub struct EvaluateOptions {
 
 impl EvaluateOptions {
     pub(super) fn of(matches: &ArgMatches, limit: Option<usize>) -> Result<Self, CliError> {
-        let paths = |flag: &str| -> Vec<PathBuf> {
-            matches.try_get_many::<PathBuf>(flag).ok().flatten().map_or_else(Vec::new, |paths| paths.cloned().collect())
-        };
+        let paths = |flag| paths(matches, flag);
         let mut settings = Settings::default();
         flags::apply_compute(matches, &mut settings)?;
         let options = Self {
             sets: paths(super::usage::FILES),
-            reference: paths(super::usage::REFERENCE),
-            extractor: flags::given(matches, super::usage::EXTRACTOR).unwrap_or(EXTRACTOR).to_owned(),
-            dialect: flags::given(matches, super::usage::DIALECT).and_then(InceptionDialect::of),
-            compute: settings.compute,
             limit,
             pairs: flags::switched(matches, super::usage::PAIRS).unwrap_or(false),
             lpips: paths(super::usage::LPIPS),
@@ -104,12 +100,33 @@ impl EvaluateOptions {
             shard: shard::given(matches)?,
             overwrite: flags::switched(matches, super::usage::OVERWRITE).unwrap_or(false),
             resume: flags::switched(matches, super::usage::RESUME).unwrap_or(false),
-            real: None,
-            quiet: flags::switched(matches, super::usage::QUIET).unwrap_or(false),
-            prints: true,
+            ..Self::looking(matches, settings.compute)
         };
         options.check()?;
         Ok(options)
+    }
+
+    /// What looks at pictures and what it compares them with, of the flags that other commands have, too; without sets and files.
+    pub(super) fn looking(matches: &ArgMatches, compute: ComputeSettings) -> Self {
+        Self {
+            sets: Vec::new(),
+            reference: paths(matches, super::usage::REFERENCE),
+            extractor: flags::given(matches, super::usage::EXTRACTOR).unwrap_or(EXTRACTOR).to_owned(),
+            dialect: flags::given(matches, super::usage::DIALECT).and_then(InceptionDialect::of),
+            compute,
+            limit: None,
+            pairs: false,
+            lpips: Vec::new(),
+            out: Vec::new(),
+            save_statistics: None,
+            save_features: None,
+            shard: None,
+            overwrite: false,
+            resume: false,
+            real: None,
+            quiet: flags::switched(matches, super::usage::QUIET).unwrap_or(false),
+            prints: true,
+        }
     }
 
     /// Says what is wrong before an hour of computing shows it.
@@ -165,6 +182,11 @@ impl EvaluateOptions {
         let folder = place_of(folder).unwrap_or_else(|| folder.to_owned());
         check_folder(&folder, path, "no features can be written there: give another folder or file")
     }
+}
+
+/// The paths that were given for a flag.
+fn paths(matches: &ArgMatches, flag: &str) -> Vec<PathBuf> {
+    matches.try_get_many::<PathBuf>(flag).ok().flatten().map_or_else(Vec::new, |paths| paths.cloned().collect())
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -13,10 +13,11 @@ use crate::data::{
     Digest, PictureError, PictureSource, SeenKind, SeenStatistics, Sight, is_session, read_statistics, seen_in,
 };
 use crate::file::sha256;
-use crate::metrics::Real;
+use crate::metrics::{Metric, Real};
 use crate::zoo::{InceptionDialect, Manifest};
 
-/// What sets are compared with.
+/// What sets are compared with; nothing, where a number is of them alone.
+#[derive(Default)]
 pub(super) struct Reference {
     /// The pictures, in as many parts as there are archives; none where there are statistics alone.
     pub(super) parts: Vec<Pictures>,
@@ -138,6 +139,36 @@ impl Reference {
             .into()),
             None => Ok(()),
         }
+    }
+
+    /// What one number needs of the real pictures must be in their files.
+    pub(super) fn check_metric(&self, metric: Metric) -> Result<(), CliError> {
+        let (what, lacks) = match metric {
+            Metric::Frechet => return Ok(()),
+            Metric::SpatialFrechet => {
+                let is_bare =
+                    |part: &&Pictures| matches!(&part.kind, Kind::Seen(seen) if seen.features.spatial().is_none());
+                let part = self.parts.iter().find(is_bare).and_then(|part| part.files.first().map(PathBuf::as_path));
+                let lacks = match &self.statistics {
+                    Some(seen) => seen.statistics.spatial.is_none().then(|| self.path()),
+                    None => part,
+                };
+                ("what is seen place by place", lacks)
+            }
+            _ => ("pictures and not only their mean and covariance", self.parts.is_empty().then(|| self.path())),
+        };
+        lacks.map_or(Ok(()), |path| {
+            Err(EvaluateError::Lacks { metric: metric.label(), what, path: path.to_owned() }.into())
+        })
+    }
+
+    /// Every file that is read.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let statistics = self.statistics.iter().map(|_| self.path().to_owned());
+        let mut files: Vec<PathBuf> =
+            self.parts.iter().flat_map(|part| part.files.iter().cloned()).chain(statistics).collect();
+        files.dedup();
+        files
     }
 
     /// Statistics of these cannot be written where they were given.
@@ -308,6 +339,14 @@ mod tests {
         assert!(text.contains("are of 1 numbers a picture, but judge gives 128"), "{text}");
         assert!(usual(2048).is_some_and(|what| what.contains("Inception-v3")) && usual(128).is_none());
         assert!(unsaid.check_statistics().is_err() && reference(None).check_statistics().is_ok());
+        assert!(unsaid.check_metric(Metric::Frechet).is_ok() && unsaid.files() == [PathBuf::from("real.npz")]);
+        for (metric, says) in [
+            (Metric::Recall, "recall needs pictures and not only their mean and covariance"),
+            (Metric::SpatialFrechet, "spatial Fréchet distance needs what is seen place by place"),
+        ] {
+            let text = unsaid.check_metric(metric).unwrap_err().to_string();
+            assert!(text.starts_with(says) && text.ends_with("real.npz"), "{text}");
+        }
         let (real, described) = unsaid.real(None).unwrap();
         assert!(real.features().is_none() && described.pictures == 0);
         assert!(described.is_statistics && described.count.is_none() && described.identity.len() == 64);

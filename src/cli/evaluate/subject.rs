@@ -54,10 +54,27 @@ impl Subject {
         // Said before large weights are read.
         Files::of(options.save_features.as_deref(), &names, options.replaces())?;
         let sha256 = weights_of(options, &extractor, folders)?;
-        let subject = Self { extractor, sha256, reference, sets, partners, shape };
-        let known = subject.sets.iter().filter_map(seen).chain(subject.reference.seen());
-        known.into_iter().try_for_each(|(path, sight)| subject.protocol().check(path, sight))?;
-        Ok(subject)
+        Self { extractor, sha256, reference, sets, partners, shape }.checked()
+    }
+
+    /// The real pictures alone, or none, for pictures of `[C, H, W]` that are made meanwhile; and what looks, with the SHA-256 of its
+    /// weights.
+    ///
+    /// # Errors
+    /// What does not go together.
+    pub(super) fn of_real(
+        (extractor, sha256): (Extractor, String),
+        reference: Reference,
+        shape: [usize; 3],
+    ) -> anyhow::Result<Self> {
+        Self { extractor, sha256, reference, sets: Vec::new(), partners: Partners::default(), shape }.checked()
+    }
+
+    /// What was seen before was seen in the same way.
+    fn checked(self) -> anyhow::Result<Self> {
+        let known = self.sets.iter().filter_map(seen).chain(self.reference.seen());
+        known.into_iter().try_for_each(|(path, sight)| self.protocol().check(path, sight))?;
+        Ok(self)
     }
 
     pub(super) fn protocol(&self) -> Protocol<'_> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::comparable::{dialect, protocol, short};
+use super::extractor::in_words;
 use super::pairs::{self, Paired};
 use super::reference::Described;
 use crate::data::Sight;
@@ -149,18 +150,12 @@ pub(super) struct Table<'a> {
 impl Table<'_> {
     /// What was compared by what, in one sentence; with `pairs`, which sets are pairs of each other.
     fn protocol(&self, pairs: bool) -> String {
-        let (name, hash, width) = self.extractor;
-        let [height, width_of] = self.size;
-        let hash = hash.get(..12).unwrap_or(hash);
+        let seen = in_words(self.extractor, self.dialect, self.size);
         let names: Vec<&str> = self.sets.iter().map(|set| set.name.as_str()).collect();
         let pairs = pairs::protocol(self.paired, pairs.then_some(names.as_slice()), self.lpips);
-        let way = self.dialect.map_or_else(String::new, |dialect| {
-            let (resize, scaling) = (dialect.resize_in_words(), dialect.scaling_in_words());
-            format!(" in the dialect {}, {resize}, {scaling}", dialect.key())
-        });
         let logits = if self.dialect.is_some() { ", of outputs without their bias" } else { "" };
         format!(
-            "{width} features of {name}{way} (SHA-256 {hash}…) of {width_of}×{height} pictures of 8 bits, against {}; ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts in the order of a hash of what is seen{logits}; calibration: {BINS} bins{pairs}",
+            "{seen}, against {}; ± is half a 95 % interval; kernel: {SUBSETS} pairs of at most {SUBSET} pictures; neighbours: {} for precision and recall, {} for density and coverage; Inception score: {PARTS} parts in the order of a hash of what is seen{logits}; calibration: {BINS} bins{pairs}",
             self.reference, NEIGHBOURS.0, NEIGHBOURS.1,
         )
     }

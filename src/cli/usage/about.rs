@@ -50,6 +50,11 @@ pub(super) const EXAMPLES: [(&str, &str, &str); 14] = [
         "the best noise level between the two steps, for this generator and this classifier",
     ),
     (
+        "search",
+        "search --seeds 0..2400 --metric frechet_distance --reference gtsrb12_32.npz",
+        "likewise, nearest to real pictures, as lapidary evaluate measures it",
+    ),
+    (
         "train",
         "train generator --config teacher.toml --out teacher",
         "a generator from pictures; the README shows the file",
@@ -102,11 +107,16 @@ What could not be known from the file and was assumed stands behind \"note\"; wh
 beside the file under the name that stands above it, and change it. Where the file does not open, the line \"opens\" says why and \
 what to do.";
 
-pub(super) const SEARCH_ABOUT: &str = "Finds the noise level between the two steps of a consistency model that the classifier likes best: --ts 0,k,N-1/N is tried for different k, and the pictures of --seeds are judged.
+pub(super) const SEARCH_ABOUT: &str = "Finds the best noise level between the two steps of a consistency model: --ts 0,k,N-1/N is tried for different k, and the pictures of --seeds are judged.
 
 The search narrows the range by thirds as scripts/ternary_search.py of openai/consistency_models does, which is right when \
-there is one peak; --method all tries every --stride-th k. The script minimises the Fréchet distance to real pictures; here \
-the classifier judges, which needs no data but favours what it is sure of. Writes search.csv.";
+there is one peak; --method all tries every --stride-th k. The classifier judges unless --metric says otherwise, which needs no \
+data but favours what it is sure of.
+
+The script minimises the Fréchet distance to real pictures: --metric frechet_distance --reference does, and the other numbers of \
+lapidary evaluate are there under the names that they have in its tables, of the same real pictures, extractors and dialects, to \
+the same values. What is best is the smallest distance, or else the largest number. The real pictures are looked at once, before \
+any picture is made. Of numbers with an interval it is said when those beside the best reach into its own. Writes search.csv.";
 
 pub(super) const EVALUATE_ABOUT: &str = "Compares sets of pictures with real ones in the features that a classifier sees: Fréchet distance, kernel distance (KID), \
 precision and recall, density and coverage, Inception score, and how many pictures are of their class, with 95 % intervals where \

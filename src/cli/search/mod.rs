@@ -1,32 +1,43 @@
-//! `lapidary search`: the noise level between the two steps of a consistency model that the classifier likes best.
+//! `lapidary search`: the noise level between the two steps of a consistency model that is best by what the classifier says, or
+//! by how near the pictures are to real ones.
 
-use std::collections::BTreeMap;
+mod found;
+mod metric;
+mod walk;
+
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::ArgMatches;
 
+use self::found::{Found, Verdict, best, doubts, header, row};
+pub use self::metric::Metric;
+use self::walk::{all, ternary};
 use super::begin::{Begun, Job};
 use super::describe::{describe_compute, describe_labels, describe_model, would_write, written};
 use super::driver::Driver;
-use super::opened::judge;
+use super::evaluate::{EvaluateOptions, Judge, Yardstick};
+use super::generate::windows;
+use super::opened::{MAX_TOGETHER, judge};
 use super::refine::Described;
 use super::rehearsal::{Rehearsal, rehearse};
 use super::say::say_out;
-use super::searched::{self, Found, Verdict, best, header, row};
+use super::usage::{DIALECT, EXTRACTOR, REFERENCE};
 use super::{CliError, Outcome, RunOptions, flags};
 use crate::classifier::labels::listed;
 use crate::classifier::translation;
 use crate::export::{Extent, SEARCHED as TABLE};
 use crate::generator::schedule::time_step_sigmas;
 use crate::generator::settings::SAMPLES;
-use crate::generator::{SamplerKind, TimeSteps};
+use crate::generator::{GenerateSettings, SamplerKind, TimeSteps};
+use crate::origins::Origins;
 use crate::parameter::{Choice, ChoiceOption, Choosable, Parameter};
 use crate::refiner::Target;
 use crate::session::Settings;
 use crate::session::host::Folders;
 use crate::units::counted;
-use crate::zoo::{DiffusionManifest, ManifestKind, PreconditioningName};
+use crate::zoo::{DiffusionManifest, Manifest, ManifestKind, PreconditioningName};
 
 /// File of the results.
 const SCRIPT: &str = "openai/consistency_models, scripts/ternary_search.py";
@@ -61,37 +72,6 @@ pub const STRIDE: Parameter = Parameter {
     source: "Lapidary",
 };
 
-/// What is to be largest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Metric {
-    /// Mean logit of the label.
-    Logit,
-    /// Mean probability of the label.
-    Confidence,
-    /// Share of pictures whose top class is the label.
-    Agreement,
-}
-
-impl Choosable for Metric {
-    const CHOICE: Choice = Choice {
-        flag: "metric",
-        label: "Metric",
-        about: "What is to be largest, as the classifier judges the generated pictures",
-    };
-    const ALL: &'static [Self] = &[Self::Logit, Self::Confidence, Self::Agreement];
-
-    fn option(self) -> ChoiceOption {
-        let (key, label, about) = match self {
-            Self::Logit => ("logit", "Logit", "mean of f_y, the logit of the picture's class"),
-            Self::Confidence => {
-                ("confidence", "Confidence", "mean of softmax_y, the probability of the picture's class")
-            }
-            Self::Agreement => ("agreement", "Agreement", "share of pictures whose most likely class is theirs"),
-        };
-        ChoiceOption { key, label, about }
-    }
-}
-
 /// Which points are tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -125,12 +105,14 @@ pub struct SearchOptions {
     pub run: RunOptions,
     /// Points of the grid.
     pub grid: u32,
-    /// What is to be largest.
+    /// What is to be best.
     pub metric: Metric,
     /// Which points are tried.
     pub method: Method,
     /// Every how many points one is tried, when all are.
     pub stride: u32,
+    /// What looks at the pictures, and the real ones, where the metric is a number of a set.
+    pub evaluation: EvaluateOptions,
 }
 
 impl SearchOptions {
@@ -144,18 +126,51 @@ impl SearchOptions {
         if method == Method::Ternary && flags::given(matches, STRIDE.flag).is_some() {
             run.notes.push("note: --stride has no effect unless --method all is given".to_owned());
         }
-        Ok(Self {
-            run,
-            grid: number(GRID)?,
-            metric: flags::chosen(matches)?.unwrap_or(Metric::Logit),
-            method,
-            stride: number(STRIDE)?,
-        })
+        let metric = flags::chosen(matches)?.unwrap_or(Metric::Logit);
+        let evaluation = EvaluateOptions::looking(matches, run.settings.compute.clone());
+        if metric.of_set().is_some_and(crate::metrics::Metric::compares) && evaluation.reference.is_empty() {
+            return Err(CliError::NoReal { metric: metric.option().key });
+        }
+        run.notes.extend(idle(matches, metric));
+        Ok(Self { run, grid: number(GRID)?, metric, method, stride: number(STRIDE)?, evaluation })
     }
 
     /// The steps with `k` between the first and the last level.
     pub(super) fn ts(&self, k: u32) -> TimeSteps {
         TimeSteps::new(vec![0, k, self.grid - 1], self.grid).expect("k lies between the ends of the grid")
+    }
+}
+
+/// What is said of flags that were given but mean nothing to the metric.
+fn idle(matches: &ArgMatches, metric: Metric) -> Option<String> {
+    let flags: &[&str] = match metric.of_set() {
+        None => &[REFERENCE, EXTRACTOR, DIALECT],
+        Some(of) if of.compares() => &[flags::CLASSIFIER],
+        Some(_) => &[flags::CLASSIFIER, REFERENCE],
+    };
+    let given: Vec<String> =
+        flags.iter().filter(|flag| flags::is_given(matches, flag)).map(|flag| format!("--{flag}")).collect();
+    let has = if given.len() == 1 { "has" } else { "have" };
+    let key = metric.option().key;
+    (!given.is_empty()).then(|| format!("warning: {} {has} no effect with the metric {key}", given.join(", ")))
+}
+
+/// By whom pictures are judged, as far as it is known before anything is computed.
+enum By {
+    Classifier(Described),
+    Set(Yardstick),
+}
+
+impl By {
+    fn open(options: &SearchOptions, generator: &Manifest, folders: &Folders) -> anyhow::Result<Self> {
+        let (count, shape) = (options.run.count(), generator.shape());
+        if let Some(metric) = options.metric.of_set() {
+            return Ok(Self::Set(Yardstick::open(options.evaluation.clone(), metric, (count, shape), folders)?));
+        }
+        SAMPLES.check(count as f64).context("what a classifier judges is held at once")?;
+        let classifier = flags::find(&options.run.settings.refine.classifier, false)?;
+        check(generator, &classifier.0)?;
+        Ok(Self::Classifier(classifier))
     }
 }
 
@@ -168,31 +183,38 @@ impl SearchOptions {
 /// Never: the points that are tried lie inside the grid.
 pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let settings = &options.run.settings;
-    SAMPLES.check(options.run.count() as f64).context("a search holds all of its pictures at once")?;
     let generator = flags::find(&settings.generate.generator, true)?;
-    let classifier = flags::find(&settings.refine.classifier, false)?;
-    let diffusion = check(settings, &generator, &classifier)?;
+    let diffusion = diffusion(&settings.generate.generator, &generator.0)?;
+    let by = By::open(options, &generator.0, folders)?;
     if let Some(recorded) = &options.run.recorded {
         recorded.check_samples(&settings.generate, generator.0.classes.len())?;
     }
     let SearchOptions { metric, method, grid, stride, .. } = options;
-    let command = format!("search {metric:?} {method:?} {grid} {stride}");
-    let job = Job { command: &command, files: &[TABLE], pictures: None, mask: None, bytes: 0, share: None };
+    let (real, key) = match &by {
+        By::Classifier(_) => (Vec::new(), String::new()),
+        By::Set(yardstick) => (yardstick.files(), format!(" {}", yardstick.key())),
+    };
+    let command = format!("search {metric:?} {method:?} {grid} {stride}{key}");
+    let job =
+        Job { command: &command, files: &[TABLE], pictures: None, mask: None, real: &real, bytes: 0, share: None };
     if options.run.dry_run {
-        let Some(Rehearsal { out, .. }) =
-            rehearse(&options.run, &job, &[&generator, &classifier], generator.0.shape())?
-        else {
-            return Ok(Outcome::Done);
-        };
-        say_out(&plan(options, &generator, &classifier, &out))?;
-        return Ok(Outcome::Done);
+        return rehearsed(options, &job, (&generator, &by));
     }
     let Some(Begun { options: run, mut out, .. }) = job.begin(&options.run)? else { return Ok(Outcome::Done) };
     let options = &SearchOptions { run, ..options.clone() };
     let mut driver = Driver::start(folders, &options.run)?;
+    let by_set = match by {
+        By::Classifier(_) => None,
+        By::Set(yardstick) => {
+            let Some(own) = yardstick.look(&mut driver)? else { return Ok(stopped_before(&driver)) };
+            driver.print(&own.in_words())?;
+            Some(own)
+        }
+    };
+    let about = by_set.as_ref().map_or_else(Vec::new, |own| own.columns().to_vec());
     driver.print(&header(options.metric))?;
     // What the same command has found before it was stopped.
-    let before = searched::read(&out.place(false).join(TABLE));
+    let before = found::read(&out.place(false).join(TABLE), options.metric);
     if !before.is_empty() {
         driver.say(&format!("goes on behind {} that the same command has judged", counted(before.len(), "point")));
     }
@@ -201,17 +223,19 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
         let verdict = match before.get(&k) {
             Some(verdict) if !driver.interrupted => *verdict,
             _ => {
-                let Some(verdict) = evaluate(&mut driver, options, &diffusion, k)? else { return anyhow::Ok(None) };
+                let way = (options, &diffusion, by_set.as_ref());
+                let Some(verdict) = evaluate(&mut driver, way, k)? else { return anyhow::Ok(None) };
                 out.set_provenance(&driver.provenance)?;
                 verdict
             }
         };
         found.insert(k, verdict);
-        driver.print(&row(k, &verdict))?;
+        driver.print(&row(k, &verdict, options.metric))?;
         // Whatever ends the program, what was found is in the table.
         let extent = Extent::Part(found.len() as u64);
-        out.publish(vec![TABLE.to_owned()], extent, |folder| searched::write(&folder.join(TABLE), options, &found))?;
-        Ok(Some(verdict.value(options.metric)))
+        let write = |folder: &Path| found::write(&folder.join(TABLE), options, &about, &found);
+        out.publish(vec![TABLE.to_owned()], extent, write)?;
+        Ok(Some(verdict.merit(options.metric)))
     };
     let ended = match options.method {
         Method::Ternary => ternary(options.grid - 1, &mut value),
@@ -220,14 +244,13 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     driver.finish();
     if found.is_empty() {
         ended?;
-        driver.say("stopped before the first point was judged: nothing is written");
-        return Ok(driver.stopped());
+        return Ok(stopped_before(&driver));
     }
     let complete = ended.is_ok() && !driver.interrupted;
     let place = out.place(complete);
     let extent = if complete { Extent::Whole } else { Extent::Part(found.len() as u64) };
-    let published =
-        out.publish(vec![TABLE.to_owned()], extent, |folder| searched::write(&folder.join(TABLE), options, &found));
+    let write = |folder: &Path| found::write(&folder.join(TABLE), options, &about, &found);
+    let published = out.publish(vec![TABLE.to_owned()], extent, write);
     let stays = published.context("the points that were judged are said above, but their table cannot be written")?;
     driver.say_kept(&mut out);
     ended?;
@@ -237,21 +260,13 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
             counted(found.len(), "point"),
             counted(more as usize, "point")
         ));
-    } else if let Some((k, verdict, others)) = best(&found, options.metric) {
-        let (label, ts, value) =
-            (options.metric.option().label.to_lowercase(), options.ts(k), verdict.value(options.metric));
-        let ties = if others == 0 {
-            String::new()
-        } else {
-            format!(
-                "; {} as good, the logit decides between them: more seeds tell more",
-                if others == 1 { "1 other is".to_owned() } else { format!("{others} others are") }
-            )
-        };
+    } else if let Some(best) = best(&found, options.metric) {
+        let (name, ts, value) = (options.metric.name(), options.ts(best.k), best.verdict.shown(options.metric));
         driver.print(&format!(
-            "best of {} points by {label}: --ts {ts} (σ = {:.4}, {label} {value:.4}{ties})\n{}",
+            "best of {} points by {name}: --ts {ts} (σ = {:.4}, {name} {value}{})\n{}",
             found.len(),
-            verdict.sigma,
+            best.verdict.sigma,
+            doubts(&best, options.metric),
             written(&place, &[TABLE])
         ))?;
     }
@@ -262,21 +277,27 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     Ok(driver.stopped())
 }
 
-/// Both models must speak of the same classes, and the generator must be sampled in two steps.
-fn check(
-    settings: &Settings,
-    (generator, _): &Described,
-    (classifier, _): &Described,
-) -> anyhow::Result<DiffusionManifest> {
-    let diffusion = match &generator.kind {
+/// Whoever stops it so soon has nothing of it.
+fn stopped_before(driver: &Driver) -> Outcome {
+    driver.finish();
+    driver.say("stopped before the first point was judged: nothing is written");
+    driver.stopped()
+}
+
+/// The generator must be one that is sampled in two steps.
+fn diffusion(reference: &str, generator: &Manifest) -> anyhow::Result<DiffusionManifest> {
+    match &generator.kind {
         ManifestKind::Generator(spec) if spec.diffusion.preconditioning == PreconditioningName::Consistency => {
-            spec.diffusion.clone()
+            Ok(spec.diffusion.clone())
         }
         _ => bail!(
-            "{} is no consistency model, so it has no time between two steps: choose another --generator",
-            settings.generate.generator
+            "{reference} is no consistency model, so it has no time between two steps: choose another --generator"
         ),
-    };
+    }
+}
+
+/// Both models must speak of the same classes.
+fn check(generator: &Manifest, classifier: &Manifest) -> anyhow::Result<()> {
     if translation(&generator.classes, &classifier.classes).is_err() {
         bail!(
             "the generator knows {} and the classifier {}, so it cannot judge whether a picture is of its class: choose models that fit each other",
@@ -284,15 +305,13 @@ fn check(
             listed(&classifier.classes)
         );
     }
-    flags::check_shape(classifier, generator.shape())?;
-    Ok(diffusion)
+    Ok(flags::check_shape(classifier, generator.shape())?)
 }
 
 /// Generates with `k` between the ends and judges; `None` when interrupted.
 fn evaluate(
     driver: &mut Driver,
-    options: &SearchOptions,
-    diffusion: &DiffusionManifest,
+    (options, diffusion, by): (&SearchOptions, &DiffusionManifest, Option<&Judge>),
     k: u32,
 ) -> anyhow::Result<Option<Verdict>> {
     let ts = options.ts(k);
@@ -306,6 +325,17 @@ fn evaluate(
     if driver.interrupted {
         return Ok(None);
     }
+    if let Some(by) = by {
+        let mut batches = windows(0..options.run.count(), MAX_TOGETHER);
+        let mut make = |driver: &mut Driver| -> anyhow::Result<Option<Arc<Origins>>> {
+            let Some(places) = batches.next() else { return Ok(None) };
+            let (first_seed, samples) = (settings.generate.first_seed + places.start as u64, places.len() as u32);
+            let generate = GenerateSettings { first_seed, samples, ..settings.generate.clone() };
+            driver.generate(&Settings { generate, ..settings.clone() })
+        };
+        let number = by.judge(driver, &mut make).with_context(|| format!("k = {k} cannot be judged"))?;
+        return Ok(number.map(|number| Verdict::of_set(number, sigma)));
+    }
     let Some(origins) = driver.generate(&settings)?.filter(|_| !driver.interrupted) else { return Ok(None) };
     let Some(state) = judge(driver, &settings, &origins)? else { return Ok(None) };
     // The classifier may count the same classes otherwise.
@@ -313,133 +343,48 @@ fn evaluate(
     Ok(Some(Verdict::of(&state.numbers, &targets, sigma)))
 }
 
-/// Tries points between 0 and `end` (both not included) until one is left; `value` is asked once per point and may give
-/// up with `None`.
-///
-/// # Source
-/// openai/consistency_models, `scripts/ternary_search.py`, which minimises. There the points that are left at last are the
-/// ends of the range as well; here the ends of the grid are left out, because a level next to itself is no step.
-fn ternary<E>(end: u32, value: &mut dyn FnMut(u32) -> Result<Option<f64>, E>) -> Result<(), E> {
-    let mut known = BTreeMap::new();
-    let mut ask = |k: u32| -> Result<Option<f64>, E> {
-        if let Some(known) = known.get(&k) {
-            return Ok(Some(*known));
-        }
-        let found = value(k)?;
-        known.extend(found.map(|found| (k, found)));
-        Ok(found)
+/// Looks at all that the run would read, and says what it would do.
+fn rehearsed(options: &SearchOptions, job: &Job<'_>, (generator, by): (&Described, &By)) -> anyhow::Result<Outcome> {
+    let mut models = vec![generator];
+    if let By::Classifier(classifier) = by {
+        models.push(classifier);
+    }
+    let Some(Rehearsal { out, .. }) = rehearse(&options.run, job, &models, generator.0.shape())? else {
+        return Ok(Outcome::Done);
     };
-    let (mut left, mut right) = (0, end);
-    while right - left >= 3 {
-        let width = right - left;
-        let (lower, upper) = (left + width / 3, right - width.div_ceil(3));
-        let Some(at_lower) = ask(lower)? else { return Ok(()) };
-        let Some(at_upper) = ask(upper)? else { return Ok(()) };
-        if at_lower > at_upper {
-            right = upper;
-        } else {
-            left = lower;
-        }
+    if let By::Set(yardstick) = by {
+        yardstick.rehearse(&options.run)?;
     }
-    for k in left.max(1)..=right.min(end.saturating_sub(1)) {
-        if ask(k)?.is_none() {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-/// Tries every `stride`-th point between 0 and `end` (both not included).
-fn all<E>(end: u32, stride: u32, value: &mut dyn FnMut(u32) -> Result<Option<f64>, E>) -> Result<(), E> {
-    for k in (1..end).step_by(stride.max(1) as usize) {
-        if value(k)?.is_none() {
-            break;
-        }
-    }
-    Ok(())
+    say_out(&plan(options, generator, by, &out)?)?;
+    Ok(Outcome::Done)
 }
 
 /// What a dry run says.
-fn plan(options: &SearchOptions, generator: &Described, classifier: &Described, out: &Path) -> String {
+fn plan(options: &SearchOptions, generator: &Described, by: &By, out: &Path) -> anyhow::Result<String> {
     let RunOptions { settings, notes, .. } = &options.run;
     let generate = &settings.generate;
     let mut lines = notes.clone();
     let (manifest, path) = generator;
     lines.push(describe_model("generator", &generate.generator, manifest, path.as_deref()));
-    let end = generate.first_seed + u64::from(generate.samples);
-    lines.push(format!("{:<11}{}..{end} ({} pictures per point)", "seeds", generate.first_seed, generate.samples));
+    let count = options.run.count();
+    let end = generate.first_seed + count as u64;
+    lines.push(format!("{:<11}{}..{end} ({} per point)", "seeds", generate.first_seed, counted(count, "picture")));
     let labels = generate.labels(manifest.classes.len());
     lines.push(format!("{:<11}{}", "classes", describe_labels(&labels, &manifest.classes)));
-    let (manifest, path) = classifier;
-    lines.push(describe_model("classifier", &settings.refine.classifier, manifest, path.as_deref()));
+    lines.push(match by {
+        By::Classifier((manifest, path)) => {
+            describe_model("classifier", &settings.refine.classifier, manifest, path.as_deref())
+        }
+        By::Set(yardstick) => yardstick.describe()?,
+    });
     let points = match options.method {
         Method::Ternary => "by thirds".to_owned(),
         Method::All => format!("every {}", options.stride),
     };
     let last = options.grid - 1;
     lines.push(format!("{:<11}k of --ts 0,k,{last}/{}, {points}", "searching", options.grid));
-    lines.push(format!("{:<11}{}", "metric", options.metric.option().about));
+    lines.push(format!("{:<11}{}: {}", "metric", options.metric.name(), options.metric.option().about));
     lines.push(describe_compute(settings));
     lines.push(would_write(out, &[TABLE]));
-    lines.join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use super::*;
-
-    /// The points that were asked for, in order, of a function with its peak at `peak`.
-    fn asked(end: u32, peak: f64) -> Vec<u32> {
-        let mut asked = Vec::new();
-        let mut value = |k: u32| {
-            asked.push(k);
-            Ok::<_, Infallible>(Some(-(f64::from(k) - peak).abs()))
-        };
-        ternary(end, &mut value).unwrap();
-        asked
-    }
-
-    #[test]
-    fn one_peak_is_found_wherever_it_lies_with_few_questions() {
-        for end in [2, 3, 4, 5, 39, 200] {
-            for peak in 1..end {
-                let asked = asked(end, f64::from(peak));
-                assert!(asked.contains(&peak), "peak {peak} of {end}: {asked:?}");
-                let mut once = asked.clone();
-                once.sort_unstable();
-                once.dedup();
-                assert_eq!(once.len(), asked.len(), "no point is asked for twice: {asked:?}");
-                assert!(asked.iter().all(|k| (1..end).contains(k)), "{asked:?}");
-                assert!(asked.len() <= 25, "{} questions for {end}", asked.len());
-            }
-        }
-        // The first two points of the original for a grid of 40.
-        assert_eq!(asked(39, 22.0)[..2], [13, 26]);
-    }
-
-    #[test]
-    fn giving_up_and_failing_end_a_search_at_once() {
-        let mut count = 0;
-        ternary(39, &mut |_| {
-            count += 1;
-            Ok::<_, Infallible>((count < 3).then_some(0.0))
-        })
-        .unwrap();
-        assert_eq!(count, 3);
-        let failed = all(39, 1, &mut |k| if k < 3 { Ok(Some(0.0)) } else { Err(k) });
-        assert_eq!(failed, Err(3));
-    }
-
-    #[test]
-    fn all_points_are_those_of_the_stride() {
-        let mut asked = Vec::new();
-        all(10, 4, &mut |k| {
-            asked.push(k);
-            Ok::<_, Infallible>(Some(0.0))
-        })
-        .unwrap();
-        assert_eq!(asked, [1, 5, 9]);
-    }
+    Ok(lines.join("\n"))
 }

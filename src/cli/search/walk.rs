@@ -1,0 +1,109 @@
+//! Which points of the grid are tried, one after the other.
+
+use std::collections::BTreeMap;
+
+/// Tries points between 0 and `end` (both not included) until one is left; `value` is asked once per point and may give
+/// up with `None`.
+///
+/// # Source
+/// openai/consistency_models, `scripts/ternary_search.py`, which minimises. There the points that are left at last are the
+/// ends of the range as well; here the ends of the grid are left out, because a level next to itself is no step.
+pub(super) fn ternary<E>(end: u32, value: &mut dyn FnMut(u32) -> Result<Option<f64>, E>) -> Result<(), E> {
+    let mut known = BTreeMap::new();
+    let mut ask = |k: u32| -> Result<Option<f64>, E> {
+        if let Some(known) = known.get(&k) {
+            return Ok(Some(*known));
+        }
+        let found = value(k)?;
+        known.extend(found.map(|found| (k, found)));
+        Ok(found)
+    };
+    let (mut left, mut right) = (0, end);
+    while right - left >= 3 {
+        let width = right - left;
+        let (lower, upper) = (left + width / 3, right - width.div_ceil(3));
+        let Some(at_lower) = ask(lower)? else { return Ok(()) };
+        let Some(at_upper) = ask(upper)? else { return Ok(()) };
+        if at_lower > at_upper {
+            right = upper;
+        } else {
+            left = lower;
+        }
+    }
+    for k in left.max(1)..=right.min(end.saturating_sub(1)) {
+        if ask(k)?.is_none() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Tries every `stride`-th point between 0 and `end` (both not included).
+pub(super) fn all<E>(end: u32, stride: u32, value: &mut dyn FnMut(u32) -> Result<Option<f64>, E>) -> Result<(), E> {
+    for k in (1..end).step_by(stride.max(1) as usize) {
+        if value(k)?.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    /// The points that were asked for, in order, of a function with its peak at `peak`.
+    fn asked(end: u32, peak: f64) -> Vec<u32> {
+        let mut asked = Vec::new();
+        let mut value = |k: u32| {
+            asked.push(k);
+            Ok::<_, Infallible>(Some(-(f64::from(k) - peak).abs()))
+        };
+        ternary(end, &mut value).unwrap();
+        asked
+    }
+
+    #[test]
+    fn one_peak_is_found_wherever_it_lies_with_few_questions() {
+        for end in [2, 3, 4, 5, 39, 200] {
+            for peak in 1..end {
+                let asked = asked(end, f64::from(peak));
+                assert!(asked.contains(&peak), "peak {peak} of {end}: {asked:?}");
+                let mut once = asked.clone();
+                once.sort_unstable();
+                once.dedup();
+                assert_eq!(once.len(), asked.len(), "no point is asked for twice: {asked:?}");
+                assert!(asked.iter().all(|k| (1..end).contains(k)), "{asked:?}");
+                assert!(asked.len() <= 25, "{} questions for {end}", asked.len());
+            }
+        }
+        // The first two points of the original for a grid of 40.
+        assert_eq!(asked(39, 22.0)[..2], [13, 26]);
+    }
+
+    #[test]
+    fn giving_up_and_failing_end_a_search_at_once() {
+        let mut count = 0;
+        ternary(39, &mut |_| {
+            count += 1;
+            Ok::<_, Infallible>((count < 3).then_some(0.0))
+        })
+        .unwrap();
+        assert_eq!(count, 3);
+        let failed = all(39, 1, &mut |k| if k < 3 { Ok(Some(0.0)) } else { Err(k) });
+        assert_eq!(failed, Err(3));
+    }
+
+    #[test]
+    fn all_points_are_those_of_the_stride() {
+        let mut asked = Vec::new();
+        all(10, 4, &mut |k| {
+            asked.push(k);
+            Ok::<_, Infallible>(Some(0.0))
+        })
+        .unwrap();
+        assert_eq!(asked, [1, 5, 9]);
+    }
+}
