@@ -18,6 +18,7 @@ use super::measurement::Measurement;
 use super::pairs::Comparer;
 use super::plan::What;
 use super::subject::Subject;
+use super::table::Format;
 use crate::cli::begin::{BLOCK, say_finished};
 use crate::cli::describe::written;
 use crate::cli::driver::Driver;
@@ -320,8 +321,11 @@ fn tell(share: &Share, folder: &Path, driver: &Driver) -> anyhow::Result<Outcome
     let files = written(folder, &[PARTS, MEASURED[0]]);
     let text = folder.display().to_string();
     let hint = text.strip_suffix(&format!("-{k}-of-{n}")).map_or_else(String::new, |base| {
+        // Without --out the folder is named after none, and the table is printed only.
+        let is_table = Format::of(Path::new(base)).is_some();
         let base = word(Path::new(base));
-        format!("\nput all {n} together, once they are done, with: lapidary merge {base}-*-of-{n} --out {base}")
+        let out = if is_table { format!(" --out {base}") } else { String::new() };
+        format!("\nput all {n} together, once they are done, with: lapidary merge {base}-*-of-{n}{out}")
     });
     driver.print(&format!(
         "shard {}: {} on {}\n{files}{hint}",
