@@ -200,7 +200,11 @@ impl Yardstick {
         let [c, h, w] = self.shape;
         let grey = ImageBatch::new([1, c, h, w], vec![0.5; c * h * w]);
         let model = (self.options.extractor.as_str(), self.extractor.dialect);
-        let Some([values, logits, _]) = driver.measure(model, grey, &self.options.compute)? else { return Ok(None) };
+        // A GPU's kernels are tuned for the batches that follow.
+        driver.count_pictures("looking", (0, 1), BATCH);
+        let seen = driver.measure(model, grey, &self.options.compute)?;
+        driver.progress.count_steps();
+        let Some([values, logits, _]) = seen else { return Ok(None) };
         self.reference.check_width(values.len(), &self.extractor.manifest.name)?;
         Ok(Some([values.len(), logits.len()]))
     }
