@@ -3,7 +3,8 @@
 //! Every set is a table of [`Features`]: one row a picture, from the layer before the classes, and its logits. The numbers of
 //! two sets are comparable only if the same network, with the same weights, saw both at the same size; and all distances
 //! shrink with the number of pictures, so they compare only among sets of one size. Of the [`Real`] pictures mean and covariance
-//! are enough for the Fréchet distance. Nothing here reads files or runs networks.
+//! are enough for the Fréchet distance. [`compare`] gives all numbers of sets that are there, [`Against`] one of each set as it comes.
+//! Nothing here reads files or runs networks.
 //!
 //! | number | compares | better | source |
 //! |---|---|---|---|

@@ -94,7 +94,7 @@ fn what_cannot_be_judged_by_is_refused_before_any_picture_is_made() {
     let refused = |code: i32, metric: &str, args: &[&str], says: &str| {
         let all = [&SEARCH[..], &["--device", "cpu", "--out", "o", "--metric", metric], args].concat();
         check_refused(path, &all, code, says);
-        assert!(!path.join("o/search.csv").exists(), "{args:?}");
+        assert!(!path.join("o").exists(), "nothing is left of it: {args:?}");
     };
     refused(2, "recall", &[], "--metric recall compares with real pictures, but none are given");
     refused(2, "fid", &["--reference", "real.npz"], "must be one of logit, confidence, agreement, frechet_distance");

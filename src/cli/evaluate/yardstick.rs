@@ -197,7 +197,11 @@ impl Yardstick {
         let [c, h, w] = self.subject.shape;
         let grey = ImageBatch::new([1, c, h, w], vec![0.5; c * h * w]);
         let model = (self.options.extractor.as_str(), self.subject.extractor.dialect);
-        let Some([values, logits, _]) = driver.measure(model, grey, &self.options.compute)? else { return Ok(None) };
+        // A GPU's kernels are tuned for the batches that follow.
+        driver.count_pictures("looking", (0, 1), BATCH);
+        let seen = driver.measure(model, grey, &self.options.compute)?;
+        driver.progress.count_steps();
+        let Some([values, logits, _]) = seen else { return Ok(None) };
         self.subject.reference.check_width(values.len(), &self.subject.extractor.manifest.name)?;
         Ok(Some([values.len(), logits.len()]))
     }
@@ -242,7 +246,7 @@ impl Judge {
         let Yardstick { metric, count, ref subject, .. } = self.yardstick;
         let Subject { extractor, sha256, shape: [_, height, width], .. } = subject;
         let real = self.real.as_ref().map_or_else(String::new, |real| format!(" against {real}"));
-        let seen = in_words((&extractor.manifest.name, sha256, self.width), extractor.dialect, [height, width]);
+        let seen = in_words((&extractor.manifest.name, sha256, self.width), extractor.dialect, [*height, *width]);
         let better = if metric.larger_is_better() { "larger" } else { "smaller" };
         format!("{} of {count} generated pictures{real}, in {seen}; {better} is better", metric.label())
     }

@@ -11,7 +11,7 @@ Without a command a window opens. `lapidary refine`, `lapidary generate` and `la
 the same settings; a session saved in the window runs there with --session, and their session.json opens in the window.";
 
 /// Examples: the command that each belongs to, what is typed, what it does.
-pub(super) const EXAMPLES: [(&str, &str, &str); 14] = [
+pub(super) const EXAMPLES: [(&str, &str, &str); 15] = [
     ("refine", "refine --seeds 0..64 --iterations 20 --out out", "64 pictures, the same bytes each time"),
     (
         "refine",
@@ -119,8 +119,8 @@ the same values. What is best is the smallest distance, or else the largest numb
 any picture is made. Of numbers with an interval it is said when those beside the best reach into its own. Writes search.csv.";
 
 pub(super) const EVALUATE_ABOUT: &str = "Compares sets of pictures with real ones in the features that a classifier sees: Fréchet distance, kernel distance (KID), \
-precision and recall, density and coverage, Inception score, and how many pictures are of their class, with 95 % intervals where \
-resampling can find them. Every further set is compared with the first, too, by the same draws where both have as many.
+precision and recall, density and coverage, Inception score, and how many pictures are of their class, with 95 % intervals of \
+most. Every further set is compared with the first, too, picture by picture where both have as many.
 
 After a refinement is also compared with before, picture by picture: PSNR, SSIM, FLIP, and LPIPS where --lpips names its weights. These \
 say how much was changed; --pairs compares other sets so.
