@@ -204,7 +204,8 @@ fn notes(session: &Session) -> Vec<(String, bool)> {
 
 /// Sentences about the numbers, in room that is always there.
 fn notes_ui(ui: &mut Ui, session: &Session) {
-    let height = LINES * ui.text_style_height(&TextStyle::Small);
+    // The lines of a text lie on whole pixels, so together they may be a little higher.
+    let height = LINES.mul_add(ui.text_style_height(&TextStyle::Small), 1.0);
     let color = theme::tokens(ui).warning;
     ui.scope(|ui| {
         ui.set_min_height(height);

@@ -219,7 +219,7 @@ fn nothing_in_the_bar_above_is_cut_or_lies_over_another_in_the_smallest_window()
         let buttons: Vec<_> = harness
             .query_all_by_role(Role::Button)
             .map(|node| (node.accesskit_node().label().unwrap_or_default(), node.rect()))
-            .filter(|(_, rect)| rect.bottom() <= 38.0)
+            .filter(|(_, rect)| rect.top() < 38.0)
             .collect();
         assert!(buttons.len() >= 10, "{when}: {buttons:?}");
         for (place, (label, rect)) in buttons.iter().enumerate() {
