@@ -346,7 +346,7 @@ pub struct Results<'a> {
 pub struct Refined<'a> {
     /// The pictures after.
     pub after: &'a ImageBatch,
-    /// `[N, K]`, of the pictures before.
+    /// `[N, K]`, of the pictures before; empty where another classifier judged them.
     pub logits_before: &'a [f32],
     /// `[N, K]`, of the pictures after.
     pub logits_after: &'a [f32],

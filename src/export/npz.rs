@@ -27,7 +27,8 @@ const LARGE_ENTRY: u64 = (1 << 32) - (1 << 16);
 /// | `arr_1` | int64 | `[N]` | target classes |
 /// | `class_names` | unicode | `[K]` | what the classes are called |
 /// | `before`, `after` | float32 | `[N, C, H, W]` | in `[0, 1]` |
-/// | `logits_before`, `logits_after` | float32 | `[N, K]` | the classifier's |
+/// | `logits_before` | float32 | `[N, K]` | the classifier's; none where another one judged the pictures before |
+/// | `logits_after` | float32 | `[N, K]` | the classifier's |
 /// | `seeds` | uint64 | `[N]` | |
 pub const REFINED: Exporter = Exporter { files: "result.npz", write: write_refined };
 

@@ -3,8 +3,10 @@
 //! Settings types hold a table of [`Setting`]s. Flags, help, widgets, tooltips, captions, timeline marks, checks and notes
 //! about settings without effect are made from the table, so a new number or switch is a field, a row, and its use.
 
-use super::number::{self, Unit};
+use super::number;
 use super::{Choice, ChoiceOption, Choosable, Parameter, ParameterError, Range};
+
+mod typed;
 
 /// What a setting is.
 #[derive(Debug, Clone, Copy)]
@@ -372,39 +374,6 @@ impl<S> Setting<S> {
     }
 }
 
-impl<S: Clone> Setting<S> {
-    /// Takes a number as it was typed, see [`number::parse`]. `0.1x` and `10%` are a tenth of what the setting may be a share
-    /// of (a step size: of the radius, see [`Self::or_share`]); other settings refuse them.
-    ///
-    /// # Errors
-    /// [`ParameterError`] in one sentence; then nothing has changed. Also for settings that are no number.
-    pub fn type_in(&self, settings: &mut S, text: &str) -> Result<(), ParameterError> {
-        let mut changed = settings.clone();
-        let typed = number::parse(text);
-        if self.open.is_some_and(|open| [open.key, open.label].contains(&text.trim())) {
-            self.put(settings, Value::Open);
-            return Ok(());
-        }
-        let is_share = typed.is_some_and(|typed| typed.unit != Unit::Plain);
-        if let (Some(relative), Some(_)) = (self.relative, typed) {
-            (relative.make)(&mut changed, is_share);
-        }
-        let parameter = self.parameter(&changed).ok_or_else(|| ParameterError {
-            label: self.label(),
-            found: format!("{text:?}"),
-            expected: "chosen by name".to_owned(),
-            default: 0.0,
-        })?;
-        let value = match typed {
-            Some(typed) if self.relative.is_some() => parameter.check(typed.value)?,
-            _ => parameter.parse(text)?,
-        };
-        self.put(&mut changed, Value::Number(value));
-        *settings = changed;
-        Ok(())
-    }
-}
-
 impl<S: Default> Setting<S> {
     /// Text of a tooltip: symbol, unit, effect and source, and why it has no effect now.
     #[must_use]
@@ -420,9 +389,15 @@ impl<S: Default> Setting<S> {
             (Kind::Text(entry), _) => entry.about.to_owned(),
         };
         let open = self.open.map(|open| format!("{}: {}", open.label, open.about));
+        let share = self.relative.map(|relative| {
+            format!(
+                "A number that is typed without a unit is in the unit that is chosen; {}, and choose that unit",
+                relative.about
+            )
+        });
         let start = self.affects.contains(&Affects::Start).then(|| "Applies to where the next run starts".to_owned());
         let idle = self.idle(settings).map(|idle| format!("Has no effect {}", idle.why));
-        [Some(about), open, start, idle].into_iter().flatten().collect::<Vec<_>>().join("\n")
+        [Some(about), share, open, start, idle].into_iter().flatten().collect::<Vec<_>>().join("\n")
     }
 
     /// Text of `--help`: effect, symbol and unit, ranges and default.

@@ -4,15 +4,21 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::aside::Aside;
+use self::step::OF_RADIUS;
+pub use self::step::{STEP_SIZE, STEP_SIZE_LINF, STEP_SIZE_RATIO, StepUnit};
 use super::constraint::Norm;
 use super::objective::Objective;
 use super::rule::Rule;
 use super::state::Keep;
 use super::target::Target;
 use crate::parameter::{
-    self, Affects, Choice, ChoiceOption, Choosable, Entry, Held as _, Idle, Kind, Look, Open, Parameter,
-    ParameterError, Range, Relative, Setting, Switch, Value, setting,
+    self, Affects, Choosable as _, Entry, Held as _, Idle, Kind, Look, Open, Parameter, ParameterError, Range, Setting,
+    Switch, Value, setting,
 };
+
+mod aside;
+mod step;
 
 const DEMO: &str = "the demo's best setting, models/README.md";
 const SCRIPT: &str = "released script of Golan et al. 2024, boost.py";
@@ -42,43 +48,6 @@ pub const EPS_LINF: Range = Range {
     slider: (1.0 / 255.0, 32.0 / 255.0),
     default: 8.0 / 255.0,
     source: MADRY,
-};
-
-/// Length of a step.
-pub const STEP_SIZE: Parameter = Parameter {
-    flag: "step-size",
-    label: "Step size",
-    symbol: "α",
-    unit: "same unit as the radius",
-    min: 1e-9,
-    max: 10_000.0,
-    slider: (0.01, 2.0),
-    default: 0.3,
-    integer: false,
-    about: "How far one iteration moves the picture before it is projected back into the ball; without normalised steps, what the gradient is multiplied by",
-    source: DEMO,
-};
-
-/// Length of a step towards the gradient's sign.
-pub const STEP_SIZE_LINF: Range = Range {
-    name: "with L∞",
-    unit: "same unit as the radius",
-    min: 1e-9,
-    max: 1.0,
-    slider: (0.1 / 255.0, 8.0 / 255.0),
-    default: 2.0 / 255.0,
-    source: MADRY,
-};
-
-/// Length of a step as a share of the radius.
-pub const STEP_SIZE_RATIO: Range = Range {
-    name: "as a share",
-    unit: "times the radius",
-    min: 1e-9,
-    max: 10_000.0,
-    slider: (0.01, 2.0),
-    default: 0.1,
-    source: DEMO,
 };
 
 /// Number of iterations.
@@ -178,36 +147,6 @@ const EARLY_STOP: Switch = Switch {
     about: "A picture rests once the classifier believes in it more than in its reference, a real picture: max over k of s(f_k). References are paired with the pictures by their order, and giving some turns this on",
 };
 
-/// How the step size is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StepUnit {
-    /// In the unit of the radius.
-    Absolute,
-    /// As a fraction of the radius.
-    Ratio,
-}
-
-impl Choosable for StepUnit {
-    const CHOICE: Choice = Choice { flag: "step-unit", label: "Step unit", about: "How the step size is given" };
-    const ALL: &'static [Self] = &[Self::Absolute, Self::Ratio];
-
-    fn option(self) -> ChoiceOption {
-        match self {
-            Self::Absolute => ChoiceOption {
-                key: "absolute",
-                label: "Absolute",
-                about: "The step size is a length in the unit of the radius",
-            },
-            Self::Ratio => ChoiceOption {
-                key: "ratio",
-                label: "× radius",
-                about: "The step size is a fraction of the radius and follows it (foolbox's rel_stepsize)",
-            },
-        }
-    }
-}
-
 /// What the user chooses about refinement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -247,6 +186,9 @@ pub struct RefineSettings {
     pub keep: Keep,
     /// Iterations that one Run adds; `None` runs until stopped.
     pub iterations: Option<NonZeroU32>,
+    /// With a rule that has no ball: what was chosen before of that which only a ball gives a meaning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aside: Option<Aside>,
 }
 
 impl Default for RefineSettings {
@@ -269,6 +211,7 @@ impl Default for RefineSettings {
             early_stop: false,
             keep: Keep::Last,
             iterations: NonZeroU32::new(ITERATIONS.default as u32),
+            aside: None,
         }
     }
 }
@@ -276,15 +219,6 @@ impl Default for RefineSettings {
 fn only_with(is_so: bool, what: &str) -> Option<Idle> {
     (!is_so).then(|| Idle::hidden(format!("without {what}")))
 }
-
-/// Shares of the radius.
-const OF_RADIUS: Relative<RefineSettings> = Relative {
-    is: |settings| settings.step_unit == StepUnit::Ratio,
-    make: |settings, is_share| {
-        settings.step_unit = if is_share { StepUnit::Ratio } else { StepUnit::Absolute };
-    },
-    about: "0.1x and 10% mean a tenth of the radius",
-};
 
 impl RefineSettings {
     /// Every setting of refinement; what a setter keeps in step stands below it.
@@ -335,16 +269,6 @@ impl RefineSettings {
         setting!(early_stop, Kind::Switch(&EARLY_STOP)).affecting(&[Affects::Rest]).rare(),
     ];
 
-    /// Without a ball there is no radius to measure a step by, and no random point of it to start from.
-    fn set_rule(&mut self, value: Value) {
-        self.rule.take(value);
-        if !self.rule.has_ball() {
-            self.step_size = self.step_length();
-            self.step_unit = StepUnit::Absolute;
-            *self = self.clone().at_origin();
-        }
-    }
-
     /// Another norm brings its own lengths: an L2 radius is no L∞ radius.
     fn set_norm(&mut self, value: Value) {
         let before = self.norm;
@@ -356,21 +280,6 @@ impl RefineSettings {
         self.eps = if is_linf { EPS_LINF.default } else { EPS.default };
         if self.rule.has_ball() && self.step_unit == StepUnit::Absolute && self.normalise {
             self.step_size = if is_linf { STEP_SIZE_LINF.default } else { STEP_SIZE.default };
-        }
-    }
-
-    /// The step keeps its length when only its unit changes.
-    fn set_step_unit(&mut self, value: Value) {
-        let length = self.step_length();
-        self.step_unit.take(value);
-        self.step_size = if self.step_unit == StepUnit::Ratio { length / self.eps } else { length };
-    }
-
-    fn step_range(&self) -> Option<&'static Range> {
-        match (self.step_unit, self.norm) {
-            (StepUnit::Ratio, _) => Some(&STEP_SIZE_RATIO),
-            (StepUnit::Absolute, Norm::Linf) if self.rule.has_ball() && self.normalise => Some(&STEP_SIZE_LINF),
-            (StepUnit::Absolute, _) => None,
         }
     }
 
@@ -405,15 +314,6 @@ impl RefineSettings {
             refuse("Number of random starts", "1".to_owned(), "0", 0.0)
         } else {
             Ok(())
-        }
-    }
-
-    /// Length of a step in the unit of the radius.
-    #[must_use]
-    pub fn step_length(&self) -> f64 {
-        match self.step_unit {
-            StepUnit::Absolute => self.step_size,
-            StepUnit::Ratio => self.step_size * self.eps,
         }
     }
 

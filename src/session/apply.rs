@@ -152,7 +152,6 @@ impl Session {
         } else {
             self.work.take_state(first, secs);
             self.look.take_state(id);
-            self.forget_whose_numbers();
             self.end_cut_plan();
         }
         self.notices.settle(&[Cause::Work]);

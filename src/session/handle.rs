@@ -277,7 +277,6 @@ impl Session {
         }
         if other_classifier {
             self.refresh_class_names();
-            self.tell_whose_numbers();
         }
         if let Some(run) = self.work.run().filter(|_| !runs_on) {
             if self.classifier_changed(run) {

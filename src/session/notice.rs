@@ -31,8 +31,6 @@ pub enum Cause {
     Typed,
     /// A classifier that cannot be used, until another one is chosen.
     Model,
-    /// Numbers of another classifier than the one that is chosen, while they are shown.
-    Classifier,
     /// The pictures that were opened, until others are there.
     Pictures,
     /// A session that was made otherwise than it would be here, until another one is opened.

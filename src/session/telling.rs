@@ -59,32 +59,16 @@ impl Session {
         }
     }
 
-    /// Says whose numbers are shown where they are not those of the classifier that is chosen; else what was said of that is
-    /// past.
-    pub(super) fn tell_whose_numbers(&mut self) {
-        self.forget_whose_numbers();
-        if self.shows_another() && !self.notices.list().iter().any(|notice| notice.cause == Cause::Classifier) {
-            let details = vec!["The numbers on the screen are those of the classifier before: Run and Step begin with the one that is chosen.".to_owned()];
-            self.notices.add_about(Cause::Classifier, Severity::Info, "Another classifier is chosen", details);
-        }
-    }
-
-    /// Whether what is shown was computed with another classifier than the one that is chosen.
-    fn shows_another(&self) -> bool {
-        self.shown_id().is_some_and(|shown| self.classifier_changed(shown.run))
+    /// The classifier whose numbers are shown, where it is not the one that is chosen.
+    #[must_use]
+    pub fn whose_numbers(&self) -> Option<&str> {
+        let judge = &self.trace().settings(self.shown_id()?)?.classifier;
+        Some(judge.as_str()).filter(|judge| *judge != self.settings().refine.classifier)
     }
 
     /// Another run is shown, or begins: what was said of the one before is past.
     pub(super) fn tell_other_run(&mut self) {
         self.notices.settle(&[Cause::Run, Cause::Rest, Cause::Stopped]);
-        self.forget_whose_numbers();
-    }
-
-    /// Where the numbers that are shown are those of the classifier that is chosen, nothing is said of it any more.
-    pub(super) fn forget_whose_numbers(&mut self) {
-        if !self.shows_another() {
-            self.notices.settle(&[Cause::Classifier]);
-        }
     }
 
     /// Warns when a model that is loaded here is not the one that the opened session was made with.
@@ -161,22 +145,21 @@ mod tests {
     }
 
     #[test]
-    fn another_classifier_judges_the_start_anew_and_it_is_said_whose_numbers_are_shown_as_long_as_they_are() {
+    fn another_classifier_judges_the_start_anew_and_whose_numbers_are_shown_follows_from_what_is_shown() {
         const OTHER: &str = "gtsrb12-robust";
-        let said = "Another classifier is chosen";
         let (mut session, (_, first)) = judged();
         let own = session.settings().refine.classifier.clone();
+        assert_eq!(session.whose_numbers(), None);
         choose(&mut session, OTHER);
-        assert_eq!(titles(&session), [said]);
-        assert!(session.notices.list()[0].details[0].contains("are those of the classifier before"));
-        choose(&mut session, &own);
-        assert!(titles(&session).is_empty(), "the old one is chosen again: {:?}", titles(&session));
+        assert_eq!(session.whose_numbers(), Some(own.as_str()));
+        session.handle(Action::Do(Verb::Undo));
+        assert_eq!(session.whose_numbers(), None);
+        session.handle(Action::Do(Verb::Redo));
+        assert_eq!(session.whose_numbers(), Some(own.as_str()));
 
-        choose(&mut session, OTHER);
         assert!(session.what_run_does().contains("begin a run from the pictures"), "{}", session.what_run_does());
         session.take_commands();
         session.handle(Action::Do(Verb::RunOrPause));
-        assert_eq!(titles(&session), [said], "they are shown until others come");
         let begun = session.take_commands().into_iter().find_map(|command| match command {
             Command::Refine { job, run, from, settings, .. } => Some(((job, run), from, settings.classifier)),
             _ => None,
@@ -188,13 +171,32 @@ mod tests {
             "nothing of the other's is gone on with"
         );
         toy::come(&mut session, of, 0, &[1.0; 12]);
-        assert!(titles(&session).is_empty(), "now the numbers are its own: {:?}", titles(&session));
+        assert_eq!(session.whose_numbers(), None, "now the numbers are its own");
         assert_eq!(session.shown_id(), Some(StateId { run: of.1, iteration: 0 }));
 
-        choose(&mut session, &own);
-        assert_eq!(titles(&session), [said]);
         session.handle(Action::ShowRun(first));
-        assert!(titles(&session).is_empty(), "those of the run that is shown are its own");
+        assert_eq!(session.whose_numbers(), Some(own.as_str()), "those of the run that is shown are the other's");
+        choose(&mut session, &own);
+        assert_eq!(session.whose_numbers(), None);
+        session.handle(Action::ShowRun(of.1));
+        assert_eq!(session.whose_numbers(), Some(OTHER));
+        assert!(titles(&session).is_empty(), "it is no message: {:?}", titles(&session));
+    }
+
+    #[test]
+    fn within_a_run_that_another_classifier_went_on_with_it_is_the_iteration_that_says_whose_numbers_are_shown() {
+        const OTHER: &str = "gtsrb12-robust";
+        let (mut session, first) = judged();
+        let own = session.settings().refine.classifier.clone();
+        toy::come(&mut session, first, 1, &[0.0; 12]);
+        choose(&mut session, OTHER);
+        session.take_commands();
+        session.handle(Action::Do(Verb::Branch));
+        let second = toy::begun(&mut session);
+        toy::come(&mut session, second, 1, &[1.0; 12]);
+        assert_eq!((session.shown(), session.whose_numbers()), (1, None));
+        session.handle(Action::Do(Verb::FirstIteration));
+        assert_eq!((session.shown_run(), session.whose_numbers()), (Some(second.1), Some(own.as_str())));
     }
 
     /// A state of a run of one picture comes, which moves or does not.

@@ -4,6 +4,7 @@
 //! holds numbers only, the pictures of the states live in the session's iterate store. It knows no device and no window.
 
 pub mod curve;
+pub mod quantity;
 pub mod summary;
 
 use std::collections::BTreeMap;
@@ -12,8 +13,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::classifier::probability_of;
-use crate::refiner::{Norm, Numbers, Objective, RefineSettings, best_of, first_highest};
+pub use self::quantity::Quantity;
+use crate::refiner::{Numbers, RefineSettings, best_of, first_highest};
 
 /// Names a run; unique within a session and rising.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -276,14 +277,19 @@ impl Trace {
     /// The stretch of a path around `place` whose objectives compare: values of different objectives or targets do not.
     #[must_use]
     pub fn comparable(&self, path: &[StateId], place: usize) -> Range<usize> {
-        let compares = |a: usize, b: usize| match (self.settings(path[a]), self.settings(path[b])) {
-            // Mostly they are the same ones, which is told at once.
-            (Some(a), Some(b)) => std::ptr::eq(a, b) || a.compares_with(b),
-            _ => false,
-        };
+        self.stretch(path, place, Quantity::Objective)
+    }
+
+    /// The stretch of a path around `place` in which values of a quantity compare.
+    #[must_use]
+    pub fn stretch(&self, path: &[StateId], place: usize, quantity: Quantity) -> Range<usize> {
         let place = place.min(path.len().saturating_sub(1));
-        let start = (1..=place).rev().find(|at| !compares(at - 1, *at)).unwrap_or(0);
-        let end = (place + 1..path.len()).find(|at| !compares(at - 1, *at)).unwrap_or(path.len());
+        let Some(shown) = path.get(place).and_then(|id| self.settings(*id)) else { return 0..0 };
+        // Mostly they are the same ones, which is told at once.
+        let compares = |own: &RefineSettings| std::ptr::eq(own, shown) || quantity.compares(own, shown);
+        let is_other = |id: &StateId| !self.settings(*id).is_some_and(compares);
+        let start = path[..place].iter().rposition(is_other).map_or(0, |last| last + 1);
+        let end = path[place..].iter().position(is_other).map_or(path.len(), |first| place + first);
         start..end
     }
 
@@ -296,54 +302,10 @@ impl Trace {
     }
 }
 
-/// A quantity that is drawn over the iterations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Quantity {
-    /// The objective.
-    Objective,
-    /// Softmax probability of the target class, `0..=1`.
-    Probability,
-    /// `-f_y`.
-    Energy,
-    /// L2 length of the objective's gradient.
-    Gradient,
-    /// Distance from the origin in the run's norm.
-    Distance,
-}
-
-impl Quantity {
-    /// All, in the order of the timeline.
-    pub const ALL: [Self; 5] = [Self::Objective, Self::Probability, Self::Energy, Self::Gradient, Self::Distance];
-
-    /// What is worth a plot of its own: where the objective is the energy with another sign, the gradient stands in for it.
-    #[must_use]
-    pub fn plotted(settings: &RefineSettings) -> [Self; 4] {
-        let is_energy = settings.objective == Objective::TargetLogit;
-        [Self::Objective, Self::Probability, if is_energy { Self::Gradient } else { Self::Energy }, Self::Distance]
-    }
-
-    /// Its value for one sample.
-    #[must_use]
-    pub fn value(self, numbers: &Numbers, sample: usize, label: usize, norm: Norm) -> f32 {
-        let logits = numbers.logits_of(sample);
-        let list = |values: &[f32]| values.get(sample).copied().unwrap_or(f32::NAN);
-        match self {
-            Self::Objective => list(&numbers.objective),
-            Self::Probability => probability_of(logits, label),
-            Self::Energy => logits.get(label).map_or(f32::NAN, |logit| -logit),
-            Self::Gradient => list(&numbers.gradient_l2),
-            Self::Distance => match norm {
-                Norm::L2 => list(&numbers.delta_l2),
-                Norm::Linf => list(&numbers.delta_linf),
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parameter::Choosable as _;
+    use crate::refiner::Objective;
 
     fn numbers(objective: f32) -> Numbers {
         Numbers { objective: vec![objective], logits: vec![objective, 0.0], ..Default::default() }
@@ -351,16 +313,6 @@ mod tests {
 
     fn state(run: u64, iteration: u32) -> StateId {
         StateId { run: RunId(run), iteration }
-    }
-
-    #[test]
-    fn no_two_plots_show_one_curve() {
-        for objective in Objective::ALL.iter().copied() {
-            let plotted = Quantity::plotted(&RefineSettings { objective, ..Default::default() });
-            let has = |quantity| plotted.contains(&quantity);
-            let is_energy = objective == Objective::TargetLogit;
-            assert_eq!((has(Quantity::Energy), has(Quantity::Gradient)), (!is_energy, is_energy), "{objective:?}");
-        }
     }
 
     #[test]
@@ -447,6 +399,22 @@ mod tests {
         assert_eq!(trace.best(&path, 4, 0), Some(2), "9.0 belongs to another objective");
         assert_eq!((trace.best(&path, 0, 0), trace.comparable(&path, 1)), (Some(1), 0..2), "to the one that is shown");
         assert_eq!((trace.best(&[], 0, 0), trace.comparable(&[], 3)), (None, 0..0));
+    }
+
+    #[test]
+    fn a_path_on_which_the_classifier_changes_is_one_stretch_for_lengths_only() {
+        let mut trace = Trace::default();
+        trace.begin(RunId(1), None, RefineSettings::default());
+        (0..=2).for_each(|k| assert!(trace.push(state(1, k), numbers(0.0))));
+        let another = RefineSettings { classifier: "another".to_owned(), ..RefineSettings::default() };
+        trace.begin(RunId(2), Some(state(1, 2)), another);
+        (2..=4).for_each(|k| assert!(trace.push(state(2, k), numbers(0.0))));
+        let path = trace.path(RunId(2));
+        for quantity in Quantity::ALL {
+            let found = [1, 3].map(|place| trace.stretch(&path, place, quantity));
+            let expected = if quantity == Quantity::Distance { [0..5, 0..5] } else { [0..2, 2..5] };
+            assert_eq!(found, expected, "{quantity:?}");
+        }
     }
 
     #[test]

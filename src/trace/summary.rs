@@ -2,7 +2,7 @@
 
 use super::{Quantity, Run, RunId, StateId, Trace, as_done};
 use crate::metrics::{Sure, mean_change};
-use crate::parameter::{Affects, Kind, Setting, captions, marks, names};
+use crate::parameter::{Affects, Kind, Setting, captions, names};
 use crate::refiner::{Numbers, RefineSettings, Target};
 
 /// Share of the radius from which a picture is on the edge of the ball: where the share is written with no digits it is all of
@@ -163,8 +163,14 @@ fn plans(row: &Setting<RefineSettings>) -> bool {
 /// What changed in a run from one of its settings to later ones, one mark each.
 #[must_use]
 pub fn changes(before: &RefineSettings, after: &RefineSettings) -> Vec<String> {
-    let after = RefineSettings { iterations: before.iterations, ..after.clone() };
-    marks(RefineSettings::TABLE, before, &after)
+    let after = &RefineSettings { iterations: before.iterations, ..after.clone() };
+    // Where the number is another, it shows its unit itself.
+    let is_shown = |unit: &Setting<RefineSettings>| {
+        let mut numbers = RefineSettings::TABLE.iter().filter(|row| row.set_by.is_none());
+        numbers.any(|row| Some(row.flag()) == unit.set_by && row.mark(before, after).is_some())
+    };
+    let rows = RefineSettings::TABLE.iter().filter(|row| !is_shown(row));
+    rows.filter_map(|row| row.mark(before, after)).collect()
 }
 
 fn matters(row: &Setting<RefineSettings>, settings: &RefineSettings) -> bool {
@@ -183,7 +189,9 @@ pub fn differences(trace: &Trace) -> Vec<(RunId, String)> {
     let Some(first) = trace.runs().next().map(end) else { return Vec::new() };
     let differs = |row: &Setting<RefineSettings>| {
         let words = |settings| row.words(settings, &row.value(settings));
-        !plans(row) && trace.runs().any(|run| words(end(run)) != words(first))
+        // The unit of a number stands behind the number.
+        let is_aside = plans(row) || row.set_by.is_some();
+        !is_aside && trace.runs().any(|run| words(end(run)) != words(first))
     };
     let words = |run: &Run| {
         let apart = names(RefineSettings::TABLE, end(run), differs);
@@ -195,7 +203,7 @@ pub fn differences(trace: &Trace) -> Vec<(RunId, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refiner::Rule;
+    use crate::refiner::{Rule, StepUnit};
     use crate::trace::{Change, StateId};
 
     #[test]
@@ -227,6 +235,20 @@ mod tests {
         let caption = caption(&RefineSettings::default(), 22);
         assert!(["ε = 3", "α = ", "T = 22", "L2"].iter().all(|part| caption.contains(part)), "{caption}");
         assert!(!caption.contains("restarts") && !caption.contains("gtsrb12"), "{caption}");
+    }
+
+    #[test]
+    fn the_unit_of_a_step_is_said_by_the_step_where_that_shows_it() {
+        let share = |step_size| RefineSettings { step_unit: StepUnit::Ratio, step_size, ..Default::default() };
+        let mut trace = Trace::default();
+        for (id, settings) in [(1, RefineSettings::default()), (2, share(0.33)), (3, share(0.3))] {
+            trace.begin(RunId(id), None, settings);
+        }
+        let apart: Vec<String> = differences(&trace).into_iter().map(|(_, words)| words).collect();
+        assert_eq!(apart, ["step size 0.3", "step size 0.33x", "step size 0.3x"]);
+        let before = RefineSettings::default();
+        assert_eq!(changes(&before, &share(0.33)), ["step size 0.3 → 0.33x"]);
+        assert_eq!(changes(&before, &share(0.3)), ["step unit Absolute → × radius"], "the number is the same");
     }
 
     #[test]

@@ -87,10 +87,7 @@ impl Exports {
                 format!("pair {sample}, {}×{} pixels", size[0], size[1])
             }
             Export::CopySettings => {
-                let shown = session.shown_id().filter(|id| id.iteration > 0);
-                let settings = shown.and_then(|id| session.trace().settings(id)).unwrap_or(&session.settings().refine);
-                let how = shown.and_then(|id| led_to(session.trace(), id));
-                let text = format!("{}\n{}", how.unwrap_or_else(|| caption(settings, 0)), made_of(session, settings));
+                let text = settings_in_words(session);
                 ctx.copy_text(text.clone());
                 text.replace('\n', "; ")
             }
@@ -207,6 +204,15 @@ impl Job {
     }
 }
 
+/// What led to the state that is shown, and what that was made of. At its start it is the run that is described, too: its
+/// classifier is the one that judged what is shown.
+fn settings_in_words(session: &Session) -> String {
+    let shown = session.shown_id();
+    let settings = shown.and_then(|id| session.trace().settings(id)).unwrap_or(&session.settings().refine);
+    let how = shown.filter(|id| id.iteration > 0).and_then(|id| led_to(session.trace(), id));
+    format!("{}\n{}", how.unwrap_or_else(|| caption(settings, 0)), made_of(session, settings))
+}
+
 /// What pictures were made of, and what judges them: models, seeds, classes, how they were sampled and edited, and targets
 /// that were chosen by hand.
 fn made_of(session: &Session, settings: &RefineSettings) -> String {
@@ -275,6 +281,30 @@ fn rgb(size: [usize; 2], levels: &[u8]) -> ColorImage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::{Action, Verb, toy};
+
+    #[test]
+    fn copied_settings_name_the_classifier_of_what_is_shown_and_not_the_one_that_is_chosen() {
+        let images = ImageBatch::new([1, 1, 1, 1], vec![0.5]);
+        let (mut session, of) = toy::about(Origins::opened(images, vec![0], Vec::new()));
+        let own = session.settings().refine.classifier.clone();
+        for iteration in 0..2 {
+            toy::come(&mut session, of, iteration, &[0.0; 12]);
+        }
+        let mut settings = session.settings().clone();
+        settings.refine.classifier = "gtsrb12-robust".to_owned();
+        session.handle(Action::Edit(Box::new(settings)));
+        for place in [0, 1] {
+            session.handle(Action::Show(place));
+            let text = settings_in_words(&session);
+            assert!(text.ends_with(&format!("classifier {own}")), "{text}");
+        }
+        session.handle(Action::Do(Verb::Branch));
+        let branch = toy::begun(&mut session);
+        toy::come(&mut session, branch, 1, &[1.0; 12]);
+        let text = settings_in_words(&session);
+        assert!(text.ends_with("classifier gtsrb12-robust"), "{text}");
+    }
 
     #[test]
     fn an_export_replaces_nothing_and_has_the_ending_of_its_kind() {

@@ -64,7 +64,7 @@ impl OtherRuns {
     }
 }
 
-/// Every quantity along a run; objectives only where they compare with those that are shown.
+/// Every quantity along a run, where its values compare with those that are shown.
 fn curves(session: &Session, run: &Run, settings: &RefineSettings) -> [Vec<f32>; Quantity::ALL.len()] {
     let (trace, sample) = (session.trace(), session.focused());
     let labels = session.origins().map_or(&[][..], |origins| &origins.labels);
@@ -72,8 +72,8 @@ fn curves(session: &Session, run: &Run, settings: &RefineSettings) -> [Vec<f32>;
     let path = trace.path(run.id);
     Quantity::ALL.map(|quantity| {
         let value = |id: &crate::trace::StateId| {
-            let compares = trace.settings(*id).is_some_and(|own| own.compares_with(settings));
-            let numbers = trace.numbers(*id).filter(|_| compares || quantity != Quantity::Objective);
+            let compares = trace.settings(*id).is_some_and(|own| quantity.compares(own, settings));
+            let numbers = trace.numbers(*id).filter(|_| compares);
             numbers.map_or(f32::NAN, |numbers| quantity.value(numbers, sample, target, settings.norm))
         };
         path.iter().map(value).collect()
@@ -113,5 +113,24 @@ mod tests {
         let energy = Quantity::ALL.iter().position(|quantity| *quantity == Quantity::Energy).unwrap();
         let firsts: Vec<f32> = others.curves(energy).map(|curve| -curve[0]).collect();
         assert_eq!(firsts, [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0], "the newest first");
+    }
+
+    #[test]
+    fn of_a_run_that_another_classifier_judged_only_lengths_are_drawn() {
+        let images = ImageBatch::new([1, 1, 1, 1], vec![0.5]);
+        let (mut session, of) = toy::about(Origins::opened(images, vec![0], Vec::new()));
+        toy::come(&mut session, of, 0, &[1.0, 0.0]);
+        let mut settings = session.settings().clone();
+        settings.refine.classifier = "gtsrb12-robust".to_owned();
+        session.handle(Action::Edit(Box::new(settings)));
+        session.handle(Action::Do(Verb::RunOrPause));
+        let second = toy::begun(&mut session);
+        toy::come(&mut session, second, 0, &[1.0, 0.0]);
+        let mut others = OtherRuns::default();
+        others.update(&session, &session.settings().refine);
+        for (place, quantity) in Quantity::ALL.into_iter().enumerate() {
+            let is_drawn = others.curves(place).all(|curve| curve.iter().any(|value| value.is_finite()));
+            assert_eq!(is_drawn, quantity == Quantity::Distance, "{quantity:?}");
+        }
     }
 }

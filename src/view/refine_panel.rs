@@ -2,7 +2,7 @@
 
 use egui::{RichText, Role, Ui};
 
-use super::generate_panel::{Wish, model_ui};
+use super::generate_panel::{Wish, model_ui, short_name};
 use super::setting_row::setting_ui;
 use super::top_bar::verb_button;
 use super::{focus, theme, widgets};
@@ -28,6 +28,8 @@ pub fn refine_panel_ui(
         presets_ui(ui, session.preset(), settings);
         wish = model_ui(ui, "Classifier", "classifier", &mut settings.classifier);
         ui.end_row();
+        whose_ui(ui, session);
+        ui.end_row();
         rows_ui(ui, settings, false);
     });
     reach_ui(ui, settings);
@@ -39,6 +41,32 @@ fn rows_ui(ui: &mut Ui, settings: &mut RefineSettings, rare: bool) {
     for row in RefineSettings::TABLE.iter().filter(|row| row.is_rare == rare) {
         setting_ui(ui, row, settings);
     }
+}
+
+/// Whose numbers are shown, where they are not those of the classifier above. The line has its room always: what is below it
+/// stays where it is.
+fn whose_ui(ui: &mut Ui, session: &Session) {
+    let chosen = &session.settings().refine.classifier;
+    let judge = session.whose_numbers();
+    let about = judge.map_or_else(String::new, |judge| {
+        format!("The numbers and traces that are shown are those of {judge}. Run and Step begin with the one that is chosen.")
+    });
+    let [first, second] = judge.map_or_else(Default::default, |judge| whose(judge, chosen));
+    let text = |words: String| RichText::new(words).small().color(theme::tokens(ui).warning);
+    let (first, second) = (egui::Label::new(text(first)), egui::Label::new(text(second)).truncate());
+    for words in [first, second] {
+        let line = ui.add(words);
+        if judge.is_some() {
+            widgets::tip(line, &about);
+        }
+    }
+}
+
+/// In few words that it is another classifier that judged, also where its file has the name of the one that is chosen.
+fn whose(judge: &str, chosen: &str) -> [String; 2] {
+    let name = short_name(judge);
+    let another = if name == short_name(chosen) { "another " } else { "" };
+    ["Shown numbers".to_owned(), format!("of {another}{name}")]
 }
 
 /// The published settings that are in force, or that these come from, and a list of all.
@@ -113,6 +141,12 @@ fn reach_ui(ui: &mut Ui, settings: &RefineSettings) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_classifier_whose_numbers_are_shown_is_told_from_one_of_its_name() {
+        assert_eq!(whose("gtsrb12-joint", "gtsrb12-robust"), ["Shown numbers", "of gtsrb12-joint"]);
+        assert_eq!(whose("a/signs.pt", "b/signs.pt"), ["Shown numbers", "of another signs.pt"]);
+    }
 
     #[test]
     fn a_preset_is_named_with_what_was_changed_since() {

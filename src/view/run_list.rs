@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use egui::{RichText, Role, Ui};
 
 use super::focus;
+use super::generate_panel::short_name;
 use super::widgets::{self, percent};
 use crate::refiner::RefineSettings;
 use crate::session::{Action, Activity, Export, MOST_LETTERS, Session};
 use crate::trace::summary::{Spread, differences, in_words};
-use crate::trace::{Quantity, Run, RunId, as_done};
+use crate::trace::{Quantity, Run, RunId, StateId, as_done};
 
 /// Width of the list, in points: a line has room for what sets a run apart.
 const WIDTH: f32 = 420.0;
@@ -65,7 +66,7 @@ fn rows_ui(ui: &mut Ui, session: &Session, shown: &Run, list: &mut RunList, acti
     let differences = differences(session.trace());
     let mut row = |ui: &mut Ui, run: &Run| {
         let apart = differences.iter().find(|(id, _)| *id == run.id).map_or("", |(_, words)| words.as_str());
-        let text = [apart, &list.mean_probability(session, run)].map(str::to_owned).join("  ");
+        let mean = list.mean_probability(session, run);
         // A name that takes the whole line leaves half of it to what sets its run apart.
         let button = egui::Button::selectable(run.id == shown.id, title(run)).truncate();
         let chosen = ui.scope(|ui| {
@@ -80,7 +81,12 @@ fn rows_ui(ui: &mut Ui, session: &Session, shown: &Run, list: &mut RunList, acti
         if chosen.inner.on_hover_text(title(run)).clicked() {
             actions.push(Action::ShowRun(run.id));
         }
-        ui.add(egui::Label::new(RichText::new(text.trim()).weak().small()).truncate());
+        // What runs are compared by is whole, whatever sets them apart.
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            ui.label(RichText::new(mean).small());
+            let words = egui::Label::new(RichText::new(apart).weak().small()).truncate();
+            ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| ui.add(words));
+        });
     };
     let rows = egui::ScrollArea::vertical().id_salt("rows").max_height(ROWS_HEIGHT).auto_shrink([false, true]);
     rows.show(ui, |ui| {
@@ -124,11 +130,19 @@ fn mean_probability(session: &Session, run: &Run, last: u32) -> f32 {
     Spread::of(values).mean
 }
 
+/// The run and the iteration that are shown, with what led to it; an iteration before a branch is of the run before.
+fn description(of: StateId, shown: RunId, settings: &RefineSettings) -> String {
+    let whose = if of.run == shown { String::new() } else { format!(" (of run {})", of.run.0) };
+    let (iteration, classifier) = (of.iteration, short_name(&settings.classifier));
+    format!("Run {}, iteration {iteration}{whose}: {}, classifier {classifier}", shown.0, in_words(settings))
+}
+
 /// The run that is shown: its name, its settings, its end.
 fn shown_ui(ui: &mut Ui, session: &Session, shown: &Run, list: &mut RunList, actions: &mut Vec<Action>) {
-    let iteration = session.shown_id().map_or(0, |id| id.iteration);
-    let settings = shown.settings_at(iteration);
-    let text = format!("Run {}, iteration {iteration}: {}", shown.id.0, in_words(settings));
+    let of = session.shown_id().unwrap_or(StateId { run: shown.id, iteration: shown.first_iteration() });
+    let iteration = of.iteration;
+    let settings = session.trace().settings(of).unwrap_or(&shown.settings);
+    let text = description(of, shown.id, settings);
     ui.add(egui::Label::new(RichText::new(text).small()).wrap());
     ui.horizontal(|ui| {
         let label = ui.label("Name");
@@ -173,4 +187,21 @@ fn shown_ui(ui: &mut Ui, session: &Session, shown: &Run, list: &mut RunList, act
             ui.close();
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_described_with_the_run_and_the_classifier_that_it_is_of() {
+        let settings = RefineSettings { classifier: "models/judge.pt".to_owned(), ..RefineSettings::default() };
+        let of = StateId { run: RunId(1), iteration: 2 };
+        let text = description(of, RunId(3), &settings);
+        assert!(
+            text.starts_with("Run 3, iteration 2 (of run 1): ") && text.ends_with(", classifier judge.pt"),
+            "{text}"
+        );
+        assert!(description(of, RunId(1), &settings).starts_with("Run 1, iteration 2: "));
+    }
 }

@@ -132,7 +132,7 @@ fn value_ui<S: Clone + Default>(
     let mut value = before;
     let typed = RefCell::new(None);
     let words = |value: f64, _: std::ops::RangeInclusive<usize>| row.words(settings, &Value::Number(value));
-    // What is typed is read below, as it is for flags.
+    // What is typed is read below, as it is for flags but for the unit, which is chosen beside it.
     let read = |text: &str| {
         typed.replace(Some(text.trim().to_owned()));
         Some(before)
@@ -179,7 +179,7 @@ fn value_ui<S: Clone + Default>(
     match typed.into_inner() {
         // Text that was not edited changes nothing, however it was rounded.
         Some(text) if text == row.words(settings, &Value::Number(before)) => {}
-        Some(text) => match row.type_in(settings, &text) {
+        Some(text) => match row.type_into_field(settings, &text) {
             Ok(()) => ui.data_mut(|data| data.remove::<Refusal>(id)),
             Err(error) => {
                 let (text, beside) = (error.to_string(), row.value(settings));
@@ -388,8 +388,31 @@ mod tests {
         assert_eq!(harness.state().eps, 8.0 / 255.0);
         type_into(&mut harness, Role::SpinButton, "Step size", Some("0.1x"));
         assert_eq!((harness.state().step_size, harness.state().step_unit), (0.1, StepUnit::Ratio));
+        harness.get_by_role_and_label(Role::Button, StepUnit::Absolute.option().label).click();
+        draw(&mut harness);
         type_into(&mut harness, Role::SpinButton, "Step size", Some("2/255"));
         assert_eq!((harness.state().step_size, harness.state().step_unit), (2.0 / 255.0, StepUnit::Absolute));
+    }
+
+    #[test]
+    fn a_number_without_a_unit_is_in_the_unit_that_is_chosen_and_the_tip_says_so() {
+        let start = RefineSettings { step_unit: StepUnit::Ratio, step_size: 0.2, ..Default::default() };
+        let mut harness = harness(RefineSettings::TABLE, start);
+        let step = |harness: &Harness<'static, RefineSettings>| (harness.state().step_size, harness.state().step_unit);
+        type_into(&mut harness, Role::SpinButton, "Step size", Some("0.1"));
+        assert_eq!(step(&harness), (0.1, StepUnit::Ratio));
+        type_into(&mut harness, Role::SpinButton, "Step size", Some("1/4"));
+        assert_eq!(step(&harness), (0.25, StepUnit::Ratio));
+        harness.get_by_role_and_label(Role::Button, StepUnit::Absolute.option().label).click();
+        draw(&mut harness);
+        assert_eq!(step(&harness), (0.75, StepUnit::Absolute), "a quarter of the radius 3");
+        type_into(&mut harness, Role::SpinButton, "Step size", Some("0.1"));
+        assert_eq!(step(&harness), (0.1, StepUnit::Absolute));
+        type_into(&mut harness, Role::SpinButton, "Step size", Some("10%"));
+        assert_eq!(step(&harness), (0.1, StepUnit::Ratio), "a unit that is typed is chosen");
+        let row = RefineSettings::TABLE.iter().find(|row| row.label() == "Step size").unwrap();
+        let tip = row.tooltip(harness.state());
+        assert!(tip.contains("without a unit is in the unit that is chosen") && tip.contains("0.1x"), "{tip}");
     }
 
     #[test]

@@ -161,15 +161,14 @@ pub fn timeline_ui(ui: &mut Ui, session: &Session, traces: &mut Traces, actions:
     let settings = session.shown_id().and_then(|id| trace.settings(id)).unwrap_or(&session.settings().refine);
     traces.others.update(session, settings);
     let quantities = Quantity::plotted(settings);
-    let comparable = trace.comparable(path, session.shown());
     let gap = 8.0;
     let area = ui.available_rect_before_wrap();
     let width = (area.width() - gap * (quantities.len() - 1) as f32) / quantities.len() as f32;
     for (i, quantity) in quantities.into_iter().enumerate() {
         let min = pos2(area.left() + i as f32 * (width + gap), area.top());
         let rect = Rect::from_min_size(min, vec2(width, area.height() - 4.0));
-        // Values of several objectives are no one curve.
-        let drawn = if quantity == Quantity::Objective { comparable.clone() } else { 0..path.len() };
+        // Values of several objectives, or of several classifiers, are no one curve.
+        let drawn = trace.stretch(path, session.shown(), quantity);
         plot_ui(ui, (rect, area, i), session, traces, (quantity, drawn), actions);
     }
     ui.allocate_rect(area, Sense::hover());
@@ -331,7 +330,8 @@ fn plot_ui(
         if value.is_finite() || drawn.contains(&place) {
             ui.label(format!("Iteration {place}, sample {}: {}", session.focused(), words(value)));
         } else {
-            ui.label(format!("Iteration {place} has another objective: show it to see its values"));
+            let what = if is_by_another(session, place) { "another classifier" } else { "another objective" };
+            ui.label(format!("Iteration {place} has {what}: show it to see its values"));
         }
         if let Some(spread) = spreads.get(place).filter(|_| count > 1 && drawn.contains(&place)) {
             let Spread { mean, low, median, high } = *spread;
@@ -345,6 +345,15 @@ fn plot_ui(
             ui.label(about);
         }
     });
+}
+
+/// Whether another classifier judged the state at a place than the one that is shown.
+fn is_by_another(session: &Session, place: usize) -> bool {
+    let judge = |place: usize| {
+        let id = session.path().get(place)?;
+        session.trace().settings(*id).map(|settings| &settings.classifier)
+    };
+    judge(place) != judge(session.shown())
 }
 
 fn scrub(response: &Response, plot: Rect, (last, end): (usize, usize), actions: &mut Vec<Action>) {

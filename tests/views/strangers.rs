@@ -187,3 +187,88 @@ fn every_class_can_be_listed_and_a_picture_be_seen_smoothly_and_pixel_by_pixel()
     let zoom = harness.state_mut().canvas_mut().zoom;
     assert!(zoom > 2.0, "32 pixels fill the canvas: {zoom}");
 }
+
+#[test]
+fn whose_numbers_are_shown_stands_below_the_classifier_as_long_as_it_is_another_one() {
+    const SAID: &str = "of gtsrb12-joint";
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    let is_said = |harness: &Harness<'static, Workbench>| harness.query_by_label(SAID).is_some();
+    let place =
+        |harness: &Harness<'static, Workbench>| harness.get_by_role_and_label(Role::ComboBox, "Rule").rect().left_top();
+    let before = place(&harness);
+    assert!(!is_said(&harness));
+    edit(&mut harness, |settings| settings.refine.classifier = "gtsrb12-robust".to_owned());
+    let (line, picker) =
+        (harness.get_by_label(SAID).rect(), harness.get_by_role_and_label(Role::ComboBox, "Classifier").rect());
+    assert!(line.top() >= picker.bottom() && line.bottom() <= before.y, "{picker:?} {line:?} {before:?}");
+    assert_eq!(place(&harness), before, "what is below stays where it is");
+    harness.state_mut().host_mut().handle(Action::Do(Verb::Undo));
+    steps(&mut harness, 2);
+    assert!(!is_said(&harness));
+    harness.state_mut().host_mut().handle(Action::Do(Verb::Redo));
+    let file = root.path().join("chosen.lapidary");
+    harness.state_mut().host_mut().handle(Action::SaveSession(file.clone(), Detail::Full));
+    until(&mut harness, "saving", |session| session.file() == Some(file.as_path()) && !session.is_saving());
+    let epoch = session(&harness).epoch();
+    harness.state_mut().host_mut().handle(Action::OpenSession(file));
+    until(&mut harness, "opening", |session| session.epoch() != epoch && at_rest(session));
+    steps(&mut harness, 2);
+    assert_eq!(session(&harness).settings().refine.classifier, "gtsrb12-robust");
+    assert!(is_said(&harness), "opened again, they are still another's");
+}
+
+#[test]
+fn what_runs_are_compared_by_is_whole_however_much_sets_them_apart() {
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+    edit(&mut harness, |settings| {
+        let refine = &mut settings.refine;
+        (refine.rule, refine.step_size, refine.noise, refine.gradient_divisor) = (Rule::Sgld, 0.012_34, 0.005, 100.0);
+        (refine.objective, refine.target) = (lapidary::refiner::Objective::Ce, Target::Untargeted);
+    });
+    click(&mut harness, "Reset");
+    until(&mut harness, "a new run", |session| at_rest(session) && session.trace().runs().count() == 2);
+    harness.get_by_role_and_label(Role::ComboBox, "Shown run").click();
+    steps(&mut harness, 4);
+    let label = |node: &egui_kittest::Node<'_>| node.accesskit_node().label().unwrap_or_default();
+    let is_mean = |node: &egui_kittest::Node<'_>| label(node).starts_with("mean p ") && label(node).ends_with('%');
+    let means: Vec<egui::Rect> =
+        harness.query_all_by_label_contains("mean p ").filter(is_mean).map(|node| node.rect()).collect();
+    // Not the text about the shown run, which is below.
+    let is_apart = |node: &egui_kittest::Node<'_>| !label(node).starts_with("Run ");
+    let apart: Vec<egui::Rect> =
+        harness.query_all_by_label_contains("step size 0.01234").filter(is_apart).map(|node| node.rect()).collect();
+    assert_eq!((means.len(), apart.len()), (2, 1), "{means:?} {apart:?}");
+    assert!((means[0].right() - means[1].right()).abs() < 1.0, "one column: {means:?}");
+    let row = means.iter().find(|mean| mean.y_range().contains(apart[0].center().y)).expect("in one line");
+    assert!(apart[0].right() <= row.left() && row.width() > 30.0, "{apart:?} {row:?}");
+}
+
+#[test]
+fn no_trace_crosses_a_change_of_the_classifier_but_the_distance() {
+    const AXIS: f32 = 42.0;
+    let root = tempfile::tempdir().unwrap();
+    let mut harness = workbench(root.path());
+    generate(&mut harness);
+    click(&mut harness, "Step");
+    until(&mut harness, "one iteration", |session| session.path().len() == 2 && !session.is_busy());
+    edit(&mut harness, |settings| settings.refine.classifier = "gtsrb12-robust".to_owned());
+    harness.state_mut().host_mut().handle(Action::Do(Verb::Branch));
+    until(&mut harness, "a branch", |session| session.trace().runs().count() == 2 && at_rest(session));
+    for (trace, said) in [
+        ("Trace: Objective", "Iteration 0 has another classifier"),
+        ("Trace: Target probability", "Iteration 0 has another classifier"),
+        ("Trace: ‖gradient‖₂", "Iteration 0 has another classifier"),
+        ("Trace: ‖δ‖₂", "Iteration 0, sample 0: "),
+    ] {
+        let plot = harness.get_by_role_and_label(Role::Slider, trace).rect();
+        harness.hover_at(egui::pos2(plot.left() + AXIS, plot.center().y));
+        steps(&mut harness, 8);
+        harness.get_by_label_contains(said);
+    }
+}

@@ -104,6 +104,11 @@ fn a_step_is_typed_as_a_length_or_as_a_share_of_the_radius() {
     assert_eq!(typed("1.5*3/7"), Ok((1.5 * 3.0 / 7.0, StepUnit::Absolute)));
     assert_eq!(typed("0.1x"), Ok((0.1, StepUnit::Ratio)));
     assert_eq!(typed("10 %"), Ok((0.1, StepUnit::Ratio)));
+    // A flag means the same whatever a session had before; in a field the unit is the one that is seen there.
+    let share = RefineSettings { step_unit: StepUnit::Ratio, ..Default::default() };
+    let (mut by_flag, mut in_field) = (share.clone(), share);
+    assert_eq!((row.type_in(&mut by_flag, "0.1"), row.type_into_field(&mut in_field, "0.1")), (Ok(()), Ok(())));
+    assert_eq!([by_flag, in_field].map(|all| all.step_length()), [0.1, 0.1 * 3.0]);
     for bad in ["x", "%", "0x", "", "wide"] {
         let mut settings = RefineSettings::default();
         let message = row.type_in(&mut settings, bad).unwrap_err().to_string();
@@ -144,4 +149,35 @@ fn objectives_compare_only_while_formula_and_targets_stay() {
     assert!(!base.compares_with(&RefineSettings { classifier: "another".to_owned(), ..base.clone() }));
     assert!(!base.compares_with(&pseudo));
     assert!(!pseudo.compares_with(&RefineSettings { debias: true, ..pseudo.clone() }));
+}
+
+#[test]
+fn what_was_chosen_for_a_ball_comes_back_with_the_ball() {
+    let rule = RefineSettings::TABLE.iter().find(|row| row.flag() == "rule").unwrap();
+    let choose = |settings: &mut RefineSettings, key| rule.put(settings, Value::Choice(key));
+    for share in [0.33, 0.1, 1.0 / 7.0] {
+        let (step_unit, step_size) = (StepUnit::Ratio, share);
+        let chosen =
+            RefineSettings { step_unit, step_size, random_start: true, restarts: 4, ..RefineSettings::default() };
+        let mut settings = chosen.clone();
+        choose(&mut settings, "sgld");
+        assert_eq!((settings.step_unit, settings.step_size), (StepUnit::Absolute, share * 3.0));
+        assert_eq!(settings.check(), Ok(()));
+        choose(&mut settings, "ascent");
+        // Also when the session was saved and opened on the way.
+        let text = serde_json::to_string(&settings).unwrap();
+        let mut settings: RefineSettings = serde_json::from_str(&text).unwrap();
+        choose(&mut settings, "pgd");
+        assert_eq!(settings, chosen, "to the last bit");
+    }
+    let mut settings = RefineSettings { step_unit: StepUnit::Ratio, step_size: 0.1, ..RefineSettings::default() };
+    choose(&mut settings, "sgld");
+    settings.step_size = 1.5;
+    choose(&mut settings, "pgd");
+    assert_eq!((settings.step_unit, settings.step_size), (StepUnit::Ratio, 0.5), "the length that was typed meanwhile");
+    let mut settings = RefineSettings::default();
+    choose(&mut settings, "sgld");
+    assert!(!serde_json::to_string(&settings).unwrap().contains("aside"), "nothing was chosen");
+    choose(&mut settings, "pgd");
+    assert_eq!(settings, RefineSettings::default());
 }

@@ -262,7 +262,7 @@ fn a_checkpoint_of_other_classes_changes_nothing_and_a_classifier_refines_again(
     session.handle(Action::Do(Verb::RunOrPause));
     assert_eq!((runs(&session), session.class_name(3)), (1, signs[3].clone()));
     let titles: Vec<&str> = session.notices.list()[1..].iter().map(|notice| notice.title.as_str()).collect();
-    assert_eq!(titles, ["Another classifier is chosen", "No run is begun"]);
+    assert_eq!(titles, ["No run is begun"]);
     session.handle(Action::Do(Verb::Undo));
     assert_eq!((session.settings(), session.class_names()), (&before, &signs[..]));
 
