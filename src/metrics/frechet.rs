@@ -119,7 +119,9 @@ pub(super) fn frechet_influences(features: &Features, reference: &Gaussian) -> R
     });
     let mut influences: Vec<f64> = blocks.collect::<Vec<_>>().concat();
     let mean = influences.iter().sum::<f64>() / influences.len() as f64;
-    influences.iter_mut().for_each(|influence| *influence -= mean);
+    for influence in &mut influences {
+        *influence -= mean;
+    }
     Ok((value, influences))
 }
 
