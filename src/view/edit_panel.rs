@@ -16,6 +16,8 @@ const BRUSH_ROW: Setting<f64> = Setting::new(Kind::Number(&BRUSH_RADIUS), <f64 a
 
 /// Height of what is said of the button, in points: two lines.
 const HINT_HEIGHT: f32 = 28.0;
+/// Likewise, of frames, whose class is said: three lines.
+const FRAMES_HEIGHT: f32 = 42.0;
 
 /// Draws the section; edits go into `settings`, what is painted into `actions`.
 pub fn edit_panel_ui(
@@ -32,7 +34,7 @@ pub fn edit_panel_ui(
         let label = if settings.task.needs_reference() { Verb::Edit.label() } else { "Make frames" };
         verb_button(ui, session, Verb::Edit, label, actions);
         ui.scope(|ui| {
-            ui.set_min_height(HINT_HEIGHT);
+            ui.set_min_height(if settings.task.needs_reference() { HINT_HEIGHT } else { FRAMES_HEIGHT });
             ui.add(egui::Label::new(RichText::new(hint(session, settings)).weak().small()).wrap());
         });
         widgets::grid("edit").show(ui, |ui| {
@@ -99,8 +101,8 @@ fn hint(session: &Session, settings: &EditSettings) -> String {
     if !task.needs_reference() {
         let ends = (settings.seed_from, settings.seed_to);
         let class = frame_class_in_words(generate, ends, session.generator_classes());
-        let class = class.map_or_else(String::new, |class| format!("; {class}: list another under Classes"));
-        return format!("Makes {samples} frames; needs no picture{class}");
+        let class = class.map(|class| format!(": {class}; list another under Classes"));
+        return format!("Makes {samples} frames{}", class.as_deref().unwrap_or("; needs no picture"));
     }
     let Some(origins) = session.origins() else { return "Open a picture first".to_owned() };
     if task.needs_mask() && session.mask().is_none() {
