@@ -395,6 +395,33 @@ fn an_interpolation_begins_and_ends_with_the_pictures_of_its_seeds() {
 }
 
 #[test]
+fn frames_without_a_listed_class_have_that_of_their_first_seed_which_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    let ends = ["edit", "--task", "interpolate", "--seed-from", "3", "--seed-to", "9", "--samples", "2"];
+    let output = run(folder.path(), &[&ends[..], &["--out", "frames"]].concat());
+    run(folder.path(), &["generate", "--seeds", "3..4", "--out", "made"]);
+    let samples = at("frames/samples.npz");
+    assert_eq!(array::<i64>(&samples, "arr_1").1, [3, 3]);
+    let (frames, made) = (array::<f32>(&samples, "images").1, array::<f32>(&at("made/samples.npz"), "images").1);
+    let apart = frames.iter().zip(&made).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(apart < 1e-5, "the first frame is the picture of its seed: {apart}");
+    let said = "all frames are of the class of seed 3, ";
+    let other = "(seed 9 by itself has ";
+    let text = stderr(&output);
+    assert!(text.contains(said) && text.contains(other) && text.contains("choose another with --classes"), "{text}");
+    let dry = stdout(&run(folder.path(), &[&ends[..], &["--out", "dry", "--dry-run"]].concat()));
+    assert!(dry.contains(said) && dry.lines().any(|line| line.starts_with("classes") && line.ends_with("×2")), "{dry}");
+    let listed = run(folder.path(), &[&ends[..], &["--classes", "stop", "--out", "listed"]].concat());
+    assert!(!stderr(&listed).contains("all frames are of"), "{}", stderr(&listed));
+    // No frame is of one seed.
+    let mut archive = zip::ZipArchive::new(File::open(&samples).unwrap()).unwrap();
+    let holds = ["images.npy", "seeds.npy"].map(|name| archive.by_name(name).is_ok());
+    assert_eq!(holds, [true, false]);
+    run(folder.path(), &["refine", "--input", "frames/samples.npz", "--iterations", "1", "--out", "refined"]);
+}
+
+#[test]
 fn a_search_prints_and_writes_the_best_time_between_two_steps() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), &["search", "--seeds", "0..4", "--grid", "6", "--out", "found"]);

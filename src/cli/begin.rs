@@ -17,6 +17,7 @@ use crate::origins::Origins;
 use crate::session::changes::{files_of, hashes};
 use crate::session::document::{Document, MaskFile, relative_file};
 use crate::trace::Trace;
+use crate::units::counted;
 
 /// What a file takes on a disk at least, and is rounded up to, in bytes.
 pub(super) const BLOCK: u64 = 4096;
@@ -38,6 +39,9 @@ pub(super) struct Job<'a> {
     pub(super) bytes: u64,
     /// What it is a share of, where several runs do the work.
     pub(super) share: Option<&'a Share>,
+    /// The first place and the number of the pictures that are done batch by batch, behind which `--resume` goes on; none where
+    /// all are one batch, which begins anew.
+    pub(super) batches: Option<(usize, usize)>,
 }
 
 /// A command that may begin.
@@ -95,8 +99,8 @@ impl Begun {
 
 impl Job<'_> {
     /// The folder that the results would go to, for a dry run, which refuses what the run refuses; `None` when everything was done
-    /// before, which is said.
-    pub(super) fn look(&self, options: &RunOptions) -> anyhow::Result<Option<PathBuf>> {
+    /// before, which is said. Of work that is gone on with, a line about how much of it is done.
+    pub(super) fn look(&self, options: &RunOptions) -> anyhow::Result<Option<(PathBuf, Option<String>)>> {
         let inputs = self.inputs(options);
         let is_asked = options.earlier == Earlier::Resume;
         let recipe = if is_asked { self.recipe(options, &self.hashes(options)) } else { String::new() };
@@ -106,7 +110,22 @@ impl Job<'_> {
             return Ok(None);
         }
         export::check_space(&folder, self.needed())?;
-        Ok(Some(folder))
+        let done = is_asked.then(|| self.done(&folder, &recipe));
+        Ok(Some((folder, done)))
+    }
+
+    /// A line about how much of the work an earlier run of the same command has finished in a folder.
+    fn done(&self, folder: &Path, recipe: &str) -> String {
+        let text = match self.batches {
+            None => "all is one batch, which begins anew".to_owned(),
+            Some((start, of)) => match export::finished(folder, recipe, start) {
+                0 => "no batch is finished yet".to_owned(),
+                done => {
+                    format!("{done} of {} are done in finished batches and not made again", counted(of, "picture"))
+                }
+            },
+        };
+        format!("{:<11}{text}", "resume")
     }
 
     /// Takes the folder; `None` when everything was done before, which is said.
@@ -223,8 +242,16 @@ mod tests {
     use crate::cli::DEFAULT_OUT;
     use crate::session::Settings;
 
-    const OF_NOTHING: Job<'_> =
-        Job { command: "refine", files: &[], pictures: None, mask: None, real: &[], bytes: 0, share: None };
+    const OF_NOTHING: Job<'_> = Job {
+        command: "refine",
+        files: &[],
+        pictures: None,
+        mask: None,
+        real: &[],
+        bytes: 0,
+        share: None,
+        batches: None,
+    };
 
     #[test]
     fn a_recipe_is_about_the_real_pictures_too_which_are_inputs() {

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use crossbeam::channel::{Receiver, Sender, bounded, select};
 
 use super::progress::Progress;
-use super::say::{say_err, say_out};
+use super::say::{is_said, say_err, say_out};
 use super::{CliError, Outcome, RunOptions, signals};
 use crate::export::OutFolder;
 use crate::generator::Mask;
@@ -124,9 +124,9 @@ impl Driver {
         out.take_warnings().iter().for_each(|warning| self.say(warning));
     }
 
-    /// Says what may be left out when quiet, which warnings are not.
+    /// Says those of the notes that are said, see [`is_said`].
     pub(super) fn note(&self, notes: &[String]) {
-        for note in notes.iter().filter(|note| !self.quiet || note.starts_with("warning:")) {
+        for note in notes.iter().filter(|note| is_said(note, self.quiet)) {
             self.say(note);
         }
     }

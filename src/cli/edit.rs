@@ -12,12 +12,13 @@ use super::generate::{check_sampling, windows};
 use super::maker::{Maker, part_of};
 use super::opened::{Opened, changed, labelled, stored_pictures};
 use super::refine::Described;
-use super::rehearsal::{Rehearsal, rehearse};
+use super::rehearsal::rehearse;
 use super::say::{say_err, say_out};
 use super::{CliError, Outcome, RunOptions, Source, flags};
 use crate::classifier::labels::listed;
 use crate::classifier::translation;
 use crate::data::{Batch, read_picture};
+use crate::generator::interpolation::{frame_class_in_words, frame_labels};
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, EditTask, GenerateError, GenerateSettings, Mask};
 use crate::image::centre;
@@ -65,9 +66,12 @@ impl EditOptions {
 /// # Errors
 /// The chain from what failed to why; what was finished before stays.
 pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> {
+    let generator = flags::find(&options.run.settings.generate.generator, true)?;
+    let mut options = options.clone();
+    options.run.notes.extend(class_of_frames(&options.run.settings, &generator.0.classes));
+    let options = &options;
     let RunOptions { settings, source, .. } = &options.run;
     let task = settings.edit.task;
-    let generator = flags::find(&settings.generate.generator, true)?;
     let mut pictures = match source {
         Source::Pictures(paths) if task.needs_reference() => {
             Some(Opened::new(paths, options.run.part)?.strictly(options.run.strict))
@@ -106,18 +110,32 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
         Some(_) if task == EditTask::Denoise && !settings.edit.add_noise => 1,
         _ => options.run.count(),
     };
-    if given.is_some_and(|n| n > 1 && options.counts && n != options.run.count()) && !options.run.quiet {
-        say_err(&format!("note: of several pictures each gives one result, so {count} are made"));
+    if given.is_some_and(|n| n > 1 && options.counts && n != options.run.count()) {
+        say_err(&format!("warning: of several pictures each gives one result, so {count} are made"));
     }
     let files = super::generate::files(count);
     let bytes = super::generate::bytes(count, generator.0.shape(), task.needs_reference());
     let (opens, mask_file) = (pictures.as_ref(), options.mask.as_deref());
-    let job = Job { command: "edit", files: &files, pictures: opens, mask: mask_file, real: &[], bytes, share: None };
+    // Places in an archive or a folder; the first one may have others before it.
+    let start = opens.filter(|_| count > 1).map_or(0, |pictures| pictures.range.start);
+    // The frames between two seeds are known by their share of the way, so they are made together.
+    let is_one = task == EditTask::Interpolate;
+    let batches = (!is_one).then_some((start, count));
+    let job = Job {
+        command: "edit",
+        files: &files,
+        pictures: opens,
+        mask: mask_file,
+        real: &[],
+        bytes,
+        share: None,
+        batches,
+    };
     if options.run.dry_run {
-        let Some(Rehearsal { out, .. }) = rehearse(&options.run, &job, &[&generator], generator.0.shape())? else {
+        let Some(found) = rehearse(&options.run, &job, &[&generator], generator.0.shape())? else {
             return Ok(Outcome::Done);
         };
-        say_out(&plan(options, &generator, opens, (&out, &files)))?;
+        say_out(&found.told(plan(options, &generator, opens, (&found.out, &files))))?;
         return Ok(Outcome::Done);
     }
     let Some(begun) = job.begin(&options.run)? else { return Ok(Outcome::Done) };
@@ -125,12 +143,13 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
     if let (Some(recorded), Some(pictures)) = (&options.run.recorded, opens) {
         driver.compare(recorded.compare_inputs(&pictures.names(), &begun.hashes));
     }
-    // Places in an archive or a folder; the first one may have others before it.
-    let start = opens.filter(|_| count > 1).map_or(0, |pictures| pictures.range.start);
-    // The frames between two seeds are known by their share of the way, so they are made together.
-    let together = if task == EditTask::Interpolate { count } else { settings.compute.batch as usize };
+    // Of a single picture they are said with how it was fitted.
+    if let Some(pictures) = opens.filter(|pictures| pictures.count() > 1) {
+        driver.note(pictures.source.notes());
+    }
+    let together = if is_one { count } else { settings.compute.batch as usize };
     let mut maker = Maker::new(begun, driver, ("editing", start..start + count), together)?;
-    if task == EditTask::Interpolate {
+    if is_one {
         maker.begin_anew()?;
     }
     let ended = make(&mut maker, (pictures.as_ref(), stored.as_ref()), mask.as_ref(), &generator.0);
@@ -139,6 +158,14 @@ pub fn run(options: &EditOptions, folders: &Folders) -> anyhow::Result<Outcome> 
         let (samples, refined) = (out.join("samples.npz"), out.join("refined"));
         format!("\nrefine them with: lapidary refine --input {} --out {}", word(&samples), word(&refined))
     })
+}
+
+/// A note about the class of frames that nobody chose one for.
+fn class_of_frames(settings: &Settings, classes: &[String]) -> Option<String> {
+    let Settings { generate, edit, .. } = settings;
+    let ends = Some((edit.seed_from, edit.seed_to)).filter(|_| edit.task == EditTask::Interpolate)?;
+    let said = frame_class_in_words(generate, ends, classes)?;
+    Some(format!("note: {said}: choose another with --classes"))
 }
 
 /// A path as one word of a shell, which is no flag.
@@ -366,9 +393,14 @@ fn plan(
     let labelled = pictures.is_some_and(|pictures| pictures.source.has_labels());
     let classes = match &settings.generate.classes {
         _ if generator.classes.is_empty() => describe_labels(&[], &generator.classes),
+        _ if task == EditTask::Interpolate => {
+            let samples = options.run.count() as u32;
+            let generate = GenerateSettings { samples, ..settings.generate.clone() };
+            let ends = (settings.edit.seed_from, settings.edit.seed_to);
+            describe_labels(&frame_labels(&generate, ends, generator.classes.len()), &generator.classes)
+        }
         Classes::All if labelled => "those that the archive says".to_owned(),
         Classes::All if stored => "those stored with the pictures".to_owned(),
-        Classes::All if task == EditTask::Interpolate => describe_labels(&[0], &generator.classes),
         Classes::All => "those that the classifier sees".to_owned(),
         Classes::Only(_) | Classes::Random => {
             let count = pictures.map_or(1, Opened::count);

@@ -10,7 +10,7 @@ use super::describe::{describe_compute, describe_generation, describe_model, wou
 use super::driver::Driver;
 use super::maker::Maker;
 use super::opened::MAX_TOGETHER;
-use super::rehearsal::{Rehearsal, rehearse};
+use super::rehearsal::rehearse;
 use super::say::say_out;
 use super::{Outcome, RunOptions, flags, shard};
 use crate::export::{self, Share};
@@ -38,13 +38,15 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
     let files = if share.is_some() { export::SHARED.to_vec() } else { files(count) };
     let bytes = shard::bytes(share.as_ref(), bytes(count, generator.shape(), false));
     let share = share.as_ref();
-    let job = Job { command: "generate", files: &files, pictures: None, mask: None, real: &[], bytes, share };
+    let own = share.map_or(0..count, |share| share.own.clone());
+    let batches = Some((own.start, own.len()));
+    let job = Job { command: "generate", files: &files, pictures: None, mask: None, real: &[], bytes, share, batches };
     if options.dry_run {
         let model = (generator, path);
-        let Some(Rehearsal { out, .. }) = rehearse(options, &job, &[&model], model.0.shape())? else {
+        let Some(found) = rehearse(options, &job, &[&model], model.0.shape())? else {
             return Ok(Outcome::Done);
         };
-        say_out(&plan(options, (&model.0, model.1.as_deref()), share, (&out, &files)))?;
+        say_out(&found.told(plan(options, (&model.0, model.1.as_deref()), share, (&found.out, &files))))?;
         return Ok(Outcome::Done);
     }
     let Some(begun) = job.begin(options)? else { return Ok(Outcome::Done) };

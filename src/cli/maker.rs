@@ -43,6 +43,7 @@ impl Maker {
         let own = begun.out.share().map_or_else(|| all.clone(), |share| share.own.clone());
         let parts = Parts::open(begun.out.path(), begun.out.recipe(), own.start)?;
         driver.note(parts.warnings());
+        driver.note(parts.lost(own.start, begun.out.reached()).as_slice());
         Ok(Self { begun, driver, parts, what, batch: batch.clamp(1, all.len().max(1)), all, own })
     }
 
@@ -58,7 +59,11 @@ impl Maker {
 
     /// Forgets what is unfinished, where the rest cannot be made by itself.
     pub(super) fn begin_anew(&mut self) -> Result<(), ExportError> {
-        if self.rest().is_empty() { Ok(()) } else { self.parts.clear() }
+        if self.rest().is_empty() {
+            return Ok(());
+        }
+        self.parts.clear()?;
+        self.begun.out.set_reached(0)
     }
 
     /// The settings for the batch at `places`, which `filled` pictures are made for.
@@ -89,6 +94,7 @@ impl Maker {
             // A batch that was cut short goes on where it was cut.
             let end = if self.driver.interrupted { places.start + n } else { places.end };
             self.add((start, end), n, &made)?;
+            self.begun.out.set_reached(self.parts.next(self.own.start))?;
         }
         Ok(!self.driver.interrupted)
     }

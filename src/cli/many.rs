@@ -60,6 +60,7 @@ pub(super) fn run(
     let own = begun.out.share().map_or(all, |share| share.own.clone());
     let parts = Parts::open(begun.out.path(), begun.out.recipe(), own.start)?;
     driver.note(parts.warnings());
+    driver.note(parts.lost(own.start, begun.out.reached()).as_slice());
     let rest = parts.next(own.start).min(own.end)..own.end;
     let mut many = Many { begun, driver, parts, iterations, classifier, references, own, batch };
     let ended = match pictures {
@@ -165,6 +166,7 @@ impl Many<'_> {
             levels: self.begun.options.levels,
             sums: &Tally::of(&done.before, &done.numbers, &targets).to_sums(),
         })?;
+        self.begun.out.set_reached(self.parts.next(self.own.start))?;
         Ok(!self.driver.interrupted)
     }
 

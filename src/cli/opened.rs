@@ -279,7 +279,7 @@ pub(super) fn references(
     // Each has a partner, so none may be left out.
     let mut opened = Opened::new(paths, Part::default())?.strictly(true);
     if opened.count() > MAX_TOGETHER {
-        driver.note(&[format!("note: of {} real pictures the first {MAX_TOGETHER} are used", opened.count())]);
+        driver.note(&[format!("warning: of {} real pictures the first {MAX_TOGETHER} are used", opened.count())]);
         opened.range.end = MAX_TOGETHER;
     }
     let Some(batch) = opened.read(shape, &mut |done, of| driver.is_reading(done, of))? else { return Ok(None) };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::say::{harmless, say_err};
+use super::say::{harmless, is_said, say_err};
 use crate::units::{bytes, duration};
 
 /// The progress bar while pictures are computed.
@@ -46,9 +46,9 @@ impl Progress {
         Self { bar, long: None, lines, quiet, tail: String::new() }
     }
 
-    /// Says something past the bar that may be left out when quiet.
+    /// Says something past the bar that may be left out when quiet, unless it is a warning.
     pub(super) fn note(&self, text: &str) {
-        if !self.quiet {
+        if is_said(text, self.quiet) {
             self.bar.suspend(|| say_err(text));
         }
     }

@@ -14,7 +14,7 @@ use super::driver::Driver;
 use super::ending::told_under_way;
 use super::generate::{check_sampling, together};
 use super::opened::{self, MAX_TOGETHER, Opened, labelled, listed_labels, stored_pictures};
-use super::rehearsal::{Rehearsal, rehearse};
+use super::rehearsal::rehearse;
 use super::say::say_out;
 use super::tally::{RUN, Tally, stopped};
 use super::{CliError, Outcome, RunOptions, Source, flags, many, shard};
@@ -101,21 +101,32 @@ pub fn run(options: &RunOptions, folders: &Folders) -> anyhow::Result<Outcome> {
         n * (15 * values + 3 * BLOCK / 2)
     };
     let share = share.as_ref();
-    let job =
-        Job { command: "refine", files: &files, pictures: pictures.as_ref(), mask: None, real: &[], bytes, share };
+    let own = share.map_or_else(|| places.clone(), |share| share.own.clone());
+    // Pictures that are held at once are one batch, with every number of every iteration.
+    let batches = long.then_some((own.start, own.len()));
+    let job = Job {
+        command: "refine",
+        files: &files,
+        pictures: pictures.as_ref(),
+        mask: None,
+        real: &[],
+        bytes,
+        share,
+        batches,
+    };
     if options.dry_run {
         if let Source::Stored(path) = source {
             stored(path, options, &classifier.0)?;
         }
         let models: Vec<&Described> = generator.iter().chain([&classifier]).collect();
-        let Some(Rehearsal { out, pictures: readable }) = rehearse(options, &job, &models, classifier.0.shape())?
-        else {
+        let Some(found) = rehearse(options, &job, &models, classifier.0.shape())? else {
             return Ok(Outcome::Done);
         };
         if pictures.is_some() && !long {
-            listed_or_recorded(options, (places.start, readable), &classifier.0)?;
+            listed_or_recorded(options, (places.start, found.pictures), &classifier.0)?;
         }
-        say_out(&plan(options, generator.as_ref(), &classifier, (pictures.as_ref(), share), (&out, &files)))?;
+        let plan = plan(options, generator.as_ref(), &classifier, (pictures.as_ref(), share), (&found.out, &files));
+        say_out(&found.told(plan))?;
         return Ok(Outcome::Done);
     }
     let Some(begun) = job.begin(options)? else { return Ok(Outcome::Done) };

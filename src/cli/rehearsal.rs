@@ -8,7 +8,7 @@ use super::begin::Job;
 use super::opened::{MAX_TOGETHER, Opened, changed};
 use super::progress::Progress;
 use super::refine::Described;
-use super::say::say_err;
+use super::say::{is_said, say_err};
 use super::{Part, RunOptions};
 use crate::checkpoint::unwatched;
 use crate::session::{Settings, changes};
@@ -20,6 +20,18 @@ pub(super) struct Rehearsal {
     pub(super) out: PathBuf,
     /// Pictures that can be read, of those that are opened.
     pub(super) pictures: usize,
+    /// Of work that is gone on with, a line about how much of it is done.
+    done: Option<String>,
+}
+
+impl Rehearsal {
+    /// A plan, and behind it how much of it is done.
+    pub(super) fn told(&self, plan: String) -> String {
+        match &self.done {
+            Some(done) => format!("{plan}\n{done}"),
+            None => plan,
+        }
+    }
 }
 
 /// Looks at the folder of the results, at the models, and at pictures that are fitted to `shape`, `[C, H, W]`; `None` when
@@ -33,7 +45,7 @@ pub(super) fn rehearse(
     models: &[&Described],
     shape: [usize; 3],
 ) -> anyhow::Result<Option<Rehearsal>> {
-    let Some(out) = job.look(options)? else { return Ok(None) };
+    let Some((out, done)) = job.look(options)? else { return Ok(None) };
     for model in models {
         look_into(model, options)?;
     }
@@ -43,7 +55,7 @@ pub(super) fn rehearse(
         warn(recorded.compare_references(&options.references, &references));
         warn(recorded.compare_inputs(&files, &inputs));
     }
-    let mut rehearsal = Rehearsal { out, pictures: 0 };
+    let mut rehearsal = Rehearsal { out, pictures: 0, done };
     if !options.references.is_empty() {
         let mut real = Opened::new(&options.references, Part::default())?.strictly(true);
         real.range.end = real.range.end.min(MAX_TOGETHER);
@@ -106,7 +118,7 @@ fn read(pictures: &Opened, shape: [usize; 3], options: &RunOptions) -> anyhow::R
         })
     };
     progress.bar.finish_and_clear();
-    notes?.iter().filter(|_| !options.quiet).for_each(|note| say_err(note));
+    notes?.iter().filter(|note| is_said(note, options.quiet)).for_each(|note| say_err(note));
     Ok(count)
 }
 

@@ -26,6 +26,11 @@ pub fn say_err(text: &str) {
     }
 }
 
+/// Whether a note is said: what may be left out when quiet, which warnings are not.
+pub(super) fn is_said(note: &str, quiet: bool) -> bool {
+    !quiet || note.starts_with("warning:")
+}
+
 /// The text with control characters, which names of files may have and terminals obey, in digits.
 pub(super) fn harmless(text: &str) -> Cow<'_, str> {
     let is_obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
@@ -42,6 +47,12 @@ pub(super) fn harmless(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_warning_is_said_when_quiet_too() {
+        let said = |quiet| ["note: three", "warning: two", "written: one"].map(|note| is_said(note, quiet));
+        assert_eq!((said(false), said(true)), ([true; 3], [false, true, false]));
+    }
 
     #[test]
     fn no_control_character_reaches_the_terminal() {

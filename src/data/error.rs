@@ -180,12 +180,12 @@ impl PictureError {
         }
     }
 
-    /// In one line, for a file that is left out.
+    /// A warning in one line, for a file that is left out.
     #[must_use]
     pub fn left_out(&self) -> String {
         let text = self.to_string();
         let (sentence, path) = text.split_once('\n').unwrap_or((&text, "a picture"));
-        format!("{path} is left out: {sentence}")
+        format!("warning: {path} is left out: {sentence}")
     }
 }
 

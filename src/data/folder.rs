@@ -7,6 +7,9 @@ use super::PictureError;
 use super::picture::is_picture;
 use super::results::{Results, archive_instead};
 
+/// What is left out though it may be a picture, or hold some: nobody meant that it should be.
+const UNREAD: [&str; 3] = ["links that lead nowhere", "not readable", "folders that cannot be read"];
+
 /// A file among those that are opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Listed {
@@ -31,7 +34,8 @@ pub(super) fn pictures_in(root: &Path) -> Result<(Vec<Listed>, Option<String>), 
         });
     }
     let counts: Vec<String> = left_out.iter().map(|(what, count)| format!("{what} {count}")).collect();
-    let note = format!("note: left out of {}: {}", root.display(), counts.join(", "));
+    let kind = if left_out.keys().any(|what| UNREAD.contains(what)) { "warning" } else { "note" };
+    let note = format!("{kind}: left out of {}: {}", root.display(), counts.join(", "));
     Ok((files, (!counts.is_empty()).then_some(note)))
 }
 
@@ -63,15 +67,15 @@ impl Walk<'_> {
                 // macOS puts one beside every file on a foreign disk, named and ending like it.
                 _ if name.starts_with('.') => self.leave("hidden"),
                 Ok(_) if is_left(&path) => self.leave("results of Lapidary"),
-                Err(_) if path.is_symlink() => self.leave("links that lead nowhere"),
-                Err(_) => self.leave("not readable"),
+                Err(_) if path.is_symlink() => self.leave(UNREAD[0]),
+                Err(_) => self.leave(UNREAD[1]),
                 Ok(meta) if meta.is_dir() => {
                     let results = Results::of(&path);
                     let own = results.as_ref().map(|results| (path.as_path(), results));
                     if results.as_ref().is_some_and(Results::are_alone) {
                         self.leave("folders of results");
                     } else if self.enter(&path, first.or(Some(&name)), own.or(within)).is_err() {
-                        self.leave("folders that cannot be read");
+                        self.leave(UNREAD[2]);
                     }
                 }
                 Ok(meta) if !meta.is_file() => self.leave("pipes, devices and sockets"),
@@ -109,13 +113,13 @@ pub(super) fn classes_of(files: &[Listed], names: &[String]) -> Result<Vec<usize
     let is_number = |file: &Listed| file.folder.as_deref().is_some_and(|folder| folder.parse::<u64>().is_ok());
     if let Some(name) = names.first().filter(|_| files.iter().all(is_number)) {
         return Err(Some(format!(
-            "note: the folders are named as numbers, which may be of another list of classes, so they say no classes: name them as the classes are, such as {name:?}"
+            "warning: the folders are named as numbers, which may be of another list of classes, so they say no classes: name them as the classes are, such as {name:?}"
         )));
     }
     Err(some.then(|| {
         let folder = files[odd].folder.as_deref().unwrap_or("the folder itself");
         format!(
-            "note: not every folder is named as a class ({folder:?} is not), so none says the class of its pictures"
+            "warning: not every folder is named as a class ({folder:?} is not), so none says the class of its pictures"
         )
     }))
 }
@@ -163,6 +167,7 @@ mod tests {
         assert_eq!(names(&files), ["a.png", "b.png", "deep/er/c.png", "deep/scan.jp2"]);
         assert_eq!(files[2].folder.as_deref(), Some("deep"));
         let note = note.unwrap();
+        assert!(note.starts_with(if cfg!(unix) { "warning: left out of " } else { "note: left out of " }), "{note}");
         for part in ["hidden 2", "other files 1", "folders of results 1"] {
             assert!(note.contains(part), "{part}: {note}");
         }
@@ -192,7 +197,8 @@ mod tests {
         std::fs::write(at("result.npz"), "").unwrap();
         let (files, note) = pictures_in(folder.path()).unwrap();
         assert_eq!(names(&files), ["after/000001.png"]);
-        assert!(note.unwrap().contains("results of Lapidary 5"));
+        let note = note.unwrap();
+        assert!(note.starts_with("note: ") && note.contains("results of Lapidary 5"), "nothing is missed: {note}");
         std::fs::create_dir_all(at("figures")).unwrap();
         picture(&at("refined/after/000001.png"));
         std::fs::write(at("refined/session.json"), session).unwrap();

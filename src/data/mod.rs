@@ -203,7 +203,7 @@ impl PictureSource {
                 Ok(to) => labels.iter_mut().for_each(|label| *label = to.get(*label).copied().unwrap_or(*label)),
                 Err(error) => {
                     self.notes.push(format!(
-                        "note: the pictures are of {}, which the model does not know all, so their classes are left aside",
+                        "warning: the pictures are of {}, which the model does not know all, so their classes are left aside",
                         listed(own)
                     ));
                     (self.labels, self.foreign) = (None, Some(error));
@@ -279,6 +279,15 @@ impl PictureSource {
     #[must_use]
     pub fn labels(&self) -> Option<&[usize]> {
         self.labels.as_deref()
+    }
+
+    /// What the pictures at these places are called, where each is a file of its own.
+    #[must_use]
+    pub fn names_at(&self, range: Range<usize>) -> Vec<&str> {
+        match &self.kind {
+            Kind::Files(files) => files[range].iter().map(|file| file.name.as_str()).collect(),
+            Kind::Archive(_) | Kind::Idx(_) => Vec::new(),
+        }
     }
 
     /// The files that pictures are read from: each picture's own, or the archive.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::file::{Experiment, NONE, Published};
 use crate::metrics::words::{arrow, latex, latex_head, latex_number, with_interval};
-use crate::metrics::{Metric, Number, Sure};
+use crate::metrics::{Metric, Number, Sure, other_number};
 
 /// The numbers of one set of pictures.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,9 +91,8 @@ impl<'a> Table<'a> {
         head.extend(columns.iter().map(|metric| format!("{} {}", metric.label(), arrow(*metric))));
         let mut lines = vec![head];
         lines.extend(self.rows.iter().map(|row| {
-            let pictures = row.found.as_ref().map_or_else(|| "–".to_owned(), |found| found.pictures.to_string());
             let cells = columns.iter().map(|metric| self.cell(row, *metric, "–", plain));
-            [row.generator.to_owned(), row.refinement.to_owned(), pictures].into_iter().chain(cells).collect()
+            [row.generator.to_owned(), row.refinement.to_owned(), row.pictures("–")].into_iter().chain(cells).collect()
         }));
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
@@ -121,6 +120,7 @@ impl<'a> Table<'a> {
         if missing > 0 {
             notes.push(format!("{missing} of {} lines are not measured yet", self.rows.len()));
         }
+        notes.extend(self.other_numbers());
         if !self.protocol.is_empty() {
             notes.push(self.protocol.clone());
         }
@@ -132,6 +132,29 @@ impl<'a> Table<'a> {
             notes.push(format!("[published]: {}", sources.join("; ")));
         }
         notes
+    }
+
+    /// Warnings of lines whose distances do not compare with those of the first, for they are of other numbers of pictures: of
+    /// the lines of a generator that have as many, the first is named.
+    fn other_numbers(&self) -> Vec<String> {
+        let Some(first) = self.first_distance() else { return Vec::new() };
+        let mut told: Vec<(&str, usize)> = Vec::new();
+        let mut notes = Vec::new();
+        for row in &self.rows {
+            let (Some(note), Some(found)) = (row.other_number(first), &row.found) else { continue };
+            if !told.contains(&(row.generator, found.pictures)) {
+                told.push((row.generator, found.pictures));
+                notes.push(format!("warning: {note}"));
+            }
+        }
+        notes
+    }
+
+    /// The first line that is measured, where distances are shown at all.
+    fn first_distance(&self) -> Option<&Row<'a>> {
+        let is_distance = |metric: &Metric| matches!(metric, Metric::Frechet | Metric::SpatialFrechet);
+        let has_distances = self.columns().iter().any(is_distance);
+        self.rows.iter().find(|row| has_distances && row.found.is_some())
     }
 
     /// One line for every number.
@@ -155,7 +178,9 @@ impl<'a> Table<'a> {
             "published",
             "source",
             "protocol",
+            "warning",
         ])?;
+        let first = self.first_distance();
         for row in &self.rows {
             let Some(found) = &row.found else { continue };
             for metric in self.columns() {
@@ -168,6 +193,7 @@ impl<'a> Table<'a> {
                     published.map_or_else(String::new, |published| published.value.to_string()),
                     published.map_or_else(String::new, |published| published.source.clone()),
                     self.protocol.clone(),
+                    first.and_then(|first| row.other_number(first)).unwrap_or_default(),
                 ];
                 let numbers = written(Some(*of)).into_iter().chain(written(*change));
                 rows.write_record(own.into_iter().chain(what).chain(numbers).chain(theirs))?;
@@ -189,7 +215,7 @@ impl<'a> Table<'a> {
         }
         let _infallible = writeln!(
             text,
-            "\\begin{{tabular}}{{ll{}}}\n\\toprule\ngenerator & refinement & {} \\\\",
+            "\\begin{{tabular}}{{llr{}}}\n\\toprule\ngenerator & refinement & pictures & {} \\\\",
             "r".repeat(columns.len()),
             head.join(" & ")
         );
@@ -197,7 +223,8 @@ impl<'a> Table<'a> {
             let is_first = place == 0 || self.rows[place - 1].generator != row.generator;
             let generator = if is_first { latex(row.generator) } else { String::new() };
             let cells = columns.iter().map(|metric| self.cell(row, *metric, "--", latex_number));
-            let line: Vec<String> = [generator, latex(row.refinement)].into_iter().chain(cells).collect();
+            let line: Vec<String> =
+                [generator, latex(row.refinement), row.pictures("--")].into_iter().chain(cells).collect();
             let rule = if is_first { "\\midrule\n" } else { "" };
             let _infallible = writeln!(text, "{rule}{} \\\\", line.join(" & "));
         }
@@ -209,13 +236,14 @@ impl<'a> Table<'a> {
     pub fn markdown(&self) -> String {
         let columns = self.columns();
         let head = columns.iter().map(|metric| format!("{} {}", metric.label(), arrow(*metric)));
-        let head: Vec<String> = ["generator", "refinement"].map(str::to_owned).into_iter().chain(head).collect();
+        let head: Vec<String> =
+            ["generator", "refinement", "pictures"].map(str::to_owned).into_iter().chain(head).collect();
         let mut text = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
         let escaped = |name: &str| name.replace('|', "\\|");
         for row in &self.rows {
             let cells = columns.iter().map(|metric| self.cell(row, *metric, "–", plain));
             let line: Vec<String> =
-                [escaped(row.generator), escaped(row.refinement)].into_iter().chain(cells).collect();
+                [escaped(row.generator), escaped(row.refinement), row.pictures("–")].into_iter().chain(cells).collect();
             let _infallible = writeln!(text, "| {} |", line.join(" | "));
         }
         for note in self.notes() {
@@ -226,6 +254,27 @@ impl<'a> Table<'a> {
 }
 
 impl Row<'_> {
+    /// How many pictures its numbers are of; `none` where there are none yet.
+    fn pictures(&self, none: &str) -> String {
+        self.found.as_ref().map_or_else(|| none.to_owned(), |found| found.pictures.to_string())
+    }
+
+    /// What a reader must know of its distances and those of another line, where they are of other numbers of pictures.
+    fn other_number(&self, first: &Self) -> Option<String> {
+        let of = |row: &Self| Some((row.name(), row.found.as_ref()?.pictures));
+        let ((name, n), (other, of_other)) = (of(self)?, of(first)?);
+        other_number((&name, n), (&other, of_other))
+    }
+
+    /// What it is called in a sentence.
+    fn name(&self) -> String {
+        if self.refinement == NONE {
+            self.generator.to_owned()
+        } else {
+            format!("{} / {}", self.generator, self.refinement)
+        }
+    }
+
     fn number(&self, metric: Metric) -> Option<&Number> {
         self.found.as_ref()?.numbers.iter().find(|number| number.metric == metric)
     }
@@ -314,7 +363,8 @@ source = "Somebody 2024, table 1"
         );
         let latex = table.latex();
         assert!(
-            latex.contains("\\midrule\nA\\_1 & none & $2.0000 \\pm 0.2500$") && latex.contains("\n & robust & -- & --"),
+            latex.contains("\\midrule\nA\\_1 & none & 8 & $2.0000 \\pm 0.2500$")
+                && latex.contains("\n & robust & -- & -- & --"),
             "{latex}"
         );
         assert!(latex.starts_with("% 2 of 6") && latex.matches("\\midrule").count() == 2, "{latex}");
@@ -323,7 +373,29 @@ source = "Somebody 2024, table 1"
             latex.contains("$1.0000 \\pm 0.2500$ [1.5]") && markdown.contains("| 1.0000 ± 0.2500 [1.5] |"),
             "{latex}"
         );
-        assert!(markdown.contains("| B\\|2 | robust | 0.5000 ± 0.2500 | 50.00 % |"), "{markdown}");
+        assert!(markdown.contains("| B\\|2 | robust | 8 | 0.5000 ± 0.2500 | 50.00 % |"), "{markdown}");
+    }
+
+    #[test]
+    fn every_form_says_how_many_pictures_and_which_distances_do_not_compare() {
+        let experiment = Experiment::read(FILE).unwrap();
+        let of = |pictures| Some(vec![Found { pictures, ..found(2.0) }, Found { pictures, ..found(1.0) }]);
+        let forms = |more: &[Option<Vec<Found>>]| {
+            let found = [&[of(8), of(8)][..], more].concat();
+            let table = Table::new(&experiment, &found, "by this network".to_owned());
+            [table.text(), table.csv().unwrap(), table.latex(), table.markdown()]
+        };
+        let said = "B|2 has 48 pictures and A_1 has 8: Fréchet distances shrink with the number of pictures, so theirs do not compare";
+        for (form, columns) in forms(&[of(48), of(48)]).iter().zip([None, None, Some(" & 48 & "), Some(" | 48 | ")]) {
+            assert!(form.contains("pictures") && form.contains("48"), "{form}");
+            assert!(columns.is_none_or(|columns| form.matches(columns).count() == 3), "{form}");
+            assert!(form.contains(said) || form.contains(&said.replace("B|2", "B|2 / joint")), "{form}");
+        }
+        let [text, csv, latex, _] = forms(&[of(48), of(48)]);
+        assert_eq!(text.matches("warning: ").count(), 1, "once for all lines of a generator: {text}");
+        assert_eq!(csv.matches("do not compare").count(), 6, "three lines with two numbers each: {csv}");
+        assert!(latex.starts_with(&format!("% warning: {said}\n")), "{latex}");
+        assert!(forms(&[of(8), None]).iter().all(|form| !form.contains("do not compare")), "all have as many");
     }
 
     #[test]

@@ -33,7 +33,8 @@ const COLUMNS: [&str; 18] = [
 
 /// Header of a long refinement: every picture before and after. `index` counts in the source, `label` is empty when the source
 /// does not say, `iterations` are those behind the picture that was kept, until it came to rest; `name` is its file, or its
-/// archive and its place there; `label_class` and `class` are the names of label and target.
+/// archive and its place there; `label_class` and `class` are the names of label and target; `seed` is what random starts and noise
+/// are drawn by, of an opened picture its place, whatever it was made of.
 const REFINED_COLUMNS: [&str; 15] = [
     "index",
     "label",

@@ -8,6 +8,7 @@ mod index;
 mod keep;
 mod leaving;
 mod lying;
+mod reached;
 mod shared;
 mod stash;
 
@@ -24,6 +25,7 @@ pub(super) use self::lying::{bytes_of_parts, is_numbered};
 use self::lying::{
     first_missing, holds_parts, in_the_way, is_filled, is_locked, matching, numbered, sweep, unfinished,
 };
+pub use self::reached::unfinished_in;
 pub use self::shared::ShareFolder;
 use super::ExportError;
 use super::share::Share;
@@ -242,7 +244,7 @@ impl Claim<'_> {
             return Ok(claimed);
         }
         sweep(&folder);
-        let index = index.unwrap_or_else(|| Index::new(self.recipe, self.share, replaced.as_ref()));
+        let index = index.unwrap_or_else(|| self.new_index(&folder, replaced.as_ref()));
         // From here on, what fails leaves everything as it was.
         let out =
             OutFolder { path: folder, made, index, replaced, written: !begins, parts: false, aside: Vec::new(), lock };

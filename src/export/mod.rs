@@ -15,8 +15,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-pub use self::folder::{Claim, Claimed, Earlier, Extent, OutFolder, ShareFolder, abandon};
-pub use self::parts::{Parts, RefinedBatch, SHEET_OF_MANY, SeenBatch, UnderWay};
+pub use self::folder::{Claim, Claimed, Earlier, Extent, OutFolder, ShareFolder, abandon, unfinished_in};
+pub use self::parts::{Parts, RefinedBatch, SHEET_OF_MANY, SeenBatch, UnderWay, finished};
 pub use self::png::write as write_png;
 pub use self::seen::{write_features, write_statistics};
 pub use self::share::{MAX_SHARDS, Shard, Share};

@@ -11,6 +11,7 @@ use zip::{ZipArchive, ZipWriter};
 
 use super::{ExportError, Exporter, Out, Results, durably};
 use crate::file::Sha256;
+use crate::generator::EditTask;
 use crate::image::{ImageBatch, Levels};
 use crate::origins::Origins;
 
@@ -33,10 +34,11 @@ const LARGE_ENTRY: u64 = (1 << 32) - (1 << 16);
 pub const REFINED: Exporter = Exporter { files: "result.npz", write: write_refined };
 
 /// A generated batch: `arr_0`, `arr_1`, `class_names`, `images` (float32) and `seeds`, as in [`REFINED`]. Edited pictures have `reference`
-/// (float32, what each was edited from) and perhaps `mask` (uint8, `[H, W]`, 1 where pixels were generated) as well.
+/// (float32, what each was edited from) and perhaps `mask` (uint8, `[H, W]`, 1 where pixels were generated) as well. Frames between two
+/// seeds have no `seeds`: none is of one.
 pub const GENERATED: Exporter = Exporter {
     files: "samples.npz",
-    write: |folder, results| write_generated(&folder.join(GENERATED.files), results.origins),
+    write: |folder, results| write_generated(&folder.join(GENERATED.files), results.origins, are_frames(results)),
 };
 
 fn write_refined(folder: &Path, results: &Results<'_>) -> Result<(), ExportError> {
@@ -57,12 +59,22 @@ fn write_refined(folder: &Path, results: &Results<'_>) -> Result<(), ExportError
     })
 }
 
-fn write_generated(path: &Path, origins: &Origins) -> Result<(), ExportError> {
-    archive(path, |archive| generated(archive, origins))
+fn write_generated(path: &Path, origins: &Origins, are_frames: bool) -> Result<(), ExportError> {
+    archive(path, |archive| if are_frames { without_seeds(archive, origins) } else { generated(archive, origins) })
+}
+
+/// Whether the noise of every picture lies between that of two seeds.
+fn are_frames(results: &Results<'_>) -> bool {
+    results.document.edited.as_ref().is_some_and(|edited| edited.task == EditTask::Interpolate)
 }
 
 /// The arrays of [`GENERATED`], in their order.
 pub(super) fn generated<W: Write + Seek>(archive: &mut ZipWriter<W>, origins: &Origins) -> std::io::Result<()> {
+    without_seeds(archive, origins)?;
+    array(archive, "seeds", &[origins.seeds.len()], origins.seeds.iter().copied())
+}
+
+fn without_seeds<W: Write + Seek>(archive: &mut ZipWriter<W>, origins: &Origins) -> std::io::Result<()> {
     // An empty list means that the labels of the pictures mean nothing.
     let labels = match origins.classes.as_deref() {
         Some([]) => None,
@@ -77,7 +89,7 @@ pub(super) fn generated<W: Write + Seek>(archive: &mut ZipWriter<W>, origins: &O
             array(archive, "mask", &shape, mask.missing().iter().map(|missing| u8::from(*missing)))?;
         }
     }
-    array(archive, "seeds", &[origins.seeds.len()], origins.seeds.iter().copied())
+    Ok(())
 }
 
 /// An array of many archives.
@@ -360,8 +372,8 @@ mod tests {
             edited: None,
         };
         let (a, b) = (folder.path().join("a.npz"), folder.path().join("b.npz"));
-        write_generated(&a, &origins).unwrap();
-        write_generated(&b, &origins).unwrap();
+        write_generated(&a, &origins, false).unwrap();
+        write_generated(&b, &origins, false).unwrap();
         assert_eq!(std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap());
         let mut archive = zip::ZipArchive::new(File::open(&a).unwrap()).unwrap();
         let levels = npyz::NpyFile::new(archive.by_name("arr_0.npy").unwrap()).unwrap();
@@ -380,7 +392,7 @@ mod tests {
         };
         let parts = [0, 1].map(|i| folder.path().join(format!("{i}.npz")));
         for (i, part) in parts.iter().enumerate() {
-            write_generated(part, &half(i)).unwrap();
+            write_generated(part, &half(i), false).unwrap();
         }
         join(&b, &parts, &OF_GENERATED).unwrap();
         assert_eq!(std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap(), "byte by byte");

@@ -111,6 +111,12 @@ pub(super) fn batches_in(results: &Path, key: &str, start: usize) -> std::io::Re
     Ok((list, strangers))
 }
 
+/// Pictures in the finished batches of results, as [`Parts::open`] finds them; nothing is changed.
+#[must_use]
+pub fn finished(results: &Path, key: &str, start: usize) -> usize {
+    batches_in(results, key, start).map_or(0, |(list, _)| list.iter().map(Part::count).sum())
+}
+
 /// Finished batches, in order.
 #[derive(Debug)]
 pub struct Parts {
@@ -118,6 +124,8 @@ pub struct Parts {
     /// Stands for what they are parts of.
     key: String,
     list: Vec<Part>,
+    /// What has the name of one and was none.
+    strangers: Vec<PathBuf>,
     warnings: Vec<String>,
 }
 
@@ -133,16 +141,16 @@ impl Parts {
         std::fs::create_dir_all(&folder).map_err(fail)?;
         let (list, strangers) = batches_in(results, key, start).map_err(fail)?;
         // Somebody wrote into them, or they were somewhere else.
-        let set_aside = |path: PathBuf| {
-            let kept = free_path(&path);
-            let became = match std::fs::rename(&path, &kept) {
+        let set_aside = |path: &PathBuf| {
+            let kept = free_path(path);
+            let became = match std::fs::rename(path, &kept) {
                 Ok(()) => format!("it is kept as {}, and ", kept.file_name().unwrap_or_default().display()),
                 Err(_) => String::new(),
             };
             format!("warning: {} is not what was written there, so {became}it is made anew", path.display())
         };
-        let warnings = strangers.into_iter().map(set_aside).collect();
-        Ok(Self { folder, key: key.to_owned(), list, warnings })
+        let warnings = strangers.iter().map(set_aside).collect();
+        Ok(Self { folder, key: key.to_owned(), list, strangers, warnings })
     }
 
     /// Those of all shares of something long, which stay where they are; `results` is the folder that they are put together in.
@@ -151,13 +159,26 @@ impl Parts {
     pub fn of_shares(results: &Path, shares: &[ShareFolder]) -> Self {
         let key = shares.first().map_or_else(String::new, |share| share.recipe().to_owned());
         let list = shares.iter().flat_map(|share| share.batches.iter().cloned()).collect();
-        Self { folder: results.to_owned(), key, list, warnings: Vec::new() }
+        Self { folder: results.to_owned(), key, list, strangers: Vec::new(), warnings: Vec::new() }
     }
 
     /// What is to be said of those that are not taken.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// A warning where batches were finished up to the place `reached`, and one of them is not there any more; of one that was
+    /// changed, [`Self::warnings`] tell.
+    #[must_use]
+    pub fn lost(&self, start: usize, reached: usize) -> Option<String> {
+        let path = path_of(&self.folder, self.next(start));
+        (self.next(start) < reached && !self.strangers.contains(&path)).then(|| {
+            format!(
+                "warning: {} was finished before, but is not there any more, so it is made anew with all that came behind it; to keep them, stop now and put it back",
+                path.display()
+            )
+        })
     }
 
     /// The place to go on at.

@@ -90,8 +90,13 @@ pub const STROKE_END: Parameter = Parameter {
 };
 
 /// Seed of the first frame.
-pub const SEED_FROM: Parameter =
-    Parameter { flag: "seed-from", label: "From seed", about: "Seed of the first frame", default: 0.0, ..SEED };
+pub const SEED_FROM: Parameter = Parameter {
+    flag: "seed-from",
+    label: "From seed",
+    about: "Seed of the first frame; all frames have the class that its picture has, unless classes are listed",
+    default: 0.0,
+    ..SEED
+};
 
 /// Seed of the last frame.
 pub const SEED_TO: Parameter = Parameter {

@@ -1,5 +1,6 @@
 //! Frames between two seeds.
 
+use super::settings::{Classes, GenerateSettings};
 use crate::noise::{Purpose, normal_noise};
 
 /// Spherical interpolation from `a` (`position` u = 0) to `b` (1): `(sin((1 - u) ψ) a + sin(u ψ) b) / sin ψ`, where `ψ`
@@ -42,9 +43,65 @@ pub fn frame_noise(ends: (u64, u64), positions: &[f64], purpose: Purpose, sample
     positions.iter().flat_map(|position| slerp(&from, &to, *position)).collect()
 }
 
+/// The class that a picture of one seed would have, of `k`.
+fn class_of(settings: &GenerateSettings, seed: u64, k: usize) -> usize {
+    let one = GenerateSettings { first_seed: seed, samples: 1, ..settings.clone() };
+    one.labels(k).first().copied().unwrap_or(0)
+}
+
+/// Class of every frame, for a model with `k` classes: in an interpolation only the noise changes, so all have that of the picture
+/// of the first seed, unless classes are listed, which are taken in turn.
+#[must_use]
+pub fn frame_labels(settings: &GenerateSettings, ends: (u64, u64), k: usize) -> Vec<usize> {
+    match settings.classes {
+        Classes::Only(_) => settings.labels(k),
+        Classes::All | Classes::Random => vec![class_of(settings, ends.0, k); settings.samples as usize],
+    }
+}
+
+/// Which class frames have that nobody listed a class for, among these; `None` where somebody did, or there are none.
+#[must_use]
+pub fn frame_class_in_words(settings: &GenerateSettings, (from, to): (u64, u64), names: &[String]) -> Option<String> {
+    if names.is_empty() || matches!(settings.classes, Classes::Only(_)) {
+        return None;
+    }
+    let [first, last] = [from, to].map(|seed| &names[class_of(settings, seed, names.len())]);
+    let other = if first == last { String::new() } else { format!(" (seed {to} by itself has {last})") };
+    Some(format!("all frames are of the class of seed {from}, {first}{other}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frames_have_the_class_of_their_first_seed_unless_classes_are_listed() {
+        let labels = |classes: &Classes, ends| {
+            let settings = GenerateSettings { classes: classes.clone(), samples: 3, ..Default::default() };
+            frame_labels(&settings, ends, 12)
+        };
+        assert_eq!(labels(&Classes::All, (3, 9)), [3; 3]);
+        assert_eq!(labels(&Classes::All, (27, 9)), [3; 3], "in turn, as pictures of seeds");
+        assert_eq!(labels(&Classes::Only(vec![7]), (3, 9)), [7; 3]);
+        assert_eq!(labels(&Classes::Only(vec![7, 2]), (3, 9)), [7, 2, 7]);
+        let drawn = GenerateSettings { classes: Classes::Random, first_seed: 3, samples: 1, ..Default::default() };
+        assert_eq!(labels(&Classes::Random, (3, 9)), [drawn.labels(12)[0]; 3]);
+        assert_eq!(frame_labels(&GenerateSettings { samples: 2, ..Default::default() }, (3, 9), 0), [0; 2]);
+    }
+
+    #[test]
+    fn a_class_that_nobody_listed_is_said_and_that_the_other_end_has_another() {
+        let names = ["stop", "yield", "no entry"].map(str::to_owned);
+        let said = |classes: Classes, ends, names: &[String]| {
+            frame_class_in_words(&GenerateSettings { classes, ..Default::default() }, ends, names)
+        };
+        let same = said(Classes::All, (4, 7), &names).unwrap();
+        assert_eq!(same, "all frames are of the class of seed 4, yield");
+        let other = said(Classes::All, (4, 8), &names).unwrap();
+        assert_eq!(other, "all frames are of the class of seed 4, yield (seed 8 by itself has no entry)");
+        assert_eq!(said(Classes::Only(vec![0]), (4, 8), &names), None);
+        assert_eq!(said(Classes::All, (4, 8), &[]), None);
+    }
 
     #[test]
     fn the_ends_are_the_seeds_own_noises() {

@@ -44,7 +44,7 @@ pub use self::interval::{FEW, Interval, mean_change};
 pub use self::kernel::{KernelDistance, SUBSET, SUBSETS, kernel_distance};
 pub use self::metric::Metric;
 pub use self::neighbours::{Neighbourhoods, Neighbours};
-pub use self::report::{Number, Report, Set, Sure, cautions, compare};
+pub use self::report::{Number, Report, Set, Sure, cautions, compare, other_number};
 pub use self::score::{Score, agreement, confidence, inception_score};
 pub use self::statistics::{Real, Statistics, StatisticsError};
 

@@ -161,13 +161,7 @@ fn notes(real: &Real, set: &Set, first: &Set) -> Vec<String> {
         notes.extend(about(real, width));
     }
     notes.extend(few_for_distance((name, n), width));
-    if n != first.features.len() {
-        notes.push(format!(
-            "{name} has {n} pictures and {} has {}: Fréchet distances shrink with the number of pictures, so theirs do not compare",
-            first.name,
-            first.features.len()
-        ));
-    }
+    notes.extend(other_number((name, n), (&first.name, first.features.len())));
     notes.extend(few_for_score((name, n), features.classes()));
     let bits = |row: &[f32]| row.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
     let distinct: HashSet<Vec<u32>> = (0..n).map(|place| bits(features.row(place))).collect();
@@ -197,6 +191,16 @@ pub fn cautions(metric: Metric, real: Option<&Real>, set: (&str, usize), [width,
         Metric::Inception => few_for_score(set, classes).into_iter().collect(),
         _ => Vec::new(),
     }
+}
+
+/// What a reader of the numbers of two sets must know, each a name and how many pictures it has, where these are not as many.
+#[must_use]
+pub fn other_number((name, n): (&str, usize), (first, of_first): (&str, usize)) -> Option<String> {
+    (n != of_first).then(|| {
+        format!(
+            "{name} has {n} pictures and {first} has {of_first}: Fréchet distances shrink with the number of pictures, so theirs do not compare"
+        )
+    })
 }
 
 fn few_for_distance((name, n): (&str, usize), width: usize) -> Option<String> {

@@ -7,7 +7,8 @@ use super::setting_row::{field_ui, setting_ui};
 use super::top_bar::verb_button;
 use super::ts_field::TsField;
 use super::{theme, widgets};
-use crate::generator::{EditSettings, EditTask};
+use crate::generator::EditSettings;
+use crate::generator::interpolation::frame_class_in_words;
 use crate::parameter::{Held, Kind, Setting};
 use crate::session::{Action, Session, Verb};
 
@@ -15,6 +16,8 @@ const BRUSH_ROW: Setting<f64> = Setting::new(Kind::Number(&BRUSH_RADIUS), <f64 a
 
 /// Height of what is said of the button, in points: two lines.
 const HINT_HEIGHT: f32 = 28.0;
+/// Likewise, of frames, whose class is said: three lines.
+const FRAMES_HEIGHT: f32 = 42.0;
 
 /// Draws the section; edits go into `settings`, what is painted into `actions`.
 pub fn edit_panel_ui(
@@ -31,8 +34,8 @@ pub fn edit_panel_ui(
         let label = if settings.task.needs_reference() { Verb::Edit.label() } else { "Make frames" };
         verb_button(ui, session, Verb::Edit, label, actions);
         ui.scope(|ui| {
-            ui.set_min_height(HINT_HEIGHT);
-            ui.add(egui::Label::new(RichText::new(hint(session, settings.task)).weak().small()).wrap());
+            ui.set_min_height(if settings.task.needs_reference() { HINT_HEIGHT } else { FRAMES_HEIGHT });
+            ui.add(egui::Label::new(RichText::new(hint(session, settings)).weak().small()).wrap());
         });
         widgets::grid("edit").show(ui, |ui| {
             for row in others {
@@ -92,10 +95,14 @@ fn mask_ui(ui: &mut Ui, session: &Session, brush: &mut MaskBrush, actions: &mut 
 }
 
 /// What the button will act on. From one picture as many are made as there are samples, from several one each.
-fn hint(session: &Session, task: EditTask) -> String {
-    let samples = session.settings().generate.samples;
+fn hint(session: &Session, settings: &EditSettings) -> String {
+    let (generate, task) = (&session.settings().generate, settings.task);
+    let samples = generate.samples;
     if !task.needs_reference() {
-        return format!("Makes {samples} frames; needs no picture");
+        let ends = (settings.seed_from, settings.seed_to);
+        let class = frame_class_in_words(generate, ends, session.generator_classes());
+        let class = class.map(|class| format!(": {class}; list another under Classes"));
+        return format!("Makes {samples} frames{}", class.as_deref().unwrap_or("; needs no picture"));
     }
     let Some(origins) = session.origins() else { return "Open a picture first".to_owned() };
     if task.needs_mask() && session.mask().is_none() {

@@ -8,6 +8,7 @@ use super::error::WorkError;
 use super::generate::check_labels;
 use super::make::{Begin, Recipe};
 use crate::generator::editing::cycle;
+use crate::generator::interpolation::frame_labels;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{Classes, EditInput, EditSettings, EditTask, GenerateSettings, Generator, Making, Mask, Plan};
 use crate::image::ImageBatch;
@@ -80,8 +81,7 @@ impl Recipe for Edit {
                 self.classes = if classes.is_empty() { origins.classes.clone() } else { self.classes.take() };
                 (0..n).map(|i| labels[i % labels.len()]).collect()
             }
-            // In an interpolation only the noise changes.
-            (None, Classes::All) => vec![0; n],
+            (None, _) => frame_labels(&asked, (self.how.seed_from, self.how.seed_to), classes.len()),
             _ => asked.labels(classes.len()),
         };
         check_labels(&self.labels, classes.len())?;

@@ -134,6 +134,26 @@ fn long_results_are_measured_beside_the_pictures_before_them() {
 }
 
 #[test]
+fn sets_of_other_numbers_of_pictures_are_told_apart_in_every_form_of_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    run(path, &["generate", "--seeds", "100..112", "--out", "real"]);
+    run(path, &["generate", "--seeds", "0..14", "--out", "made"]);
+    let more = "[[generator]]\nname = \"others\"\ninput = \"made/samples.npz\"\n[[refinement]]";
+    let text = FILE.replace("each = { steps = [1, 2] }\n", "").replace("CM, steps 1", "CM");
+    std::fs::write(path.join("small.toml"), text.replacen("[[refinement]]", more, 1)).unwrap();
+    let output = lapidary(path, &["experiment", "small.toml", "--device", "cpu", "--quiet"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = "others has 14 pictures and CM has 12: Fréchet distances shrink with the number of pictures, so theirs do not compare";
+    assert!(stdout(&output).contains(&format!("warning: {said}")), "{}", stdout(&output));
+    for (name, count) in [("table.txt", "14 "), ("table.csv", ",14,"), ("table.tex", "& 14 &"), ("table.md", "| 14 |")]
+    {
+        let table = std::fs::read_to_string(path.join("small").join(name)).unwrap();
+        assert!(table.contains(said) && table.contains(count), "{name}: {table}");
+    }
+}
+
+#[test]
 fn what_an_experiment_cannot_do_is_said_before_it_begins() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();

@@ -96,6 +96,41 @@ fn a_word_behind_a_switch_is_no_file() {
 }
 
 #[test]
+fn a_picture_that_is_left_out_is_named_when_quiet_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for (place, name) in ["in", "real"].into_iter().enumerate() {
+        std::fs::create_dir(path.join(name)).unwrap();
+        for i in 0..8_u8 {
+            let level = 20 * i + 10 * place as u8;
+            let picture = image::RgbImage::from_fn(32, 32, |x, _| image::Rgb([level, x as u8, 255 - level]));
+            picture.save(path.join(name).join(format!("{i}.png"))).unwrap();
+        }
+    }
+    std::fs::write(path.join("in/broken.png"), "no picture").unwrap();
+    let said = "broken.png is left out: this is a text file, but no picture";
+    for args in [
+        &["refine", "--input", "in", "--iterations", "1", "--out", "r"][..],
+        &["refine", "--input", "in", "--iterations", "1", "--out", "d", "--dry-run"],
+        &["edit", "--task", "denoise", "--input", "in", "--out", "e"],
+        &["evaluate", "in", "--reference", "real", "--out", "t.json"],
+    ] {
+        let output = run(path, &[args, &["--quiet"]].concat());
+        let text = stderr(&output);
+        let warnings: Vec<&str> = text.lines().filter(|line| line.contains(said)).collect();
+        assert!(warnings.len() == 1 && warnings[0].starts_with("warning: "), "{args:?}: {text}");
+        assert!(!text.contains("note: "), "{args:?}: {text}");
+    }
+    let table: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path.join("t.json")).unwrap()).unwrap();
+    assert_eq!(table["sets"][0]["left_out"], serde_json::json!(["broken.png"]));
+    // What was asked for and not done.
+    let several = ["edit", "--task", "denoise", "--input", "in", "--samples", "5", "--out", "s", "--quiet"];
+    let output = run(path, &several);
+    assert!(stderr(&output).contains("warning: of several pictures each gives one result"), "{}", stderr(&output));
+}
+
+#[test]
 fn names_are_shown_and_not_obeyed() {
     let folder = tempfile::tempdir().unwrap();
     let name = "a\u{1b}[31m\u{7}.png";

@@ -51,6 +51,30 @@ fn generated_pictures_are_those_of_one_run() {
 }
 
 #[test]
+fn a_finished_batch_that_is_gone_is_told_of_and_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join("o-1-of-2").join(name);
+    let args = ["generate", "--seeds", "0..6", "--batch", "2", "--shard", "1/2", "--out", "o"];
+    let resume = |more: &[&str]| run(folder.path(), &[&args[..], &["--resume"], more].concat());
+    let dry = resume(&["--dry-run"]);
+    assert!(stdout(&dry).contains("resume     no batch is finished yet"), "{}", stdout(&dry));
+    run(folder.path(), &args);
+    let before = contents(&at(""));
+    std::fs::remove_file(at("parts/00000002.npz")).unwrap();
+    let dry = resume(&["--dry-run"]);
+    let done = "resume     2 of 4 pictures are done in finished batches and not made again";
+    assert!(stdout(&dry).contains(done), "{}", stdout(&dry));
+    let again = resume(&["--quiet"]);
+    let said = stderr(&again);
+    assert!(
+        said.contains("warning: ") && said.contains("00000002.npz was finished before, but is not there"),
+        "{said}"
+    );
+    assert!(contents(&at("")) == before, "the same bytes");
+    assert!(!stderr(&resume(&[])).contains("warning: "), "nothing is missing now");
+}
+
+#[test]
 fn refined_pictures_of_an_archive_are_those_of_one_run() {
     let folder = tempfile::tempdir().unwrap();
     samples(&folder.path().join("in.npz"), 7);

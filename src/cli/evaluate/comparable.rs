@@ -89,6 +89,7 @@ mod tests {
             classes: &[],
             sets: &sets,
             fitted: &[0],
+            left_out: &[Vec::new()],
             reports: &reports,
             paired: &[None],
             lpips: None,

@@ -206,7 +206,7 @@ pub(super) fn labels_of(set: &Pictures, looked: &Looked, extractor: &Manifest) -
     };
     if let Some(label) = labels.iter().find(|label| **label >= classes) {
         let note = format!(
-            "note: {name} have pictures of class {label}, but the extractor knows those from 0 to {}: their labels are left aside",
+            "warning: {name} have pictures of class {label}, but the extractor knows those from 0 to {}: their labels are left aside",
             classes.saturating_sub(1)
         );
         return (None, Some(note));

@@ -184,6 +184,7 @@ impl Measurement<'_> {
         let Seen { real, sets: looked, paired, device } = seen;
         let (real, described) = reference.real(real)?;
         let fitted: Vec<usize> = looked.iter().map(|looked| looked.fitted).collect();
+        let left_out: Vec<_> = sets.iter().zip(&looked).map(|(set, looked)| set.left_out(&looked.names)).collect();
         let of_set = |(set, looked): (&super::sets::Pictures, Looked)| {
             let (labels, note) = labels_of(set, &looked, &extractor.manifest);
             driver.note(note.as_slice());
@@ -207,6 +208,7 @@ impl Measurement<'_> {
             classes: &extractor.manifest.classes,
             sets: &seen,
             fitted: &fitted,
+            left_out: &left_out,
             reports: &reports,
             paired: &paired,
             lpips: self.lpips.as_ref().map(|network| &network.sha256),

@@ -112,7 +112,7 @@ impl Pair {
         for (set, with) in partners.0.iter().enumerate().filter_map(|(set, with)| Some((set, (*with)?))) {
             let Some(shape) = forms[set].filter(|_| forms[with] == forms[set]) else {
                 notes.push(format!(
-                    "note: {} are not compared picture by picture with {}, for that needs pictures of one size",
+                    "warning: {} are not compared picture by picture with {}, for that needs pictures of one size",
                     sets[set].name, sets[with].name
                 ));
                 continue;

@@ -188,7 +188,7 @@ impl Reference {
             None => format!("of {size} (resize: {})", protocol.resize),
         };
         Some(format!(
-            "note: {} does not say which network its {} numbers a picture are of, nor of how many pictures of which size: they are taken for those of {} {taken}, and distances to others mean nothing",
+            "warning: {} does not say which network its {} numbers a picture are of, nor of how many pictures of which size: they are taken for those of {} {taken}, and distances to others mean nothing",
             self.path().display(),
             unsaid.statistics.gaussian.width(),
             protocol.extractor,

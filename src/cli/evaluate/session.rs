@@ -31,7 +31,7 @@ pub(super) fn sets(path: &Path, limit: Option<usize>, extractor: &Manifest) -> a
     };
     if before.is_none() && origins.classes.as_ref().is_none_or(|classes| !classes.is_empty()) {
         notes.push(format!(
-            "note: the classes of {name} are others than those of {}, so they are left aside",
+            "warning: the classes of {name} are others than those of {}, so they are left aside",
             extractor.name
         ));
     }

@@ -1,5 +1,6 @@
 //! Sets of pictures: where they come from, which of their pictures are taken, and of which classes these are.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -135,7 +136,7 @@ impl Pictures {
                 Ok(to) => seen.labels = Some(labels.iter().map(|own| to.get(*own).copied().unwrap_or(*own)).collect()),
                 Err(_) => {
                     notes.push(format!(
-                        "note: the classes of {name} are others than those of {}, so they are left aside",
+                        "warning: the classes of {name} are others than those of {}, so they are left aside",
                         extractor.name
                     ));
                     seen.labels = None;
@@ -171,6 +172,15 @@ impl Pictures {
     /// Whether the picture at this place of the source is taken.
     fn takes(&self, place: usize) -> bool {
         self.held_out.as_ref().is_none_or(|marks| !marks[place])
+    }
+
+    /// Names of the files that are taken and are none of these, which could be read.
+    pub(super) fn left_out(&self, read: &[String]) -> Vec<String> {
+        let Kind::Source(source) = &self.kind else { return Vec::new() };
+        let read: HashSet<&str> = read.iter().map(String::as_str).collect();
+        let taken = self.range.clone().zip(source.names_at(self.range.clone()));
+        let taken = taken.filter(|(place, name)| self.takes(*place) && !read.contains(name));
+        taken.map(|(_, name)| name.to_owned()).collect()
     }
 
     /// Pictures that are taken.
@@ -350,6 +360,10 @@ mod tests {
         };
         assert_eq!(read(0..4).unwrap(), (vec![(0, 2)], 2));
         assert_eq!(read(2..4).unwrap(), (Vec::new(), 1));
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(set.left_out(&names(&["0.png", "1.png"])), ["2.png", "3.png"]);
+        let first = Pictures::of(folder.path(), Some(1), &extractor()).unwrap().remove(0);
+        assert!(first.left_out(&names(&["0.png"])).is_empty(), "what nobody asked for is not missed");
         break_all(&files);
         assert!(read(0..4).is_err());
     }

@@ -25,7 +25,7 @@ use crate::cli::driver::Driver;
 use crate::cli::edit::word;
 use crate::cli::merge::{MergeError, MergeOptions};
 use crate::cli::progress::Progress;
-use crate::cli::say::say_err;
+use crate::cli::say::{is_said, say_err};
 use crate::cli::{Outcome, Shard, shard};
 use crate::data::PARTS;
 use crate::export::{
@@ -165,11 +165,8 @@ impl<'a> Measurement<'a> {
         let lpips = if options.lpips.is_empty() { None } else { Network::find(&options.lpips, &mut watch)? };
         progress.bar.finish_and_clear();
         let (pairs, notes) = subject.pairs();
-        notes.iter().chain(&subject.extractor.note(&subject.sha256)).for_each(|note| {
-            if !options.quiet || note.starts_with("warning:") {
-                say_err(note);
-            }
-        });
+        let notes = notes.iter().chain(&subject.extractor.note(&subject.sha256)).cloned().collect::<Vec<_>>();
+        notes.iter().filter(|note| is_said(note, options.quiet)).for_each(|note| say_err(note));
         let plan = subject.plan(&pairs);
         Ok(Self { options, subject, pairs, plan, lpips })
     }
@@ -194,7 +191,8 @@ impl<'a> Measurement<'a> {
                 let (options, lpips) = (self.options, self.lpips.as_ref());
                 let mut comparer = Comparer { options, lpips, driver: &mut *driver, done: streak.range.start };
                 comparer.read([&subject.sets[with], set], own, &mut |_, places, numbers| {
-                    Ok(parts.add_pairs(places, &numbers)?)
+                    parts.add_pairs(places, &numbers)?;
+                    Ok(out.set_reached(parts.next(share.own.start))?)
                 })?
             } else {
                 if told.replace(streak.what) != Some(streak.what) {
@@ -203,7 +201,8 @@ impl<'a> Measurement<'a> {
                 let mut looker = Looker { options: self.options, subject, driver: &mut *driver, done: looked, of };
                 let goes_on = looker.read(set, own, &mut |driver, places, seen| {
                     remember(out, driver)?;
-                    Ok(parts.add_seen(places, &seen)?)
+                    parts.add_seen(places, &seen)?;
+                    Ok(out.set_reached(parts.next(share.own.start))?)
                 })?;
                 looked = looker.done;
                 goes_on
@@ -276,7 +275,8 @@ fn work(
     (mut out, driver): (OutFolder, &mut Driver),
 ) -> anyhow::Result<Outcome> {
     let mut parts = Parts::open(out.path(), out.recipe(), share.own.start)?;
-    parts.warnings().iter().for_each(|warning| driver.say(warning));
+    driver.note(parts.warnings());
+    driver.note(parts.lost(share.own.start, out.reached()).as_slice());
     let done = |parts: &Parts| parts.next(share.own.start) - share.own.start;
     if done(&parts) > 0 {
         driver.note(&[format!("goes on behind {}", batches(done(&parts)))]);

@@ -140,6 +140,8 @@ pub(super) struct Table<'a> {
     pub(super) sets: &'a [Set],
     /// Pictures of every set that were cropped or resized.
     pub(super) fitted: &'a [usize],
+    /// Names of the files of every set that could not be read.
+    pub(super) left_out: &'a [Vec<String>],
     pub(super) reports: &'a [Report],
     /// Of every set how it is beside its partners, if it has some.
     pub(super) paired: &'a [Option<Paired>],
@@ -277,6 +279,7 @@ impl Table<'_> {
                 "set": set.name,
                 "pictures": set.features.len(),
                 "fitted": fitted,
+                "left_out": self.left_out[place],
                 // That of all, and how many: what has the same compares, number by number.
                 "comparable": short(&json!([comparable["hash"], set.features.len()])),
                 "numbers": numbers.collect::<Vec<_>>(),
@@ -332,10 +335,14 @@ impl Table<'_> {
         let metrics: Vec<Metric> = self.metrics().collect();
         let head: Vec<String> = metrics.iter().copied().map(latex_head).collect();
         // A name with a line break would end the comment.
-        let mut text = format!("% {}\n", self.protocol(true).replace(char::is_control, " "));
+        let mut text = String::new();
+        let notes = self.reports.iter().flat_map(|report| &report.notes).map(|note| format!("warning: {note}"));
+        for note in notes.chain([self.protocol(true)]) {
+            let _infallible = writeln!(text, "% {}", note.replace(char::is_control, " "));
+        }
         let _infallible = writeln!(
             text,
-            "\\begin{{tabular}}{{l{}}}\n\\toprule\n & {} \\\\\n\\midrule",
+            "\\begin{{tabular}}{{lr{}}}\n\\toprule\n & pictures & {} \\\\\n\\midrule",
             "r".repeat(metrics.len()),
             head.join(" & ")
         );
@@ -343,7 +350,8 @@ impl Table<'_> {
             let number = |metric: &Metric| self.number(place, *metric).map(|number| latex_number(number.of, *metric));
             let cell = |metric: &Metric| number(metric).unwrap_or_else(|| "--".to_owned());
             let cells: Vec<String> = metrics.iter().map(cell).collect();
-            let _infallible = writeln!(text, "{} & {} \\\\", latex(&set.name), cells.join(" & "));
+            let _infallible =
+                writeln!(text, "{} & {} & {} \\\\", latex(&set.name), set.features.len(), cells.join(" & "));
         }
         text += "\\bottomrule\n\\end{tabular}\n";
         format!("{SEAL}{}\n{text}", sha256(&[text.as_bytes()]))
@@ -385,6 +393,7 @@ pub(super) mod tests {
             classes: &classes,
             sets: &sets,
             fitted: &[0, 3],
+            left_out: &[Vec::new(), vec!["torn.png".to_owned()]],
             reports: &reports,
             paired: &paired,
             lpips: None,
@@ -433,11 +442,12 @@ pub(super) mod tests {
         assert_ne!(said[COMPARABLE]["hash"], json[COMPARABLE]["hash"], "two dialects do not compare");
         assert!(json["extractor"]["dialect"].is_null() && json["protocol"]["dialect"].is_null());
         assert_eq!((&json["sets"][1]["fitted"], &json["reference"]["pictures"]), (&3.into(), &12.into()));
+        assert_eq!((&json["sets"][0]["left_out"], &json["sets"][1]["left_out"]), (&json!([]), &json!(["torn.png"])));
         assert_eq!(json["sets"][1]["pairs"], json!({ "with": "a_1", "pairs": 11, "equal": 2 }));
         assert!(json["sets"][0]["pairs"].is_null() && json["protocol"]["lpips"].is_null());
         let latex = table.latex();
-        assert!(latex.contains("\na\\_1 & $0.2500 \\pm ") && latex.contains("\\,\\%"), "{latex}");
-        assert_eq!(latex.matches(" & ").count(), 3 * (10 + 3));
+        assert!(latex.contains("\na\\_1 & 12 & $0.2500 \\pm ") && latex.contains("\\,\\%"), "{latex}");
+        assert_eq!(latex.matches(" & ").count(), 3 * (1 + 10 + 3));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.json");
         assert_eq!(read(&path), None);

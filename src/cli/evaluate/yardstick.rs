@@ -19,7 +19,7 @@ use crate::cli::describe::describe_model;
 use crate::cli::driver::Driver;
 use crate::cli::progress::Progress;
 use crate::cli::rehearsal::look_into;
-use crate::cli::say::say_err;
+use crate::cli::say::{is_said, say_err};
 use crate::cli::{RunOptions, flags};
 use crate::data::Batch;
 use crate::image::ImageBatch;
@@ -145,7 +145,7 @@ impl Yardstick {
             )?));
         }
         progress.bar.finish_and_clear();
-        notes.iter().filter(|_| !run.quiet).for_each(|note| say_err(note));
+        notes.iter().filter(|note| is_said(note, run.quiet)).for_each(|note| say_err(note));
         Ok(())
     }
 

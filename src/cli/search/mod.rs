@@ -24,10 +24,10 @@ use super::refine::Described;
 use super::rehearsal::{Rehearsal, rehearse};
 use super::say::say_out;
 use super::usage::{DIALECT, EXTRACTOR, REFERENCE};
-use super::{CliError, Outcome, RunOptions, flags};
+use super::{CliError, Earlier, Outcome, RunOptions, flags};
 use crate::classifier::labels::listed;
 use crate::classifier::translation;
-use crate::export::{Extent, SEARCHED as TABLE};
+use crate::export::{Extent, SEARCHED as TABLE, unfinished_in};
 use crate::generator::schedule::time_step_sigmas;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{GenerateSettings, SamplerKind, TimeSteps};
@@ -195,8 +195,16 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
         By::Set(yardstick) => (yardstick.files(), format!(" {}", yardstick.key())),
     };
     let command = format!("search {metric:?} {method:?} {grid} {stride}{key}");
-    let job =
-        Job { command: &command, files: &[TABLE], pictures: None, mask: None, real: &real, bytes: 0, share: None };
+    let job = Job {
+        command: &command,
+        files: &[TABLE],
+        pictures: None,
+        mask: None,
+        real: &real,
+        bytes: 0,
+        share: None,
+        batches: None,
+    };
     if options.run.dry_run {
         return rehearsed(options, &job, (&generator, &by));
     }
@@ -355,7 +363,13 @@ fn rehearsed(options: &SearchOptions, job: &Job<'_>, (generator, by): (&Describe
     if let By::Set(yardstick) = by {
         yardstick.rehearse(&options.run)?;
     }
-    say_out(&plan(options, generator, by, &out)?)?;
+    let mut said = plan(options, generator, by, &out)?;
+    if options.run.earlier == Earlier::Resume {
+        let points = found::read(&unfinished_in(&out).join(TABLE), options.metric).len();
+        let points = counted(points, "point");
+        said = format!("{said}\n{:<11}{points} of the same command are judged and not judged again", "resume");
+    }
+    say_out(&said)?;
     Ok(Outcome::Done)
 }
 

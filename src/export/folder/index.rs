@@ -50,6 +50,9 @@ pub(super) struct Index {
     /// How much the results hold, where they are not all.
     #[serde(default, skip_serializing_if = "is_none")]
     pub(super) done: u64,
+    /// The place behind the last batch that was finished, so that one that is lost is told of.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(super) reached: u64,
     /// Results that are there.
     pub(super) files: BTreeMap<String, Held>,
     /// The index of what is being moved here.
@@ -63,7 +66,18 @@ impl Index {
         let files = replaced.map_or_else(BTreeMap::new, |index| index.files.clone());
         let (format, recipe, earlier) = (FORMAT.to_owned(), recipe.to_owned(), !files.is_empty());
         let share = share.cloned();
-        Self { format, recipe, share, finished: false, earlier, provenance: None, done: 0, files, next: None }
+        Self {
+            format,
+            recipe,
+            share,
+            finished: false,
+            earlier,
+            provenance: None,
+            done: 0,
+            reached: 0,
+            files,
+            next: None,
+        }
     }
 
     /// Whether the work is what is claimed for.
@@ -169,7 +183,8 @@ impl Index {
             }
         }
         let provenance = self.provenance.clone().filter(|_| !finished || self.share.is_some());
-        let next = Self { finished, earlier: stays, provenance, done, files, next: None, ..self.clone() };
+        let reached = if finished && self.share.is_none() { 0 } else { self.reached };
+        let next = Self { finished, earlier: stays, provenance, done, reached, files, next: None, ..self.clone() };
         self.next = Some(Box::new(next));
         // Nothing is moved unless the index on the disk says so.
         made.and_then(|()| self.write(folder)).inspect_err(|_| {

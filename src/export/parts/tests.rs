@@ -256,6 +256,27 @@ fn made_pictures_come_back_with_all_that_is_known_of_them() {
 }
 
 #[test]
+fn a_part_that_is_gone_is_told_of_and_one_that_was_changed_only_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join("parts").join(name);
+    let mut parts = Parts::open(folder.path(), KEY, 10).unwrap();
+    (10..16).step_by(2).for_each(|first| add(&mut parts, first));
+    let open = || Parts::open(folder.path(), KEY, 10).unwrap();
+    assert_eq!((open().lost(10, 16), finished(folder.path(), KEY, 10)), (None, 6));
+    assert_eq!(finished(folder.path(), "another", 10), 0);
+    for gone in ["00000014.npz", "00000012.npz", "00000010.npz"] {
+        std::fs::remove_file(at(gone)).unwrap();
+        let said = open().lost(10, 16).unwrap();
+        assert!(said.starts_with("warning: ") && said.contains(&format!("{gone} was finished before")), "{said}");
+    }
+    assert_eq!(open().lost(10, 10), None, "nothing was finished");
+    std::fs::write(at("00000010.npz"), "mine").unwrap();
+    let changed = open();
+    assert_eq!((changed.warnings().len(), changed.lost(10, 16)), (1, None));
+    assert_eq!(finished(&folder.path().join("nothing"), KEY, 10), 0);
+}
+
+#[test]
 fn batches_of_shares_come_to_what_those_of_one_run_come_to() {
     use crate::export::{Claim, Claimed, Earlier, SHARED, Shard, Share};
     let place = tempfile::tempdir().unwrap();

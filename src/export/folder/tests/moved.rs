@@ -34,6 +34,24 @@ fn parts_that_were_moved_away_are_gone_on_with_when_they_are_back() {
 }
 
 #[test]
+fn how_far_work_had_come_is_known_though_all_its_parts_are_gone() {
+    let place = Place::new();
+    let mut out = place.begin("out", |_| {});
+    assert_eq!(out.reached(), 0);
+    part(&place, "out", 0, "a");
+    out.set_reached(64).unwrap();
+    drop(out);
+    std::fs::remove_dir_all(place.at("out/parts")).unwrap();
+    let mut again = place.begin("out", |claim| claim.earlier = Earlier::Resume);
+    assert_eq!(again.reached(), 64);
+    publish(&mut again, &["samples.npz"], true);
+    assert_eq!((again.reached(), unfinished_in(again.path())), (0, place.at("out")), "finished work lacks nothing");
+    drop(again);
+    let other = place.begin("out", |claim| (claim.earlier, claim.recipe) = (Earlier::Overwrite, "b"));
+    assert_eq!((other.reached(), unfinished_in(other.path())), (0, place.at("out/unfinished")));
+}
+
+#[test]
 fn what_was_set_aside_comes_back_where_the_parts_that_took_its_place_do_not() {
     let place = Place::new();
     let out = place.begin("out", |_| {});
