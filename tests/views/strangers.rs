@@ -235,7 +235,10 @@ fn what_runs_are_compared_by_is_whole_however_much_sets_them_apart() {
     until(&mut harness, "a new run", |session| at_rest(session) && session.trace().runs().count() == 2);
     harness.get_by_role_and_label(Role::ComboBox, "Shown run").click();
     steps(&mut harness, 4);
-    let label = |node: &egui_kittest::Node<'_>| node.accesskit_node().label().unwrap_or_default();
+    let label = |node: &egui_kittest::Node<'_>| {
+        // The words of a label that names nothing else are its value.
+        node.accesskit_node().label().or_else(|| node.value()).unwrap_or_default()
+    };
     let is_mean = |node: &egui_kittest::Node<'_>| label(node).starts_with("mean p ") && label(node).ends_with('%');
     let means: Vec<egui::Rect> =
         harness.query_all_by_label_contains("mean p ").filter(is_mean).map(|node| node.rect()).collect();
