@@ -12,7 +12,7 @@ use lapidary::generator::Mask;
 use lapidary::image::Levels;
 use lapidary::session::host::Folders;
 use lapidary::session::training::{TrainAction, TrainPhase, Training};
-use lapidary::session::{Action, Activity, Compare, Settings, Verb};
+use lapidary::session::{Action, Activity, Compare, LiveChoice, LiveShown, Settings, Verb};
 use lapidary::view::{Workbench, run_in};
 use lapidary::worker::{Command, Steer};
 
@@ -93,7 +93,7 @@ fn trained(workbench: &Workbench, is_there: fn(&Training) -> bool) -> bool {
     workbench.host().session.training().is_some_and(is_there)
 }
 
-const SCENES: [Scene; 16] = [
+const SCENES: [Scene; 17] = [
     Scene { name: "empty", prepare: |w| act(w, Action::Do(Verb::NewSession)), ready: |_| true },
     Scene { name: "pairs", prepare: |w| act(w, Action::Do(Verb::Generate)), ready: at_rest },
     Scene {
@@ -102,6 +102,14 @@ const SCENES: [Scene; 16] = [
         ready: |w| w.host().session.path().len() > 7,
     },
     Scene { name: "refined", prepare: |_| {}, ready: refined },
+    Scene {
+        name: "judged",
+        prepare: |w| {
+            let choice = LiveChoice { is_on: true, ..w.host().session.live_choice().clone() };
+            act(w, Action::ChooseLive(Box::new(choice)));
+        },
+        ready: |w| refined(w) && matches!(w.host().session.live_shown(), LiveShown::Found(..)),
+    },
     Scene { name: "canvas_wipe", prepare: |w| look(w, Compare::Wipe), ready: refined },
     Scene { name: "canvas_side", prepare: |w| look(w, Compare::Side), ready: refined },
     Scene { name: "canvas_difference", prepare: |w| look(w, Compare::Difference), ready: refined },
