@@ -43,30 +43,38 @@ fn rows_ui(ui: &mut Ui, settings: &mut RefineSettings, rare: bool) {
     }
 }
 
-/// Whose numbers are shown, where they are not those of the classifier above. The line has its room always: what is below it
-/// stays where it is.
+/// Whose numbers are shown: always said, so that what is below stays where it is when they become another's.
 fn whose_ui(ui: &mut Ui, session: &Session) {
-    let chosen = &session.settings().refine.classifier;
-    let judge = session.whose_numbers();
-    let about = judge.map_or_else(String::new, |judge| {
-        format!("The numbers and traces that are shown are those of {judge}. Run and Step begin with the one that is chosen.")
-    });
-    let [first, second] = judge.map_or_else(Default::default, |judge| whose(judge, chosen));
-    let text = |words: String| RichText::new(words).small().color(theme::tokens(ui).warning);
-    let (first, second) = (egui::Label::new(text(first)), egui::Label::new(text(second)).truncate());
-    for words in [first, second] {
-        let line = ui.add(words);
-        if judge.is_some() {
-            widgets::tip(line, &about);
+    let (chosen, judge) = (&session.settings().refine.classifier, session.whose_numbers());
+    let about = match judge {
+        Some(judge) => {
+            format!(
+                "The numbers and traces that are shown are those of {judge}. Run and Step begin with the one that is chosen."
+            )
         }
+        None => "Of which classifier the numbers and traces are that are shown".to_owned(),
+    };
+    let second = match judge {
+        Some(judge) => whose(judge, chosen),
+        None if session.shown_id().is_some() => "of this classifier".to_owned(),
+        None => "none yet".to_owned(),
+    };
+    let tokens = theme::tokens(ui);
+    let text = |words: String| match judge {
+        Some(_) => RichText::new(words).small().color(tokens.warning),
+        None => RichText::new(words).small().weak(),
+    };
+    for words in [egui::Label::new(text("Shown numbers".to_owned())), egui::Label::new(text(second)).truncate()] {
+        let line = ui.add(words);
+        widgets::tip(line, &about);
     }
 }
 
 /// In few words that it is another classifier that judged, also where its file has the name of the one that is chosen.
-fn whose(judge: &str, chosen: &str) -> [String; 2] {
+fn whose(judge: &str, chosen: &str) -> String {
     let name = short_name(judge);
     let another = if name == short_name(chosen) { "another " } else { "" };
-    ["Shown numbers".to_owned(), format!("of {another}{name}")]
+    format!("of {another}{name}")
 }
 
 /// The published settings that are in force, or that these come from, and a list of all.
@@ -144,8 +152,8 @@ mod tests {
 
     #[test]
     fn a_classifier_whose_numbers_are_shown_is_told_from_one_of_its_name() {
-        assert_eq!(whose("gtsrb12-joint", "gtsrb12-robust"), ["Shown numbers", "of gtsrb12-joint"]);
-        assert_eq!(whose("a/signs.pt", "b/signs.pt"), ["Shown numbers", "of another signs.pt"]);
+        assert_eq!(whose("gtsrb12-joint", "gtsrb12-robust"), "of gtsrb12-joint");
+        assert_eq!(whose("a/signs.pt", "b/signs.pt"), "of another signs.pt");
     }
 
     #[test]
