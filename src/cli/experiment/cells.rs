@@ -17,6 +17,8 @@ use crate::zoo;
 /// Folder of the cells' results, and of their numbers.
 const CELLS: &str = "cells";
 const EVALUATIONS: &str = "evaluations";
+/// How the flag begins that says where to compute.
+const DEVICE: &str = "--device=";
 
 /// A cell that can be computed.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,14 +67,16 @@ pub(super) fn planned(
     experiment: &Experiment,
     (out, device, quiet): (&Path, Option<&str>, bool),
 ) -> Result<Vec<Planned>, CliError> {
-    let both: Vec<String> = device.iter().map(|device| format!("--device={device}")).collect();
+    let both: Vec<String> = device.iter().map(|device| format!("{DEVICE}{device}")).collect();
     let quiet = quiet.then(|| "--quiet".to_owned());
     experiment
         .cells()
         .map(|cell| {
             let title = title(cell);
             let wrong = |source| CliError::Cell { cell: title.clone(), source: Box::new(source) };
-            let own: Vec<String> = experiment.command(cell).into_iter().chain(both.clone()).collect();
+            let own = with_device(experiment.command(cell), &both);
+            // What measures runs where the cell does.
+            let there: Vec<String> = own.iter().filter(|flag| flag.starts_with(DEVICE)).cloned().collect();
             // Its results are its own, whatever is added to the file or taken away.
             let slug = format!("{}-{}", cell.slug(), &sha256(&[own.join("\0").as_bytes()])[..8]);
             let folder = out.join(CELLS).join(&slug);
@@ -87,7 +91,7 @@ pub(super) fn planned(
             let extractor = experiment.extractor.iter().map(|extractor| format!("--extractor={extractor}"));
             let evaluate = ["evaluate".to_owned(), folder.display().to_string()].into_iter();
             let evaluate: Vec<String> =
-                evaluate.chain(reference).chain(extractor).chain(both.clone()).chain(quiet.clone()).collect();
+                evaluate.chain(reference).chain(extractor).chain(there).chain(quiet.clone()).collect();
             let Invocation::Evaluate(evaluation) = understood(&evaluate).map_err(&wrong)? else {
                 unreachable!("it was asked for")
             };
@@ -116,7 +120,7 @@ fn before(
         generate.is_some_and(|generate| generate.get_arguments().any(|arg| arg.get_long() == name))
     };
     let all = experiment.command(Cell { refinement: None, ..cell });
-    let own: Vec<String> = all.iter().skip(1).filter(is_known).cloned().chain(more.iter().cloned()).collect();
+    let own = with_device(all.iter().skip(1).filter(is_known).cloned().collect(), more);
     let own: Vec<String> = ["generate".to_owned()].into_iter().chain(own).collect();
     let slug = Cell { refinement: None, ..cell }.slug();
     let slug = format!("{slug}-{}", &sha256(&[own.join("\0").as_bytes()])[..8]);
@@ -126,6 +130,15 @@ fn before(
         Invocation::Generate(options) => Ok(Before::Generated(slug, Box::new(RunOptions { aside: true, ..options }))),
         _ => Ok(Before::Same),
     }
+}
+
+/// A command that computes where its user says now, and not where the file does.
+fn with_device(mut command: Vec<String>, device: &[String]) -> Vec<String> {
+    if !device.is_empty() {
+        command.retain(|flag| !flag.starts_with(DEVICE));
+    }
+    command.extend_from_slice(device);
+    command
 }
 
 fn understood(command: &[String]) -> Result<Invocation, CliError> {
@@ -263,6 +276,29 @@ mod tests {
                 let typed = cell.typed();
                 assert!(typed.contains("--resume --out out/cells/") && typed.contains("--device=cpu"), "{typed}");
             }
+        }
+    }
+
+    #[test]
+    fn the_device_of_the_command_line_goes_before_that_of_the_file_and_measures_too() {
+        let text = "seeds = \"0..4\"\nname = \"n\"\nreference = [\"r.npz\"]\n[flags]\ndevice = \"cpu\"\n[[generator]]\nname = \"a\"\ngenerator = \"gtsrb12-cm\"\n[[refinement]]\nname = \"b\"\nradius = 2";
+        let experiment = Experiment::read(text).unwrap();
+        for (given, expected) in [(None, "cpu"), (Some("auto"), "auto")] {
+            let cells = planned(&experiment, (Path::new("out"), given, true)).unwrap();
+            let refined = cells.iter().find(|cell| cell.typed().contains("refine")).unwrap();
+            assert_eq!(refined.typed().matches("--device").count(), 1, "{}", refined.typed());
+            assert!(refined.typed().contains(&format!("--device={expected}")), "{}", refined.typed());
+            assert_eq!(refined.evaluation.compute, understood_compute(expected));
+            assert!(matches!(&refined.before, Before::Generated(..)));
+        }
+    }
+
+    fn understood_compute(device: &str) -> crate::worker::ComputeSettings {
+        let command = ["evaluate", "x.npz", "--reference", "r.npz"].map(str::to_owned);
+        let command: Vec<String> = command.into_iter().chain([format!("{DEVICE}{device}")]).collect();
+        match understood(&command).unwrap() {
+            Invocation::Evaluate(options) => options.compute,
+            _ => unreachable!("it was asked for"),
         }
     }
 
