@@ -124,10 +124,10 @@ impl PictureSource {
         if let [folder] = paths
             && let Some((archive, note)) = results::archive_of(folder)
         {
-            let changed = results::changed_beside(&archive);
+            let (changed, beside) = (results::changed(&archive), results::changed_beside(&archive));
             let mut source = Self::open(&[archive])?;
             source.notes.insert(0, note);
-            source.notes.extend(changed);
+            source.notes.extend(changed.into_iter().chain(beside));
             return Ok(source);
         }
         // Several of them would lose their floats and their classes.
@@ -229,6 +229,16 @@ impl PictureSource {
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Likewise, for whoever starts nothing at random from them, so that their seeds are no matter.
+    #[must_use]
+    pub fn notes_without_starts(&self) -> Vec<String> {
+        let of_starts = match &self.kind {
+            Kind::Archive(archive) => archive.starts.as_ref(),
+            Kind::Files(_) | Kind::Idx(_) => None,
+        };
+        self.notes.iter().filter(|note| Some(*note) != of_starts).cloned().collect()
     }
 
     /// Number of pictures.
