@@ -10,6 +10,7 @@ use super::opened::{Opened, relative_to};
 use super::progress::Progress;
 use super::say::say_err;
 use super::{RunOptions, Source};
+use crate::data::RESULTS_INDEX;
 use crate::export::{self, Claim, Claimed, Earlier, OutFolder, Share};
 use crate::file::{hex, sha256_of};
 use crate::image::Levels;
@@ -106,7 +107,8 @@ impl Job<'_> {
         let recipe = if is_asked { self.recipe(options, &self.hashes(options)) } else { String::new() };
         let (folder, is_finished) = self.claim(options, &inputs, &recipe).look()?;
         if is_finished {
-            say_finished(&folder);
+            // It is the answer that was asked for, and not beside the work.
+            say_finished(&folder, false);
             return Ok(None);
         }
         export::check_space(&folder, self.needed())?;
@@ -117,6 +119,8 @@ impl Job<'_> {
     /// A line about how much of the work an earlier run of the same command has finished in a folder.
     fn done(&self, folder: &Path, recipe: &str) -> String {
         let text = match self.batches {
+            // An index is there as soon as anything is.
+            None if !folder.join(RESULTS_INDEX).is_file() => "nothing is there yet to go on with".to_owned(),
             None => "all is one batch, which begins anew".to_owned(),
             Some((start, of)) => match export::finished(folder, recipe, start) {
                 0 => "no batch is finished yet".to_owned(),
@@ -138,7 +142,7 @@ impl Job<'_> {
         export::check_space(&claim.look()?.0, self.needed())?;
         match claim.claim()? {
             Claimed::Finished(folder) => {
-                say_finished(&folder);
+                say_finished(&folder, options.quiet);
                 Ok(None)
             }
             Claimed::Begun(out) => {
@@ -231,9 +235,11 @@ impl Job<'_> {
     }
 }
 
-/// Says that everything was done before.
-pub(super) fn say_finished(folder: &Path) {
-    say_err(&format!("nothing is left to do: the results are in {}", folder.display()));
+/// Says that everything was done before, unless quiet.
+pub(super) fn say_finished(folder: &Path, quiet: bool) {
+    if !quiet {
+        say_err(&format!("nothing is left to do: the results are in {}", folder.display()));
+    }
 }
 
 #[cfg(test)]

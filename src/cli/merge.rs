@@ -211,7 +211,7 @@ pub fn run(options: &MergeOptions, folders: &Folders) -> anyhow::Result<Outcome>
     export::check_space(&claim.look()?.0, bytes(&shards))?;
     let mut out = match claim.claim()? {
         Claimed::Finished(folder) => {
-            say_finished(&folder);
+            say_finished(&folder, options.quiet);
             return Ok(Outcome::Done);
         }
         Claimed::Begun(out) => out,

@@ -78,18 +78,18 @@ impl Tally {
             1 => "\n1 picture became as real as its reference and stopped early".to_owned(),
             n => format!("\n{n} pictures became as real as their references and stopped early"),
         };
-        // What is descended is recorded with the other sign, for all rules ascend.
-        let (sign, how) = match settings.refine.target {
-            Target::Untargeted => (-1.0, " (descended)"),
-            Target::Label | Target::PseudoLabel => (1.0, ""),
+        // As the files have it: all rules ascend, so of what is descended it is the negative.
+        let formula = formula(settings.refine.objective);
+        let objective = match settings.refine.target {
+            Target::Untargeted => format!("−({formula})"),
+            Target::Label | Target::PseudoLabel => formula.to_owned(),
         };
         format!(
-            "{}, {} on {device}\nmean {}{how} {:.4} → {:.4}\nclassifier sees the {} class in {:.1} % → {:.1} %{stopped}",
+            "{}, {} on {device}\nmean objective {objective} {:.4} → {:.4}\nclassifier sees the {} class in {:.1} % → {:.1} %{stopped}",
             counted(self.pictures, "picture"),
             counted(iterations as usize, "iteration"),
-            formula(settings.refine.objective),
-            sign * mean(0),
-            sign * mean(1),
+            mean(0),
+            mean(1),
             if settings.refine.target == Target::Untargeted { "avoided" } else { "target" },
             share(0),
             share(1),
@@ -134,14 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_names_what_is_measured_and_its_true_sign() {
+    fn a_summary_names_what_is_ascended_with_the_sign_of_the_files() {
         let numbers = Numbers { objective: vec![-3.0], logits: vec![3.0, 0.0], ..Default::default() };
         let tally = Tally::of(&numbers, &numbers, &[0]);
         let mut settings = Settings::default();
         settings.refine.target = Target::Untargeted;
         let text = tally.describe(1, "CPU", &settings);
         assert!(text.starts_with("1 picture, 1 iteration on CPU"), "{text}");
-        assert!(text.contains("mean f_y (descended) 3.0000 → 3.0000") && text.contains("avoided class"), "{text}");
+        assert!(text.contains("mean objective −(f_y) -3.0000 → -3.0000") && text.contains("avoided class"), "{text}");
         let names: Vec<&str> = Objective::ALL.iter().map(|objective| formula(*objective)).collect();
         let expected = [
             "f_y",

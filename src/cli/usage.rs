@@ -214,7 +214,10 @@ fn merge() -> Command {
             flags::plain_switch(RESUME, "Be content when all was put together there before; begin when it was not")
                 .conflicts_with(OVERWRITE),
         )
-        .arg(flags::plain_switch(QUIET, "No progress bar and no summary; warnings and errors only"))
+        .arg(flags::plain_switch(
+            QUIET,
+            "No progress bar and no summary; of shards of evaluate the table, and warnings and errors only",
+        ))
 }
 
 fn evaluate() -> Command {

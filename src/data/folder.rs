@@ -278,6 +278,38 @@ mod tests {
     }
 
     #[test]
+    fn an_archive_that_was_changed_is_named_by_whatever_its_index_says_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = folder.path().join("samples.npz");
+        let said = |content: &str, index: serde_json::Value| {
+            std::fs::write(&archive, content).unwrap();
+            let mut all = serde_json::json!({ "format": super::super::RESULTS_FORMAT });
+            all.as_object_mut().unwrap().extend(index.as_object().unwrap().clone());
+            std::fs::write(folder.path().join(super::super::RESULTS_INDEX), all.to_string()).unwrap();
+            super::super::results::changed(&archive)
+        };
+        std::fs::write(&archive, "first").unwrap();
+        let first = crate::file::sha256_of(&archive).unwrap();
+        let files = |held: serde_json::Value| serde_json::json!({ "files": { "samples.npz": held } });
+        let by_hash = files(first.clone().into());
+        assert_eq!(said("first", by_hash.clone()), None);
+        let text = said("other", by_hash).unwrap();
+        assert!(text.starts_with("warning: samples.npz in ") && text.contains(" was changed since"), "{text}");
+        // An earlier index has the length, and one of what is being written knows nothing.
+        assert_eq!(said("other", files(5.into())), None);
+        assert!(said("longer", files(5.into())).is_some());
+        assert_eq!(said("longer", files(serde_json::Value::Null)), None);
+        assert_eq!(said("longer", serde_json::json!({ "files": {} })), None, "it is not of Lapidary");
+        // A move that was cut off leaves either.
+        let moving = serde_json::json!({
+            "files": { "samples.npz": "0".repeat(64) },
+            "next": { "files": { "samples.npz": first } },
+        });
+        assert_eq!(said("first", moving.clone()), None);
+        assert!(said("third", moving).is_some());
+    }
+
+    #[test]
     fn several_folders_are_as_what_holds_them_and_results_are_given_alone() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);

@@ -116,18 +116,31 @@ enum Kind {
 impl PictureSource {
     /// Finds the pictures: files as given, those of a folder and of the folders in it in order of their names, or one
     /// archive, which of a folder of results is that of what was made. Files are not read yet; of an archive, its headers and
-    /// labels are.
+    /// labels are; one of results is compared with what was written, which takes as long as reading it.
     ///
     /// # Errors
     /// [`PictureError`] when a folder holds no picture, an archive cannot be used or is not alone, or an array has none.
     pub fn open(paths: &[PathBuf]) -> Result<Self, PictureError> {
+        let mut source = Self::find(paths)?;
+        if let ([folder], Kind::Archive(archive)) = (paths, &source.kind)
+            && folder.is_dir()
+        {
+            let (changed, beside) = (results::changed(&archive.path), results::changed_beside(&archive.path));
+            source.notes.extend(changed.into_iter().chain(beside));
+        }
+        Ok(source)
+    }
+
+    /// Likewise, for whoever only asks what is there: results that were changed are not told of, so that it is quick.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn find(paths: &[PathBuf]) -> Result<Self, PictureError> {
         if let [folder] = paths
             && let Some((archive, note)) = results::archive_of(folder)
         {
-            let changed = results::changed_beside(&archive);
-            let mut source = Self::open(&[archive])?;
+            let mut source = Self::find(&[archive])?;
             source.notes.insert(0, note);
-            source.notes.extend(changed);
             return Ok(source);
         }
         // Several of them would lose their floats and their classes.
@@ -229,6 +242,16 @@ impl PictureSource {
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Likewise, for whoever starts nothing at random from them, so that their seeds are no matter.
+    #[must_use]
+    pub fn notes_without_starts(&self) -> Vec<String> {
+        let of_starts = match &self.kind {
+            Kind::Archive(archive) => archive.starts.as_ref(),
+            Kind::Files(_) | Kind::Idx(_) => None,
+        };
+        self.notes.iter().filter(|note| Some(*note) != of_starts).cloned().collect()
     }
 
     /// Number of pictures.

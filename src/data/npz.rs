@@ -97,6 +97,8 @@ pub(super) struct Archive {
     pub(super) names: Option<Vec<String>>,
     /// What was converted, one line each.
     pub(super) notes: Vec<String>,
+    /// The one of these that is about random starts alone.
+    pub(super) starts: Option<String>,
 }
 
 /// How an archive holds pictures.
@@ -206,12 +208,13 @@ impl Archive {
         let counts = |seeds: Labels| seeds.list.iter().enumerate().all(|(place, seed)| *seed == place);
         let seeds = if is_ours { entry(&mut archive, path, SEEDS)? } else { None };
         let are_counted = seeds.map(|seeds| array::labels(BufReader::new(seeds), n as usize).is_ok_and(counts));
-        if are_counted == Some(false) {
-            notes.push(format!(
+        let starts = (are_counted == Some(false)).then(|| {
+            format!(
                 "note: the seeds in {} are not taken over: its pictures are counted from 0, and random starts follow that",
                 file_name(path)
-            ));
-        }
+            )
+        });
+        notes.extend(starts.clone());
         if !converted.is_empty() {
             notes.push(format!("note: {pictures} of {} is converted: {}", file_name(path), converted.join(", ")));
         }
@@ -231,6 +234,7 @@ impl Archive {
             classes,
             names,
             notes,
+            starts,
         })
     }
 

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use serde_json::Value;
+
 use super::picture::is_picture;
 use crate::file::sha256_of;
 
@@ -30,8 +32,9 @@ pub const UNDER_WAY: &str = "under-way.npz";
 /// Files that are named in a warning.
 const NAMED: usize = 3;
 
-/// What an index says of each file that was written: its SHA-256, where it says one.
-type Written = BTreeMap<String, Option<String>>;
+/// What an index says of each file that was written: its SHA-256, one of an earlier time its length, or nothing; twice where
+/// another one was about to be moved there.
+type Written = BTreeMap<String, Vec<Value>>;
 
 /// What lies in a folder of results of ours that is given as pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,13 +96,27 @@ impl Results {
 /// What the index of a folder says; `None` without one that can be read.
 fn written_in(folder: &Path) -> Option<Written> {
     let path = Some(folder.join(RESULTS_INDEX)).filter(|path| path.is_file())?;
-    let index: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    let index: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
     if index["format"] != RESULTS_FORMAT {
         return None;
     }
     // What was about to be moved there is there as well.
-    let files = [&index["next"]["files"], &index["files"]].into_iter().filter_map(serde_json::Value::as_object);
-    Some(files.flatten().map(|(name, held)| (name.clone(), held.as_str().map(str::to_owned))).collect())
+    let files = [&index["next"]["files"], &index["files"]].into_iter().filter_map(Value::as_object);
+    let mut written = Written::new();
+    for (name, held) in files.flatten() {
+        written.entry(name.clone()).or_default().push(held.clone());
+    }
+    Some(written)
+}
+
+/// Whether a file is none of those that an index says were written there; one that cannot be read is told of by whoever reads it.
+fn is_changed(path: &Path, written: &[Value]) -> bool {
+    let may_be = |held: &Value| match held {
+        Value::String(hash) => sha256_of(path).map_or(true, |found| found == *hash),
+        Value::Number(length) => path.metadata().map_or(true, |meta| Some(meta.len()) == length.as_u64()),
+        _ => true,
+    };
+    !written.iter().any(may_be)
 }
 
 /// By content; what would be waited for is none.
@@ -140,19 +157,30 @@ pub(super) fn archive_of(folder: &Path) -> Option<(PathBuf, String)> {
     Results::of(folder)?.is_alone.then(|| (folder.join(name), note()))
 }
 
+/// A warning where the archive that is taken was changed since it was written: then it is not what was made there.
+pub(super) fn changed(archive: &Path) -> Option<String> {
+    let (folder, name) = (archive.parent()?, super::file_name(archive));
+    let written = written_in(folder)?.remove(&name)?;
+    is_changed(archive, &written).then(|| {
+        format!(
+            "warning: {name} in {} was changed since Lapidary wrote it, and the pictures that it holds now are taken",
+            folder.display()
+        )
+    })
+}
+
 /// A warning where pictures that an archive is taken instead of were changed since they were written: whoever retouched one may
 /// mean that.
 pub(super) fn changed_beside(archive: &Path) -> Option<String> {
     let folder = archive.parent()?;
-    let is_changed = |(name, held): &(String, Option<String>)| {
+    let is_retouched = |(name, written): &(String, Vec<Value>)| {
         let Some((below, file)) = name.split_once('/') else { return false };
         // Whatever an index says, nothing is looked into elsewhere.
         let is_name = Path::new(file).components().eq([Component::Normal(file.as_ref())]);
         let path = folder.join(name);
-        let is_other = |held: &String| sha256_of(&path).is_ok_and(|found| found != *held);
-        MADE.contains(&below) && is_name && path.is_file() && held.as_ref().is_some_and(is_other)
+        MADE.contains(&below) && is_name && path.is_file() && is_changed(&path, written)
     };
-    let changed: Vec<String> = written_in(folder)?.into_iter().filter(is_changed).map(|(name, _)| name).collect();
+    let changed: Vec<String> = written_in(folder)?.into_iter().filter(is_retouched).map(|(name, _)| name).collect();
     let named = changed.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let (more, were, them, files) = match changed.len() {
         0 => return None,

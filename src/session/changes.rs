@@ -33,7 +33,7 @@ pub fn hashes(files: &[PathBuf], watch: &mut dyn FnMut(u64, u64)) -> Vec<String>
 /// The files of pictures; none where they cannot be opened, which is found out later.
 #[must_use]
 pub fn files_of(paths: &[PathBuf]) -> Vec<PathBuf> {
-    PictureSource::open(paths).map(|source| source.files()).unwrap_or_default()
+    PictureSource::find(paths).map(|source| source.files()).unwrap_or_default()
 }
 
 /// A sentence when another model lies where the one of the session was; one from another place is the user's own choice.

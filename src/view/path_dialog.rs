@@ -430,7 +430,7 @@ fn begins_like_one(path: &Path) -> bool {
 
 /// Why not one picture can be read.
 fn unreadable(paths: &[PathBuf]) -> Option<PictureError> {
-    let source = match PictureSource::open(paths) {
+    let source = match PictureSource::find(paths) {
         Ok(source) => source,
         Err(error) => return Some(error),
     };

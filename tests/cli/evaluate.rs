@@ -53,6 +53,9 @@ fn a_refinement_is_compared_with_real_pictures_before_and_after() {
     let said = stdout(&output);
     assert!(said.contains("r before") && said.contains("r after") && said.contains("Fréchet distance ↓"), "{said}");
     assert!(stderr(&output).contains("24 pictures, but each has 128 features"), "{}", stderr(&output));
+    // The real pictures have seeds behind 100, but nothing starts from them.
+    assert!(!stderr(&output).contains("random starts"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("note: samples.npz holds its pictures as floats too"), "{}", stderr(&output));
     let table: serde_json::Value = serde_json::from_slice(&std::fs::read(path.join("t.json")).unwrap()).unwrap();
     assert_eq!((&table["reference"]["pictures"], &table["extractor"]["name"]), (&30.into(), &"gtsrb12-judge".into()));
     let number = |set: usize, metric: &str| {

@@ -151,6 +151,9 @@ fn sets_of_other_numbers_of_pictures_are_told_apart_in_every_form_of_the_table()
         let table = std::fs::read_to_string(path.join("small").join(name)).unwrap();
         assert!(table.contains(said) && table.contains(count), "{name}: {table}");
     }
+    let again = lapidary(path, &["experiment", "small.toml", "--device", "cpu", "--quiet"]);
+    assert_eq!(stdout(&again), stdout(&output), "every cell is done, and the table is the same");
+    assert!(!stderr(&again).contains("nothing is left"), "{}", stderr(&again));
 }
 
 #[test]

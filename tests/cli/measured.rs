@@ -97,6 +97,11 @@ fn tables_and_features_of_shards_in_any_order_are_those_of_one_run_also_of_more_
     check_same(path, &args, &folders(&[1], 1));
     let table = merge(path, &folders(&[1], 1), &["--out", "t.json", "--quiet"]);
     assert!(table.status.success(), "{}", stderr(&table));
+    // The table is what was asked for, and the help says so.
+    assert!(stdout(&table).contains("Fréchet distance"), "{}", stdout(&table));
+    let help = stdout(&lapidary(path, &["merge", "--help"]));
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("No progress bar and no summary; of shards of evaluate the table, and warnings"), "{help}");
     let table = recipe(&path.join("t.json"));
     let pairs = &table["sets"][1]["pairs"];
     assert_eq!((&pairs["pairs"], &table["reference"]["pictures"]), (&300.into(), &270.into()));
@@ -164,6 +169,8 @@ fn what_does_not_belong_together_or_is_not_whole_is_named_and_nothing_is_written
     check_refused(path, &again, 1, "the folder holds an earlier result");
     let done = run(path, &[&again[..], &["--resume"]].concat());
     assert!(stderr(&done).contains(&format!("nothing is left to do: the results are in {two}")), "{}", stderr(&done));
+    let quiet = run(path, &[&again[..], &["--resume", "--quiet"]].concat());
+    assert!(!stderr(&quiet).contains("nothing is left"), "{}", stderr(&quiet));
     // A batch that was damaged is named with its shard, and made anew.
     let part = contents(&path.join(&two)).into_keys().find(|name| name.starts_with("parts")).unwrap();
     let part = path.join(&two).join(part);

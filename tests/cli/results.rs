@@ -68,6 +68,12 @@ fn earlier_results_stay_and_no_two_are_mixed() {
     assert!(stderr(&done).contains("nothing is left to do: the results are in o"), "{}", stderr(&done));
     let dry = run(folder.path(), &[&other[..], &["--resume", "--dry-run"]].concat());
     assert_eq!((stderr(&dry), stdout(&dry)), (stderr(&done), String::new()));
+    let quiet = run(folder.path(), &[&other[..], &["--resume", "--quiet"]].concat());
+    assert!(!stderr(&quiet).contains("nothing is left") && stdout(&quiet).is_empty(), "{}", stderr(&quiet));
+    // Of a folder that is not there nothing is begun anew.
+    let dry = |out: &str| stdout(&run(folder.path(), &[&ONE[..], &[out, "--resume", "--dry-run"]].concat()));
+    assert!(dry("nowhere").contains("resume     nothing is there yet to go on with"), "{}", dry("nowhere"));
+    assert!(!at("nowhere").exists());
 
     // The default folder is no choice of the user's: it gets a number.
     let default = ["edit", "--task", "denoise", "--input", "o/contact_sheet.png"];
@@ -80,6 +86,59 @@ fn earlier_results_stay_and_no_two_are_mixed() {
     let output = run(folder.path(), &made);
     assert!(stderr(&output).contains("lapidary-out holds earlier results, so these go to lapidary-out-2"));
     assert!(at("lapidary-out/images").exists() && at("lapidary-out-2/refined.csv").exists());
+}
+
+#[test]
+fn an_archive_of_results_that_was_changed_is_taken_with_a_warning_when_quiet_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    run(folder.path(), &["generate", "--seeds", "1000..1003", "--out", "made"]);
+    samples(&at("real.npz"), 6);
+    let commands = [
+        &["refine", "--input", "made", "--iterations", "1", "--quiet", "--out"][..],
+        &["edit", "--task", "denoise", "--input", "made", "--quiet", "--out"],
+        &["evaluate", "made", "--reference", "real.npz", "--quiet", "--out"],
+    ];
+    let said = |round: &str| {
+        let each = commands.iter().enumerate().map(|(place, args)| {
+            let out = format!("{round}{place}{}", if place == 2 { ".csv" } else { "" });
+            stderr(&run(folder.path(), &[args, &[out.as_str()][..]].concat()))
+        });
+        each.collect::<Vec<_>>()
+    };
+    for text in said("as-written-") {
+        assert!(!text.contains("was changed"), "{text}");
+    }
+    samples(&at("made/samples.npz"), 5);
+    for text in said("changed-") {
+        let warning = "warning: samples.npz in made was changed since Lapidary wrote it, and the pictures that it holds now are taken";
+        assert!(text.contains(warning), "{text}");
+    }
+    assert_eq!(rows(&at("changed-0/refined.csv")).len(), 5, "what is there is taken");
+}
+
+#[test]
+fn what_is_ascended_has_one_sign_on_the_screen_and_in_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    samples(&folder.path().join("two.npz"), 2);
+    let means = |args: &[&str], out: &str, formula: &str| {
+        let all = [&["refine", "--input", "two.npz", "--iterations", "1", "--objective", "ce", "--out", out], args];
+        let said = stdout(&run(folder.path(), &all.concat()));
+        let shown = said.lines().find_map(|line| line.strip_prefix(&format!("mean objective {formula} ")));
+        let shown: Vec<f64> =
+            shown.unwrap_or_else(|| panic!("{said}")).split(" → ").map(|mean| mean.parse().unwrap()).collect();
+        let table = rows(&folder.path().join(out).join("refined.csv"));
+        for (column, shown) in [3, 4].into_iter().zip(&shown) {
+            let values = table.iter().map(|row| row[column].parse::<f64>().unwrap());
+            let mean = values.sum::<f64>() / table.len() as f64;
+            assert!((mean - shown).abs() < 1e-4, "{mean} in the table, {shown} on the screen");
+        }
+        shown
+    };
+    let towards = means(&["--target", "label"], "towards", "log softmax_y");
+    let away = means(&["--target", "untargeted"], "away", "−(log softmax_y)");
+    assert!(towards[0] < 0.0 && away[0] > 0.0, "{towards:?} {away:?}");
+    assert!(towards[0] < towards[1] && away[0] < away[1], "both are ascended: {towards:?} {away:?}");
 }
 
 #[test]

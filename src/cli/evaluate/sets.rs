@@ -95,7 +95,7 @@ impl Pictures {
         let has_numbers = source.has_labels() && !source.has_names();
         source.take_classes(&extractor.classes);
         let range = taken(source.count(), limit)?;
-        let (files, notes) = (source.files(), source.notes().to_vec());
+        let (files, notes) = (source.files(), source.notes_without_starts());
         let shape = source.native_shape().or_else(|| shape_of_all(&files[range.clone()], extractor));
         Ok(Self { name, kind: Kind::Source(source), files, range, held_out, has_numbers, shape, notes })
     }

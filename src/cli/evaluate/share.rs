@@ -250,7 +250,7 @@ pub(super) fn run(options: &EvaluateOptions, shard: Shard, folders: &Folders) ->
     export::check_space(&claim.look()?.0, bytes(&measurement, &share))?;
     let out = match claim.claim()? {
         Claimed::Finished(folder) => {
-            say_finished(&folder);
+            say_finished(&folder, options.quiet);
             return Ok(Outcome::Done);
         }
         Claimed::Begun(out) => out,

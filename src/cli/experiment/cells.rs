@@ -170,7 +170,7 @@ impl Planned {
         let results = out.join(CELLS).join(&self.slug);
         let (mut sets, mut evaluation) = (vec![results.clone()], self.evaluation.clone());
         // Long results hold what came of the pictures only.
-        let is_whole = PictureSource::open(&sets)?.before()?.is_some();
+        let is_whole = PictureSource::find(&sets)?.before()?.is_some();
         match &self.before {
             Before::Generated(slug, options) if !is_whole => {
                 let outcome = generate::run(options, folders)?;

@@ -274,6 +274,15 @@ fn of_an_archive_of_ours_the_floats_are_taken() {
     let level = |images: &ImageBatch| images.get(0, 1, 0, 0).unwrap() * 255.0;
     let (images, notes) = read(&[pictures(&[5, 3, 2, 2])]);
     assert_eq!((level(&images), notes.contains("floats")), (41.0, false), "another program's own array");
+    // Seeds are told of to whoever starts at random from them alone, and nothing else is left out.
+    let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
+    assert!(source.notes_without_starts() == source.notes(), "it has no seeds");
+    read(&[pictures(&[5, 3, 2, 2]), seeds.clone()]);
+    let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
+    let (others, starts): (Vec<_>, Vec<_>) =
+        source.notes().iter().cloned().partition(|note| !note.contains("random starts follow"));
+    assert_eq!((source.notes_without_starts(), starts.len()), (others.clone(), 1));
+    assert!(!others.is_empty());
     let (images, _) = read(&[pictures(&[5, 2, 2, 3]), seeds]);
     assert_eq!(level(&images), 41.0, "other pictures");
 }
