@@ -13,7 +13,7 @@ use serde::de::{Error as _, IgnoredAny};
 
 use super::direct::Direct;
 use super::pickle::with_plain_dictionaries;
-use super::sniff::MAX_HEADER_BYTES;
+use super::sniff::{MAX_HEADER_BYTES, contains, mentions};
 use super::{CheckpointError, Container, Content, Element, TensorInfo, open_file, sniff};
 
 /// Largest number of tensors that a file may declare.
@@ -32,8 +32,6 @@ const MAX_COPIED: u64 = 2 << 30;
 /// Where the magic number of torch's legacy container is looked for, and the number.
 const LEGACY_HEAD: usize = 64;
 const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-/// How much of a file is searched at a time.
-const BLOCK: usize = 1 << 20;
 /// What a pickle names that holds arrays of NumPy, of version 1 and 2.
 const NUMPY: [&str; 2] = ["numpy.core.multiarray", "numpy._core.multiarray"];
 /// What a pickle names that rebuilds objects from source code inside it.
@@ -185,26 +183,6 @@ impl Store {
             Values::Parts(parts, places) => return parts[places[name]].read(name),
         };
         element.to_f32(&bytes).ok_or_else(not_float)
-    }
-}
-
-fn contains(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|window| window == word)
-}
-
-/// Whether what is left of a file has one of the words anywhere.
-fn mentions(file: &mut File, words: &[&str]) -> std::io::Result<bool> {
-    let overlap = words.iter().map(|word| word.len() - 1).max().unwrap_or(0);
-    let mut text = Vec::new();
-    loop {
-        // A word may begin in one block and end in the next.
-        text.drain(..text.len().saturating_sub(overlap));
-        if file.by_ref().take(BLOCK as u64).read_to_end(&mut text)? == 0 {
-            return Ok(false);
-        }
-        if words.iter().any(|word| contains(&text, word.as_bytes())) {
-            return Ok(true);
-        }
     }
 }
 
