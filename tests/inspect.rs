@@ -547,7 +547,13 @@ fn inspect_counts_what_does_not_fit_and_says_what_it_knows_of_a_foreign_file() {
     std::fs::write(&beside, toml::to_string(&manifest).unwrap()).unwrap();
     let (text, error) = report(&path, false);
     assert!(text.contains("opens           no: ") && error.is_some_and(|error| error.contains("SHA-256")), "{text}");
+    // The hash is told first: broken values are no wonder in another file.
+    let mut broken = tensors.clone();
+    broken[0].2[0] = f32::NAN;
+    write(&path, &broken);
+    assert!(report(&path, false).1.is_some_and(|error| error.contains("SHA-256")));
     std::fs::remove_file(&beside).unwrap();
+    assert!(report(&path, false).1.is_some_and(|error| error.contains("cannot be (not a number")));
 
     // Integers where the network needs floats.
     let bytes: Vec<Vec<u8>> =

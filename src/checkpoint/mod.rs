@@ -5,9 +5,12 @@
 //! takes them through [`Weights`], which checks every shape and remembers what was left over. Trained networks go out by
 //! [`write()`]. This module knows no network and no device.
 
+mod container;
+mod direct;
 mod element;
 mod error;
 mod pickle;
+mod places;
 mod sniff;
 mod store;
 mod view;
@@ -17,10 +20,10 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use self::container::Container;
 pub use self::element::Element;
 pub use self::error::CheckpointError;
 pub use self::sniff::{Content, sniff};
-pub use self::store::Container;
 pub(crate) use self::view::{Source, View};
 pub use self::weights::{LoadReport, Weights};
 pub use self::write::{Named, write};

@@ -114,7 +114,7 @@ fn without_objects(pickle: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The operations of a pickle of any protocol, each with its argument; `None` where they are no pickle's.
-fn operations(mut pickle: &[u8]) -> Option<Vec<&[u8]>> {
+pub(super) fn operations(mut pickle: &[u8]) -> Option<Vec<&[u8]>> {
     let mut operations = Vec::new();
     while let Some((code, argument)) = pickle.split_first() {
         let lines = |count: usize| {

@@ -1,7 +1,12 @@
-//! What a file is, from its first bytes.
+//! What a file is, from its first bytes; and whether a word is anywhere in it.
+
+use std::fs::File;
+use std::io::Read as _;
 
 /// Largest safetensors header, as in the reference implementation.
 pub(super) const MAX_HEADER_BYTES: u64 = 100_000_000;
+/// How much of a file is searched at a time.
+const BLOCK: usize = 1 << 20;
 
 /// Kind of content that the first bytes of a file announce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +114,27 @@ pub fn sniff(head: &[u8], bytes: u64) -> Content {
         return Content::Text;
     }
     Content::Unknown
+}
+
+/// Whether a text has a word anywhere.
+pub(super) fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
+}
+
+/// Whether what is left of a file has one of the words anywhere.
+pub(super) fn mentions(file: &mut File, words: &[&str]) -> std::io::Result<bool> {
+    let overlap = words.iter().map(|word| word.len() - 1).max().unwrap_or(0);
+    let mut text = Vec::new();
+    loop {
+        // A word may begin in one block and end in the next.
+        text.drain(..text.len().saturating_sub(overlap));
+        if file.by_ref().take(BLOCK as u64).read_to_end(&mut text)? == 0 {
+            return Ok(false);
+        }
+        if words.iter().any(|word| contains(&text, word.as_bytes())) {
+            return Ok(true);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use pytorch_reader::{FileFormat, PickleError, PytorchError, PytorchReader};
 use serde::de::{Error as _, IgnoredAny};
 
+use super::direct::Direct;
 use super::pickle::with_plain_dictionaries;
-use super::sniff::MAX_HEADER_BYTES;
-use super::{CheckpointError, Content, Element, TensorInfo, open_file, sniff};
+use super::sniff::{MAX_HEADER_BYTES, contains, mentions};
+use super::{CheckpointError, Container, Content, Element, TensorInfo, open_file, sniff};
 
 /// Largest number of tensors that a file may declare.
 const MAX_TENSORS: usize = 100_000;
@@ -31,33 +32,10 @@ const MAX_COPIED: u64 = 2 << 30;
 /// Where the magic number of torch's legacy container is looked for, and the number.
 const LEGACY_HEAD: usize = 64;
 const LEGACY_MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-/// How much of a file is searched at a time.
-const BLOCK: usize = 1 << 20;
 /// What a pickle names that holds arrays of NumPy, of version 1 and 2.
 const NUMPY: [&str; 2] = ["numpy.core.multiarray", "numpy._core.multiarray"];
 /// What a pickle names that rebuilds objects from source code inside it.
 const PERSISTENCE: [&str; 2] = ["torch_utils.persistence", "_reconstruct_persistent_obj"];
-
-/// How a file packs its tensors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Container {
-    Safetensors,
-    PytorchZip,
-    PytorchLegacy,
-    PytorchTar,
-}
-
-impl std::fmt::Display for Container {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(match self {
-            Self::Safetensors => "safetensors",
-            Self::PytorchZip => "PyTorch zip",
-            Self::PytorchLegacy => "PyTorch legacy",
-            Self::PytorchTar => "PyTorch tar",
-        })
-    }
-}
 
 /// A file of tensors, opened.
 #[derive(Debug)]
@@ -81,7 +59,11 @@ enum Values {
         /// First byte and the byte behind the last.
         offsets: BTreeMap<String, (u64, u64)>,
     },
-    Pytorch(PytorchReader),
+    Pytorch {
+        /// Of the file; `None` where only its names had to be read.
+        reader: Option<PytorchReader>,
+        direct: Option<Direct>,
+    },
     /// Several files, and which of them has a tensor.
     Parts(Vec<Store>, BTreeMap<String, usize>),
 }
@@ -120,8 +102,9 @@ impl Store {
         let store = match sniff(&head, bytes) {
             Content::Safetensors => open_safetensors(path, file, bytes)?,
             Content::Zip => {
+                let again = file.try_clone().map_err(io)?;
                 check_zip(path, file)?;
-                open_pytorch(path, bytes)?
+                open_pytorch(path, bytes, Direct::of(again))?
             }
             // Any other pickle has no place for the values of tensors, so it is not even parsed.
             Content::Pickle if !contains(&head[..head.len().min(LEGACY_HEAD)], &LEGACY_MAGIC) => {
@@ -132,7 +115,7 @@ impl Store {
                     bare_pickle(path)
                 });
             }
-            Content::Pickle | Content::Tar => open_pytorch(path, bytes)?,
+            Content::Pickle | Content::Tar => open_pytorch(path, bytes, None)?,
             other => return Err(CheckpointError::NotACheckpoint { path: path.to_owned(), found: other }),
         };
         let found = store.tensors.len();
@@ -154,8 +137,8 @@ impl Store {
 
     /// Reads the tensor `name`, which must be one of [`Self::tensors`], as `f32`, row-major.
     ///
-    /// A stored `f32` tensor of a safetensors file is read into its place. Any other is held as bytes and as `f32` while
-    /// it is converted, and a view of PyTorch's that is not contiguous once more while it is gathered.
+    /// A stored `f32` tensor of a safetensors file or of a PyTorch zip is read into its place. Any other is held as bytes
+    /// and as `f32` while it is converted, and a view of PyTorch's that is not contiguous once more while it is gathered.
     pub(super) fn read(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let path = &self.path;
         let damaged = |source| CheckpointError::Damaged { path: path.clone(), tensor: name.to_owned(), source };
@@ -185,33 +168,21 @@ impl Store {
                 }
                 bytes
             }
-            Values::Pytorch(reader) => match reader.get(name) {
-                Some(tensor) => tensor.read().map_err(damaged)?,
-                None => Vec::new(),
-            },
+            Values::Pytorch { reader, direct } => {
+                let direct = direct.as_ref().filter(|_| element == Element::F32);
+                if let Some(values) = direct.and_then(|direct| direct.read(name, &self.tensors[name].shape)) {
+                    return Ok(values);
+                }
+                let opened = match reader {
+                    Some(_) => None,
+                    None => Some(PytorchReader::new(path).map_err(|source| refusal(path, source))?),
+                };
+                let tensor = reader.as_ref().or(opened.as_ref()).and_then(|reader| reader.get(name));
+                tensor.map_or_else(|| Ok(Vec::new()), pytorch_reader::Tensor::read).map_err(damaged)?
+            }
             Values::Parts(parts, places) => return parts[places[name]].read(name),
         };
         element.to_f32(&bytes).ok_or_else(not_float)
-    }
-}
-
-fn contains(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|window| window == word)
-}
-
-/// Whether what is left of a file has one of the words anywhere.
-fn mentions(file: &mut File, words: &[&str]) -> std::io::Result<bool> {
-    let overlap = words.iter().map(|word| word.len() - 1).max().unwrap_or(0);
-    let mut text = Vec::new();
-    loop {
-        // A word may begin in one block and end in the next.
-        text.drain(..text.len().saturating_sub(overlap));
-        if file.by_ref().take(BLOCK as u64).read_to_end(&mut text)? == 0 {
-            return Ok(false);
-        }
-        if words.iter().any(|word| contains(&text, word.as_bytes())) {
-            return Ok(true);
-        }
     }
 }
 
@@ -327,17 +298,11 @@ struct Header {
     tensors: HashMap<String, safetensors::tensor::TensorInfo>,
 }
 
-fn open_pytorch(path: &Path, bytes: u64) -> Result<Store, CheckpointError> {
-    let reader = PytorchReader::new(path).or_else(|source| {
-        let odd =
-            matches!(source, PytorchError::Pickle(PickleError::UnexpectedOpCode(_) | PickleError::UnsupportedType(_)));
-        let copy =
-            if odd && bytes <= MAX_COPIED { with_plain_dictionaries(open_file(path)?).ok().flatten() } else { None };
-        let again = copy.and_then(|copy| PytorchReader::new(copy.path()).ok());
-        again.ok_or_else(|| refusal(path, source))
-    })?;
+fn open_pytorch(path: &Path, bytes: u64, direct: Option<Direct>) -> Result<Store, CheckpointError> {
+    let names = direct.as_ref().and_then(|direct| Some((direct.names()?, direct.unpacked)));
+    let is_whole = names.is_none();
+    let (reader, unpacked) = names.map_or_else(|| open_whole(path, bytes), Ok)?;
     let facts = reader.metadata();
-    let unpacked = facts.total_data_size.filter(|_| facts.format_type == FileFormat::Zip).unwrap_or(0) as u64;
     let most = unpacked.min(bytes.saturating_mul(MAX_RATIO).max(SMALL)).max(bytes);
     let mut tensors = BTreeMap::new();
     for (name, tensor) in reader.tensors().iter().collect::<BTreeMap<_, _>>() {
@@ -371,7 +336,23 @@ fn open_pytorch(path: &Path, bytes: u64) -> Result<Store, CheckpointError> {
         FileFormat::Tar => Container::PytorchTar,
         FileFormat::Pickle => return Err(bare_pickle(path)),
     };
-    Ok(Store { path: path.to_owned(), container, bytes, most, tensors, values: Values::Pytorch(reader) })
+    let values = Values::Pytorch { reader: is_whole.then_some(reader), direct };
+    Ok(Store { path: path.to_owned(), container, bytes, most, tensors, values })
+}
+
+/// PyTorch's reader of the file, and the bytes of its storages when they are unpacked; 0 where they never are packed.
+fn open_whole(path: &Path, bytes: u64) -> Result<(PytorchReader, u64), CheckpointError> {
+    let reader = PytorchReader::new(path).or_else(|source| {
+        let odd =
+            matches!(source, PytorchError::Pickle(PickleError::UnexpectedOpCode(_) | PickleError::UnsupportedType(_)));
+        let copy =
+            if odd && bytes <= MAX_COPIED { with_plain_dictionaries(open_file(path)?).ok().flatten() } else { None };
+        let again = copy.and_then(|copy| PytorchReader::new(copy.path()).ok());
+        again.ok_or_else(|| refusal(path, source))
+    })?;
+    let facts = reader.metadata();
+    let unpacked = facts.total_data_size.filter(|_| facts.format_type == FileFormat::Zip).unwrap_or(0) as u64;
+    Ok((reader, unpacked))
 }
 
 fn refusal(path: &Path, source: PytorchError) -> CheckpointError {

@@ -11,6 +11,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, Weights, unwatched};
 use crate::net::inception::{FEATURES, OUTPUTS};
 use crate::session::host::Folders;
 use crate::units::counted;
+use crate::worker::Hashing;
 use crate::zoo::{
     self, Activation, AttentionOrder, BUNDLED, BlockKind, ClassifierManifest, Described, DiffusionManifest,
     ExtractorManifest, InceptionDialect, Manifest, ManifestKind, NoiseSchedule, Opened, Origin, Padding,
@@ -82,10 +83,15 @@ pub fn run(path: &Path, json: bool, folders: &Folders, out: &mut dyn Write) -> a
         let (path, described) = subject(path, folders)?;
         let prefix = described.as_ref().and_then(|described| described.manifest.prefix.as_deref());
         let opened = if described.is_some() { zoo::open_as(&path, prefix)? } else { zoo::open(&path)? };
-        let file = FileFacts::of(&opened)?;
-        Ok((path, described, opened, file))
+        // The values are read while the hash is found.
+        let hashing = Hashing::begin(&opened.checkpoint)?;
+        let described = described.map_or_else(|| describe(&opened), Ok);
+        let network = described.map(|described| NetworkFacts::of(&opened.checkpoint, described));
+        let unreadable = network.as_ref().ok().and_then(|network| network.unreadable(&opened.checkpoint));
+        let file = FileFacts::of(&opened, hashing.finish(&mut unwatched)?);
+        Ok((path, opened, file, network, unreadable))
     };
-    let (path, described, opened, file) = match read() {
+    let (path, opened, file, network, unreadable) = match read() {
         Ok(found) => found,
         Err(error) => {
             let error = anyhow::Error::from(error);
@@ -95,13 +101,10 @@ pub fn run(path: &Path, json: bool, folders: &Folders, out: &mut dyn Write) -> a
             return Err(error);
         }
     };
-    let checkpoint = &opened.checkpoint;
-    let described = described.map_or_else(|| describe(&opened), Ok);
-    let network = described.map(|described| NetworkFacts::of(checkpoint, described, &file.sha256));
     let (network, refused) = match network {
-        Ok(network) => {
-            let refused = network.refusal(checkpoint, &file.sha256).map(anyhow::Error::from);
-            (Some(network), refused)
+        Ok(mut network) => {
+            let other = network.confirm(&opened.checkpoint, &file.sha256);
+            (Some(network), other.or(unreadable).map(anyhow::Error::from))
         }
         Err(error) => (None, Some(anyhow::Error::from(error))),
     };
@@ -150,7 +153,7 @@ fn subject(path: &Path, folders: &Folders) -> Result<(PathBuf, Option<Described>
 }
 
 impl FileFacts {
-    fn of(opened: &Opened) -> Result<Self, CheckpointError> {
+    fn of(opened: &Opened, sha256: String) -> Self {
         let checkpoint = &opened.checkpoint;
         let mut types = BTreeMap::new();
         for info in checkpoint.tensors().values() {
@@ -161,18 +164,18 @@ impl FileFacts {
             [_] => "folder, ".to_owned(),
             files => format!("{} files, ", files.len()),
         };
-        Ok(Self {
+        Self {
             path: checkpoint.path().to_owned(),
             format: format!("{folder}{}", checkpoint.container()),
             bytes: checkpoint.bytes(),
-            sha256: checkpoint.sha256(&mut unwatched)?,
+            sha256,
             naming: opened.dialect().to_string(),
             prefix: opened.prefix().to_owned(),
             tensors: checkpoint.tensors().len(),
             types,
             not_needed: opened.set_aside().to_vec(),
             not_needed_by: opened.set_aside_by().clone(),
-        })
+        }
     }
 
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
@@ -193,16 +196,13 @@ impl FileFacts {
 }
 
 impl NetworkFacts {
-    fn of(checkpoint: &Checkpoint, described: Described, sha256: &str) -> Self {
-        let mut manifest = described.manifest;
+    fn of(checkpoint: &Checkpoint, described: Described) -> Self {
+        let manifest = described.manifest;
         let (preset, notes, described_by, recognised) = match described.origin {
             Origin::Manifest(path) => (None, Vec::new(), path.display().to_string(), false),
             Origin::Bundled => (None, Vec::new(), "the bundled model of the same content".to_owned(), false),
             Origin::Recognised { preset, notes } => (preset, notes, "none, recognised by its shapes".to_owned(), true),
         };
-        if recognised {
-            manifest.sha256 = Some(sha256.to_owned());
-        }
         let (architecture, input) = match &manifest.kind {
             ManifestKind::Generator(spec) => (of_unet(&spec.unet, manifest.size()), of_diffusion(&spec.diffusion)),
             ManifestKind::Classifier(spec) => (of_resnet(&spec.resnet), of_normalisation(spec)),
@@ -249,19 +249,20 @@ impl NetworkFacts {
         self.unused = checkpoint.tensors().keys().filter(|name| !wanted.contains(*name)).cloned().collect();
     }
 
-    /// Why loading it would fail, if it would.
-    fn refusal(&self, checkpoint: &Checkpoint, sha256: &str) -> Option<CheckpointError> {
-        match &self.manifest.sha256 {
-            Some(expected) if expected != sha256 => {
-                let (path, expected, found) = (checkpoint.path().to_owned(), expected.clone(), sha256.to_owned());
-                Some(CheckpointError::Hash { path, expected, found })
-            }
-            _ => {
-                let mut weights = Weights::new(checkpoint);
-                let mut take = |(name, shape): (String, Vec<usize>)| weights.take(&name, &shape).map(drop);
-                expected(&self.manifest).into_iter().try_for_each(&mut take).err()
-            }
+    /// Why its values could not be loaded, if so.
+    fn unreadable(&self, checkpoint: &Checkpoint) -> Option<CheckpointError> {
+        let mut weights = Weights::new(checkpoint);
+        let mut take = |(name, shape): (String, Vec<usize>)| weights.take(&name, &shape).map(drop);
+        expected(&self.manifest).into_iter().try_for_each(&mut take).err()
+    }
+
+    /// Notes the hash of a file that was recognised; refuses one that its manifest does not know.
+    fn confirm(&mut self, checkpoint: &Checkpoint, sha256: &str) -> Option<CheckpointError> {
+        if self.recognised {
+            self.manifest.sha256 = Some(sha256.to_owned());
         }
+        let expected = self.manifest.sha256.clone().filter(|expected| expected != sha256)?;
+        Some(CheckpointError::Hash { path: checkpoint.path().to_owned(), expected, found: sha256.to_owned() })
     }
 
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {

@@ -12,7 +12,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, Watch, sha256};
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A hash that is being found; when it is dropped, that ends.
-pub(super) struct Hashing {
+pub(crate) struct Hashing {
     thread: Option<JoinHandle<Result<String, CheckpointError>>>,
     progress: Arc<Progress>,
     of: u64,
@@ -26,7 +26,10 @@ struct Progress {
 
 impl Hashing {
     /// Begins with the files of the weights.
-    pub(super) fn begin(checkpoint: &Checkpoint) -> Result<Self, CheckpointError> {
+    ///
+    /// # Errors
+    /// [`CheckpointError::Read`] when the system has no thread for it.
+    pub(crate) fn begin(checkpoint: &Checkpoint) -> Result<Self, CheckpointError> {
         let (files, of) = (checkpoint.files().to_vec(), checkpoint.bytes());
         let progress = Arc::new(Progress::default());
         let (there, path) = (progress.clone(), files.first().cloned().unwrap_or_default());
@@ -43,7 +46,7 @@ impl Hashing {
     ///
     /// # Panics
     /// When its thread did.
-    pub(super) fn finish(mut self, watch: &mut Watch<'_>) -> Result<String, CheckpointError> {
+    pub(crate) fn finish(mut self, watch: &mut Watch<'_>) -> Result<String, CheckpointError> {
         let Some(thread) = self.thread.take() else { return Err(CheckpointError::Cancelled) };
         loop {
             let is_over = thread.is_finished();

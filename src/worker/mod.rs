@@ -36,6 +36,7 @@ use crossbeam::channel::{Receiver, Sender, TrySendError};
 
 pub use self::compute::ComputeSettings;
 pub use self::device::{Check, DeviceChoice, DeviceError, DeviceInfo};
+pub(crate) use self::hashing::Hashing;
 pub use self::inbox::enqueue;
 pub use self::message::{Command, Event, JobId, LpipsFiles, MemoryEstimate, ModelInfo, Rest, Steer};
 pub use self::run::serve;
