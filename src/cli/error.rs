@@ -185,7 +185,7 @@ pub enum CliError {
     },
     /// Sets of other numbers of pictures than their partners'.
     #[error(
-        "{name} have {}, but {first} have {expected}: --pairs compares sets place by place, so give as many, or leave it out",
+        "{name} has {}, but {first} has {expected}: --pairs compares sets place by place, so give as many, or leave it out",
         crate::units::counted(*found, "picture")
     )]
     PairCounts {
@@ -213,7 +213,8 @@ pub enum CliError {
     },
     /// Pictures of another form than the other sets'.
     #[error(
-        "{name} have {} of {}×{}, but {} of {}×{} are compared: sets of one size compare, so bring all to that size first",
+        "{name} {} {} of {}×{}, but {} of {}×{} are compared: sets of one size compare, so bring all to that size first",
+        super::evaluate::has(name),
         crate::units::counted(found[0], "channel"), found[2], found[1],
         crate::units::counted(expected[0], "channel"), expected[2], expected[1]
     )]

@@ -166,7 +166,8 @@ fn notes(real: &Real, set: &Set, first: &Set) -> Vec<String> {
     let bits = |row: &[f32]| row.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
     let distinct: HashSet<Vec<u32>> = (0..n).map(|place| bits(features.row(place))).collect();
     if distinct.len() < n {
-        notes.push(format!("{name} has {} that are there more than once", counted(n - distinct.len(), "picture")));
+        let (more, are) = (n - distinct.len(), if n - distinct.len() == 1 { "is" } else { "are" });
+        notes.push(format!("{name} has {} that {are} there more than once", counted(more, "picture")));
     }
     let Some(real) = real.features() else { return notes };
     let shared = (0..real.len()).map(|place| bits(real.row(place))).collect::<HashSet<_>>();
@@ -348,7 +349,11 @@ pub(super) mod tests {
         mixed.features = mixed.features.at(&(0..39).collect::<Vec<_>>());
         mixed.features.extend(real.row(7), real.logits(7));
         let real = Real::of(real);
-        let reports = compare(&real, &[itself, twice, few, mixed], &mut |_, _| true).unwrap();
+        let mut one_twice = set("one_twice", 5, 12, 0.0);
+        one_twice.features = one_twice.features.at(&[0, 1, 2, 3, 4, 5, 6, 7, 7]);
+        one_twice.labels = None;
+        let reports = compare(&real, &[itself, twice, few, mixed, one_twice], &mut |_, _| true).unwrap();
+        assert!(reports[4].notes.contains(&"one_twice has 1 picture that is there more than once".to_owned()));
         assert!(reports[3].notes.contains(&"mixed and the real pictures share 1 picture".to_owned()));
         assert!(
             reports[0].notes.iter().any(|note| note.contains("are real ones, all of them"))

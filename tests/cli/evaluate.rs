@@ -101,7 +101,7 @@ fn what_cannot_be_compared_is_refused_in_one_sentence() {
     let refused = |args: &[&str], says: &str| {
         check_refused(path, &[&["evaluate", "--device", "cpu"][..], args].concat(), 1, says);
     };
-    refused(&["some.npz", "--reference", "small.npz"], "some.npz have 3 channels of 32×32, but 3 channels of 16×16");
+    refused(&["some.npz", "--reference", "small.npz"], "some.npz has 3 channels of 32×32, but 3 channels of 16×16");
     refused(&["some.npz", "--reference", "none.npz"], "no file is there");
     refused(&["some.npz", "--reference", "some.npz", "--extractor", "gtsrb12-cm"], "generator");
     refused(&["some.npz", "--reference", "some.npz", "--extractor", "inception"], "nothing is ever downloaded");
@@ -225,7 +225,7 @@ fn what_does_not_belong_together_is_refused_in_one_sentence() {
     let real = |args: &[&'static str]| [args, &["--reference", "real.npz"]].concat();
     refused(2, &real(&["some.npz", "./some.npz"]), "some.npz and ./some.npz are the same pictures");
     refused(1, &real(&["four.npz"]), "this archive holds mean and covariance, which say nothing of single pictures");
-    refused(1, &real(&["small"]), "small have 3 channels of 16×16, but 3 channels of 32×32 are compared");
+    refused(1, &real(&["small"]), "small has 3 channels of 16×16, but 3 channels of 32×32 are compared");
     refused(1, &real(&["other.npz"]), "it has m, s, but no pictures, features, or mu and sigma");
     refused(1, &["some.npz", "--reference", "four.npz"], "are of 4 numbers a picture, but gtsrb12-judge gives 128");
     refused(1, &["some.npz", "--reference", "odd.npz"], "mu has the shape [4] and sigma [4]");
@@ -287,5 +287,5 @@ fn after_is_compared_with_before_and_declared_sets_with_the_first_one_place_by_p
     refused(&["same", "--lpips", network.to_str().unwrap()], 2, "but no set has partners");
     refused(&["r", "--lpips", "same"], 1, "not one file of VGG16");
     write_samples(&path.join("few.npz"), [5, 32, 32, 3], &vec![7; 5 * 3072], None);
-    refused(&["same", "few.npz", "--pairs"], 1, "few.npz have 5 pictures, but same have 12");
+    refused(&["same", "few.npz", "--pairs"], 1, "few.npz has 5 pictures, but same has 12");
 }

@@ -48,6 +48,29 @@ fn a_limit_on_the_length_of_files_is_told_and_leaves_nothing() {
 
 #[cfg(unix)]
 #[test]
+fn features_that_do_not_fit_cost_no_numbers_and_leave_nothing_half() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, step) in [("a.npz", 7), ("real.npz", 11)] {
+        let levels: Vec<u8> = (0..160 * 3072).map(|i: usize| (i * step + i / 3072 * 31 + i * i % 251) as u8).collect();
+        write_samples(&folder.path().join(name), [160, 32, 32, 3], &levels, None);
+    }
+    // The models are unpacked first, which needs longer files.
+    run(folder.path(), &["evaluate", "a.npz", "--reference", "real.npz", "--out", "whole.csv"]);
+    let line = "$L evaluate a.npz --reference real.npz --device cpu --save-features kept --out t.csv";
+    let limited = shell(folder.path(), &format!("ulimit -f 32; {line} 2>&1 | cat; exit ${{PIPESTATUS[0]}}"));
+    let text = stdout(&limited);
+    assert_eq!(limited.status.code(), Some(1), "{text}");
+    assert!(text.contains("a.npz cannot be written, and the numbers are computed without it"), "{text}");
+    assert!(text.contains("reference.npz cannot be written"), "one does not keep the other back: {text}");
+    assert!(text.contains("Fréchet distance ↓"), "the table is printed: {text}");
+    assert!(text.contains("error: the numbers are there, but not all that was seen could be kept"), "{text}");
+    let [table, whole] = ["t.csv", "whole.csv"].map(|name| std::fs::read_to_string(folder.path().join(name)).unwrap());
+    assert_eq!(table, whole);
+    assert_eq!(std::fs::read_dir(folder.path().join("kept")).unwrap().count(), 0, "nothing half");
+}
+
+#[cfg(unix)]
+#[test]
 fn of_results_that_do_not_fit_what_fits_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

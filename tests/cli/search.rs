@@ -155,3 +155,32 @@ fn many_pictures_are_judged_a_part_at_a_time() {
     let classifier = ["search", "--seeds", "0..260", "--grid", "3", "--out", "c"];
     check_refused(path, &classifier, 1, "what a classifier judges is held at once");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_search_that_is_stopped_says_how_far_it_came_and_that_it_can_go_on() {
+    use std::process::Stdio;
+    use std::time::{Duration, Instant};
+
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["search", "--seeds", "0..2", "--grid", "1000", "--method", "all", "--out", "o", "--device", "cpu"];
+    let mut command = super::command(folder.path());
+    let child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let since = Instant::now();
+    let table = || std::fs::read_to_string(folder.path().join("o/search.csv")).unwrap_or_default();
+    while table().lines().count() < 3 {
+        assert!(since.elapsed() < Duration::from_secs(60), "every point is written as it is judged");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let (said, told) = (stdout(&output), stderr(&output));
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    let points = table().lines().count() - 1;
+    assert!(said.contains(&format!("best so far, of {points} points by ")) && !said.contains("best of"), "{said}");
+    let stopped = format!("stopped after {points} of 998 points; these are written, and --resume goes on");
+    assert!(told.contains(&stopped), "{told}");
+}

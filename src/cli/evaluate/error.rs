@@ -144,6 +144,18 @@ pub enum EvaluateError {
         /// Why.
         source: std::io::Error,
     },
+    /// A disk that has no room for what is seen.
+    #[error("the results need about {}, but only {} are free there: free some space, or give a --{flag} on another disk\n{}", crate::units::bytes(*needed), crate::units::bytes(*free), path.display())]
+    Space {
+        /// The flag that names the place.
+        flag: &'static str,
+        /// Bytes that what is seen needs.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// The folder.
+        path: PathBuf,
+    },
     /// Statistics of statistics.
     #[error("--save-statistics writes mean and covariance of real pictures, but --reference gives these already: leave one of the two out, or give the pictures\n{}", path.display())]
     StatisticsOfStatistics {

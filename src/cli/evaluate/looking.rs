@@ -4,6 +4,8 @@ use anyhow::Context as _;
 
 use super::EvaluateOptions;
 use super::plan::{Job, Pieces, Plan, Streak, What};
+use super::reference::has;
+use super::room;
 use super::sets::{Kind, Pictures};
 use super::subject::Subject;
 use crate::cli::driver::Driver;
@@ -82,14 +84,15 @@ impl Looker<'_> {
         let Subject { extractor, reference, shape, .. } = self.subject;
         if let Kind::Seen(seen) = &set.kind {
             let places = set.places();
-            let names = places.iter().filter_map(|place| seen.names.get(*place).cloned()).collect();
+            let names: Vec<String> = places.iter().filter_map(|place| seen.names.get(*place).cloned()).collect();
             let labels = seen.labels.as_ref().map(|labels| places.iter().map(|place| labels[*place]).collect());
             let hashes = places.iter().map(|place| seen.hashes[*place]).collect();
             let (features, shape) = (seen.features.at(&places), seen.sight.shape);
             reference.check_width(features.width(), &extractor.manifest.name)?;
+            room::check(self.options, self.subject, (&features, &names))?;
             return Ok(Some(Looked { features, labels, names, hashes, fitted: 0, shape }));
         }
-        let job = plan.job(what).with_context(|| format!("{} were not planned for", set.name))?;
+        let job = plan.job(what).with_context(|| format!("the work on {} was not planned", set.name))?;
         self.driver.note(sizes(&set.name, job, *shape).as_slice());
         let own = job.runs.first().map_or(*shape, |run| run.1);
         let mut seen = SeenBatch::default();
@@ -97,6 +100,9 @@ impl Looker<'_> {
             Sight::Kept(parts, runs) => {
                 for streak in plan.streaks_of(what, runs) {
                     seen.append(parts.seen(&streak.places)?)?;
+                }
+                if let Some(features) = &seen.features {
+                    room::check(self.options, self.subject, (features, &seen.names))?;
                 }
             }
             Sight::Pictures => {
@@ -112,7 +118,7 @@ impl Looker<'_> {
     /// What was seen of a whole set, whose first pictures have the size `own`.
     fn whole(&mut self, set: &Pictures, seen: SeenBatch, own: [usize; 3]) -> anyhow::Result<Looked> {
         let SeenBatch { features, labels, names, hashes, fits } = seen;
-        let features = features.with_context(|| format!("{} hold no picture", set.name))?;
+        let features = features.with_context(|| format!("no picture is in {}", set.name))?;
         let Subject { extractor, reference, .. } = self.subject;
         reference.check_width(features.width(), &extractor.manifest.name)?;
         if let Some(first) = fits.first() {
@@ -164,7 +170,6 @@ impl Looker<'_> {
         let Some([values, logits, spatial]) = self.driver.measure(model, images, &self.options.compute)? else {
             return Ok(false);
         };
-        self.done += n;
         let [width, outputs, places] = [&values, &logits, &spatial].map(|seen| seen.len() / n);
         reference.check_width(width, &extractor.manifest.name)?;
         let features = seen.features.get_or_insert_with(|| Features::new(width, outputs));
@@ -176,6 +181,11 @@ impl Looker<'_> {
         seen.labels.extend(batch.labels.iter().flatten().copied());
         seen.hashes.extend(hashes);
         seen.names.extend(batch.names);
+        // Known from the first pictures on, so that nobody looks for hours at what cannot be kept.
+        if self.done == 0 {
+            room::check(self.options, self.subject, (&*features, &seen.names))?;
+        }
+        self.done += n;
         Ok(true)
     }
 }
@@ -190,7 +200,8 @@ fn sizes(name: &str, job: &Job, [_, height, width]: [usize; 3]) -> Option<String
     }
     let [own_height, own_width] = first;
     let what = if are_one { "a size of their own," } else { "several sizes, the first" };
-    Some(format!("note: {name} have {what} {own_width}×{own_height}, and each comes to the extractor at its own"))
+    let has = has(name);
+    Some(format!("note: {name} {has} {what} {own_width}×{own_height}, and each comes to the extractor at its own"))
 }
 
 /// The labels of a set that mean something to the extractor, and what is to be said of them.
@@ -206,7 +217,8 @@ pub(super) fn labels_of(set: &Pictures, looked: &Looked, extractor: &Manifest) -
     };
     if let Some(label) = labels.iter().find(|label| **label >= classes) {
         let note = format!(
-            "warning: {name} have pictures of class {label}, but the extractor knows those from 0 to {}: their labels are left aside",
+            "warning: {name} {} pictures of class {label}, but the extractor knows those from 0 to {}: the labels are left aside",
+            has(name),
             classes.saturating_sub(1)
         );
         return (None, Some(note));
@@ -248,8 +260,8 @@ mod tests {
             sizes("some", &Job::new(What::Set(0), runs, BATCH), [3, 2, 4])
         };
         assert_eq!((said(&[[3, 2, 4]; 2]), said(&[])), (None, None));
-        assert!(said(&[[3, 8, 9]]).unwrap().contains("some have a size of their own, 9×8,"));
-        assert!(said(&[[3, 2, 4], [3, 4, 2]]).unwrap().contains("some have several sizes, the first 4×2,"));
+        assert!(said(&[[3, 8, 9]]).unwrap().contains("some has a size of their own, 9×8,"));
+        assert!(said(&[[3, 2, 4], [3, 4, 2]]).unwrap().contains("some has several sizes, the first 4×2,"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A measurement on its way: what is seen picture by picture, from pictures or from what was kept, and the numbers that it comes to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -17,6 +17,7 @@ use crate::cli::Outcome;
 use crate::cli::driver::Driver;
 use crate::cli::say::say_out;
 use crate::data::SeenStatistics;
+use crate::error::error_chain;
 use crate::export::{Parts, write_statistics};
 use crate::file::sha256;
 use crate::metrics::pairs::PairNumbers;
@@ -62,8 +63,12 @@ impl Measurement<'_> {
         let files = self.subject.files(self.options)?;
         let Some(seen) = self.see(sight, driver)? else { return Ok(driver.stopped()) };
         // Before they are compared: who cannot compare them has looked at them all the same.
-        self.keep(&files, &seen, driver)?;
-        self.tell(seen, driver)
+        let kept = self.keep(&files, &seen, driver);
+        let told = self.tell(seen, driver)?;
+        if matches!(told, Outcome::Done) {
+            kept.context("the numbers are there, but not all that was seen could be kept")?;
+        }
+        Ok(told)
     }
 
     fn see(&self, sight: Sight<'_>, driver: &mut Driver) -> anyhow::Result<Option<Seen>> {
@@ -160,22 +165,38 @@ impl Measurement<'_> {
         sha256(&[format!("{all:?}").as_bytes()])
     }
 
-    /// Writes what was seen, where that was asked for.
+    /// Writes what was seen, where that was asked for. What cannot be written is warned of at once and keeps no other file back.
+    ///
+    /// # Errors
+    /// The first thing that could not be written, for the end of the run: the numbers do not need it.
     fn keep(&self, files: &dumps::Files, seen: &Seen, driver: &Driver) -> anyhow::Result<()> {
         let (protocol, resume) = (self.subject.protocol(), self.options.resume);
         let classes = &self.subject.extractor.manifest.classes;
+        let mut ended = Ok(());
+        let mut note = |path: &Path, written: anyhow::Result<()>| match written {
+            Ok(()) => driver.note(&[format!("written: {}", path.display())]),
+            Err(error) => {
+                driver.say(&not_kept(path, &error));
+                if ended.is_ok() {
+                    ended = Err(error);
+                }
+            }
+        };
         let kept = files.sets.iter().zip(&seen.sets).chain(files.reference.iter().zip(&seen.real));
         for (path, looked) in kept {
-            put(path, resume, |path| dumps::write(path, looked, (protocol.sight(looked, &seen.device), classes)))?;
-            driver.note(&[format!("written: {}", path.display())]);
+            let sight = protocol.sight(looked, &seen.device);
+            note(path, put(path, resume, |path| dumps::write(path, looked, (sight, classes))));
         }
         if let (Some(path), Some(real)) = (&self.options.save_statistics, &seen.real) {
-            let statistics = Statistics::of(&real.features).context("the real pictures have no mean and covariance")?;
-            let all = SeenStatistics { statistics, sight: Some(protocol.sight(real, &seen.device)) };
-            put(path, resume, |path| write_statistics(path, &all))?;
-            driver.note(&[format!("written: {}", path.display())]);
+            let sight = protocol.sight(real, &seen.device);
+            let statistics = Statistics::of(&real.features).context("the real pictures have no mean and covariance");
+            let written = statistics.and_then(|statistics| {
+                let all = SeenStatistics { statistics, sight: Some(sight) };
+                put(path, resume, |path| write_statistics(path, &all))
+            });
+            note(path, written);
         }
-        Ok(())
+        ended
     }
 
     /// Compares the sets with the real pictures, and prints and writes the table.
@@ -235,5 +256,31 @@ impl Measurement<'_> {
         let written: Vec<anyhow::Result<()>> = written.collect();
         written.into_iter().collect::<anyhow::Result<()>>()?;
         Ok(Outcome::Done)
+    }
+}
+
+/// What is said at once of a file that cannot be written.
+fn not_kept(path: &Path, error: &anyhow::Error) -> String {
+    format!(
+        "warning: {} cannot be written, and the numbers are computed without it: {}",
+        path.display(),
+        error_chain(error.as_ref()).join(": ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::ExportError;
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_warned_of_with_the_reason() {
+        let path = PathBuf::from("seen/a.npz");
+        let source = std::io::ErrorKind::StorageFull.into();
+        let error = anyhow::Error::new(ExportError::Write { path: path.clone(), source });
+        let text = not_kept(&path, &error);
+        let why = std::io::Error::from(std::io::ErrorKind::StorageFull).to_string();
+        assert!(text.starts_with("warning: ") && text.contains("a.npz cannot be written, and the numbers"), "{text}");
+        assert!(text.contains(&why), "{text}");
     }
 }

@@ -293,7 +293,7 @@ mod tests {
         assert!(one.declare(&[("a", 5)]).unwrap_err().to_string().contains("only one is given"));
         one.add(1);
         let text = one.declare(&[("a", 5), ("b", 4)]).unwrap_err().to_string();
-        assert!(text.starts_with("b have 4 pictures, but a have 5"), "{text}");
+        assert!(text.starts_with("b has 4 pictures, but a has 5"), "{text}");
     }
 
     #[test]

@@ -217,6 +217,11 @@ impl Reference {
     }
 }
 
+/// The verb behind the name of a set, which is one, or of the real pictures, which are many.
+pub(in crate::cli) fn has(name: &str) -> &'static str {
+    if name.starts_with("the ") && name.contains(" pictures") { "have" } else { "has" }
+}
+
 /// What was seen before of a set, with its file.
 pub(super) fn seen(set: &Pictures) -> Option<(&Path, &Sight)> {
     match &set.kind {
@@ -309,6 +314,13 @@ mod tests {
 
     fn reference(statistics: Option<SeenStatistics>) -> Reference {
         Reference { parts: Vec::new(), statistics, paths: vec!["real.npz".into()] }
+    }
+
+    #[test]
+    fn a_set_has_and_the_real_pictures_have() {
+        let names = ["a.npz", "r before", "the.npz", "the real pictures", "the real pictures of a.npz"];
+        assert_eq!(names.map(has), ["has", "has", "has", "have", "have"]);
+        assert_eq!(has("the pictures that the statistics are of"), "have");
     }
 
     #[test]

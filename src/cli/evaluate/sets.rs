@@ -326,7 +326,7 @@ mod tests {
         assert_eq!((one.shape, many.shape), (Some([3, 32, 48]), None));
         assert!(many.check([3, 32, 32]).is_ok());
         let text = one.check([3, 32, 32]).unwrap_err().to_string();
-        assert!(text.contains("have 3 channels of 48×32, but 3 channels of 32×32 are compared"), "{text}");
+        assert!(text.contains("has 3 channels of 48×32, but 3 channels of 32×32 are compared"), "{text}");
     }
 
     #[test]

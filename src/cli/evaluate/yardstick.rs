@@ -220,7 +220,8 @@ impl Judge {
             let held = Held { images: origins.images.clone(), names: Vec::new(), labels: None };
             let set = Pictures::of_held(EVERY.to_owned(), Path::new(""), held, (None, false))?;
             let job = Job::new(What::Set(0), subject.extractor.runs(&set, subject.shape), BATCH);
-            let mut looker = self.yardstick.looker(driver, set.count());
+            let mut looker = self.yardstick.looker(driver, count);
+            looker.done = all.as_ref().map_or(0, Features::len);
             let looked = looker.look_at_all(from_ref(&set), What::Set, (&Plan::new(vec![job]), Sight::Pictures))?;
             driver.progress.count_steps();
             for looked in looked.into_iter().flatten() {

@@ -1,8 +1,10 @@
 //! `lapidary search`: the noise level between the two steps of a consistency model that is best by what the classifier says, or
 //! by how near the pictures are to real ones.
 
+mod dry;
 mod found;
 mod metric;
+mod told;
 mod walk;
 
 use std::path::Path;
@@ -11,23 +13,23 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use clap::ArgMatches;
 
-use self::found::{Found, Verdict, best, doubts, header, row};
+use self::dry::rehearsed;
+use self::found::{Found, Verdict, header, row};
 pub use self::metric::Metric;
+use self::told::{Points, best_of};
 use self::walk::{all, ternary};
 use super::begin::{Begun, Job};
-use super::describe::{describe_compute, describe_labels, describe_model, would_write, written};
+use super::describe::written;
 use super::driver::Driver;
 use super::evaluate::{EvaluateOptions, Judge, Yardstick};
 use super::generate::windows;
 use super::opened::{MAX_TOGETHER, judge};
 use super::refine::Described;
-use super::rehearsal::{Rehearsal, rehearse};
-use super::say::say_out;
 use super::usage::{DIALECT, EXTRACTOR, REFERENCE};
-use super::{CliError, Earlier, Outcome, RunOptions, flags};
+use super::{CliError, Outcome, RunOptions, flags};
 use crate::classifier::labels::listed;
 use crate::classifier::translation;
-use crate::export::{Extent, SEARCHED as TABLE, unfinished_in};
+use crate::export::{Extent, SEARCHED as TABLE};
 use crate::generator::schedule::time_step_sigmas;
 use crate::generator::settings::SAMPLES;
 use crate::generator::{GenerateSettings, SamplerKind, TimeSteps};
@@ -226,11 +228,12 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     if !before.is_empty() {
         driver.say(&format!("goes on behind {} that the same command has judged", counted(before.len(), "point")));
     }
-    let mut found = Found::new();
+    let (mut found, points) = (Found::new(), Points::of(options));
     let mut value = |k: u32| {
         let verdict = match before.get(&k) {
             Some(verdict) if !driver.interrupted => *verdict,
             _ => {
+                driver.progress.begin_round(points.name(&found), points.left(&found, &before));
                 let way = (options, &diffusion, by_set.as_ref());
                 let Some(verdict) = evaluate(&mut driver, way, k)? else { return anyhow::Ok(None) };
                 out.set_provenance(&driver.provenance)?;
@@ -262,25 +265,15 @@ pub fn run(options: &SearchOptions, folders: &Folders) -> anyhow::Result<Outcome
     let stays = published.context("the points that were judged are said above, but their table cannot be written")?;
     driver.say_kept(&mut out);
     ended?;
-    if let Some(more) = stays {
-        driver.say(&format!(
-            "stopped after {}; the table of {} from before stays",
-            counted(found.len(), "point"),
-            counted(more as usize, "point")
-        ));
-    } else if let Some(best) = best(&found, options.metric) {
-        let (name, ts, value) = (options.metric.name(), options.ts(best.k), best.verdict.shown(options.metric));
-        driver.print(&format!(
-            "best of {} points by {name}: --ts {ts} (σ = {:.4}, {name} {value}{})\n{}",
-            found.len(),
-            best.verdict.sigma,
-            doubts(&best, options.metric),
-            written(&place, &[TABLE])
-        ))?;
+    if stays.is_none()
+        && let Some(best) = best_of(&found, options, complete)
+    {
+        driver.print(&format!("{best}\n{}", written(&place, &[TABLE])))?;
     }
     if !driver.interrupted {
         return Ok(Outcome::Done);
     }
+    driver.say(&points.stopped(found.len(), stays));
     driver.say_earlier(&out);
     Ok(driver.stopped())
 }
@@ -337,6 +330,8 @@ fn evaluate(
         let mut batches = windows(0..options.run.count(), MAX_TOGETHER);
         let mut make = |driver: &mut Driver| -> anyhow::Result<Option<Arc<Origins>>> {
             let Some(places) = batches.next() else { return Ok(None) };
+            // Whichever batch it is, all pictures of the point are counted; the batches of the networks stay as they are.
+            driver.progress.count_pictures("generating", places.start, options.run.count());
             let (first_seed, samples) = (settings.generate.first_seed + places.start as u64, places.len() as u32);
             let generate = GenerateSettings { first_seed, samples, ..settings.generate.clone() };
             driver.generate(&Settings { generate, ..settings.clone() })
@@ -344,61 +339,10 @@ fn evaluate(
         let number = by.judge(driver, &mut make).with_context(|| format!("k = {k} cannot be judged"))?;
         return Ok(number.map(|number| Verdict::of_set(number, sigma)));
     }
+    driver.progress.count_pictures("generating", 0, options.run.count());
     let Some(origins) = driver.generate(&settings)?.filter(|_| !driver.interrupted) else { return Ok(None) };
     let Some(state) = judge(driver, &settings, &origins)? else { return Ok(None) };
     // The classifier may count the same classes otherwise.
     let targets = driver.targets.take().unwrap_or_else(|| origins.labels.clone());
     Ok(Some(Verdict::of(&state.numbers, &targets, sigma)))
-}
-
-/// Looks at all that the run would read, and says what it would do.
-fn rehearsed(options: &SearchOptions, job: &Job<'_>, (generator, by): (&Described, &By)) -> anyhow::Result<Outcome> {
-    let mut models = vec![generator];
-    if let By::Classifier(classifier) = by {
-        models.push(classifier);
-    }
-    let Some(Rehearsal { out, .. }) = rehearse(&options.run, job, &models, generator.0.shape())? else {
-        return Ok(Outcome::Done);
-    };
-    if let By::Set(yardstick) = by {
-        yardstick.rehearse(&options.run)?;
-    }
-    let mut said = plan(options, generator, by, &out)?;
-    if options.run.earlier == Earlier::Resume {
-        let points = found::read(&unfinished_in(&out).join(TABLE), options.metric).len();
-        let points = counted(points, "point");
-        said = format!("{said}\n{:<11}{points} of the same command are judged and not judged again", "resume");
-    }
-    say_out(&said)?;
-    Ok(Outcome::Done)
-}
-
-/// What a dry run says.
-fn plan(options: &SearchOptions, generator: &Described, by: &By, out: &Path) -> anyhow::Result<String> {
-    let RunOptions { settings, notes, .. } = &options.run;
-    let generate = &settings.generate;
-    let mut lines = notes.clone();
-    let (manifest, path) = generator;
-    lines.push(describe_model("generator", &generate.generator, manifest, path.as_deref()));
-    let count = options.run.count();
-    let end = generate.first_seed + count as u64;
-    lines.push(format!("{:<11}{}..{end} ({} per point)", "seeds", generate.first_seed, counted(count, "picture")));
-    let labels = generate.labels(manifest.classes.len());
-    lines.push(format!("{:<11}{}", "classes", describe_labels(&labels, &manifest.classes)));
-    lines.push(match by {
-        By::Classifier((manifest, path)) => {
-            describe_model("classifier", &settings.refine.classifier, manifest, path.as_deref())
-        }
-        By::Set(yardstick) => yardstick.describe()?,
-    });
-    let points = match options.method {
-        Method::Ternary => "by thirds".to_owned(),
-        Method::All => format!("every {}", options.stride),
-    };
-    let last = options.grid - 1;
-    lines.push(format!("{:<11}k of --ts 0,k,{last}/{}, {points}", "searching", options.grid));
-    lines.push(format!("{:<11}{}: {}", "metric", options.metric.name(), options.metric.option().about));
-    lines.push(describe_compute(settings));
-    lines.push(would_write(out, &[TABLE]));
-    Ok(lines.join("\n"))
 }

@@ -48,6 +48,23 @@ pub(super) fn all<E>(end: u32, stride: u32, value: &mut dyn FnMut(u32) -> Result
     Ok(())
 }
 
+/// Points that [`all`] tries.
+pub(super) fn count(end: u32, stride: u32) -> usize {
+    (1..end).step_by(stride.max(1) as usize).count()
+}
+
+/// Points that [`ternary`] tries, at most: two for every third that is left out, then what lies between the last ends.
+pub(super) const fn most(end: u32) -> usize {
+    let (mut width, mut points) = (end, 0);
+    while width >= 3 {
+        // The lower third is the smaller one, so that more is left beyond it.
+        width -= width / 3;
+        points += 2;
+    }
+    let (points, all) = (points + width.saturating_sub(1), end.saturating_sub(1));
+    (if points < all { points } else { all }) as usize
+}
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -105,5 +122,27 @@ mod tests {
         })
         .unwrap();
         assert_eq!(asked, [1, 5, 9]);
+        assert_eq!((count(10, 4), count(9, 4), count(10, 0)), (3, 2, 9));
+    }
+
+    #[test]
+    fn no_search_by_thirds_asks_for_more_points_than_is_said_before() {
+        for end in 2..=200 {
+            let mut longest = 0;
+            // Whatever the values are: the lower point is better, or the upper one, turn by turn as the bits say.
+            for bits in 0..64_u32 {
+                let mut asked = 0;
+                ternary(end, &mut |_| {
+                    asked += 1;
+                    let bit = (bits.wrapping_mul(2_654_435_761) >> (asked as u32 * 7 % 32)) & 255;
+                    Ok::<_, Infallible>(Some(f64::from(bit)))
+                })
+                .unwrap();
+                longest = longest.max(asked);
+            }
+            let rising = asked(end, f64::from(end)).len();
+            assert!(longest.max(rising) <= most(end), "{longest} and {rising} of {end}");
+        }
+        assert_eq!([2, 3, 10, 39, 200].map(most), [1, 2, 9, 17, 25], "nor is it much more than they ask for");
     }
 }
