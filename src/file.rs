@@ -1,6 +1,7 @@
 //! What lies at a path that was given: a file that can be read, or something that would be waited for for ever; and what a file
 //! holds, as one number.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -72,6 +73,51 @@ impl Stamp {
     pub(crate) const fn length(&self) -> u64 {
         self.0
     }
+}
+
+/// Entries of a folder that [`Contents`] knows, at most: a folder of more is not walked to its end again and again.
+const ENTRIES: usize = 100_000;
+
+/// What tells cheaply whether a file is still the one that it was, or a folder holds what it held: the SHA-256 of all names, lengths and
+/// times below it, hidden ones left aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Contents(String);
+
+impl Contents {
+    /// Of what lies at a path; `None` when nothing does.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let (mut walk, mut folders) = (Vec::new(), BTreeSet::new());
+        note(path, &path.metadata().ok()?, &mut walk);
+        let mut waiting = vec![path.to_owned()];
+        while let Some(folder) = waiting.pop().filter(|_| walk.len() < ENTRIES) {
+            // A link may lead back to where it was met.
+            let is_new = folder.canonicalize().is_ok_and(|real| folders.insert(real));
+            let Some(entries) = std::fs::read_dir(&folder).ok().filter(|_| is_new) else { continue };
+            for path in entries.flatten().map(|entry| entry.path()) {
+                let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+                let Some(meta) = path.metadata().ok().filter(|_| !is_hidden) else { continue };
+                note(&path, &meta, &mut walk);
+                if meta.is_dir() {
+                    waiting.push(path);
+                }
+            }
+        }
+        walk.sort_unstable();
+        let parts: Vec<&[u8]> = walk.iter().map(Vec::as_slice).collect();
+        Some(Self(sha256(&parts)))
+    }
+}
+
+/// One entry: its path behind the length of that, its length and its time. A folder's own differ from system to system.
+fn note(path: &Path, meta: &std::fs::Metadata, walk: &mut Vec<Vec<u8>>) {
+    let name = path.as_os_str().as_encoded_bytes();
+    let mut entry = [&name.len().to_le_bytes()[..], name].concat();
+    if !meta.is_dir() {
+        let since = meta.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        entry.extend(meta.len().to_le_bytes());
+        entry.extend(since.map_or(0, |since| since.as_nanos()).to_le_bytes());
+    }
+    walk.push(entry);
 }
 
 /// A path where nothing lies: `path` itself, or with a number behind its name.
@@ -255,5 +301,44 @@ mod tests {
         file.as_file().set_modified(first.1).unwrap();
         assert_ne!(Stamp::of(file.path()), Some(first), "another length");
         assert_eq!(Stamp::of_all(&[file.path().to_owned(), "not there".into()]), None);
+    }
+
+    #[test]
+    fn a_folder_is_another_when_a_file_below_it_came_went_or_was_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (deep, file) = (folder.path().join("deep"), folder.path().join("deep/a.png"));
+        assert_eq!(Contents::of(&file), None, "nothing is there");
+        std::fs::create_dir(&deep).unwrap();
+        let mut seen = vec![Contents::of(folder.path())];
+        let mut differs = || {
+            let now = Contents::of(folder.path());
+            assert_eq!(now, Contents::of(folder.path()), "nothing happened between the two");
+            let is_new = now.is_some() && !seen.contains(&now);
+            seen.push(now);
+            is_new
+        };
+        std::fs::write(&file, "one").unwrap();
+        assert!(differs(), "it came");
+        std::fs::write(&file, "three").unwrap();
+        assert!(differs(), "another length");
+        let times = std::fs::File::options().write(true).open(&file).unwrap();
+        times.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert!(differs(), "another time");
+        std::fs::rename(&file, deep.join("b.png")).unwrap();
+        assert!(differs(), "another name");
+        std::fs::remove_file(deep.join("b.png")).unwrap();
+        assert_eq!(Contents::of(folder.path()), seen[0], "it went, and all is as before");
+        assert_ne!(Contents::of(&deep), Contents::of(folder.path()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_holds_a_way_back_to_itself_is_walked_once() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), "a").unwrap();
+        let alone = Contents::of(folder.path());
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("back")).unwrap();
+        let both = Contents::of(folder.path());
+        assert!(both.is_some() && both != alone);
     }
 }

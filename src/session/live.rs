@@ -12,7 +12,7 @@ use crate::data::MAX_PICTURES;
 use crate::image::ImageBatch;
 use crate::refiner::State;
 use crate::trace::StateId;
-use crate::worker::live::{Numbers, Subject, Told, Wish};
+use crate::worker::live::{Against, Numbers, Subject, Told, Wish};
 
 /// The bundled classifier that no other bundled model was trained beside.
 pub const JUDGE: &str = "gtsrb12-judge";
@@ -45,6 +45,8 @@ type Found = (Subject, StateId, Result<Numbers, Vec<String>>);
 #[derive(Debug, Default)]
 pub struct Live {
     choice: LiveChoice,
+    /// How often judge or real pictures were chosen, also the same again.
+    choosing: u64,
     asked: Option<Asked>,
     found: Option<Found>,
     /// Real pictures that were looked at, of so many.
@@ -60,8 +62,8 @@ pub enum LiveShown<'a> {
     Awaited(Option<(usize, usize)>),
     /// There are none, from what happened to why.
     Refused(&'a [String]),
-    /// The newest, and of which state.
-    Found(&'a Numbers, StateId),
+    /// The newest, and of which state; without a distance while so many real pictures of so many were looked at.
+    Found(&'a Numbers, StateId, Option<(usize, usize)>),
 }
 
 impl Session {
@@ -71,8 +73,12 @@ impl Session {
         &self.live.choice
     }
 
-    /// Takes another choice; what was found for the old one is void.
+    /// Takes a choice; what was found for the old one is void, also where the same is chosen again: its files may be others.
     pub fn choose_live(&mut self, choice: LiveChoice) {
+        if choice.is_on == self.live.choice.is_on {
+            self.live.choosing += 1;
+            self.live.looking = None;
+        }
         if !choice.is_on {
             // What it was does not count when it is opened again: files may be others then.
             (self.live.asked, self.live.looking) = (None, None);
@@ -83,7 +89,17 @@ impl Session {
     /// What numbers belong to now.
     fn live_subject(&self) -> Subject {
         let LiveChoice { judge, reference, .. } = &self.live.choice;
-        Subject { epoch: self.epoch(), judge: judge.clone(), reference: reference.clone() }
+        let choosing = self.live.choosing;
+        Subject { epoch: self.epoch(), judge: judge.clone(), reference: reference.clone(), choosing }
+    }
+
+    /// What real pictures are to fit that are chosen now: the judge as far as it has judged already.
+    #[must_use]
+    pub fn live_against(&self) -> Option<Against> {
+        let [_, shape @ ..] = self.origins()?.images.shape();
+        let found = self.live.found.as_ref().filter(|(of, ..)| of.judge == self.live.choice.judge);
+        let numbers = found.and_then(|(.., found)| found.as_ref().ok());
+        Some(Against { judge: numbers.map(|numbers| (numbers.sha256.clone(), numbers.width)), shape })
     }
 
     /// What is to be asked for now that these pictures are shown; nothing while that is what was asked for last, or nobody looks.
@@ -121,7 +137,9 @@ impl Session {
                 self.live.looking = (done < all).then_some((done, all));
             }
             Told::Numbers { of, state, found } if of == self.live_subject() => {
-                self.live.looking = None;
+                // Those that wait for their distance say nothing of how far the look at real pictures is.
+                let awaits = of.reference.is_some() && found.as_ref().is_ok_and(|found| found.distance.is_none());
+                self.live.looking = self.live.looking.filter(|_| awaits);
                 self.live.found = Some((of, state, found));
             }
             Told::Looking { .. } | Told::Numbers { .. } => {}
@@ -133,7 +151,7 @@ impl Session {
     pub fn live_shown(&self) -> LiveShown<'_> {
         let Live { asked, found, looking, .. } = &self.live;
         match found.as_ref().filter(|(of, ..)| *of == self.live_subject()) {
-            Some((_, state, Ok(numbers))) => LiveShown::Found(numbers, *state),
+            Some((_, state, Ok(numbers))) => LiveShown::Found(numbers, *state, *looking),
             Some((.., Err(chain))) => LiveShown::Refused(chain),
             None if asked.as_ref().is_some_and(|(of, ..)| *of == self.live_subject()) => LiveShown::Awaited(*looking),
             None => LiveShown::Nothing,
@@ -163,6 +181,7 @@ mod tests {
         Numbers {
             judge: "a judge".to_owned(),
             sha256: sha256.to_owned(),
+            width: 2,
             pictures: 1,
             judged: Ok(Judged { agreement: shift, confidence: shift }),
             distance: None,
@@ -226,7 +245,7 @@ mod tests {
         session.take_live(answer(old.clone()));
         assert_eq!(session.live_shown(), LiveShown::Awaited(None));
         session.take_live(answer(new.clone()));
-        assert!(matches!(session.live_shown(), LiveShown::Found(_, state) if state == new.state));
+        assert!(matches!(session.live_shown(), LiveShown::Found(_, state, _) if state == new.state));
 
         // Other pictures: what is on its way is about the old ones, and so is what was found.
         session.handle(Action::Do(Verb::NewSession));
@@ -244,9 +263,9 @@ mod tests {
         session.take_live(answer(first.clone()));
         toy::come(&mut session, of, 2, &[0.0, 1.0, 4.0]);
         let second = frame(&mut session).unwrap();
-        assert!(matches!(session.live_shown(), LiveShown::Found(_, state) if state == first.state));
+        assert!(matches!(session.live_shown(), LiveShown::Found(_, state, _) if state == first.state));
         session.take_live(answer(second.clone()));
-        assert!(matches!(session.live_shown(), LiveShown::Found(_, state) if state == second.state));
+        assert!(matches!(session.live_shown(), LiveShown::Found(_, state, _) if state == second.state));
     }
 
     #[test]
@@ -273,6 +292,55 @@ mod tests {
         }
         session.take_live(Told::Looking { of: Subject { epoch: 77, ..of }, done: 1, all: 64 });
         assert_eq!(session.live_shown(), LiveShown::Awaited(None), "that is of other pictures");
+    }
+
+    #[test]
+    fn whoever_chooses_the_same_again_wants_it_looked_at_again() {
+        let (mut session, _) = looked_at();
+        let choice = LiveChoice { reference: Some("real.npz".into()), ..session.live_choice().clone() };
+        session.choose_live(choice.clone());
+        let first = frame(&mut session).unwrap();
+        session.take_live(answer(first.clone()));
+        assert!(matches!(session.live_shown(), LiveShown::Found(..)));
+        session.choose_live(choice);
+        assert_eq!(session.live_shown(), LiveShown::Nothing, "what was found may be of other pictures");
+        session.take_live(answer(first.clone()));
+        let second = frame(&mut session).expect("it is asked for again");
+        assert_eq!(session.live_shown(), LiveShown::Awaited(None), "the old answer is stale");
+        assert_eq!((&second.of.reference, second.state), (&first.of.reference, first.state));
+        session.take_live(answer(second));
+        assert!(matches!(session.live_shown(), LiveShown::Found(..)));
+    }
+
+    #[test]
+    fn numbers_without_a_distance_are_shown_while_real_pictures_are_looked_at() {
+        let (mut session, _) = looked_at();
+        session.choose_live(LiveChoice { reference: Some("real.npz".into()), ..session.live_choice().clone() });
+        let wish = frame(&mut session).unwrap();
+        let told = |distance| Told::Numbers {
+            of: wish.of.clone(),
+            state: wish.state,
+            found: Ok(Numbers { distance, ..numbers("aa") }),
+        };
+        session.take_live(told(None));
+        assert!(matches!(session.live_shown(), LiveShown::Found(_, _, None)), "nothing was looked at yet");
+        session.take_live(Told::Looking { of: wish.of.clone(), done: 32, all: 64 });
+        session.take_live(told(None));
+        assert!(matches!(session.live_shown(), LiveShown::Found(_, _, Some((32, 64)))), "it goes on");
+        session.take_live(told(Some(Err("too few".to_owned()))));
+        assert!(matches!(session.live_shown(), LiveShown::Found(_, _, None)), "it is over, whatever came of it");
+    }
+
+    #[test]
+    fn what_real_pictures_are_to_fit_is_known_as_far_as_the_judge_has_judged() {
+        let (mut session, _) = looked_at();
+        let shape = [1, 1, 1];
+        assert_eq!(session.live_against(), Some(Against { judge: None, shape }));
+        let wish = frame(&mut session).unwrap();
+        session.take_live(answer(wish));
+        assert_eq!(session.live_against(), Some(Against { judge: Some(("aa".to_owned(), 2)), shape }));
+        session.choose_live(LiveChoice { judge: "other.pt".to_owned(), ..session.live_choice().clone() });
+        assert_eq!(session.live_against(), Some(Against { judge: None, shape }), "another one, which nobody asked yet");
     }
 
     #[test]

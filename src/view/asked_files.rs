@@ -88,8 +88,8 @@ impl Workbench {
             Some(Wish::GeneratorFolder) => self.dialog.ask(Purpose::GeneratorFolder, None),
             Some(Wish::ClassifierFile) => self.dialog.ask(Purpose::Classifier, None),
             Some(Wish::JudgeFile) => self.dialog.ask(Purpose::Judge, None),
-            Some(Wish::RealFile) => self.dialog.ask(Purpose::Real, None),
-            Some(Wish::RealFolder) => self.dialog.ask(Purpose::RealFolder, None),
+            Some(Wish::RealFile) => self.ask_real(Purpose::Real),
+            Some(Wish::RealFolder) => self.ask_real(Purpose::RealFolder),
             Some(Wish::TrainingFile) => self.dialog.ask(Purpose::Training, None),
             Some(Wish::TrainingFolder) => self.dialog.ask(Purpose::TrainingFolder, None),
             None => {}
@@ -97,6 +97,10 @@ impl Workbench {
         if let Some(answer) = self.dialog.ui(ui) {
             self.take(ui.ctx(), answer, actions);
         }
+    }
+
+    fn ask_real(&mut self, purpose: Purpose) {
+        self.dialog.ask_real(purpose, self.host.session.live_against());
     }
 
     /// Does what files were asked for.

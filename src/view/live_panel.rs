@@ -48,7 +48,7 @@ fn contents_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) -> Opt
     let real = choice.reference.as_ref().map_or_else(|| "none".to_owned(), |path| short_name(&path.to_string_lossy()));
     let real = list_ui(ui, ("Compare to", REAL_ABOUT), &real, |ui| references_ui(ui, choice, actions));
     let found = match session.live_shown() {
-        LiveShown::Found(numbers, _) => Some(numbers),
+        LiveShown::Found(numbers, ..) => Some(numbers),
         _ => None,
     };
     numbers_ui(ui, session, found);
@@ -154,12 +154,16 @@ fn signed(Sure { value, interval }: Sure) -> String {
 /// Before and after, and what a reader must know of it.
 fn distance_in_words(distance: Option<&Distance>) -> (String, String) {
     let about = "Fréchet distance to the real pictures in what the judge sees (not the FID of papers), before and after; smaller is better, and it shrinks with the number of pictures";
-    let Some(Distance { of, features, real, .. }) = distance else {
+    let Some(Distance { of, features, real, held_out, .. }) = distance else {
         return (NONE.to_owned(), about.to_owned());
     };
     let real = real.map_or_else(|| "nobody says how many".to_owned(), |real| real.to_string());
     let text = format!("{} → {}", digits(of.before as f32), digits(of.after as f32));
-    (text, format!("{about}\n{features} features a picture; real pictures: {real}"))
+    let left = match held_out {
+        0 => String::new(),
+        held_out => format!(", without {held_out} more that their data set holds out for validation"),
+    };
+    (text, format!("{about}\n{features} features a picture; real pictures: {real}{left}"))
 }
 
 /// Of which state the numbers are, and of how many pictures and features.
@@ -167,9 +171,11 @@ fn status(session: &Session) -> String {
     match session.live_shown() {
         LiveShown::Nothing => "nothing to judge yet".to_owned(),
         LiveShown::Awaited(None) => "looking at the pictures…".to_owned(),
-        LiveShown::Awaited(Some((done, all))) => format!("looking at real pictures, once: {done} of {all}"),
+        LiveShown::Awaited(Some((done, all))) | LiveShown::Found(.., Some((done, all))) => {
+            format!("looking at real pictures: {done} of {all}")
+        }
         LiveShown::Refused(_) => "no numbers".to_owned(),
-        LiveShown::Found(Numbers { pictures, distance, .. }, state) => {
+        LiveShown::Found(Numbers { pictures, distance, .. }, state, None) => {
             let pictures = counted(*pictures, "picture");
             let features = match distance {
                 Some(Ok(distance)) => format!(", {} features", distance.features),
@@ -184,7 +190,7 @@ fn status(session: &Session) -> String {
 fn notes(session: &Session) -> Vec<(String, bool)> {
     match session.live_shown() {
         LiveShown::Refused(chain) => chain.iter().map(|line| (sentence(line), true)).collect(),
-        LiveShown::Found(numbers, _) => {
+        LiveShown::Found(numbers, ..) => {
             let refines = session.judge_refines(numbers).then(|| {
                 let text = "Not independent: this judge is the very classifier that refines, so choose another one";
                 (text.to_owned(), true)
@@ -240,7 +246,8 @@ mod tests {
             _ => None,
         };
         let wish = session.wish_live(shown.as_ref().map(|state| (id, state))).expect("somebody looks");
-        let numbers = Numbers { judge: "j".to_owned(), sha256: "aa".to_owned(), pictures: 1, judged, distance };
+        let numbers =
+            Numbers { judge: "j".to_owned(), sha256: "aa".to_owned(), width: 2, pictures: 1, judged, distance };
         session.take_live(Told::Numbers { of: wish.of, state: wish.state, found: Ok(numbers) });
         session
     }
@@ -258,15 +265,38 @@ mod tests {
 
     #[test]
     fn numbers_say_of_which_state_of_how_many_pictures_and_features_they_are() {
-        let distance = Distance { of: shift(31.23, 28.4), features: 128, real: Some(8584), doubt: None };
+        let distance =
+            Distance { of: shift(31.23, 28.4), features: 128, real: Some(8584), held_out: 1009, doubt: None };
         let session = found(Ok(judged()), Some(Ok(distance.clone())));
         let run = session.shown_run().expect("a run").0;
         assert_eq!(status(&session), format!("run {run}, iteration 0: 1 picture, 128 features"));
         let (text, about) = distance_in_words(Some(&distance));
         assert_eq!((text.as_str(), signed(distance.of.change).as_str()), ("31.23 → 28.40", "-2.830 ± 0.500"));
-        assert!(about.contains("128 features a picture; real pictures: 8584"), "{about}");
+        assert!(about.contains("real pictures: 8584, without 1009 more that their data set holds out"), "{about}");
         assert!(notes(&session).is_empty());
         assert_eq!(distance_in_words(None).0, NONE);
+    }
+
+    #[test]
+    fn how_far_the_look_at_real_pictures_is_stands_below_the_numbers_that_need_none() {
+        let mut session = found(Ok(judged()), None);
+        session.choose_live(LiveChoice { reference: Some("real".into()), ..session.live_choice().clone() });
+        let (id, Some(Lookup::Ready(state))) = (session.shown_id().expect("a state"), session.shown_state()) else {
+            panic!("it is in memory")
+        };
+        let wish = session.wish_live(Some((id, &state))).expect("real pictures were chosen");
+        session.take_live(Told::Looking { of: wish.of.clone(), done: 4864, all: 8584 });
+        let numbers = Numbers {
+            judge: "j".to_owned(),
+            sha256: "aa".to_owned(),
+            width: 2,
+            pictures: 1,
+            judged: Ok(judged()),
+            distance: None,
+        };
+        session.take_live(Told::Numbers { of: wish.of, state: wish.state, found: Ok(numbers) });
+        assert_eq!(status(&session), "looking at real pictures: 4864 of 8584");
+        assert!(matches!(session.live_shown(), LiveShown::Found(numbers, ..) if numbers.judged.is_ok()));
     }
 
     #[test]
@@ -275,7 +305,7 @@ mod tests {
         let told: Vec<String> = notes(&session).into_iter().map(|(text, _)| text).collect();
         assert_eq!(told, ["The judge knows others", "Too few"]);
         let doubt = Some("few real ones".to_owned());
-        let distance = Distance { of: shift(1.0, 1.0), features: 2, real: None, doubt };
+        let distance = Distance { of: shift(1.0, 1.0), features: 2, real: None, held_out: 0, doubt };
         let session = found(Ok(judged()), Some(Ok(distance)));
         assert_eq!(notes(&session), [("Few real ones".to_owned(), true)]);
     }

@@ -21,6 +21,7 @@ use crate::error::error_chain;
 use crate::session::document::{Document, is_session};
 use crate::session::notice::sentence;
 use crate::session::{Detail, Export};
+use crate::worker::live::{Against, fault_of};
 use crate::zoo;
 
 /// Why there is nothing to browse with.
@@ -166,6 +167,8 @@ pub struct PathDialog {
     picked: Vec<PathBuf>,
     detail: Detail,
     browser: Option<Browser>,
+    /// What real pictures are to fit.
+    against: Option<Against>,
     /// What was named is being looked at: that may take long.
     looking: Option<Receiver<Answer>>,
     /// Why nothing came of it: what happened, then why.
@@ -181,6 +184,7 @@ impl Default for PathDialog {
             picked: Vec::new(),
             detail: Detail::Full,
             browser: None,
+            against: None,
             looking: None,
             refusal: Vec::new(),
         }
@@ -213,6 +217,12 @@ impl PathDialog {
     pub fn ask(&mut self, purpose: Purpose, suggestion: Option<PathBuf>) {
         *self = Self { purpose: Some(purpose), is_new: true, ..Self::default() };
         self.show(suggestion.into_iter().collect());
+    }
+
+    /// Opens the dialog for real pictures, which are to fit this.
+    pub fn ask_real(&mut self, purpose: Purpose, against: Option<Against>) {
+        self.ask(purpose, None);
+        self.against = against;
     }
 
     fn show(&mut self, paths: Vec<PathBuf>) {
@@ -252,7 +262,11 @@ impl PathDialog {
         } else if done && self.looking.is_none() && !self.text.trim().is_empty() {
             let paths = chosen(&self.text, &self.picked, purpose.takes_several());
             self.refusal.clear();
-            self.looking = look(Some(purpose), paths, self.detail, ui.ctx().clone());
+            let (detail, against) = (self.detail, self.against.clone());
+            self.looking = find_out(ui.ctx().clone(), move || match against {
+                Some(against) => answer_to_real(purpose, paths, &against),
+                None => answer_to(Some(purpose), paths, detail),
+            });
         }
         None
     }
@@ -413,6 +427,12 @@ fn answer_to(purpose: Option<Purpose>, mut paths: Vec<PathBuf>, detail: Detail) 
         }
     };
     refusal.map_or_else(|| Answer::Files(purpose, paths, detail), Answer::Refused)
+}
+
+/// Likewise, of real pictures: what would serve no distance is refused where it is typed.
+fn answer_to_real(purpose: Purpose, paths: Vec<PathBuf>, against: &Against) -> Answer {
+    let fault = paths.first().map_or_else(|| Some(Vec::new()), |path| fault_of(path, against));
+    fault.map_or_else(|| Answer::Files(purpose, paths, Detail::Full), Answer::Refused)
 }
 
 /// Whether a file is a session, by its name or by what it holds.

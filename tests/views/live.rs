@@ -27,7 +27,18 @@ fn a_user_sees_what_an_independent_judge_thinks_of_what_is_shown() {
 
     // Real pictures that cannot be compared with so few are told of in a sentence, and those that are not there, too.
     choose(&mut harness, |choice| choice.reference = Some(root.path().join("none")));
+    wait_for(&mut harness, "No file is there");
+    let real = root.path().join("real");
+    std::fs::create_dir(&real).unwrap();
+    for name in ["a.png", "b.png"] {
+        image::RgbImage::new(32, 32).save(real.join(name)).unwrap();
+    }
+    choose(&mut harness, |choice| choice.reference = Some(real.clone()));
     wait_for(&mut harness, "4 pictures with 128 features each");
+    // Chosen again, it is looked at again.
+    std::fs::remove_dir_all(&real).unwrap();
+    choose(&mut harness, |_| ());
+    wait_for(&mut harness, "No file is there");
     choose(&mut harness, |choice| choice.reference = None);
 
     // The classifier that refines is no judge of its own work.

@@ -32,7 +32,7 @@ fn pictures(n: usize, pitch: f32) -> ImageBatch {
 
 fn wish(n: usize, iteration: u32, reference: Option<PathBuf>) -> Wish {
     Wish {
-        of: Subject { epoch: 1, judge: JUDGE.to_owned(), reference },
+        of: Subject { epoch: 1, judge: JUDGE.to_owned(), reference, choosing: 0 },
         state: StateId { run: RunId(1), iteration },
         pictures: [pictures(n, 0.37), pictures(n, 0.021)],
         targets: (0..n).map(|sample| sample % 12).collect(),
@@ -103,6 +103,11 @@ fn the_distance_to_saved_statistics_is_that_of_the_formulas() {
     statistics(&path, &real, sha256.expect("bundled models have one"));
     let live = live();
     live.ask(wish(ENOUGH, 3, Some(path.clone())));
+    let (state, found) = next(&live);
+    assert!(
+        state == 3 && found.expect("it can be judged").distance.is_none(),
+        "what needs no real pictures comes first"
+    );
     let found = next(&live).1.expect("it can be judged").distance.expect("it was asked for").expect("they compare");
     assert_eq!((found.features, found.real, &found.doubt), (128, Some(200), &None));
     let anchor = Anchor::of(&Real::of(real.clone())).expect("they differ");

@@ -68,3 +68,21 @@ fn the_systems_dialog_offers_every_file_of_weights() {
         }
     }
 }
+
+#[test]
+fn real_pictures_that_serve_no_distance_are_refused_in_the_dialog() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let against = Against { judge: None, shape: [3, 8, 8] };
+    let answer = |name: &str| answer_to_real(Purpose::Real, vec![at(name)], &against);
+    std::fs::write(at("notes.txt"), "some words").unwrap();
+    let Answer::Refused(why) = answer("notes.txt") else { panic!("refused") };
+    assert!(why[0].starts_with("this is a text file, but real pictures are needed: give an .npz"), "{why:?}");
+    let Answer::Refused(why) = answer("none.npz") else { panic!("refused") };
+    assert!(why[0].contains("check the path"), "{why:?}");
+    std::fs::create_dir(at("real")).unwrap();
+    for name in ["real/a.png", "real/b.png"] {
+        image::RgbImage::new(8, 8).save(at(name)).unwrap();
+    }
+    assert_eq!(answer("real"), Answer::Files(Purpose::Real, vec![at("real")], Detail::Full));
+}

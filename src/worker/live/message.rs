@@ -15,6 +15,17 @@ pub struct Subject {
     pub judge: String,
     /// Real pictures, or what was seen of them.
     pub reference: Option<PathBuf>,
+    /// How often somebody chose: whoever chooses the same again wants it looked at again, for its file may be another.
+    pub choosing: u64,
+}
+
+/// What real pictures are to fit, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Against {
+    /// SHA-256 of the judge's weights, and how many features it has of a picture.
+    pub judge: Option<(String, usize)>,
+    /// `[C, H, W]` of the run's pictures.
+    pub shape: [usize; 3],
 }
 
 /// Asks for the numbers of a state; a newer wish replaces one that waits.
@@ -41,11 +52,14 @@ pub struct Numbers {
     pub judge: String,
     /// SHA-256 of its weights.
     pub sha256: String,
+    /// Features that it has of a picture.
+    pub width: usize,
     /// Pictures.
     pub pictures: usize,
     /// What the judge sees, or why it cannot say, in one sentence.
     pub judged: Result<Judged, String>,
-    /// How far the pictures are from the real ones, or why that cannot be had, in one sentence; none where nobody asked.
+    /// How far the pictures are from the real ones, or why that cannot be had, in one sentence; none where nobody
+    /// asked, and while the real ones are looked at.
     pub distance: Option<Result<Distance, String>>,
 }
 
@@ -58,6 +72,8 @@ pub struct Distance {
     pub features: usize,
     /// Real pictures, where that is known.
     pub real: Option<usize>,
+    /// Others beside them that their data set holds out for validation, and that were left out.
+    pub held_out: usize,
     /// Why they say less than they seem to, in one sentence.
     pub doubt: Option<String>,
 }
@@ -65,7 +81,7 @@ pub struct Distance {
 /// What the thread tells.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Told {
-    /// Real pictures are looked at, once: so many of so many.
+    /// Real pictures are looked at, once: so many of so many; numbers without a distance come meanwhile.
     Looking {
         /// What for.
         of: Subject,

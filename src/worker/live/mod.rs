@@ -5,7 +5,9 @@
 //! that happens here, be it a panic, reaches the work beside it.
 
 mod eye;
+mod kept;
 pub mod message;
+mod numbers;
 pub mod pace;
 mod reference;
 mod turn;
@@ -17,8 +19,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError};
 
-use self::eye::{LiveError, Memory};
-pub use self::message::{Distance, Numbers, Subject, Told, Wish};
+use self::eye::LiveError;
+pub use self::message::{Against, Distance, Numbers, Subject, Told, Wish};
+use self::numbers::Memory;
+pub use self::reference::fault_of;
 use self::turn::{At, Desk};
 use super::{STACK, Wake, WakeOnDrop, panic_text};
 use crate::error::error_chain;
@@ -83,16 +87,17 @@ fn serve(desk: &mut Desk, cache: &std::path::Path) {
         let mut turn = At { desk: &mut *desk, of: &wish.of };
         let found = catch_unwind(AssertUnwindSafe(|| memory.numbers(&wish, &mut turn)));
         desk.count();
-        let found = match found {
+        let (state, found) = match found {
             Ok(Err(LiveError::Stopped)) => continue,
-            Ok(found) => found.map_err(|error| error_chain(&error)),
+            Ok(Ok((state, numbers))) => (state, Ok(numbers)),
+            Ok(Err(error)) => (wish.state, Err(error_chain(&error))),
             Err(panic) => {
                 // What it held may be half done.
                 memory = Memory::new(cache.to_owned());
-                Err(vec!["the live numbers crashed; everything else goes on".to_owned(), panic_text(&*panic)])
+                let what = "the live numbers crashed; everything else goes on".to_owned();
+                (wish.state, Err(vec![what, panic_text(&*panic)]))
             }
         };
-        let Wish { of, state, .. } = wish;
-        desk.tell(Told::Numbers { of, state, found });
+        desk.tell(Told::Numbers { of: wish.of, state, found });
     }
 }

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::eye::{Eye, PIECE};
+use super::message::Against;
 use super::turn::Turn;
 use crate::data::{
-    Batch, PictureError, PictureSource, SeenKind, Sight, changed, is_session, read_features, read_statistics, seen_in,
+    Batch, MAX_PICTURES, PictureError, PictureSource, SeenKind, Sight, changed, is_session, read_features,
+    read_statistics, seen_in,
 };
+use crate::error::error_chain;
 use crate::metrics::{Anchor, Features, MetricError, Real};
 use crate::units::counted;
 use crate::worker::error::WorkError;
@@ -24,7 +27,15 @@ const UNSAID: &str = "the file does not say which network its numbers are of, no
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReferenceError {
     #[error(transparent)]
-    Pictures(#[from] PictureError),
+    Pictures(PictureError),
+    #[error(
+        "this is {found}, but real pictures are needed: give an .npz of pictures, of mean and covariance, or of what lapidary evaluate saw with the same judge, or a folder of pictures\n{}", path.display()
+    )]
+    NoPictures { path: PathBuf, found: String },
+    #[error(
+        "this is a single picture, but a distance needs many: give an .npz of pictures, or a folder of them\n{}", path.display()
+    )]
+    Single { path: PathBuf },
     #[error(transparent)]
     Work(#[from] WorkError),
     #[error("the real pictures allow no Fréchet distance: {0}")]
@@ -56,12 +67,49 @@ pub(super) enum ReferenceError {
     Stopped,
 }
 
-/// What the real pictures are to fit: the judge by its hash and width, and the form of the run's pictures, `[C, H, W]`.
+impl From<PictureError> for ReferenceError {
+    /// Whoever chooses here has no flags, and no use for a single picture.
+    fn from(error: PictureError) -> Self {
+        match error {
+            PictureError::Checkpoint { path } => Self::NoPictures { path, found: "a checkpoint".to_owned() },
+            PictureError::Session { path } => Self::Session { path },
+            PictureError::NotAPicture { path, found } => Self::NoPictures { path, found: found.to_string() },
+            other => Self::Pictures(other),
+        }
+    }
+}
+
+/// What the real pictures are to fit: the judge by its hash and width, where it is known, and the form of the run's pictures,
+/// `[C, H, W]`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fit<'a> {
-    pub(super) sha256: &'a str,
-    pub(super) width: usize,
+    pub(super) judge: Option<(&'a str, usize)>,
     pub(super) shape: [usize; 3],
+}
+
+/// Why what lies at a path serves no distance, from what happened to why, as far as that can be told without looking at its pictures
+/// one by one; `None` where nothing speaks against it.
+#[must_use]
+pub fn fault_of(path: &Path, against: &Against) -> Option<Vec<String>> {
+    let judge = against.judge.as_ref().map(|(sha256, width)| (sha256.as_str(), *width));
+    glance(path, Fit { judge, shape: against.shape }).err().map(|error| error_chain(&error))
+}
+
+/// Likewise, for whoever has too few pictures to look at real ones.
+///
+/// # Errors
+/// [`ReferenceError`]
+pub(super) fn glance(path: &Path, fit: Fit<'_>) -> Result<(), ReferenceError> {
+    if read_seen(path, fit)?.is_some() {
+        return Ok(());
+    }
+    let (source, _) = pictures(path, fit)?;
+    // One that can be read is enough: what is wrong with the others is found when they are looked at.
+    let (one, errors) = source.readable(0..1, fit.shape);
+    if one.is_some() || (source.count() > 1 && source.readable(1..MAX_PICTURES, fit.shape).0.is_some()) {
+        return Ok(());
+    }
+    Err(errors.into_iter().next().map_or_else(|| ReferenceError::Empty { path: path.to_owned() }, Into::into))
 }
 
 /// Real pictures that distances are taken to.
@@ -70,6 +118,8 @@ pub(super) struct Reference {
     pub(super) anchor: Anchor,
     /// What else a reader of the distances must know, in one sentence.
     pub(super) note: Option<String>,
+    /// Pictures beside them that their data set holds out, and that are not looked at.
+    pub(super) held_out: usize,
 }
 
 impl Reference {
@@ -78,31 +128,47 @@ impl Reference {
     /// # Errors
     /// [`ReferenceError`]
     pub(super) fn open(path: &Path, fit: Fit<'_>, eye: &Eye<'_>, turn: &mut dyn Turn) -> Result<Self, ReferenceError> {
-        if is_session(path) {
-            return Err(ReferenceError::Session { path: path.to_owned() });
-        }
-        let (real, note) = match seen_in(path)? {
-            Some(SeenKind::Statistics | SeenKind::StatisticsAndPictures) => {
-                let seen = read_statistics(path)?;
-                seen.sight.as_ref().map_or(Ok(()), |sight| check(path, sight, fit))?;
-                let note = seen.sight.is_none().then(|| UNSAID.to_owned());
-                (Real::of_statistics(seen.statistics, None), note)
-            }
-            Some(SeenKind::Features) => {
-                let seen = read_features(path)?;
-                check(path, &seen.sight, fit)?;
-                (Real::of(seen.features), None)
-            }
+        let (real, note, held_out) = match read_seen(path, fit)? {
+            Some((real, note)) => (real, note, 0),
             None => {
-                let (features, fitted) = look(path, fit, eye, turn)?;
-                (Real::of(features), fitted_note(fitted))
+                let Seen { features, fitted, held_out } = look(path, fit, eye, turn)?;
+                (Real::of(features), fitted_note(fitted), held_out)
             }
         };
-        if real.width() != fit.width {
-            return Err(ReferenceError::Width { path: path.to_owned(), found: real.width(), own: fit.width });
-        }
+        check_width(path, &real, fit)?;
         let anchor = Anchor::of(&real)?;
-        if turn.goes_on() { Ok(Self { anchor, note }) } else { Err(ReferenceError::Stopped) }
+        if turn.goes_on() { Ok(Self { anchor, note, held_out }) } else { Err(ReferenceError::Stopped) }
+    }
+}
+
+/// What was seen of real pictures, and what is to be said of it; `None` for pictures that are still to be looked at.
+fn read_seen(path: &Path, fit: Fit<'_>) -> Result<Option<(Real, Option<String>)>, ReferenceError> {
+    if is_session(path) {
+        return Err(ReferenceError::Session { path: path.to_owned() });
+    }
+    let (real, note) = match seen_in(path)? {
+        Some(SeenKind::Statistics | SeenKind::StatisticsAndPictures) => {
+            let seen = read_statistics(path)?;
+            seen.sight.as_ref().map_or(Ok(()), |sight| check(path, sight, fit))?;
+            let note = seen.sight.is_none().then(|| UNSAID.to_owned());
+            (Real::of_statistics(seen.statistics, None), note)
+        }
+        Some(SeenKind::Features) => {
+            let seen = read_features(path)?;
+            check(path, &seen.sight, fit)?;
+            (Real::of(seen.features), None)
+        }
+        None => return Ok(None),
+    };
+    check_width(path, &real, fit)?;
+    Ok(Some((real, note)))
+}
+
+fn check_width(path: &Path, real: &Real, fit: Fit<'_>) -> Result<(), ReferenceError> {
+    let found = real.width();
+    match fit.judge {
+        Some((_, own)) if own != found => Err(ReferenceError::Width { path: path.to_owned(), found, own }),
+        _ => Ok(()),
     }
 }
 
@@ -120,8 +186,8 @@ fn fitted_note(fitted: usize) -> Option<String> {
 fn check(path: &Path, sight: &Sight, fit: Fit<'_>) -> Result<(), ReferenceError> {
     let path = path.to_owned();
     let short = |hash: &str| hash.get(..SHOWN).unwrap_or(hash).to_owned();
-    if sight.sha256 != fit.sha256 {
-        let (found, found_hash, own_hash) = (sight.extractor.clone(), short(&sight.sha256), short(fit.sha256));
+    if let Some((own, _)) = fit.judge.filter(|(own, _)| sight.sha256 != *own) {
+        let (found, found_hash, own_hash) = (sight.extractor.clone(), short(&sight.sha256), short(own));
         return Err(ReferenceError::OtherJudge { path, found, found_hash, own_hash });
     }
     if sight.shape != fit.shape {
@@ -137,34 +203,62 @@ fn check(path: &Path, sight: &Sight, fit: Fit<'_>) -> Result<(), ReferenceError>
     Ok(())
 }
 
-/// What the judge sees in pictures, without those that a data set holds out for validation, and how many were changed to fit.
-fn look(path: &Path, fit: Fit<'_>, eye: &Eye<'_>, turn: &mut dyn Turn) -> Result<(Features, usize), ReferenceError> {
+/// Real pictures that can be looked at, and which of them a data set holds out for validation.
+fn pictures(path: &Path, fit: Fit<'_>) -> Result<(PictureSource, Option<Vec<bool>>), ReferenceError> {
     let (source, held_out) = PictureSource::of_data_set(&[path.to_owned()])?;
-    let count = source.count();
+    let count = source.count() - held_out_of(held_out.as_deref());
+    let path = || path.to_owned();
     if count > MOST {
-        return Err(ReferenceError::TooMany { path: path.to_owned(), count });
+        return Err(ReferenceError::TooMany { path: path(), count });
     }
     // Files are fitted to the run's pictures; those of an array are what they are.
     if let Some(found) = source.native_shape().filter(|found| *found != fit.shape) {
-        return Err(ReferenceError::Shape { path: path.to_owned(), found, own: fit.shape });
+        return Err(ReferenceError::Shape { path: path(), found, own: fit.shape });
     }
+    // What it is comes first: another file is no picture at all.
+    if source.native_shape().is_none() && count == 1 && source.readable(0..1, fit.shape).0.is_some() {
+        return Err(ReferenceError::Single { path: path() });
+    }
+    Ok((source, held_out))
+}
+
+fn held_out_of(marks: Option<&[bool]>) -> usize {
+    marks.map_or(0, |marks| marks.iter().filter(|mark| **mark).count())
+}
+
+/// What the judge saw in pictures.
+struct Seen {
+    features: Features,
+    /// How many were changed to fit.
+    fitted: usize,
+    /// How many the data set holds out: they are left out.
+    held_out: usize,
+}
+
+/// What the judge sees in pictures, without those that a data set holds out for validation.
+fn look(path: &Path, fit: Fit<'_>, eye: &Eye<'_>, turn: &mut dyn Turn) -> Result<Seen, ReferenceError> {
+    let (source, marks) = pictures(path, fit)?;
+    let held_out = held_out_of(marks.as_deref());
+    let count = source.count() - held_out;
     let (mut all, mut fitted, mut stopped) = (None::<Features>, 0, false);
     let mut take = |batch: Batch| -> Result<bool, ReferenceError> {
-        let end = batch.first + batch.images.len();
-        let is_taken = |i: &usize| held_out.as_ref().is_none_or(|marks| !marks[batch.first + i]);
+        let is_taken = |i: &usize| marks.as_ref().is_none_or(|marks| !marks[batch.first + i]);
         let taken: Vec<usize> = (0..batch.images.len()).filter(is_taken).collect();
+        if taken.is_empty() {
+            return Ok(true);
+        }
         let seen = eye.look(&batch.images)?;
         let features = all.get_or_insert_with(|| Features::new(seen.width(), seen.classes()));
         features.append(&seen.at(&taken))?;
         fitted += changed(&batch.fits).len();
-        turn.looked_at(end, count);
+        turn.looked_at(features.len(), count);
         stopped = !turn.goes_on();
         Ok(!stopped)
     };
-    source.for_each_batch(0..count, (fit.shape, PIECE), &mut take)?;
+    source.for_each_batch(0..source.count(), (fit.shape, PIECE), &mut take)?;
     match all {
         _ if stopped => Err(ReferenceError::Stopped),
-        Some(features) if !features.is_empty() => Ok((features, fitted)),
+        Some(features) if !features.is_empty() => Ok(Seen { features, fitted, held_out }),
         _ => Err(ReferenceError::Empty { path: path.to_owned() }),
     }
 }
@@ -173,13 +267,14 @@ fn look(path: &Path, fit: Fit<'_>, eye: &Eye<'_>, turn: &mut dyn Turn) -> Result
 mod tests {
     use super::*;
 
-    const FIT: Fit<'static> = Fit { sha256: "0123456789abcdef", width: 3, shape: [3, 8, 8] };
+    const HASH: &str = "0123456789abcdef";
+    const FIT: Fit<'static> = Fit { judge: Some((HASH, 3)), shape: [3, 8, 8] };
 
     fn sight() -> Sight {
         Sight {
             extractor: "judge".to_owned(),
-            sha256: FIT.sha256.to_owned(),
-            features: FIT.width,
+            sha256: HASH.to_owned(),
+            features: 3,
             shape: FIT.shape,
             levels: Sight::LEVELS,
             resize: "none".to_owned(),
@@ -209,5 +304,27 @@ mod tests {
         assert_eq!(fitted_note(0), None);
         assert!(fitted_note(1).is_some_and(|note| note.starts_with("1 real picture was cropped")));
         assert!(fitted_note(7).is_some_and(|note| note.starts_with("7 real pictures were cropped")));
+    }
+
+    #[test]
+    fn a_wrong_file_is_told_of_without_looking_at_pictures_and_asks_for_what_is_taken_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let fault =
+            |name: &str| fault_of(&at(name), &Against { judge: None, shape: FIT.shape }).map(|why| why.join(": "));
+        assert!(fault("none.npz").unwrap().contains("no file is there: check the path"));
+        std::fs::write(at("notes.txt"), "not a picture, but some words").unwrap();
+        let text = fault("notes.txt").unwrap();
+        assert!(text.contains("give an .npz of pictures") && !text.contains("PNG"), "{text}");
+        std::fs::create_dir(at("empty")).unwrap();
+        assert!(fault("empty").unwrap().contains("no picture is in this folder"));
+        image::RgbImage::new(8, 8).save(at("one.png")).unwrap();
+        assert!(fault("one.png").unwrap().contains("a single picture"));
+        std::fs::create_dir(at("some")).unwrap();
+        std::fs::write(at("some/a.png"), "damaged").unwrap();
+        std::fs::write(at("some/b.png"), "damaged").unwrap();
+        assert!(fault("some").is_some(), "not one can be read");
+        image::RgbImage::new(9, 7).save(at("some/b.png")).unwrap();
+        assert_eq!(fault("some"), None, "one can be read, and is fitted");
     }
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
-use super::message::{Subject, Told, Wish};
+use super::message::{Numbers, Subject, Told, Wish};
 use super::pace::{PERIOD, Pace};
+use crate::trace::StateId;
 use crate::worker::Wake;
 
 /// How often who rests looks whether he still must.
@@ -23,6 +24,12 @@ pub(super) trait Turn {
 
     /// Tells how many of the real pictures were looked at.
     fn looked_at(&mut self, done: usize, all: usize);
+
+    /// A newer wish for the same, as soon as numbers may come again; rests first for what was computed so far.
+    fn newer(&mut self) -> Option<Wish>;
+
+    /// Tells the numbers of a state, or why there are none, and goes on.
+    fn tell(&mut self, state: StateId, found: Result<Numbers, Vec<String>>);
 }
 
 /// Wishes in, tidings out.
@@ -115,6 +122,13 @@ impl Desk {
         self.is_open && self.newest.as_ref().is_none_or(|newest| newest.of == *subject)
     }
 
+    /// Whether a newer wish for the same waits, and numbers may come again.
+    fn has_newer(&mut self, subject: &Subject) -> bool {
+        self.drain();
+        let is_due = self.told_at.is_none_or(|at| at.elapsed().as_secs_f64() >= PERIOD);
+        is_due && self.newest.as_ref().is_some_and(|newest| newest.of == *subject)
+    }
+
     /// Rests for as long as is due, while something else computes and `subject` is still wanted.
     fn rest(&mut self, is_over: bool, subject: Option<&Subject>) {
         let owed = self.pace.owed(is_over);
@@ -169,18 +183,33 @@ impl Turn for At<'_> {
     fn looked_at(&mut self, done: usize, all: usize) {
         self.desk.tell(Told::Looking { of: self.of.clone(), done, all });
     }
+
+    fn newer(&mut self) -> Option<Wish> {
+        if !self.desk.has_newer(self.of) {
+            return None;
+        }
+        // What a long look takes is cut into short ones by that, so that numbers come about as often as without it.
+        self.desk.count();
+        self.desk.rest(true, Some(self.of));
+        self.desk.since = Instant::now();
+        self.desk.newest.take_if(|newest| newest.of == *self.of)
+    }
+
+    fn tell(&mut self, state: StateId, found: Result<Numbers, Vec<String>>) {
+        self.desk.tell(Told::Numbers { of: self.of.clone(), state, found });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::image::ImageBatch;
-    use crate::trace::{RunId, StateId};
+    use crate::trace::RunId;
 
     fn wish(epoch: u64, iteration: u32) -> Wish {
         let images = ImageBatch::new([1, 1, 1, 1], vec![0.5]);
         Wish {
-            of: Subject { epoch, judge: "judge".to_owned(), reference: None },
+            of: Subject { epoch, judge: "judge".to_owned(), reference: None, choosing: 0 },
             state: StateId { run: RunId(1), iteration },
             pictures: [images.clone(), images],
             targets: vec![0],
@@ -251,5 +280,39 @@ mod tests {
         assert!(!turn.goes_on() && !turn.is_wanted());
         turn.looked_at(3, 9);
         assert_eq!(told.try_recv(), Ok(Told::Looking { of: of.clone(), done: 3, all: 9 }));
+    }
+
+    #[test]
+    fn a_newer_state_is_handed_over_within_a_long_look_once_a_second_and_another_subject_is_not() {
+        let (mut desk, (wishes, told), others) = desk();
+        others.store(false, Ordering::Relaxed);
+        let of = wish(1, 0).of;
+        let mut turn = At { desk: &mut desk, of: &of };
+        assert!(turn.newer().is_none(), "nobody wishes");
+        wishes.send(wish(1, 1)).unwrap();
+        wishes.send(wish(1, 2)).unwrap();
+        assert_eq!(turn.newer().map(|wish| wish.state.iteration), Some(2));
+        assert!(turn.newer().is_none(), "it was handed over");
+        turn.tell(wish(1, 2).state, Err(Vec::new()));
+        assert!(matches!(told.try_recv(), Ok(Told::Numbers { state, .. }) if state.iteration == 2));
+        wishes.send(wish(1, 3)).unwrap();
+        assert!(turn.newer().is_none(), "numbers were told just now");
+        turn.desk.told_at = turn.desk.told_at.and_then(|at| at.checked_sub(Duration::from_secs(1)));
+        assert_eq!(turn.newer().map(|wish| wish.state.iteration), Some(3));
+        let mut again = wish(1, 3);
+        again.of.choosing = 1;
+        wishes.send(again).unwrap();
+        assert!(turn.newer().is_none() && !turn.is_wanted(), "the same was chosen again, so it is looked at again");
+    }
+
+    #[test]
+    fn beside_a_run_a_newer_state_waits_until_what_was_looked_at_is_rested_for() {
+        let (mut desk, (wishes, _told), _others) = desk();
+        let of = wish(1, 0).of;
+        desk.pace.add(0.02, true);
+        wishes.send(wish(1, 1)).unwrap();
+        let since = Instant::now();
+        assert!(At { desk: &mut desk, of: &of }.newer().is_some());
+        assert!(since.elapsed().as_secs_f64() >= 0.38, "19 times 0.02 s: {:?}", since.elapsed());
     }
 }
