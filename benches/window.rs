@@ -133,7 +133,7 @@ fn beside(bench: &mut Bench, seconds: f64) -> Beside {
         while begin.elapsed().as_secs_f64() < seconds {
             bench.frame();
             let now = match bench.workbench.host().session.live_shown() {
-                LiveShown::Found(_, state) if is_on => Some(state),
+                LiveShown::Found(_, state, _) if is_on => Some(state),
                 _ => None,
             };
             updates += usize::from(now.is_some() && now != seen);

@@ -91,7 +91,9 @@ impl Direct {
                 found.update(bytemuck::cast_slice(block));
             }
             if cfg!(target_endian = "big") {
-                block.iter_mut().for_each(|value| *value = f32::from_bits(u32::from_le(value.to_bits())));
+                for value in block {
+                    *value = f32::from_bits(u32::from_le(value.to_bits()));
+                }
             }
         }
         checksum.is_none_or(|checksum| checksum == found.finalize()).then_some(values)

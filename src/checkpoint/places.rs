@@ -278,7 +278,7 @@ mod tests {
             let numbers: Vec<u8> = numbers.iter().flat_map(|number| [b'K', *number]).collect();
             [b"(".as_slice(), &numbers, b"t"].concat()
         };
-        let storage = b"((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\07X\x03\0\0\0cpuK\x14tQK\x02";
+        let storage = b"((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x007X\x03\0\0\0cpuK\x14tQK\x02";
         let (shape, strides) = (numbers(shape), numbers(strides));
         let rest = b"\x89ccollections\nOrderedDict\n)RtR".as_slice();
         [b"ctorch._utils\n_rebuild_tensor_v2\n".as_slice(), storage, &shape, &strides, rest].concat()

@@ -181,7 +181,7 @@ fn a_flipped_bit_is_found_where_a_tensor_is_all_of_its_storage() {
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
-    let source = error.source().map_or_else(String::new, |source| chain(source));
+    let source = error.source().map_or_else(String::new, chain);
     format!("{error}: {source}")
 }
 
