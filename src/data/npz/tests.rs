@@ -277,7 +277,7 @@ fn of_an_archive_of_ours_the_floats_are_taken() {
     // Seeds are told of to whoever starts at random from them alone, and nothing else is left out.
     let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
     assert!(source.notes_without_starts() == source.notes(), "it has no seeds");
-    read(&[pictures(&[5, 3, 2, 2]), seeds.clone()]);
+    read_beside(levels_of(&floats, f32::round), &[pictures(&[5, 3, 2, 2]), seeds.clone()]);
     let source = PictureSource::open(std::slice::from_ref(&path)).unwrap();
     let (others, starts): (Vec<_>, Vec<_>) =
         source.notes().iter().cloned().partition(|note| !note.contains("random starts follow"));
