@@ -50,8 +50,13 @@ impl Levels {
 /// they are compared. What is no number stays none.
 #[must_use]
 pub fn in_levels(images: &ImageBatch) -> ImageBatch {
-    let level = |value: &f32| (value * 255.0).round() / 255.0;
-    ImageBatch::new(images.shape(), images.pixels().iter().map(level).collect())
+    ImageBatch::new(images.shape(), images.pixels().iter().copied().map(level).collect())
+}
+
+/// A value in `[0, 1]` as a file of 8 bits shows it.
+#[must_use]
+pub fn level(value: f32) -> f32 {
+    (value * 255.0).round() / 255.0
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-pub use self::levels::{Levels, in_levels};
+pub use self::levels::{Levels, in_levels, level};
 
 /// A batch of pictures, `[N, C, H, W]`, row-major, in `[0, 1]`.
 ///

@@ -12,7 +12,7 @@ use crate::cli::driver::Driver;
 use crate::cli::opened;
 use crate::data::{Batch, Digest};
 use crate::export::{Parts, SeenBatch};
-use crate::image::ImageBatch;
+use crate::image::{ImageBatch, in_levels};
 use crate::metrics::Features;
 use crate::units::counted;
 use crate::zoo::Manifest;
@@ -161,7 +161,7 @@ impl Looker<'_> {
 
     /// Looks at pictures; whether to go on.
     fn look_at(&mut self, batch: Batch, seen: &mut SeenBatch) -> anyhow::Result<bool> {
-        let images = levels(&batch.images);
+        let images = in_levels(&batch.images);
         let n = images.len();
         self.driver.count_pictures("looking", (self.done, self.of), BATCH);
         let Subject { extractor, reference, .. } = self.subject;
@@ -233,20 +233,11 @@ pub(super) fn labels_of(set: &Pictures, looked: &Looked, extractor: &Manifest) -
     (Some(labels.clone()), set.has_numbers.then_some(note))
 }
 
-/// Pictures as an 8-bit file shows them, which is what all sets have in common.
-fn levels(images: &ImageBatch) -> ImageBatch {
-    ImageBatch::new(images.shape(), images.pixels().iter().copied().map(level).collect())
-}
-
 /// Which pictures these are.
 fn digests(images: &ImageBatch) -> Vec<Digest> {
     let [n, shape @ ..] = images.shape();
     let level = |value: &f32| (value * 255.0).round() as u8;
     (0..n).map(|i| Digest::of(shape, &images.sample(i).iter().map(level).collect::<Vec<u8>>())).collect()
-}
-
-pub(super) fn level(value: f32) -> f32 {
-    (value * 255.0).round() / 255.0
 }
 
 #[cfg(test)]
@@ -267,7 +258,7 @@ mod tests {
     #[test]
     fn all_pictures_are_seen_as_files_of_8_bits_show_them() {
         let images = ImageBatch::new([2, 1, 1, 2], vec![0.1, 0.5, 0.999, 0.0]);
-        let seen = levels(&images);
+        let seen = in_levels(&images);
         assert_eq!(seen.shape(), [2, 1, 1, 2]);
         assert_eq!(seen.pixels(), [26.0 / 255.0, 128.0 / 255.0, 1.0, 0.0]);
         assert_eq!(digests(&images), digests(&seen), "the same picture by its levels");

@@ -5,14 +5,13 @@ use std::panic::resume_unwind;
 use anyhow::Context as _;
 use crossbeam::channel::{Receiver, bounded};
 
-use super::looking::level;
 use super::lpips::Network;
 use super::plan::{Job, Pieces, Streak, What};
 use super::sets::Pictures;
 use super::{CliError, EvaluateOptions};
 use crate::cli::driver::Driver;
 use crate::data::{Batch, PictureError};
-use crate::image::ImageBatch;
+use crate::image::{ImageBatch, level};
 use crate::metrics::Number;
 use crate::metrics::pairs::{PIXELS_PER_DEGREE, PairMeter, PairNumbers, WINDOW};
 use crate::units::counted;

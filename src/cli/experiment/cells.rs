@@ -67,14 +67,14 @@ pub(super) fn planned(
     experiment: &Experiment,
     (out, device, quiet): (&Path, Option<&str>, bool),
 ) -> Result<Vec<Planned>, CliError> {
-    let both: Vec<String> = device.iter().map(|device| format!("{DEVICE}{device}")).collect();
+    let device: Vec<String> = device.iter().map(|device| format!("{DEVICE}{device}")).collect();
     let quiet = quiet.then(|| "--quiet".to_owned());
     experiment
         .cells()
         .map(|cell| {
             let title = title(cell);
             let wrong = |source| CliError::Cell { cell: title.clone(), source: Box::new(source) };
-            let own = with_device(experiment.command(cell), &both);
+            let own = with_device(experiment.command(cell), &device);
             // What measures runs where the cell does.
             let there: Vec<String> = own.iter().filter(|flag| flag.starts_with(DEVICE)).cloned().collect();
             // Its results are its own, whatever is added to the file or taken away.
@@ -95,7 +95,7 @@ pub(super) fn planned(
             let Invocation::Evaluate(evaluation) = understood(&evaluate).map_err(&wrong)? else {
                 unreachable!("it was asked for")
             };
-            let before = before(experiment, cell, &invocation, (out, &both, quiet.as_deref())).map_err(&wrong)?;
+            let before = before(experiment, cell, &invocation, (out, &device, quiet.as_deref())).map_err(&wrong)?;
             let invocation = Box::new(invocation);
             Ok(Planned { title: title.clone(), slug, command, invocation, before, evaluation })
         })
@@ -106,7 +106,7 @@ fn before(
     experiment: &Experiment,
     cell: Cell<'_>,
     invocation: &Invocation,
-    (out, more, quiet): (&Path, &[String], Option<&str>),
+    (out, device, quiet): (&Path, &[String], Option<&str>),
 ) -> Result<Before, CliError> {
     let Invocation::Refine(refine) = invocation else { return Ok(Before::Same) };
     if let Source::Pictures(paths) = &refine.source {
@@ -120,7 +120,7 @@ fn before(
         generate.is_some_and(|generate| generate.get_arguments().any(|arg| arg.get_long() == name))
     };
     let all = experiment.command(Cell { refinement: None, ..cell });
-    let own = with_device(all.iter().skip(1).filter(is_known).cloned().collect(), more);
+    let own = with_device(all.iter().skip(1).filter(is_known).cloned().collect(), device);
     let own: Vec<String> = ["generate".to_owned()].into_iter().chain(own).collect();
     let slug = Cell { refinement: None, ..cell }.slug();
     let slug = format!("{slug}-{}", &sha256(&[own.join("\0").as_bytes()])[..8]);
