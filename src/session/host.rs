@@ -121,16 +121,19 @@ impl Host {
 
     /// Asks for the numbers beside the run of the pictures that are shown, where somebody looks at these. Never waits.
     pub fn look_live(&mut self, shown: Option<(StateId, &Arc<State>)>) {
-        let Some(wish) = self.session.wish_live(shown) else { return };
-        if self.live.is_none() {
+        let wish = self.session.wish_live(shown);
+        if wish.is_some() && self.live.is_none() {
             match Live::spawn(self.folders.cache.clone(), self.wake.clone()) {
                 Ok(live) => self.live = Some(live),
                 Err(error) => self.session.notices.failure(&crate::error::error_chain(&error)),
             }
         }
         if let Some(live) = &self.live {
+            // Without a wish, too: the last one rests beside others, and no longer when they have ended.
             live.beside(self.session.is_busy() || self.session.is_training());
-            live.ask(wish);
+            if let Some(wish) = wish {
+                live.ask(wish);
+            }
         }
     }
 
